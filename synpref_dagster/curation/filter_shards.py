@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from synpref_dagster.curation.accuracy import Accuracy
+from synpref_dagster.curation.columns import from_numbers, from_strings, to_numbers
 from synpref_dagster.curation.filtering import DECISIONS, REASONS, FlipGuard, Recycle, decide
 from synpref_dagster.curation.pairs import ID_TYPE
 from synpref_dagster.curation.witnesses import Witnesses, confidence
@@ -132,8 +133,8 @@ _DECISION_OF_REASON = np.array(
 
 
 def _margin_state(column: pa.ChunkedArray, max_confidence: float) -> np.ndarray:
-    # Arrow gives nulls as NaN, and NaN compares false with everything: state 0.
-    margin = column.to_numpy()
+    # NaN compares false with everything: state 0.
+    margin = to_numbers(column, null=nan)
     against = margin < 0
     state = against * np.int16(2)
     state -= against & (confidence(margin) < max_confidence)
@@ -143,7 +144,7 @@ def _margin_state(column: pa.ChunkedArray, max_confidence: float) -> np.ndarray:
 
 
 def _labels(column: pa.ChunkedArray, *, null: int) -> np.ndarray:
-    labels = column.fill_null(null).to_numpy().astype(np.int16)
+    labels = to_numbers(column, null=null).astype(np.int16)
     legal = (labels >= -1) & ((labels <= 1) | (labels == null))
     if not legal.all():
         raise ValueError(f"label {labels[~legal][0]} is none of -1, 0, 1 and null")
@@ -151,7 +152,7 @@ def _labels(column: pa.ChunkedArray, *, null: int) -> np.ndarray:
 
 
 def _coded(codes: np.ndarray, names: tuple[str, ...]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), pa.array(names))
+    return pa.DictionaryArray.from_arrays(from_numbers(codes), from_strings(names))
 
 
 def _count(table: pa.Table, reasons: np.ndarray) -> pa.Table:
@@ -163,16 +164,14 @@ def _count(table: pa.Table, reasons: np.ndarray) -> pa.Table:
     places = np.flatnonzero(counts)
     group, reason = np.divmod(places, num_reasons)
     source, category = np.divmod(group, len(category_names))
-    return pa.table(
-        {
-            "source": [source_names[place] for place in source],
-            "task_category": [category_names[place] for place in category],
-            "decision": [REASONS[REASON_NAMES[place]] for place in reason],
-            "reason": [REASON_NAMES[place] for place in reason],
-            "num_pairs": counts[places],
-        },
-        schema=COUNT_SCHEMA,
-    )
+    columns = [
+        from_strings([source_names[place] for place in source]),
+        from_strings([category_names[place] for place in category]),
+        from_strings([REASONS[REASON_NAMES[place]] for place in reason]),
+        from_strings([REASON_NAMES[place] for place in reason]),
+        from_numbers(counts[places]),
+    ]
+    return pa.Table.from_arrays(columns, schema=COUNT_SCHEMA)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
@@ -181,7 +180,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
         return np.empty(0, dtype=np.int64), [None]
     labels = column.combine_chunks()
     names = [*labels.dictionary.to_pylist(), None]
-    return labels.indices.fill_null(len(names) - 1).to_numpy().astype(np.int64), names
+    return to_numbers(labels.indices, null=len(names) - 1).astype(np.int64), names
 
 
 def total_counts(counts: pa.Table) -> Mapping[str, int]:

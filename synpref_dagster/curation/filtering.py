@@ -6,16 +6,20 @@ Flips are strict (all three witnesses disagree with the label) and pass a guard 
 their precision on gold first: where sources are good, a model that disagrees is usually wrong.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from synpref_dagster.curation.accuracy import Accuracy, accuracy_of
 from synpref_dagster.curation.witnesses import Witnesses, confidence
+
+if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
+    import pandas as pd
 
 Recycle = Literal["strict", "all", "none"]
 KEPT, FLIPPED, DISCARDED = "kept", "flipped", "discarded"

@@ -8,16 +8,20 @@ over length-prefixed fields, so that no two different inputs can collide by conc
 - `conversation_id`  the conversation alone: what splits and leak checks go by
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
+    import pandas as pd
 
 ID_BYTES = 16
 Origin = Literal["human", "synthetic"]
@@ -80,7 +84,7 @@ class PreferencePair:
         """16 bytes: identity of the conversation."""
         return conversation_id(self.conversation)
 
-    def flipped(self) -> "PreferencePair":
+    def flipped(self) -> PreferencePair:
         """The same pair under the opposite label."""
         return replace(self, chosen=self.rejected, rejected=self.chosen)
 
@@ -170,6 +174,8 @@ def is_among(ids: pd.Series, known: Iterable[bytes]) -> np.ndarray:
 
 def id_index(ids: Iterable[bytes]) -> pd.Index:
     """Ids as an object index for `.loc`, which would mangle a plain list of bytes (see above)."""
+    import pandas as pd
+
     return pd.Index(list(ids), dtype=object)
 
 

@@ -4,13 +4,18 @@ All of them speak relative to the source label. A label that people or judges ga
 for its contradictory twin too, with the opposite sign: both are the same content.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from synpref_dagster.curation.pairs import PreferencePair, id_index, is_among
+
+if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
+    import pandas as pd
 
 CONFIDENT = 0.5  # Sec. 3.3: pairs with p > 0.5 under the best RM need no new annotation
 
@@ -111,6 +116,8 @@ def witness_frame(
         best_margin: float32 (n,) margins under the best RM, in the order of `pairs`.
         gold_margin: float32 (n,) cross-fitted margins under the gold RM.
     """
+    import pandas as pd
+
     panel = dict(zip(judged["pair_id"], judged["label"].astype(int), strict=True))
     return pd.DataFrame(
         {

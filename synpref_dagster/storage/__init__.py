@@ -1,18 +1,17 @@
 """Data sets on disk or in an object store: immutable, content-addressed, resumable.
 
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
-build and read; `shards` map over shards; `executors` where that runs; `quarantine` bad rows;
-`uris` local paths and S3. Stands alone: no other package of the project is imported here.
+build and read; `frames` the same for pandas; `arrow_types` casts; `shards` map over shards;
+`executors` where that runs; `quarantine` bad rows; `uris` local paths and S3. Stands alone: no
+other package of the project is imported here.
 """
 
 from synpref_dagster.storage.dataset import (
     build_dataset,
     iter_tables,
-    read_frame,
     read_table,
     select_rows,
     shard_uris,
-    to_frame,
     verify,
     write_dataset,
 )
@@ -21,6 +20,7 @@ from synpref_dagster.storage.executors import (
     ProcessPoolShardExecutor,
     ShardExecutor,
 )
+from synpref_dagster.storage.frames import read_frame, to_frame
 from synpref_dagster.storage.manifest import (
     Manifest,
     Shard,

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from synpref_dagster.storage.arrow_types import canonical_table, stored_as
 from synpref_dagster.storage.encoding import dictionary_columns
 from synpref_dagster.storage.manifest import (
     SHARD_FOLDER,
@@ -101,11 +101,6 @@ def read_table(ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Tabl
     return pa.concat_tables(iter_tables(ref, columns))
 
 
-def read_frame(ref: DatasetRef, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """All rows as a pandas frame; 16-byte ids are `bytes`."""
-    return to_frame(read_table(ref, columns))
-
-
 def iter_tables(ref: DatasetRef, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows shard by shard, in order; memory stays at one shard.
 
@@ -135,7 +130,7 @@ def select_rows(
     """
     manifest = read_manifest(ref)
     _check_columns(ref, manifest, [id_column])
-    stored = _map_type(manifest.schema.field(id_column).type, _storage)
+    stored = stored_as(manifest.schema.field(id_column).type)
     # Arrow gives UUIDs as uuid.UUID, whose 16 bytes are what is stored.
     listed = ids.to_pylist() if isinstance(ids, _ARRAYS) else ids
     remaining = {getattr(wanted, "bytes", wanted) for wanted in listed}
@@ -200,18 +195,6 @@ def read_shard(uri: str, shard: Shard, columns: Sequence[str] | None = None) -> 
         ) from error
 
 
-def canonical_table(table: pa.Table) -> pa.Table:
-    """The table in the one form that is written: no metadata, one chunk, Parquet's list names."""
-    return _cast(table.replace_schema_metadata(None), _element_named).combine_chunks()
-
-
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Arrow table as a pandas frame; ids are `bytes`, also inside lists."""
-    # In two steps: Arrow casts an extension type to its own storage type only, and converts
-    # lists of binary to pandas, but not of fixed-size binary.
-    return _cast(_cast(table, _storage), _variable_size).to_pandas()
-
-
 def check_schema(expected: pa.Schema | None, schema: pa.Schema) -> pa.Schema:
     """The schema, once it equals the expected one.
 
@@ -259,42 +242,3 @@ def _check_columns(ref: DatasetRef, manifest: Manifest, columns: Sequence[str]) 
 
 def _as_list(columns: Sequence[str] | None) -> list[str] | None:
     return None if columns is None else list(columns)
-
-
-def _cast(table: pa.Table, change: Callable[[pa.DataType], pa.DataType]) -> pa.Table:
-    fields = [
-        pa.field(column.name, _map_type(column.type, change), column.nullable)
-        for column in table.schema
-    ]
-    return table.cast(pa.schema(fields, table.schema.metadata))
-
-
-def _map_type(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    if pa.types.is_list(kind):
-        return change(pa.list_(_map_field(kind.value_field, change)))
-    if pa.types.is_large_list(kind):
-        return change(pa.large_list(_map_field(kind.value_field, change)))
-    if pa.types.is_struct(kind):
-        return change(pa.struct([_map_field(inner, change) for inner in kind]))
-    return change(kind)
-
-
-def _map_field(inner: pa.Field, change: Callable[[pa.DataType], pa.DataType]) -> pa.Field:
-    return pa.field(inner.name, _map_type(inner.type, change), inner.nullable)
-
-
-def _element_named(kind: pa.DataType) -> pa.DataType:
-    # Parquet calls the items of a list `element`; a table read back must be written alike.
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_name("element"))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_name("element"))
-    return kind
-
-
-def _storage(kind: pa.DataType) -> pa.DataType:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
-def _variable_size(kind: pa.DataType) -> pa.DataType:
-    return pa.binary() if pa.types.is_fixed_size_binary(kind) else kind

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from synpref_dagster.storage.dataset import canonical_table, check_schema, read_shard, write_shard
+from synpref_dagster.storage.arrow_types import canonical_table
+from synpref_dagster.storage.dataset import check_schema, read_shard, write_shard
 from synpref_dagster.storage.executors import InProcessExecutor, ShardExecutor
 from synpref_dagster.storage.manifest import (
     SHARD_FOLDER,
