@@ -69,11 +69,13 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
     uri: str,
     version: str,
     params: Mapping[str, Any],
+    beside: Sequence[DatasetRef] = (),
+    meta: Mapping[str, Any] | None = None,
     executor: ShardExecutor | None = None,
     outputs: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MapResult:
-    """Applies `fn(table, **params)` to every shard and publishes the results.
+    """Applies `fn(table, *others, **params)` to every shard and publishes the results.
 
     Args:
         fn: module-level function of one table, giving a table, or a mapping of output name to
@@ -83,6 +85,9 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         version: changes whenever `fn` computes something else.
         params: keyword arguments of `fn`. They identify the work: JSON values, dataclasses, or
             objects with a `fingerprint` (an index, a reference), picklable for a process pool.
+        beside: data sets that go along with the input, shard by shard: `fn` gets, after its table,
+            those of the same place.
+        meta: small JSON facts kept in the manifest of each output.
         executor: in this process by default.
         outputs: names of the tables in the mapping that `fn` returns, for instance
             `["kept", "dropped"]`.
@@ -93,30 +98,33 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         shards were computed and reused.
 
     Raises:
-        ValueError: bad output names, or tables that do not fit together.
+        ValueError: bad output names, tables that do not fit together, or a data set of `beside`
+            with another number of shards.
     """
     names = _check_names(outputs)
     uris = {name: join_uri(uri, name) if name else uri for name in names}
-    step = step_key(version=version, inputs=[dataset.fingerprint], params=params)
-    shards = read_manifest(dataset).shards
-    published = {name: reuse(uris[name], step=step) for name in names}
+    inputs = [dataset, *beside]
+    step = step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=params)
+    shards = _side_by_side(inputs)
+    published = {name: reuse(uris[name], step=step, meta=meta) for name in names}
     done = {name: ref for name, ref in published.items() if ref is not None}
     if len(done) == len(names):
         return MapResult(done, 0, len(shards))
 
-    keys = [_task_key(shard, version, params) for shard in shards]
+    keys = [_task_key(group, version, params) for group in shards]
     _clean_up(uri, uris)
     finished = _find_finished(uri, keys, uris)
     # Shards of equal content share a key: they are worked on once.
-    todo = {key: shard for key, shard in zip(keys, shards, strict=True) if key not in finished}
-    job = partial(_map_one, fn=fn, params=dict(params), source=dataset.uri, uri=uri, uris=uris)
+    todo = {key: group for key, group in zip(keys, shards, strict=True) if key not in finished}
+    sources = [ref.uri for ref in inputs]
+    job = partial(_map_one, fn=fn, params=dict(params), sources=sources, uri=uri, uris=uris)
     num_done = len(shards) - len(todo)
     for task, marker in (executor or InProcessExecutor()).run(job, list(todo.items())):
         finished[task[0]] = marker
         num_done += 1
         if on_progress is not None:
             on_progress(num_done, len(shards))
-    refs = _publish_all([finished[key] for key in keys], uris, step)
+    refs = _publish_all([finished[key] for key in keys], uris, step=step, meta=meta or {})
     return MapResult(refs, len(todo), len(shards) - len(todo))
 
 
@@ -152,20 +160,21 @@ class _Marker:
 
 
 def _map_one(
-    task: tuple[str, Shard],
+    task: tuple[str, tuple[Shard, ...]],
     *,
     fn: ShardFunction,
     params: Mapping[str, Any],
-    source: str,
+    sources: Sequence[str],
     uri: str,
     uris: Mapping[str, str],
 ) -> _Marker:
-    key, shard = task
+    key, group = task
     try:
-        result = fn(read_shard(source, shard), **params)
+        read = [read_shard(source, shard) for source, shard in zip(sources, group, strict=True)]
+        result = fn(*read, **params)
         tables = {name: canonical_table(t) for name, t in _named(result, list(uris)).items()}
     except Exception as error:
-        error.add_note(f"while working on shard {shard.name} of {source!r}")
+        error.add_note(f"while working on shard {group[0].name} of {sources[0]!r}")
         raise
     marker = _Marker(
         shards={name: write_shard(uris[name], table) for name, table in tables.items()},
@@ -187,8 +196,19 @@ def _named(
     return tables
 
 
-def _task_key(shard: Shard, version: str, params: Mapping[str, Any]) -> str:
-    return hash_json([shard.content_hash, version, dict(params)])
+def _side_by_side(inputs: Sequence[DatasetRef]) -> list[tuple[Shard, ...]]:
+    shards = [read_manifest(ref).shards for ref in inputs]
+    for ref, others in zip(inputs, shards, strict=True):
+        if len(others) != len(shards[0]):
+            raise ValueError(
+                f"{ref.uri!r} has {len(others)} shards, but {inputs[0].uri!r} has "
+                f"{len(shards[0])}: data sets that go side by side are made shard by shard"
+            )
+    return list(zip(*shards, strict=True))
+
+
+def _task_key(group: tuple[Shard, ...], version: str, params: Mapping[str, Any]) -> str:
+    return hash_json([*(shard.content_hash for shard in group), version, dict(params)])
 
 
 def _find_finished(uri: str, keys: Sequence[str], uris: Mapping[str, str]) -> dict[str, _Marker]:
@@ -210,7 +230,7 @@ def _find_finished(uri: str, keys: Sequence[str], uris: Mapping[str, str]) -> di
 
 
 def _publish_all(
-    markers: Sequence[_Marker], uris: Mapping[str, str], step: str
+    markers: Sequence[_Marker], uris: Mapping[str, str], *, step: str, meta: Mapping[str, Any]
 ) -> dict[str, DatasetRef]:
     # Check everything before anything is published: outputs belong together.
     manifests = {}
@@ -219,7 +239,7 @@ def _publish_all(
         for marker in markers:
             schema = check_schema(schema, marker.schemas[name])
         shards = tuple(marker.shards[name] for marker in markers)
-        manifests[name] = Manifest(schema=schema, shards=shards, step=step)
+        manifests[name] = Manifest(schema=schema, shards=shards, step=step, meta=dict(meta))
     return {name: publish(uris[name], manifest) for name, manifest in manifests.items()}
 
 

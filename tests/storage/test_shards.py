@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from shard_functions import (
+    add_numbers,
     build_numbers,
     double,
     fail_at_seventeen,
@@ -224,3 +225,45 @@ def _forget_publication(folder):
     (folder / "manifest.json").unlink()
     for path in (folder / "steps").iterdir():
         path.unlink()
+
+
+def test_data_sets_side_by_side_meet_shard_by_shard(source, tmp_path):
+    doubled = run_double(source, tmp_path / "doubled").ref
+
+    def add_up(uri):
+        return map_shards(
+            add_numbers, source, beside=[doubled], uri=str(uri), version="1", params={}
+        )
+
+    added = add_up(tmp_path / "out")
+    assert values(added.ref) == [3 * n for n in range(40)]
+    assert add_up(tmp_path / "out").num_shards_computed == 0
+
+
+def test_a_change_beside_a_shard_repeats_that_shard_only(source, tmp_path):
+    def add_up(other):
+        return map_shards(
+            add_numbers, source, beside=[other], uri=str(tmp_path / "out"), version="1", params={}
+        )
+
+    add_up(build_numbers(str(tmp_path / "a")))
+    *parts, last = numbers()
+    other = build_dataset(str(tmp_path / "b"), step="b", compute=lambda: [*parts, double(last)])
+    again = add_up(other)
+    assert (again.num_shards_computed, again.num_shards_reused) == (1, 7)
+    assert values(again.ref)[-5:] == [3 * n for n in range(35, 40)]
+
+
+def test_data_sets_with_other_numbers_of_shards_cannot_go_side_by_side(source, tmp_path):
+    one = build_numbers(str(tmp_path / "one"), 1)
+    with pytest.raises(ValueError, match=r"has 1 shards, but .* has 8"):
+        map_shards(
+            add_numbers, source, beside=[one], uri=str(tmp_path / "out"), version="1", params={}
+        )
+
+
+def test_facts_are_kept_in_the_manifest_and_change_no_fingerprint(source, tmp_path):
+    plain = run_double(source, tmp_path / "out").ref
+    told = run_double(source, tmp_path / "out", meta={"fitted_on": "x"}).ref
+    assert told == plain
+    assert read_manifest(told).meta == {"fitted_on": "x"}
