@@ -1,5 +1,6 @@
 """Fixtures of all tests: a clean environment, real data beside the checkout, real servers."""
 
+import hashlib
 import json
 import os
 import re
@@ -82,6 +83,8 @@ def s3_server(
 
     from synpref_dagster.storage import to_path
 
-    bucket = "test-" + re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    # Long names are cut; the hash keeps those apart that begin alike.
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    bucket = f"test-{name}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:8]}"
     to_path(f"s3://{bucket}").fs.mkdir(bucket)
     return S3Server(s3_process["endpoint"], s3_process["key"], s3_process["secret"], bucket)

@@ -1,9 +1,9 @@
 """Data sets on disk or in an object store: immutable, content-addressed, resumable.
 
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
-build and read; `frames` the same for pandas; `arrow_types` casts; `shards` map over shards;
-`executors` where that runs; `quarantine` bad rows; `uris` local paths and S3. Stands alone: no
-other package of the project is imported here.
+build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts;
+`shards` map over shards; `executors` where that runs; `quarantine` bad rows; `uris` local paths and
+S3. Stands alone: no other package of the project is imported here.
 """
 
 from synpref_dagster.storage.dataset import (
@@ -21,11 +21,13 @@ from synpref_dagster.storage.executors import (
     ShardExecutor,
 )
 from synpref_dagster.storage.frames import read_frame, to_frame
+from synpref_dagster.storage.lookup import find_rows, ids_with_prefix
 from synpref_dagster.storage.manifest import (
     Manifest,
     Shard,
     find_manifest,
     hash_json,
+    make_ref,
     read_manifest,
     step_key,
 )
@@ -47,10 +49,13 @@ __all__ = [
     "ShardExecutor",
     "build_dataset",
     "find_manifest",
+    "find_rows",
     "from_json",
     "hash_json",
+    "ids_with_prefix",
     "iter_tables",
     "join_uri",
+    "make_ref",
     "map_shards",
     "quarantine_table",
     "read_frame",

@@ -53,7 +53,7 @@ def build_dataset(
     Args:
         uri: folder of the data set, local or object store.
         step: identity of the computation, from `step_key`.
-        compute: gives one table, or tables one after the other, each at least one shard.
+        compute: gives one table, or tables one after the other, each a shard.
         meta: JSON values for people, kept in the manifest.
 
     Returns:
@@ -74,8 +74,8 @@ def write_dataset(
 ) -> DatasetRef:
     """Writes and publishes tables as a data set, whatever is there already.
 
-    Tables over `max_shard_rows` rows are cut; smaller ones stay shards of their own, so that the
-    caller decides which rows stay together when something is added.
+    A lone table is cut into shards of `max_shard_rows` rows. Tables that come one after the other
+    are a shard each, so that the caller decides which rows stay together.
 
     Raises:
         ValueError: no table at all (an empty one is fine), or tables of different schemas.
@@ -226,10 +226,11 @@ def _take_first(column: pa.ChunkedArray, value_set: pa.Array, remaining: set[byt
     return pa.array(first, pa.int64())
 
 
-def _cut(tables: Tables, max_rows: int) -> Iterator[pa.Table]:
-    for table in [tables] if isinstance(tables, pa.Table) else tables:
-        for start in range(0, max(table.num_rows, 1), max_rows):
-            yield table.slice(start, max_rows)
+def _cut(tables: Tables, max_rows: int) -> Iterable[pa.Table]:
+    if not isinstance(tables, pa.Table):
+        return tables
+    starts = range(0, max(tables.num_rows, 1), max_rows)
+    return (tables.slice(start, max_rows) for start in starts)
 
 
 def _check_columns(ref: DatasetRef, manifest: Manifest, columns: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ killed run continues where it stopped, and a nightly run costs only what is new.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -39,7 +39,8 @@ from synpref_dagster.storage.uris import (
 MARKER_FOLDER = "tasks"
 RESERVED_NAMES = (MARKER_FOLDER, SHARD_FOLDER, "manifests", "steps")
 
-ShardFunction: TypeAlias = Callable[..., pa.Table | Mapping[str, pa.Table]]
+ShardResult: TypeAlias = pa.Table | Mapping[str, pa.Table]
+ShardFunction: TypeAlias = Callable[..., ShardResult | Iterator[ShardResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
 
     Args:
         fn: module-level function of one table, giving a table, or a mapping of output name to
-            table when `outputs` are named; it has to depend on its arguments only.
+            table when `outputs` are named; it has to depend on its arguments only. A generator
+            of them gives several shards in place of one, each written before the next is made.
         dataset: the input.
         uri: where the output goes; named outputs go to `uri/NAME`.
         version: changes whenever `fn` computes something else.
@@ -101,27 +103,22 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         ValueError: bad output names, tables that do not fit together, or a data set of `beside`
             with another number of shards.
     """
-    names = _check_names(outputs)
-    uris = {name: join_uri(uri, name) if name else uri for name in names}
+    uris = {name: join_uri(uri, name) if name else uri for name in _check_names(outputs)}
     inputs = [dataset, *beside]
     step = step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=params)
     shards = _side_by_side(inputs)
-    published = {name: reuse(uris[name], step=step, meta=meta) for name in names}
-    done = {name: ref for name, ref in published.items() if ref is not None}
-    if len(done) == len(names):
-        return MapResult(done, 0, len(shards))
+    if published := _reuse_all(uris, step, meta):
+        return MapResult(published, 0, len(shards))
 
     keys = [_task_key(group, version, params) for group in shards]
     _clean_up(uri, uris)
     finished = _find_finished(uri, keys, uris)
     # Shards of equal content share a key: they are worked on once.
     todo = {key: group for key, group in zip(keys, shards, strict=True) if key not in finished}
-    sources = [ref.uri for ref in inputs]
-    job = partial(_map_one, fn=fn, params=dict(params), sources=sources, uri=uri, uris=uris)
+    job = partial(_map_one, fn=fn, params=dict(params), inputs=inputs, uri=uri, uris=uris)
     num_done = len(shards) - len(todo)
     for task, marker in (executor or InProcessExecutor()).run(job, list(todo.items())):
-        finished[task[0]] = marker
-        num_done += 1
+        finished[task[0]], num_done = marker, num_done + 1
         if on_progress is not None:
             on_progress(num_done, len(shards))
     refs = _publish_all([finished[key] for key in keys], uris, step=step, meta=meta or {})
@@ -130,18 +127,18 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """Where the output of one input shard went: output name to shard, and its schema."""
+    """Where the output of one input shard went: output name to its shards, and their schema."""
 
-    shards: dict[str, Shard]
+    shards: dict[str, list[Shard]]
     schemas: dict[str, pa.Schema]
 
     def to_json(self) -> bytes:
         document = {
             name: {
-                "shard": [shard.content_hash, shard.num_rows, shard.num_bytes],
+                "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in shards],
                 "arrow_schema": self.schemas[name].serialize().to_pybytes().hex(),
             }
-            for name, shard in self.shards.items()
+            for name, shards in self.shards.items()
         }
         return json.dumps(document, sort_keys=True).encode()
 
@@ -149,7 +146,9 @@ class _Marker:
     def from_json(cls, text: bytes) -> "_Marker | None":
         try:
             document = json.loads(text)
-            shards = {name: Shard(*item["shard"]) for name, item in document.items()}
+            shards = {
+                name: [Shard(*shard) for shard in item["shards"]] for name, item in document.items()
+            }
             schemas = {
                 name: pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(item["arrow_schema"])))
                 for name, item in document.items()
@@ -164,29 +163,38 @@ def _map_one(
     *,
     fn: ShardFunction,
     params: Mapping[str, Any],
-    sources: Sequence[str],
+    inputs: Sequence[DatasetRef],
     uri: str,
     uris: Mapping[str, str],
 ) -> _Marker:
     key, group = task
     try:
-        read = [read_shard(source, shard) for source, shard in zip(sources, group, strict=True)]
+        read = [read_shard(ref.uri, shard) for ref, shard in zip(inputs, group, strict=True)]
         result = fn(*read, **params)
-        tables = {name: canonical_table(t) for name, t in _named(result, list(uris)).items()}
+        marker = _write(result if isinstance(result, Iterator) else iter([result]), uris)
     except Exception as error:
-        error.add_note(f"while working on shard {group[0].name} of {sources[0]!r}")
+        error.add_note(f"while working on shard {group[0].name} of {inputs[0].uri!r}")
         raise
-    marker = _Marker(
-        shards={name: write_shard(uris[name], table) for name, table in tables.items()},
-        schemas={name: table.schema for name, table in tables.items()},
-    )
     write_bytes(to_path(uri) / MARKER_FOLDER / f"{key}.json", marker.to_json())
     return marker
 
 
-def _named(
-    result: pa.Table | Mapping[str, pa.Table], names: Sequence[str]
-) -> Mapping[str, pa.Table]:
+def _write(results: Iterator[ShardResult], uris: Mapping[str, str]) -> _Marker:
+    marker = _Marker(shards={name: [] for name in uris}, schemas={})
+    for result in results:
+        for name, table in _named(result, list(uris)).items():
+            # An output needs one shard to have a schema; empty ones beyond that say nothing.
+            if not table.num_rows and marker.shards[name]:
+                continue
+            canonical = canonical_table(table)
+            marker.schemas[name] = check_schema(marker.schemas.get(name), canonical.schema)
+            marker.shards[name].append(write_shard(uris[name], canonical))
+    if not marker.schemas:
+        raise ValueError("a shard function that gives several tables has to give at least one")
+    return marker
+
+
+def _named(result: ShardResult, names: Sequence[str]) -> Mapping[str, pa.Table]:
     tables = {"": result} if isinstance(result, pa.Table) else result
     if set(tables) != set(names):
         raise ValueError(
@@ -194,6 +202,14 @@ def _named(
             f"as {sorted(names)}: return one table, or exactly the tables named in `outputs`"
         )
     return tables
+
+
+def _reuse_all(
+    uris: Mapping[str, str], step: str, meta: Mapping[str, Any] | None
+) -> dict[str, DatasetRef] | None:
+    found = {name: reuse(target, step=step, meta=meta) for name, target in uris.items()}
+    done = {name: ref for name, ref in found.items() if ref is not None}
+    return done if len(done) == len(uris) else None
 
 
 def _side_by_side(inputs: Sequence[DatasetRef]) -> list[tuple[Shard, ...]]:
@@ -223,7 +239,11 @@ def _find_finished(uri: str, keys: Sequence[str], uris: Mapping[str, str]) -> di
         if (
             marker is not None
             and set(marker.shards) == set(uris)
-            and all(sizes[name].get(s.name) == s.num_bytes for name, s in marker.shards.items())
+            and all(
+                sizes[name].get(shard.name) == shard.num_bytes
+                for name, shards in marker.shards.items()
+                for shard in shards
+            )
         ):
             finished[key] = marker
     return finished
@@ -238,7 +258,7 @@ def _publish_all(
         schema: pa.Schema | None = None
         for marker in markers:
             schema = check_schema(schema, marker.schemas[name])
-        shards = tuple(marker.shards[name] for marker in markers)
+        shards = tuple(shard for marker in markers for shard in marker.shards[name])
         manifests[name] = Manifest(schema=schema, shards=shards, step=step, meta=dict(meta))
     return {name: publish(uris[name], manifest) for name, manifest in manifests.items()}
 

@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from upath import UPath
 
+from synpref_dagster.storage.store_errors import explained
+
 PROTOCOLS = ("file", "s3", "memory")
 
 AnyPath = Path | UPath
@@ -75,7 +77,8 @@ def write_bytes(path: AnyPath, data: bytes | memoryview) -> None:
     if not isinstance(path, Path):
         if path.protocol == "memory":
             path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(data))
+        with explained(path):
+            path.write_bytes(bytes(data))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_writer()}.tmp")
@@ -92,7 +95,8 @@ def write_bytes(path: AnyPath, data: bytes | memoryview) -> None:
 def read_bytes(path: AnyPath) -> bytes | None:
     """The content of a file, or None when there is no such file."""
     try:
-        return path.read_bytes()
+        with explained(path):
+            return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -101,7 +105,7 @@ def read_bytes(path: AnyPath) -> bytes | None:
 def open_file(path: AnyPath) -> Iterator[IO[bytes]]:
     """A seekable file for ranged reads; object stores are read exactly as asked, not ahead."""
     options: dict[str, Any] = {} if isinstance(path, Path) else {"cache_type": "none"}
-    with path.open("rb", **options) as file:
+    with explained(path), path.open("rb", **options) as file:
         yield file
 
 
@@ -113,7 +117,8 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
     try:
-        found = folder.fs.ls(folder.path, detail=True)
+        with explained(folder):
+            found = folder.fs.ls(folder.path, detail=True)
     except FileNotFoundError:
         return {}
     return {
