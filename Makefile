@@ -18,7 +18,7 @@ help:
 	@echo 'make ui            Dagster, MLflow and the review page on loopback'
 	@echo 'make test          the quick tests, no server'
 	@echo 'make test-slow     the long tests: acceptance, kill -9, vLLM, Label Studio'
-	@echo 'make test-servers  the tests against real servers: S3, Postgres, Dagster, browser'
+	@echo 'make test-servers  the tests against real servers: S3, Postgres, Ray, Dagster, browser'
 	@echo 'make check         ruff, mypy, import directions, function length'
 	@echo 'make bench         all measurements of bench/, into bench/results/'
 
@@ -31,24 +31,24 @@ ui:
 	scripts/ui.sh
 
 test:
-	@scripts/install.sh dev,postgres,retrieval
+	@scripts/install.sh dev,postgres,retrieval,crowd
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow and not servers'
 
 test-slow:
-	@scripts/install.sh dev,postgres,retrieval
+	@scripts/install.sh dev,postgres,retrieval,crowd
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	$(BIN)/python -m pytest -m slow
 
 test-servers:
-	@scripts/install.sh dev,postgres,retrieval
+	@scripts/install.sh dev,postgres,retrieval,crowd,ray
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/postgres.sh install
 	$(BIN)/python -m pytest -m 'servers and not slow'
 
 check:
-	@scripts/install.sh dev,postgres,retrieval
+	@scripts/install.sh dev,postgres,retrieval,crowd
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from synpref_dagster.benchmarks.items import (
     UNKNOWN_LENGTH,
@@ -21,11 +20,13 @@ from synpref_dagster.benchmarks.items import (
     distinct_candidates,
     spread_scores,
 )
-from synpref_dagster.reward.scoring import Scorer, load_reward_model
+from synpref_dagster.resources.checkpoint_scorer import open_scorer
+from synpref_dagster.reward.scoring import Scorer
 from synpref_dagster.storage import (
     DatasetRef,
     MapResult,
     ModelRef,
+    ShardExecutor,
     build_dataset,
     map_shards,
     read_frame,
@@ -55,7 +56,12 @@ def build_candidates(
 
 
 def score_candidates(
-    candidates: DatasetRef, model: ModelRef, *, uri: str, on_chunk: OnChunk | None = None
+    candidates: DatasetRef,
+    model: ModelRef,
+    *,
+    uri: str,
+    executor: ShardExecutor | None = None,
+    on_chunk: OnChunk | None = None,
 ) -> MapResult:
     """Rewards of all candidates under one model; finished chunks are read, not scored again.
 
@@ -63,6 +69,7 @@ def score_candidates(
         candidates: from `build_candidates`.
         model: the checkpoint.
         uri: where the rewards are kept, one folder per model size.
+        executor: who scores the chunks; in this process by default.
         on_chunk: called with (chunks done, chunks in all) as chunks finish.
 
     Returns:
@@ -75,6 +82,7 @@ def score_candidates(
         uri=uri,
         version=SCORES_VERSION,
         params={"model": model},
+        executor=executor,
         on_progress=on_chunk,
     )
 
@@ -120,7 +128,7 @@ def _scorer(uri: str, fingerprint: str) -> Scorer:
     # Chunks of one model follow each other: it is loaded once. The fingerprint is part of the
     # key, so that weights that were replaced in their folder are loaded again.
     del fingerprint
-    return load_reward_model(uri, device="cuda" if torch.cuda.is_available() else "cpu")
+    return open_scorer(uri)
 
 
 def _tables(items: Sequence[BenchmarkItem], chunk: int) -> Iterator[pa.Table]:
