@@ -16,7 +16,7 @@ from synpref_dagster.resources.people import People
 from synpref_dagster.review.queueing import BatchStatus
 from synpref_dagster.settings import Profile
 
-SENSOR_SECONDS = 60
+SENSOR_SECONDS = 30
 BATCH_TAG = "synpref/batch"
 
 
@@ -35,20 +35,38 @@ def asking_assets(profile: Profile) -> dict[dg.AssetKey, dg.AssetKey]:
 
 
 def with_people(assets: Sequence[Any], profile: Profile) -> list[Any]:
-    """The assets of a campaign, with people in the graph where people are asked."""
+    """The assets of a campaign, with people in the graph where people are asked.
+
+    What is asked about leads to the people; `people_behind` says to which asset these lead.
+    """
     if profile.people.backend == "recorded":
         return list(assets)
+    waiting = {
+        spec.key: spec
+        for asset in assets
+        if isinstance(asset, dg.AssetsDefinition)
+        for spec in asset.specs
+    }
     people = [
         dg.AssetSpec(
             people_key(key),
             deps=[source],
-            group_name="people",
+            group_name=waiting[key].group_name,
+            owners=waiting[key].owners,
             kinds={"people"},
-            description=f"The annotators who answer for {key.to_user_string()}.",
+            description=f"The annotators who answer for {key.to_user_string()}, on the page or in "
+            "Label Studio. Each answer of theirs is one data version.",
         )
         for key, source in asking_assets(profile).items()
     ]
     return [*assets, *people]
+
+
+def people_behind(profile: Profile) -> dict[dg.AssetKey, list[dg.AssetKey]]:
+    """Asset that waits for people -> the people it waits for; empty with recorded verdicts."""
+    if profile.people.backend == "recorded":
+        return {}
+    return {key: [people_key(key)] for key in asking_assets(profile)}
 
 
 def people_sensors(profile: Profile) -> list[dg.SensorDefinition]:

@@ -16,11 +16,11 @@ def iteration_key(number: int, name: str) -> dg.AssetKey:
 
 
 def iteration_options(
-    number: int, name: str, *, kinds: set[str], pool: str | None = None
+    number: int, name: str, *, kinds: set[str], pool: str | None = None, version: str = "1"
 ) -> dict[str, Any]:
     """Arguments every asset of an iteration shares."""
     return {
-        **box(f"4_iteration_{number:02d}", kinds=kinds, pool=pool),
+        **box(f"4_iteration_{number:02d}", kinds=kinds, pool=pool, code_version=version),
         "key": iteration_key(number, name),
         "tags": {ITERATION_TAG: str(number)},
     }

@@ -12,8 +12,8 @@ from synpref_dagster.assets.iteration_box import (
 from synpref_dagster.assets.step import campaign_step, conservation, conservation_spec
 from synpref_dagster.curation.gold_silver import extend_gold, extend_silver, undecidable_content
 from synpref_dagster.curation.pooling import count_reasons
-from synpref_dagster.curation.verification import consensus
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.crowd_consensus import decide
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
@@ -25,7 +25,7 @@ def build_pools(
     kinds = {"python", "parquet"}
     return [
         dg.asset(
-            **iteration_options(number, "gold", kinds=kinds),
+            **iteration_options(number, "gold", kinds=kinds, version="2"),
             ins={
                 "gold_before": dg.AssetIn(gold),
                 "retrieved": dg.AssetIn(iteration_key(number, "retrieved_pairs")),
@@ -59,14 +59,17 @@ def cumulative_gold(
             campaign.frame(gold_before.kept),
             campaign.frame(gold_before.dropped),
         )
-        verdicts = consensus(campaign.frame(ledger))
+        rule = campaign.profile.people.consensus
+        verdicts = decide(campaign.frame(ledger), rule=rule)
 
         def compute() -> tuple[pd.DataFrame, pd.DataFrame]:
             ids = campaign.frame(retrieved, IDS)
             kept, dropped = extend_gold(before, verdicts, ids, iteration=iteration_number(context))
             return kept, pd.concat([undecided, dropped], ignore_index=True)
 
-        pool = step.selection(compute, inputs=[gold_before, retrieved, ledger])
+        pool = step.selection(
+            compute, inputs=[gold_before, retrieved, ledger], params={"consensus": rule}
+        )
         step.tracked.log_campaign_metrics(
             {"gold/num_pairs": pool.kept.num_rows}, step=iteration_number(context)
         )

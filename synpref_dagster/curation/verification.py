@@ -7,10 +7,17 @@ a pair that people cannot decide is discarded everywhere and never labelled by a
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.corrections import EDITS_COLUMN, NO_EDITS, edits_by_pair
 from synpref_dagster.curation.pairs import is_among
+from synpref_dagster.curation.witnesses import confidence
 
 LEDGER_COLUMNS = ["pair_id", "content_id", "annotator", "verdict", "decided"]
-CONSENSUS_COLUMNS = ["pair_id", "label", "num_for", "num_against", "num_verdicts", "reason"]
+# What a ledger says besides: the answer against the sorted order of the responses (1, -1, 0 or
+# undecided), corrections as JSON, and where they are known the seconds it took and Unix time.
+LEDGER_DETAILS = ["answer", EDITS_COLUMN, "seconds", "created_at"]
+CONSENSUS_COLUMNS = [
+    "pair_id", "label", "num_for", "num_against", "num_verdicts", "reason", EDITS_COLUMN,
+]  # fmt: skip
 CONTROVERSIALITY_RANK = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -35,6 +42,29 @@ def prioritise(candidates: pd.DataFrame, *, num_pairs: int, seed: int) -> pd.Dat
     return _by_category(ranked, num_pairs)[list(candidates.columns)].reset_index(drop=True)
 
 
+def mark_risk(
+    pairs: pd.DataFrame, margins: np.ndarray | None = None, *, low_margin: float = 0.0
+) -> pd.DataFrame:
+    """The pairs with `risk`, why to look twice, and `risky` where there is any reason.
+
+    Neither reason says which response might be better, so that people may see it.
+
+    Args:
+        pairs: column risky: the pool holds labels that contradict this one.
+        margins: reward margins of the pairs under their current label, where a model gave any.
+        low_margin: a pair whose probability is at most this far from one half has a low margin.
+    """
+    contradictory = pairs["risky"].to_numpy(bool)
+    unsure = np.zeros(len(pairs), dtype=bool)
+    if margins is not None:
+        unsure = np.abs(confidence(margins) - 0.5) <= low_margin
+    reasons = [
+        ", ".join(name for name, holds in (("contradictory", one), ("low_margin", two)) if holds)
+        for one, two in zip(contradictory, unsure, strict=True)
+    ]
+    return pairs.assign(risky=contradictory | unsure, risk=np.array(reasons, dtype=object))
+
+
 def pick_seed(
     candidates: pd.DataFrame, *, num_gold: int, num_silver: int, seed: int
 ) -> pd.DataFrame:
@@ -57,11 +87,14 @@ def pick_seed(
     judges = _by_category(
         rest.sample(frac=1.0, random_state=np.random.default_rng(seed)), num_silver
     )
-    columns = ["pair_id", "content_id", "conversation_id", "task_category", "objectivity"]
-    return pd.concat(
+    columns = [
+        "pair_id", "content_id", "conversation_id", "task_category", "objectivity", "risky",
+    ]  # fmt: skip
+    picked = pd.concat(
         [people[columns].assign(asked="people"), judges[columns].assign(asked="judges")],
         ignore_index=True,
     )
+    return mark_risk(picked)
 
 
 def consensus(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -77,9 +110,32 @@ def consensus(ledger: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `CONSENSUS_COLUMNS`; `reason` is decided, undecidable (most people could not decide), tied
-        (as many for as against, or all ties) or no_majority.
+        (as many for as against, or all ties) or no_majority; `edited_attributes` are the
+        corrections that hold (see `corrections.agreed_edits`).
     """
-    latest = ledger.drop_duplicates(["pair_id", "annotator"], keep="last")
+    result = vote_counts(ledger)
+    undecidable = result["num_undecided"] * 2 > result["num_verdicts"]
+    majority = result[["num_for", "num_against"]].max(axis=1) * 2 > result["num_verdicts"]
+    balance = np.sign(result["num_for"] - result["num_against"])
+    result["label"] = balance.where(majority, 0).astype("int8")
+    result["reason"] = np.select(
+        [undecidable, majority, balance == 0],
+        ["undecidable", "decided", "tied"],
+        default="no_majority",
+    )
+    return result.reset_index()[CONSENSUS_COLUMNS]
+
+
+def vote_counts(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Per pair: num_for, num_against, num_undecided, num_verdicts and the agreed corrections.
+
+    Args:
+        ledger: as for `consensus`.
+
+    Returns:
+        A frame indexed by pair_id, in the order of the ledger.
+    """
+    latest = latest_verdicts(ledger)
     verdict = latest["verdict"].astype("int8")
     decided = latest["decided"].astype(bool)
     votes = pd.DataFrame(
@@ -91,17 +147,17 @@ def consensus(ledger: pd.DataFrame) -> pd.DataFrame:
             "num_verdicts": np.ones(len(latest), dtype="int64"),
         }
     )
-    result = votes.groupby("pair_id", sort=False).sum()
-    undecidable = result["num_undecided"] * 2 > result["num_verdicts"]
-    majority = result[["num_for", "num_against"]].max(axis=1) * 2 > result["num_verdicts"]
-    balance = np.sign(result["num_for"] - result["num_against"])
-    result["label"] = balance.where(majority, 0).astype("int8")
-    result["reason"] = np.select(
-        [undecidable, majority, balance == 0],
-        ["undecidable", "decided", "tied"],
-        default="no_majority",
+    counts = votes.groupby("pair_id", sort=False).sum()
+    edits = edits_by_pair(latest)
+    counts[EDITS_COLUMN] = pd.Series(
+        [edits.get(pair_id, NO_EDITS) for pair_id in counts.index], index=counts.index, dtype=object
     )
-    return result.reset_index()[CONSENSUS_COLUMNS]
+    return counts
+
+
+def latest_verdicts(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Of several verdicts of one person on one pair the last one."""
+    return ledger.drop_duplicates(["pair_id", "annotator"], keep="last")
 
 
 def choose_for_people(
@@ -136,8 +192,8 @@ def choose_for_people(
         )
     if labels is None:
         raise ValueError("policy judge_disagreement needs the panel's labels first")
-    confidence = labels["confidence"].where(labels["label"] != 0, 0.0)
-    decisive = dict(zip(labels["pair_id"], confidence.astype(float), strict=True))
+    certainty = labels["confidence"].where(labels["label"] != 0, 0.0)
+    decisive = dict(zip(labels["pair_id"], certainty.astype(float), strict=True))
     shuffled = retrieved["pair_id"].sample(frac=1.0, random_state=np.random.default_rng(seed))
     order = np.argsort([decisive.get(pair_id, -1.0) for pair_id in shuffled], kind="stable")
     return shuffled.iloc[order[:num_pairs]].reset_index(drop=True)

@@ -14,9 +14,11 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.curation.corrections import write_edits
 from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
-from synpref_dagster.curation.verification import LEDGER_COLUMNS
-from synpref_dagster.review.agreement import gate, measure, verdict_frame
+from synpref_dagster.curation.verification import LEDGER_COLUMNS, LEDGER_DETAILS
+from synpref_dagster.review.accounts import Accounts
+from synpref_dagster.review.agreement import gate, measure, sorted_answer, verdict_frame
 from synpref_dagster.review.batches import Batch, batch_id, make_batch
 from synpref_dagster.review.database import ReviewDatabase
 from synpref_dagster.review.desk import ReviewDesk
@@ -28,6 +30,9 @@ from synpref_dagster.review.serving import ledger_url
 from synpref_dagster.settings import PeopleSettings
 
 TOKEN_VARIABLE = "LABEL_STUDIO_TOKEN"
+RISK_COLUMN = "risk"
+PRE_VERIFICATION_COLUMNS = {"first": "check_first", "second": "check_second"}
+"""Which of the sorted responses -> column with what an LLM says about it alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,8 @@ class Answers:
     fingerprint: str
     """Changes with every verdict that counts."""
     ledger: Callable[[], pd.DataFrame]
-    """Gives `LEDGER_COLUMNS`, one row per verdict, relative to the current labels."""
+    """Gives `LEDGER_COLUMNS` and `LEDGER_DETAILS`, one row per verdict, oldest first, relative to
+    the current labels."""
 
 
 class People:
@@ -74,7 +80,9 @@ class People:
         Args:
             asset: which asset waits.
             pairs: what people are asked about.
-            about: gives pair_id and the attributes; called when the batch is put before people.
+            about: gives what people see besides the texts, in the order in which they see the
+                pairs: pair_id, the attributes, and where known `risk` and the columns of
+                `PRE_VERIFICATION_COLUMNS`; called when the batch is put before people.
 
         Raises:
             dagster.Failure: people agree less than the profile's floor.
@@ -92,6 +100,11 @@ class People:
         return Answers(
             fingerprint=f"{wanted}-{status.digest}", ledger=lambda: self._ledger(wanted, by_id)
         )
+
+    def hourly_rates(self) -> dict[str, float]:
+        """Annotator -> price of an hour, for the accounts that have one."""
+        accounts = Accounts(self._store, clock=self._clock).all()
+        return {each.name: each.hourly_rate for each in accounts if each.hourly_rate > 0}
 
     def pull(self) -> int:
         """Fetch new verdicts from Label Studio, if that is where people work; how many are new."""
@@ -135,9 +148,10 @@ class People:
             adjudicate=self._settings.adjudicate and self._settings.backend == "page",
             created_at=self._clock(),
         )
-        items = make_batch(
-            pairs, _about(about), batch=batch, double_share=self._settings.double_share
-        )
+        known = _about(about)
+        place = {pair_id: number for number, pair_id in enumerate(known)}
+        ordered = sorted(pairs, key=lambda pair: place.get(pair.pair_id, len(place)))
+        items = make_batch(ordered, known, batch=batch, double_share=self._settings.double_share)
         self._desk.announce(batch, items)
         if self._settings.backend == "label_studio":
             self._label_studio().announce(batch, items)
@@ -157,7 +171,9 @@ class People:
         for case in self._desk.cases(wanted):
             pair = pairs[case.item.pair_id]
             sign = canonical_sign(pair.chosen, pair.rejected)
-            for annotator, verdict in case.verdicts.items():
+            for annotator, verdict in sorted(
+                case.verdicts.items(), key=lambda each: (each[1].created_at, each[0])
+            ):
                 against_sorted = verdict.sorted_sign
                 rows.append(
                     {
@@ -166,10 +182,16 @@ class People:
                         "annotator": annotator,
                         "verdict": sign * (against_sorted or 0),
                         "decided": against_sorted is not None,
+                        "answer": sorted_answer(verdict),
+                        "edited_attributes": write_edits(verdict.edited_attributes),
+                        "seconds": verdict.seconds,
+                        "created_at": verdict.created_at,
                     }
                 )
-        ledger = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
-        return ledger.astype({"verdict": "int8", "decided": bool})
+        ledger = pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, *LEDGER_DETAILS])
+        return ledger.astype(
+            {"verdict": "int8", "decided": bool, "seconds": "float64", "created_at": "float64"}
+        )
 
     def _label_studio(self) -> LabelStudio:
         if not self._settings.label_studio_url or not os.environ.get(TOKEN_VARIABLE):
@@ -181,8 +203,16 @@ class People:
 
 
 def _about(frame: pd.DataFrame) -> dict[bytes, dict[str, Any]]:
-    columns = [name for name in ATTRIBUTE_COLUMNS if name in frame]
+    """pair_id -> what people see of it besides the texts, in the order of the frame."""
+    attributes = [name for name in ATTRIBUTE_COLUMNS if name in frame]
+    checks = {side: name for side, name in PRE_VERIFICATION_COLUMNS.items() if name in frame}
     return {
-        row["pair_id"]: {"attributes": {name: str(row[name]) for name in columns}}
-        for row in frame[["pair_id", *columns]].to_dict("records")
+        row["pair_id"]: {
+            "attributes": {name: str(row[name]) for name in attributes},
+            "risk": str(row.get(RISK_COLUMN) or ""),
+            "preverification": {
+                side: str(row[name]) for side, name in checks.items() if pd.notna(row[name])
+            },
+        }
+        for row in frame.to_dict("records")
     }

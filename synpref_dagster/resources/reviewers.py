@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.curation.corrections import NO_EDITS
+from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
 from synpref_dagster.curation.verification import LEDGER_COLUMNS
 from synpref_dagster.resources.people import Answers, People
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.recorded_reviewer import RecordedReviewer
+from synpref_dagster.review.agreement import UNDECIDED
 
 
 class Reviewers(dg.ConfigurableResource):
@@ -42,7 +45,7 @@ class Reviewers(dg.ConfigurableResource):
         Args:
             asset: name of the asset that asks.
             pairs: gives the pairs.
-            about: gives pair_id and the preference attributes, for people to see.
+            about: gives what people see besides the texts, see `People.ask`.
         """
         if self.sources.campaign.profile.people.backend != "recorded":
             return self._people.ask(asset, pairs(), about)
@@ -53,6 +56,23 @@ class Reviewers(dg.ConfigurableResource):
         return self.sources.verdict_fingerprint()
 
     def ledger(self, pairs: Sequence[PreferencePair]) -> pd.DataFrame:
-        """What each annotator said about each pair; one row per verdict, `LEDGER_COLUMNS`."""
+        """What each annotator said about each pair; one row per verdict.
+
+        Recorded verdicts hold no corrections, and neither when they were given nor in what time.
+        """
         ledger = pd.DataFrame(self._reviewer.review(pairs), columns=LEDGER_COLUMNS)
-        return ledger.astype({"verdict": "int8", "decided": bool})
+        ledger = ledger.astype({"verdict": "int8", "decided": bool})
+        signs = {pair.pair_id: canonical_sign(pair.chosen, pair.rejected) for pair in pairs}
+        against_sorted = ledger["verdict"].astype(int) * ledger["pair_id"].map(signs)
+        return ledger.assign(
+            answer=against_sorted.astype(str).astype(object).where(ledger["decided"], UNDECIDED),
+            edited_attributes=NO_EDITS,
+            seconds=np.nan,
+            created_at=np.nan,
+        )
+
+    def hourly_rates(self) -> dict[str, float]:
+        """Annotator -> price of an hour, where one is known; recorded verdicts know none."""
+        if self.sources.campaign.profile.people.backend == "recorded":
+            return {}
+        return self._people.hourly_rates()

@@ -18,6 +18,7 @@ TOKEN_BYTES = 32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 SESSION_SECONDS = 12 * 3600
 MAX_TOKEN_CHARACTERS = 200
+SESSION_NAME_CHARACTERS = 12
 _SESSION_KEY = "session"
 
 
@@ -127,6 +128,10 @@ class Accounts:
             return None
         age = self._clock() - int(rest.partition("~")[0])
         return annotator if 0 <= age + 1 <= SESSION_SECONDS else None
+
+    def session_name(self, cookie: str) -> str:
+        """A short name of a session, the same for all its requests; opens nothing."""
+        return hashlib.sha256(f"session~{cookie}".encode()).hexdigest()[:SESSION_NAME_CHARACTERS]
 
     def csrf_token(self, cookie: str) -> str:
         """What a form of this session must carry."""

@@ -32,13 +32,18 @@ def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
             "batch_id": verdict.batch_id,
             "pair_id": verdict.pair_id,
             "annotator": verdict.annotator,
-            "answer": UNDECIDED if verdict.sorted_sign is None else str(verdict.sorted_sign),
+            "answer": sorted_answer(verdict),
             "seconds": verdict.seconds,
             "created_at": verdict.created_at,
         }
         for verdict in verdicts
     ]
     return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
+
+
+def sorted_answer(verdict: Verdict) -> str:
+    """What somebody said against the sorted order of the responses: 1, -1, 0 or undecided."""
+    return UNDECIDED if verdict.sorted_sign is None else str(verdict.sorted_sign)
 
 
 def answer_counts(answers: pd.DataFrame) -> np.ndarray:
@@ -110,7 +115,7 @@ def measure(answers: pd.DataFrame) -> Agreement:
     )
 
 
-def by_category(answers: pd.DataFrame, categories: Mapping[str, str]) -> dict[str, Agreement]:
+def by_category(answers: pd.DataFrame, categories: Mapping[Any, str]) -> dict[str, Agreement]:
     """Agreement per task category.
 
     Args:

@@ -38,8 +38,8 @@ class ReviewItem:
     """The other response."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The preference attributes, to be corrected by people."""
-    risky: bool = False
-    """The pair occurs under both labels, or models are unsure about it."""
+    risk: str = ""
+    """Why to look twice: it occurs under both labels, or models are unsure; empty if neither."""
     preverification: Mapping[str, str] = field(default_factory=dict)
     """What an LLM says about `first` and `second` alone; shown behind a fold."""
 
@@ -80,7 +80,7 @@ def make_batch(
 
     Args:
         pairs: what people are asked about.
-        about: pair_id -> `attributes`, `risky`, `preverification`, each optional.
+        about: pair_id -> `attributes`, `risk`, `preverification`, each optional.
         batch: whose items these are.
         double_share: share of the pairs that two people see, spread evenly by a hash of the pair.
 
@@ -108,7 +108,7 @@ def make_batch(
                 first=first,
                 second=second,
                 attributes=dict(known.get("attributes", {})),
-                risky=bool(known.get("risky", False)),
+                risk=str(known.get("risk", "")),
                 preverification=dict(known.get("preverification", {})),
             )
         )

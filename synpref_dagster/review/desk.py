@@ -8,7 +8,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from synpref_dagster.review import database
@@ -21,6 +21,7 @@ from synpref_dagster.review.verdicts import Verdict
 PACE_VERDICTS = 20
 MIN_PACE_VERDICTS = 3
 TOKEN_BYTES = 16
+SESSION_MARK = "."  # between a session's name and the rest of a form token
 
 
 class ForeignFormError(ValueError):
@@ -40,7 +41,7 @@ class Progress:
     num_in_adjudication: int
     """Pairs that wait for an adjudicator, of all batches."""
     last_form_token: str
-    """Token of the verdict that undo would take back; empty when there is none."""
+    """Token of the verdict that undo would take back; empty when this session gave none."""
 
 
 class ReviewDesk:
@@ -95,19 +96,28 @@ class ReviewDesk:
             self._refresh()
             return self._queue.in_adjudication()
 
-    def open(self, annotator: Annotator) -> tuple[Case, Assignment] | None:
-        """The pair before this annotator: the one already open, else the next of their queue."""
+    def open(self, annotator: Annotator, *, session: str = "") -> tuple[Case, Assignment] | None:
+        """The pair before this annotator: the one already open, else the next of their queue.
+
+        Args:
+            annotator: who is signed in.
+            session: name of their session; a pair that an earlier one left open gets a new form.
+        """
         with self._lock:
             self._refresh()
             current = self._queue.current(annotator.name)
             if current is not None:
                 case = self._queue.case(current.batch_id, current.pair_id)
                 assert case is not None
+                if not _is_of(session, current.form_token):
+                    current = self._assign(case.item, annotator.name, session=session)
                 return case, current
             case = self._queue.next_case(
                 annotator.name, now=self._clock(), adjudicator=annotator.adjudicator
             )
-            return None if case is None else (case, self._assign(case.item, annotator.name))
+            if case is None:
+                return None
+            return case, self._assign(case.item, annotator.name, session=session)
 
     def submit(
         self, annotator: Annotator, form_token: str, answer: Mapping[str, Any]
@@ -138,20 +148,23 @@ class ReviewDesk:
             self._refresh()
             return verdict if is_new else None
 
-    def undo(self, annotator: Annotator, form_token: str) -> Verdict | None:
+    def undo(self, annotator: Annotator, form_token: str, *, session: str = "") -> Verdict | None:
         """Take back this annotator's last verdict, as a new row, and show its pair again.
 
         Args:
             annotator: who is signed in.
             form_token: of the verdict to take back, so that a second click takes back nothing else.
+            session: name of their session; what an earlier one said stays.
 
         Returns:
-            The verdict that was taken back, or None when it is not the last one.
+            The verdict that was taken back, or None when it is not the last one of this session.
         """
         with self._lock:
             self._refresh()
             history = self._queue.history(annotator.name)
             if not history or history[-1].form_token != form_token:
+                return None
+            if not _is_of(session, form_token):
                 return None
             last = history[-1]
             case = self._queue.case(last.batch_id, last.pair_id)
@@ -167,14 +180,15 @@ class ReviewDesk:
             row = self._verdict(shown, {"verdict": "withdrawn"}).as_row()
             self._store.append(database.verdicts, [row])
             self._refresh()
-            self._assign(case.item, annotator.name)
+            self._assign(case.item, annotator.name, session=session)
             return last
 
-    def progress(self, annotator: Annotator) -> Progress:
-        """How far this annotator is."""
+    def progress(self, annotator: Annotator, *, session: str = "") -> Progress:
+        """How far this annotator is, and what undo would take back in this session."""
         with self._lock:
             self._refresh()
             history = self._queue.history(annotator.name)
+            last = history[-1].form_token if history else ""
             return Progress(
                 num_done=len(history),
                 num_remaining=self._queue.num_remaining(
@@ -182,7 +196,7 @@ class ReviewDesk:
                 ),
                 per_hour=_pace([verdict.created_at for verdict in history[-PACE_VERDICTS:]]),
                 num_in_adjudication=len(self._queue.in_adjudication()),
-                last_form_token=history[-1].form_token if history else "",
+                last_form_token=last if _is_of(session, last) else "",
             )
 
     def _verdict(self, shown: Assignment, answer: Mapping[str, Any]) -> Verdict:
@@ -215,9 +229,9 @@ class ReviewDesk:
             seconds=round(min(seconds, 86_400.0), 1),
         )
 
-    def _assign(self, item: ReviewItem, annotator: str) -> Assignment:
+    def _assign(self, item: ReviewItem, annotator: str, *, session: str) -> Assignment:
         assignment = Assignment(
-            form_token=secrets.token_urlsafe(TOKEN_BYTES),
+            form_token=f"{session}{SESSION_MARK}{secrets.token_urlsafe(TOKEN_BYTES)}",
             batch_id=item.batch_id,
             pair_id=item.pair_id,
             annotator=annotator,
@@ -251,6 +265,11 @@ class ReviewDesk:
         return rows
 
 
+def _is_of(session: str, form_token: str) -> bool:
+    """Whether a form was given out in this session: its token begins with the session's name."""
+    return form_token.startswith(f"{session}{SESSION_MARK}")
+
+
 def _pace(times: Sequence[float]) -> float | None:
     if len(times) < MIN_PACE_VERDICTS or times[-1] <= times[0]:
         return None
@@ -263,5 +282,7 @@ def _as_json(item: ReviewItem) -> str:
 
 
 def _from_json(text: str) -> ReviewItem:
-    values = json.loads(text)
+    # A database may be older or newer than this code: what it says more is not shown.
+    names = {each.name for each in fields(ReviewItem)}
+    values = {name: value for name, value in json.loads(text).items() if name in names}
     return ReviewItem(**{**values, "conversation": tuple(values["conversation"])})

@@ -101,8 +101,9 @@ class ReviewPage:
             "csrf": self._accounts.csrf_token(request.cookies[COOKIE]),
             "notice": request.query_params.get("notice", ""),
         }
-        opened = self._desk.open(annotator)
-        shared["progress"] = self._desk.progress(annotator)
+        session = self._session(request)
+        opened = self._desk.open(annotator, session=session)
+        shared["progress"] = self._desk.progress(annotator, session=session)
         if opened is None:
             return self._page("done.html.jinja", **shared)
         case, assignment = opened
@@ -169,7 +170,8 @@ class ReviewPage:
         return RedirectResponse("/" if recorded else "/?notice=again", status_code=303)
 
     def _undo(self, request: Request, form: Form) -> Response:
-        undone = self._desk.undo(self._author(request, form), field(form, "undoes"))
+        author = self._author(request, form)
+        undone = self._desk.undo(author, field(form, "undoes"), session=self._session(request))
         return RedirectResponse(f"/?notice={'undone' if undone else 'nothing'}", status_code=303)
 
     def _post(
@@ -203,6 +205,9 @@ class ReviewPage:
 
     def _signed_in(self, request: Request) -> Annotator | None:
         return self._accounts.with_session(request.cookies.get(COOKIE))
+
+    def _session(self, request: Request) -> str:
+        return self._accounts.session_name(request.cookies[COOKIE])
 
     async def _guard(
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]

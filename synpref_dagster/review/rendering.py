@@ -51,7 +51,8 @@ def render(text: str) -> Markup:
     html = _MARKDOWN.render(shown).replace(
         "<a href=", '<a target="_blank" rel="noopener noreferrer nofollow" href='
     )
-    return Markup(html)
+    # Wide code scrolls, and a keyboard can only scroll what it can reach.
+    return Markup(html.replace("<pre>", '<pre tabindex="0">'))
 
 
 def plain(text: str) -> Markup:

@@ -13,6 +13,7 @@ from synpref_dagster.curation.verification import (
     accuracy_by,
     choose_for_people,
     consensus,
+    mark_risk,
     pick_seed,
     prioritise,
 )
@@ -261,3 +262,33 @@ def test_a_policy_must_be_known_and_have_what_it_needs():
 def test_accuracy_by_attribute_counts_ties_as_wrong():
     scored = pd.DataFrame({"margin": [1.0, -1.0, 0.0, 2.0], "kind": ["a", "a", "b", "b"]})
     assert accuracy_by(scored, "kind") == {"a": 0.5, "b": 0.5}
+
+
+def test_contradictory_pairs_and_low_margins_are_marked_with_the_reason():
+    pairs = pd.DataFrame({"pair_id": id_index(map(an_id, range(4))), "risky": [True, False] * 2})
+    margins = np.array([3.0, 3.0, 0.1, -0.1])  # p: .95, .95, .525, .475
+    marked = mark_risk(pairs, margins, low_margin=0.05)
+    assert marked["risk"].tolist() == [
+        "contradictory",
+        "",
+        "contradictory, low_margin",
+        "low_margin",
+    ]
+    assert marked["risky"].tolist() == [True, False, True, True]
+    assert mark_risk(pairs)["risk"].tolist() == ["contradictory", ""] * 2
+    assert mark_risk(pairs, margins, low_margin=0.0)["risk"].tolist() == ["contradictory", ""] * 2
+
+
+def test_risky_pairs_of_an_iteration_come_before_others_of_their_category():
+    pairs = POOL[POOL["task_category"] == POOL["task_category"].iloc[0]].assign(risky=False)
+    margins = np.where(np.arange(len(pairs)) == 5, 0.0, 4.0)
+    marked = mark_risk(pairs, margins, low_margin=0.05)
+    first = choose_for_people(marked, None, policy="objective_first", num_pairs=1, seed=0)
+    assert numbers_of(first) == numbers_of(pairs["pair_id"].iloc[[5]])
+
+
+def test_the_seed_says_which_of_its_pairs_are_risky():
+    picked = pick_seed(POOL, num_gold=10, num_silver=10, seed=0)
+    risky = dict(zip(POOL["pair_id"], POOL["risky"], strict=True))
+    assert [bool(text) for text in picked["risk"]] == [risky[i] for i in picked["pair_id"]]
+    assert set(picked["risk"]) == {"", "contradictory"}

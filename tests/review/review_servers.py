@@ -9,10 +9,23 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import requests
+from review_cases import ATTRIBUTES
 
 from synpref_dagster.curation.pairs import PreferencePair
 
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 BIN = Path(sys.executable).parent
 START_SECONDS = 60
 QUESTION = """How do I get the **median** of a list in Python without a library? It should work for
@@ -86,3 +99,29 @@ def coding_pair(number):
         source="s",
         origin="human",
     )
+
+
+def preverified(pair):
+    good = "**Correct.** Runs as given; odd, even and empty lists behave as asked."
+    bad = "**Incorrect.** Wrong for lists of even length, and it changes the caller's list."
+    first_is_good = pair.chosen < pair.rejected
+    return {
+        "attributes": ATTRIBUTES,
+        "preverification": {
+            "first": good if first_is_good else bad,
+            "second": bad if first_is_good else good,
+        },
+    }
+
+
+@contextmanager
+def launched_browser():
+    """Debian's Chromium without a window."""
+    if not CHROMIUM.is_file():
+        pytest.skip(f"no browser at {CHROMIUM}: scripts/services/chromium.sh install")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        yield opened
+        opened.close()

@@ -1,26 +1,20 @@
 """A campaign that waits for people: paused, everything restarted, continued, corrected."""
 
-import re
 import time
 
 import dagster as dg
 import pytest
-import requests
+from answering import answer, correct_the_last_verdict, recorded_signs, sign_in
 from review_servers import free_port, review_page
 
 from synpref_dagster.build import build_defs
-from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.review import database
 from synpref_dagster.review.accounts import Accounts
 from synpref_dagster.review.database import ReviewDatabase
-from synpref_dagster.review.desk import ReviewDesk
 from synpref_dagster.settings import PeopleSettings, load_profile
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(900)]
 
 SEED, VERDICTS = "human_verified_seed", "iteration_01/human_verdicts"
-FIELD = re.compile(r'name="(csrf|form_token|undoes)" value="([^"]*)"')
 
 
 @pytest.fixture
@@ -77,59 +71,11 @@ class PausedCampaign:
             [request] = outcome.run_requests
             return request.asset_selection
 
-    def recorded(self):
-        """content_id -> sign of the better response, as recorded people said."""
-        campaign = Campaign(
-            profile_json=self.profile.model_dump_json(), store_root=self.profile.store_root()
-        )
-        rows = PoolSources(campaign=campaign).recorded_verdicts()
-        signs = {"first": 1, "second": -1}
-        return {row["content_id"]: signs.get(row["verdict"], 1) for row in rows}
-
-
-def answer(address, token, paused, *, at_most=None):
-    """Sign in and answer what is waiting, as recorded people did; returns the browser."""
-    browser = requests.Session()
-    browser.post(f"{address}/sign-in", data={"token": token})
-    recorded, store = paused.recorded(), ReviewDatabase(paused.url)
-    num_given = 0
-    while num_given != at_most:
-        page = browser.get(address)
-        if page.status_code == 429:  # faster than people are
-            time.sleep(0.5)
-            continue
-        fields = dict(FIELD.findall(page.text))
-        if "form_token" not in fields:
-            break
-        [shown] = [
-            row
-            for row in store.rows(database.assignments)
-            if row["form_token"] == fields["form_token"]
-        ]
-        [item] = [
-            case.item
-            for case in ReviewDesk(store, clock=float).cases(shown["batch_id"])
-            if case.item.pair_id == shown["pair_id"]
-        ]
-        first_is_better = recorded.get(item.content_id, 1) > 0
-        says = "candidate_1" if first_is_better == (shown["candidate_1"] == "first") else None
-        give(browser, address, fields, says or "candidate_2")
-        num_given += 1
-    store.close()
-    return browser
-
-
-def give(browser, address, fields, verdict):
-    form = {**fields, "verdict": verdict}
-    while (response := browser.post(f"{address}/verdict", data=form)).status_code == 429:
-        time.sleep(0.5)
-    assert response.ok, response.text
-
 
 def test_a_campaign_waits_for_people_and_continues_where_they_are_done(paused):
     accounts = Accounts(ReviewDatabase(paused.url), clock=time.time)
-    ann, bob = accounts.add("ann"), accounts.add("bob")
-    carol = accounts.add("carol", adjudicator=True)
+    tokens = [accounts.add("ann"), accounts.add("bob"), accounts.add("carol", adjudicator=True)]
+    work = {"url": paused.url, "signs": recorded_signs(paused.profile)}
 
     begun = paused.run()
     assert "seed_candidates" in begun
@@ -137,11 +83,11 @@ def test_a_campaign_waits_for_people_and_continues_where_they_are_done(paused):
     assert paused.tick() is None
 
     with review_page(paused.url, free_port()) as address:
-        answer(address, ann, paused, at_most=30)
+        answer(address, sign_in(address, tokens[0]), **work, at_most=30)
     assert paused.tick() is None
     with review_page(paused.url, free_port()) as address:
-        for token in (ann, bob, carol):
-            answer(address, token, paused)
+        for token in tokens:
+            answer(address, sign_in(address, token), **work)
     wanted = paused.tick()
     assert dg.AssetKey(SEED) in wanted
     assert dg.AssetKey("seed_candidates") not in wanted
@@ -153,14 +99,14 @@ def test_a_campaign_waits_for_people_and_continues_where_they_are_done(paused):
     assert paused.tick() is None
 
     with review_page(paused.url, free_port()) as address:
-        for token in (ann, bob, carol):
-            answer(address, token, paused)
+        browsers = [sign_in(address, token) for token in tokens]
+        assert sum(answer(address, browser, **work) for browser in browsers) > 0
         wanted = paused.tick()
         finished = paused.run(wanted)
         assert {VERDICTS, "consistency_filtered_subset", "filter_audit"} <= finished
         assert paused.tick() is None
 
-        correct_the_last_verdict(address, ann)
+        correct_the_last_verdict(address, browsers[0])
         wanted = {key.to_user_string() for key in paused.tick()}
     assert {VERDICTS, "iteration_01/gold", "consistency_filtered_subset"} <= wanted
     untouched = {SEED, "silver_seed", "clean_pool", "iteration_01/retrieved_pairs"}
@@ -168,13 +114,3 @@ def test_a_campaign_waits_for_people_and_continues_where_they_are_done(paused):
     again = paused.run([dg.AssetKey(name.split("/")) for name in wanted])
     assert again == wanted
     assert paused.tick() is None
-
-
-def correct_the_last_verdict(address, token):
-    """Take the last verdict back and say that the pair is a tie."""
-    browser = requests.Session()
-    browser.post(f"{address}/sign-in", data={"token": token})
-    fields = dict(FIELD.findall(browser.get(address).text))
-    page = browser.post(f"{address}/undo", data=fields)
-    fields = dict(FIELD.findall(page.text))
-    give(browser, address, fields, "tie")

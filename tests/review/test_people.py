@@ -10,6 +10,7 @@ from review_cases import ATTRIBUTES, Clock, make_pair
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app
+from synpref_dagster.curation.verification import consensus
 from synpref_dagster.resources.people import People
 from synpref_dagster.review.accounts import Accounts
 from synpref_dagster.review.database import ReviewDatabase
@@ -154,3 +155,90 @@ def test_the_command_line_opens_accounts_and_carries_the_ledger(url, tmp_path):
     assert "gold: 3 of 6 pairs finished" in synpref("status").output
     assert synpref("close-annotator", "nobody").exit_code == 2
     assert synpref("serve", "--host", "0.0.0.0").exit_code == 2
+
+
+def seen(url, clock):
+    """The items of the only batch, as annotators get them."""
+    store = ReviewDatabase(url)
+    desk = ReviewDesk(store, clock=clock)
+    [status] = desk.statuses()
+    cases = desk.cases(status.batch.batch_id)
+    store.close()
+    return [case.item for case in cases]
+
+
+def test_people_see_the_pairs_in_the_order_of_priority_with_their_risks(url):
+    order = [PAIRS[3], PAIRS[0], PAIRS[5]]
+    risks = ["contradictory, low_margin", "", "low_margin"]
+    beside = pd.DataFrame(
+        [
+            {"pair_id": pair.pair_id, **ATTRIBUTES, "risk": risk}
+            for pair, risk in zip(order, risks, strict=True)
+        ]
+    )
+    people(url, Clock()).ask("gold", sorted(order, key=lambda p: p.pair_id), lambda: beside)
+    items = seen(url, Clock())
+    assert [item.pair_id for item in items] == [pair.pair_id.hex() for pair in order]
+    assert [item.risk for item in items] == risks
+    assert items[0].attributes == ATTRIBUTES
+
+
+def test_what_an_llm_says_of_each_response_stays_with_that_response(url):
+    pair = PAIRS[0]  # "bad 0" sorts before "good 0"
+    beside = pd.DataFrame(
+        [
+            {
+                "pair_id": pair.pair_id,
+                **ATTRIBUTES,
+                "check_first": "about the bad one",
+                "check_second": None,
+            }
+        ]
+    )
+    people(url, Clock()).ask("gold", [pair], lambda: beside)
+    [item] = seen(url, Clock())
+    assert item.first == "bad 0"
+    assert item.preverification == {"first": "about the bad one"}
+
+
+def test_corrections_time_and_order_of_answers_are_in_the_ledger(url):
+    clock = Clock()
+    asking = people(url, clock, double_share=1.0, adjudicate=False)
+    asking.ask("gold", PAIRS[:1], lambda: about().head(1))
+    store = ReviewDatabase(url)
+    desk, accounts = ReviewDesk(store, clock=clock), Accounts(store, clock=clock)
+    for name, edits in {"zoe": {"objectivity": "subjective"}, "ann": {}}.items():
+        accounts.add(name, hourly_rate=30.0 if name == "zoe" else 0.0)
+        _, shown = desk.open(accounts.named(name))
+        clock.now += 40
+        answer = {"verdict": "tie", "edited_attributes": {**ATTRIBUTES, **edits}}
+        desk.submit(accounts.named(name), shown.form_token, answer)
+    store.close()
+    ledger = asking.ask("gold", PAIRS[:1], about).ledger()
+    assert ledger["annotator"].tolist() == ["zoe", "ann"]
+    assert ledger["seconds"].tolist() == [40.0, 40.0]
+    assert ledger["answer"].tolist() == ["0", "0"]
+    assert ledger["edited_attributes"].tolist() == ['{"objectivity": "subjective"}', "{}"]
+    assert asking.hourly_rates() == {"zoe": 30.0}
+    # One of two corrected it: the correction holds (see curation.corrections).
+    [row] = consensus(ledger).to_dict("records")
+    assert row["edited_attributes"] == '{"objectivity": "subjective"}'
+
+
+def test_a_corrected_attribute_is_an_answer_that_changed(url):
+    clock = Clock()
+    asking = people(url, clock, double_share=0.0)
+    asking.ask("gold", PAIRS[:1], about)
+    store = ReviewDatabase(url)
+    desk, accounts = ReviewDesk(store, clock=clock), Accounts(store, clock=clock)
+    accounts.add("ann")
+    ann = accounts.named("ann")
+    fingerprints = []
+    for edits in ({}, {"task_category": "math"}):
+        _, shown = desk.open(ann)
+        answer = {"verdict": "candidate_1", "edited_attributes": edits}
+        desk.submit(ann, shown.form_token, answer)
+        fingerprints.append(asking.ask("gold", PAIRS[:1], about).fingerprint)
+        desk.undo(ann, shown.form_token)
+    store.close()
+    assert len(set(fingerprints)) == 2

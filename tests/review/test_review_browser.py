@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from review_cases import ATTRIBUTES, announce
-from review_servers import coding_pair, free_port, review_page
+from review_cases import announce
+from review_servers import coding_pair, free_port, launched_browser, preverified, review_page
 
 from synpref_dagster.review.accounts import Accounts
 from synpref_dagster.review.database import ReviewDatabase
@@ -16,33 +16,9 @@ from synpref_dagster.review.verdicts import live_verdicts
 
 pytestmark = pytest.mark.servers
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 SCREENSHOT = Path(__file__).resolve().parents[2] / "docs" / "images" / "review_page.png"
 NUM_PAIRS = 30
 CONTRARY = (4, 11, 12, 20, 29)  # requests on which the second annotator says the opposite
-
-
-def preverified(pair):
-    good = "**Correct.** Runs as given; odd, even and empty lists behave as asked."
-    bad = "**Incorrect.** Wrong for lists of even length, and it changes the caller's list."
-    first_is_good = pair.chosen < pair.rejected
-    return {
-        "attributes": ATTRIBUTES,
-        "preverification": {
-            "first": good if first_is_good else bad,
-            "second": bad if first_is_good else good,
-        },
-    }
 
 
 class Annotator:
@@ -78,6 +54,8 @@ class Annotator:
         return int(self.page.inner_text("#num-done"))
 
     def answer(self, act=None):
+        # A key pressed before the page's script has run is nobody's.
+        self.page.wait_for_load_state("domcontentloaded")
         key, before = self.better(), self.done()
         if act == "double click":
             self.page.dblclick(f"[data-key='{key}']", no_wait_after=True)
@@ -90,14 +68,8 @@ class Annotator:
 
 @pytest.fixture
 def browser():
-    if not CHROMIUM.is_file():
-        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+    with launched_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.mark.timeout(300)

@@ -1,5 +1,6 @@
 """The page under attack, and as people use it; no server, no network."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,6 +8,8 @@ import pytest
 from review_cases import Clock, announce, make_pair
 
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.review.batches import Batch, make_batch
+from synpref_dagster.review.label_studio import _task
 from synpref_dagster.review.ledger import VerdictLedger
 from synpref_dagster.review.verdicts import live_verdicts
 
@@ -115,7 +118,7 @@ def test_markdown_and_code_are_rendered(desk, sign_in):
     html = sign_in("ann").get("/").text
     assert "<strong>bold</strong>" in html
     assert "<code>x &lt; 1</code>" in html
-    assert '<pre><code class="language-python">if a &lt; b: pass' in html
+    assert '<pre tabindex="0"><code class="language-python">if a &lt; b: pass' in html
 
 
 def test_every_answer_carries_the_security_headers(desk, sign_in):
@@ -282,7 +285,7 @@ def test_undo_is_a_new_row_and_shows_the_pair_again(desk, sign_in, store):
     undo = {"csrf": known["csrf"], "undoes": known["undoes"]}
     assert "question 1" in ann.post("/undo", data=undo).text
     # A double click takes back nothing else.
-    assert "nothing to take back" in ann.post("/undo", data=undo).text
+    assert "nothing to take back in this session" in ann.post("/undo", data=undo).text
     give(ann, "tie")
     rows = VerdictLedger(store).verdicts()
     assert [row.verdict for row in rows] == ["candidate_1", "withdrawn", "tie"]
@@ -328,7 +331,36 @@ def test_a_reload_and_a_restart_resume_at_the_same_pair(store, desk, sign_in, ac
     shown = fields(ann.get("/").text)["form_token"]
     assert fields(ann.get("/").text)["form_token"] == shown
     restarted = ReviewDesk(store, clock=clock)
-    assert restarted.open(accounts.named("ann"))[1].form_token == shown
+    session = accounts.session_name(ann.cookies["synpref_review"])
+    case, again = restarted.open(accounts.named("ann"), session=session)
+    assert again.form_token == shown
+    # Somebody who signs in anew resumes at the same pair, with a form of the new session.
+    other_case, other = restarted.open(accounts.named("ann"), session="another")
+    assert (other_case, other.form_token == shown) == (case, False)
+
+
+def test_undo_reaches_back_to_the_sign_in_and_no_further(desk, sign_in, accounts, store):
+    announce(desk, [make_pair(number) for number in range(5)])
+    yesterday = sign_in("ann")
+    give(yesterday, "tie")
+    undoes = fields(yesterday.get("/").text)["undoes"]
+    today = sign_in(None)
+    today.cookies.set("synpref_review", accounts.open_session(accounts.named("ann")))
+    html = today.get("/").text
+    assert fields(html)["undoes"] == ""
+    assert re.search(r'<button id="undo"[^>]*disabled', html)
+    csrf = fields(html)["csrf"]
+    assert "nothing to take back" in today.post("/undo", data={"csrf": csrf, "undoes": undoes}).text
+    give(today, "cannot_decide")
+    mine = fields(today.get("/").text)
+    assert "was taken back" in today.post("/undo", data=mine).text
+    rows = [(row.verdict, row.form_token.startswith(mine["undoes"])) for row in _rows(store)]
+    assert rows == [("tie", False), ("cannot_decide", True), ("withdrawn", False)]
+    assert fields(yesterday.get("/").text)["undoes"] == undoes
+
+
+def _rows(store):
+    return VerdictLedger(store).verdicts()
 
 
 def test_an_empty_response_says_so(desk, sign_in):
@@ -341,3 +373,73 @@ def test_an_empty_response_says_so(desk, sign_in):
     )
     announce(desk, [pair])
     assert "This response is empty" in sign_in("ann").get("/").text
+
+
+def test_a_risky_pair_says_why_and_not_which_side(desk, sign_in):
+    pair = make_pair(1)
+    announce(desk, [pair], about={pair.pair_id: {"risk": "contradictory, low_margin"}})
+    ann, twin = sign_in("ann"), make_pair(2)
+    html = ann.get("/").text
+    assert "risky: contradictory, low margin" in html
+    give(ann, "tie")
+    announce(desk, [twin], name="plain", about={})
+    assert "risky" not in ann.get("/").text
+
+
+def preverified_pair():
+    """A pair, and what an LLM says about each response; "bad" sorts before "good"."""
+    pair = make_pair(1)
+    checks = {"first": "the bad one is wrong", "second": "the good one is right"}
+    return pair, {pair.pair_id: {"preverification": checks}}
+
+
+@pytest.mark.parametrize("name", ["ann", "bob", "carol", "dan", "eve", "finn"])
+def test_what_an_llm_says_is_behind_a_fold_beside_its_own_response(desk, sign_in, name):
+    pair, about = preverified_pair()
+    announce(desk, [pair], about=about)
+    html = sign_in(name).get("/").text
+    folds = [attrs for tag, attrs in Tags(html).found if tag == "details"]
+    assert folds == [{"class": "fold"}] * 2  # no `open`: closed until somebody looks
+    for side in html.split('<section class="candidate"')[1:]:
+        shown, _, fold = side.partition("<details")
+        assert "one is" not in shown
+        assert ("bad 1" in shown) == ("the bad one is wrong" in fold)
+        assert ("good 1" in shown) == ("the good one is right" in fold)
+
+
+def test_what_an_llm_says_never_decides_on_which_side_a_response_is_shown(desk, accounts):
+    pair, about = preverified_pair()
+    sides = []
+    for number in range(20):
+        name = f"a{number}"
+        accounts.add(name)
+        announce(desk, [pair], name=f"plain {number}", about={})
+        announce(desk, [pair], name=f"checked {number}", about=about)
+        for _ in range(2):
+            case, shown = desk.open(accounts.named(name))
+            sides.append((name, bool(case.item.preverification), shown.candidate_1))
+            desk.submit(accounts.named(name), shown.form_token, {"verdict": "tie"})
+    plain, checked = (
+        {name: side for name, known, side in sides if known is seen} for seen in (False, True)
+    )
+    assert plain == checked
+    assert set(plain.values()) == {"first", "second"}
+
+
+def test_label_studio_is_sent_no_opinion_of_any_model():
+    pair, about = preverified_pair()
+    about[pair.pair_id]["risk"] = "low_margin"
+    batch = Batch(
+        batch_id="b",
+        campaign="c",
+        asset="a",
+        protocol_version="1",
+        num_items=1,
+        adjudicate=False,
+        created_at=0.0,
+    )
+    [item] = make_batch([pair], about, batch=batch, double_share=0)
+    sent = json.dumps(_task(item))
+    assert "one is" not in sent
+    assert "low_margin" not in sent
+    assert not {"preverification", "risk", "predictions"} & set(_task(item))
