@@ -26,6 +26,8 @@ class JudgeEndpoint(Section):
     """Send batches instead of single calls; a sensor collects them and starts the run again."""
     batch_price_share: float = Field(default=0.5, ge=0, le=1)
     """What a token costs in a batch, as a share of the price above."""
+    max_batches: int = Field(default=2, ge=1)
+    """Batches that may end without a reply before its request is asked alone, at the full price."""
     max_usd: float | None = Field(default=None, ge=0)
     """Cap of this judge in one campaign; None leaves only the panel's cap."""
     num_samples: int | None = Field(default=None, ge=2)
@@ -47,6 +49,8 @@ class JudgeSettings(Section):
     num_exemplars: int = 8
     endpoints: tuple[JudgeEndpoint, ...] = ()
     """The judges of kind `endpoints`; an odd number avoids tied votes."""
+    panel: Literal["majority", "weighted"] = "majority"
+    """One vote per judge, or each vote counted by what the judge's word proved worth on gold."""
     max_usd: float | None = Field(default=None, ge=0)
     """Hard cap of the campaign over all judges; None allows anything."""
     cache: str | None = None
@@ -54,7 +58,7 @@ class JudgeSettings(Section):
     min_gold_agreement: float | None = Field(default=None, ge=0, le=1)
     """A judge that agrees less with people on gold pairs is left out; None leaves nobody out."""
     num_screened: int = Field(default=60, ge=1)
-    """Gold pairs that a judge is screened on when there is a floor."""
+    """Gold pairs that every judge is asked about when there is a floor, or when votes weigh."""
 
     @model_validator(mode="after")
     def _judges_have_names(self) -> "JudgeSettings":

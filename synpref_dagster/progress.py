@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from synpref_dagster.automation import first_cause
+from synpref_dagster.automation import first_cause, waits_for
 
 EVENT = dg.DagsterEventType
+JUDGED = re.compile(  # what a judge's client says every few seconds
+    r"\bjudge (?P<judge>[^:]+): (?P<done>[\d,]+) of (?P<total>[\d,]+) replies, (?P<rest>.+)$"
+)
 CHUNKS = re.compile(r"\b(?P<done>\d+)/(?P<total>\d+) chunks\b")  # what a resumable step logs
 HEADLINES = {  # metadata worth a word beside a finished asset, in order of interest
     "num_clean": "clean pairs",
@@ -29,6 +32,8 @@ HEADLINES = {  # metadata worth a word beside a finished asset, in order of inte
     "num_recycled": "recycled",
     "num_labelled": "labelled",
     "num_scored": "responses scored",
+    "num_flagged": "pairs with personal data",
+    "num_links": "near-duplicate links",
     "num_pairs": "pairs",
 }
 WIDTH = 32
@@ -55,6 +60,7 @@ class CampaignProgress(logging.Handler):
         self.failures: list[str] = []
         self._task: Any = None
         self._chunks: Any = None
+        self._judges: dict[str, Any] = {}
         self._started: dict[str, float] = {}
         self._facts: dict[str, str] = {}
 
@@ -77,6 +83,22 @@ class CampaignProgress(logging.Handler):
             self._show(event)
         elif found := CHUNKS.search(record.getMessage()):
             self._show_chunks(int(found["done"]), int(found["total"]))
+        elif found := JUDGED.search(record.getMessage()):
+            self._show_judge(found)
+
+    def _show_judge(self, said: re.Match[str]) -> None:
+        """A bar for each judge that is asked: replies, rate, cost, time left; a line in a pipe."""
+        judge, rest = said["judge"], said["rest"]
+        done, total = (int(said[name].replace(",", "")) for name in ("done", "total"))
+        if not self.console.is_terminal:
+            self.console.print(f"  {escape(said[0])}", highlight=False, soft_wrap=True)
+            return
+        if judge not in self._judges:
+            self._judges[judge] = self.bar.add_task("", total=total)
+        what = f"judge {escape(judge)}  {escape(rest)}"
+        self.bar.update(self._judges[judge], completed=done, total=total, description=what)
+        if done >= total:
+            self.bar.remove_task(self._judges.pop(judge))
 
     def _show_chunks(self, done: int, total: int) -> None:
         """A bar of its own for a step that logs `3/49 chunks`."""
@@ -97,6 +119,8 @@ class CampaignProgress(logging.Handler):
             self._facts[key] = _headline(event)
         elif event.event_type == EVENT.STEP_SUCCESS and key in self._facts:
             self._finish(key, mark="[green]done[/green]  ")
+        elif event.event_type == EVENT.STEP_FAILURE and waits_for(event):
+            self._finish(key, mark="[yellow]waits[/yellow] ")
         elif event.event_type == EVENT.STEP_FAILURE:
             self._finish(key, mark="[red]failed[/red]")
             self.failures.append(f"{_asset_name(key)}: {first_cause(event)}")

@@ -68,8 +68,11 @@ def judge_scores(
                 labelling,
                 embedding,
                 folder=folder,
+                asset=step.name,
             ),
-            gold=lambda: gold_exemplars(campaign, views, campaign.frame(gold.kept)),
+            gold=lambda: gold_exemplars(
+                campaign, views, campaign.frame(gold.kept), embedding=embedding
+            ),
             inputs=[gold, pair_embeddings, sources.benchmark_fingerprint()],
             folder="answers",
         )

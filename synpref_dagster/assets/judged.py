@@ -1,17 +1,24 @@
 """What every asset that asks the judges shares: the panel's labels, votes and exemplars, kept.
 
-With a floor in the profile, judges that agree too little with people on gold do not vote; the table
-`screening` says who and why. What LLM judges cost is in the asset's metadata and in MLflow.
+The table `screening` says who votes and what a vote counts: with a floor in the profile, judges
+that agree too little with people on gold do not vote; with `panel = "weighted"` a vote counts what
+the judge proved worth there. What LLM judges cost is in the asset's metadata and in MLflow.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.step import Result, Step
-from synpref_dagster.curation.judge_quality import screen_judges, screened_panel, unscreened
+from synpref_dagster.curation.judge_screening import (
+    ONE_VOTE,
+    screen_judges,
+    screened_panel,
+    weighed_panel,
+)
 from synpref_dagster.curation.labelling import (
     EmbeddedPairs,
     ExemplarChoice,
@@ -20,12 +27,15 @@ from synpref_dagster.curation.labelling import (
     leaked_exemplars,
 )
 from synpref_dagster.resources.endpoint_judge import EndpointJudge
+from synpref_dagster.resources.judge_batches import BatchPendingError, WaitingForBatches
 from synpref_dagster.resources.judge_requests import JudgeError
-from synpref_dagster.resources.judges import PART, JudgePanel
+from synpref_dagster.resources.judges import PART, JudgePanel, attribute_account
 from synpref_dagster.storage import DatasetRef
 
-PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening"]
-Exemplars = tuple[EmbeddedPairs, list[int]]
+PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
+BILL_COLUMNS = ["judge", "usd"]
+Exemplars: TypeAlias = tuple[EmbeddedPairs, list[int]]
+T = TypeVar("T")
 
 
 def ask_judges(
@@ -43,18 +53,19 @@ def ask_judges(
     """Label targets with gold exemplars; every verdict, vote and exemplar shown is kept.
 
     The judges' views are fitted on the texts of `pool`, never on its labels. `targets` and `gold`
-    are called only when there is no finished result to reuse. `screen` leaves out judges below the
-    profile's floor; an audit asks them all.
+    are called only when there is no finished result to reuse. Judges below the profile's floor are
+    not asked; without `screen`, as in an audit, they are, but their votes count nothing.
     """
     account = f"{step.name}{PART}{folder}" if folder else step.name
-    floor = judges.settings.min_gold_agreement if screen else None
+    rule = judges.screening_rule()
 
     def compute() -> dict[str, pd.DataFrame]:
-        asked, (shown, labels) = targets(), gold()
-        everybody = judges.panel(pool, asset=account)
         with judges_asked():
-            screening = _screening(judges, everybody, shown, labels=labels, floor=floor)
-            panel = screened_panel(everybody, screening)
+            asked, (shown, labels) = targets(), gold()
+            everybody = judges.panel(pool, asset=account)
+            screening = screen_judges(everybody, shown, labels, rule=rule)
+            panel = (screened_panel if screen else weighed_panel)(everybody, screening)
+            before = _worth(panel)
             answer = label_with_exemplars(asked, shown, labels, panel=panel, choice=choice)
         step.note({}, judge_facts(everybody, account))
         return {
@@ -66,16 +77,16 @@ def ask_judges(
                 [asked.ids().assign(gold=False), shown.ids().assign(gold=True)], ignore_index=True
             ),
             "screening": screening,
+            "bill": _bill(panel, before),
         }
 
-    params = {**judges.params(), "choice": choice, "screened": floor is not None}
+    params = {**judges.params(), "choice": choice, "screened": screen and rule.floor is not None}
     parts = step.parts(compute, PANEL_PARTS, inputs=[pool, *inputs], params=params, folder=folder)
-    left_out = step.campaign.frame(parts["screening"]).query("not kept")
-    if len(left_out):
-        step.note(
-            {}, {"judges_left_out": left_out[["judge", "reason", "value"]].to_dict("records")}
-        )
+    step.note({}, _who_votes(step.campaign.frame(parts["screening"])))
     step.note(spending(judges, account))
+    # What describing the targets cost, where they came without attributes.
+    described = spending(judges, attribute_account(step.name))
+    step.note({name: usd for name, usd in described.items() if usd})
     return parts
 
 
@@ -84,8 +95,28 @@ def judges_asked() -> Iterator[None]:
     """Turn what stops a judge into a failure of the step: permanent, or worth another attempt."""
     try:
         yield
+    except BatchPendingError as error:
+        raise WaitingForBatches(str(error)) from error
     except JudgeError as error:
         raise dg.Failure(str(error), allow_retries=not error.permanent) from error
+
+
+def every_panel(asks: Iterable[Callable[[], T]]) -> list[T]:
+    """The answers to several rounds of questions; all are sent before the step waits for any.
+
+    Raises:
+        WaitingForBatches: at least one round is made in batches.
+    """
+    answers: list[T] = []
+    waiting: WaitingForBatches | None = None
+    for ask in asks:
+        try:
+            answers.append(ask())
+        except WaitingForBatches as failure:
+            waiting = waiting or failure
+    if waiting is not None:
+        raise waiting
+    return answers
 
 
 def spending(judges: JudgePanel, asset: str) -> dict[str, float]:
@@ -123,18 +154,26 @@ def leak_spec(asset: str | Sequence[str]) -> dg.AssetCheckSpec:
     )
 
 
-def _screening(
-    judges: JudgePanel,
-    panel: Panel,
-    shown: EmbeddedPairs,
-    *,
-    labels: Sequence[int],
-    floor: float | None,
-) -> pd.DataFrame:
-    if floor is None:
-        return unscreened(panel)
-    num_pairs = judges.settings.num_screened
-    return screen_judges(panel, shown, labels, floor=floor, num_pairs=num_pairs)
+def _worth(panel: Panel) -> dict[str, float]:
+    """What the replies that each LLM judge gave so far cost when they were bought."""
+    return {each.name: each.worth_usd for each in panel.judges if isinstance(each, EndpointJudge)}
+
+
+def _bill(panel: Panel, before: Mapping[str, float]) -> pd.DataFrame:
+    rows = [(name, usd - before[name]) for name, usd in _worth(panel).items()]
+    return pd.DataFrame(rows, columns=BILL_COLUMNS).astype({"judge": "str", "usd": "float64"})
+
+
+def _who_votes(screening: pd.DataFrame) -> dict[str, Any]:
+    """What metadata say about a panel in which not everybody has one vote."""
+    left_out = screening[~screening["kept"].astype(bool)]
+    facts: dict[str, Any] = {}
+    if len(left_out):
+        facts["judges_left_out"] = left_out[["judge", "reason", "value"]].to_dict("records")
+    if (screening["weighting"] != ONE_VOTE).any():
+        shown = ["judge", "weight", "weighting", "value", "low", "n"]
+        facts["judge_weights"] = screening[shown].to_dict("records")
+    return facts
 
 
 def _suffix(account: str) -> str:

@@ -6,25 +6,24 @@ averages the mean verdict of both orders, so a judge that always prefers the fir
 abstains, whatever the seed and however many samples it draws.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.pairs import PreferencePair, Turn
+from synpref_dagster.curation.votes import labels_from_votes, votes_from_verdicts
 
 Choice = Literal["candidate_1", "candidate_2", "tie", "abstain"]
 Preferred = Literal["candidate_1", "candidate_2"]
-CHOICE_SIGNS = {"candidate_1": 1.0, "candidate_2": -1.0, "tie": 0.0, "abstain": 0.0}
 MAX_EXEMPLARS = 8  # Sec. 3.2, step 3: at most eight exemplars in a judge prompt
 MIN_SAMPLES = 2  # one verdict in each order, or position could decide
 
 VERDICT_COLUMNS = ["pair_id", "judge", "sample", "chosen_first", "choice", "reason"]
-VOTE_COLUMNS = ["pair_id", "judge", "vote", "score", "num_verdicts", "num_abstained"]
-LABEL_COLUMNS = ["pair_id", "label", "confidence", "num_for", "num_against", "reason"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +83,14 @@ class PanelResult:
     labels: pd.DataFrame
 
 
+AskAll: TypeAlias = Callable[[Sequence[Callable[[], pd.DataFrame]]], list[pd.DataFrame]]
+
+
+def in_turn(calls: Sequence[Callable[[], pd.DataFrame]]) -> list[pd.DataFrame]:
+    """Ask one judge after the other."""
+    return [call() for call in calls]
+
+
 def label_with_panel(
     pairs: Sequence[PreferencePair],
     judges: Sequence[Judge],
@@ -91,15 +98,17 @@ def label_with_panel(
     attributes: Sequence[Mapping[str, str]],
     exemplars: Sequence[tuple[Exemplar, ...]],
     seed: int,
+    ask_all: AskAll = in_turn,
 ) -> PanelResult:
     """Ask every judge about every pair and aggregate to one label per pair.
 
     Args:
         pairs: pairs to label; their current label is never shown.
-        judges: the panel; each judge has one vote, odd panels avoid ties.
+        judges: the panel; odd panels avoid ties.
         attributes: attributes of each pair, as text fields.
         exemplars: at most `MAX_EXEMPLARS` human-labelled exemplars for each pair.
         seed: draws the candidate order and each judge's sampling seed.
+        ask_all: calls the judges; one that lets several start before it fails saves waiting.
 
     Raises:
         ValueError: lengths differ, too many exemplars, two judges of one name, a judge draws fewer
@@ -118,51 +127,10 @@ def label_with_panel(
         )
         for pair, attribute, exemplar in zip(pairs, attributes, exemplars, strict=True)
     ]
-    verdicts = pd.concat(
-        [_judge_verdicts(pairs, questions, judge, seed=seed) for judge in judges],
-        ignore_index=True,
-    )
+    calls = [partial(_judge_verdicts, pairs, questions, judge, seed=seed) for judge in judges]
+    verdicts = pd.concat(ask_all(calls), ignore_index=True)
     votes = votes_from_verdicts(verdicts)
     return PanelResult(verdicts=verdicts, votes=votes, labels=labels_from_votes(votes))
-
-
-def votes_from_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One vote per (pair, judge): the sign of the verdicts' mean over both orders.
-
-    A judge that answered in only one order abstains, for its position bias cannot be told from
-    its preference. Columns in: `VERDICT_COLUMNS`; out: `VOTE_COLUMNS`.
-    """
-    frame = verdicts.assign(value=_signed(verdicts), answered=verdicts["choice"] != "abstain")
-    frame["value"] = frame["value"].where(frame["answered"])
-    by_order = frame.groupby(["pair_id", "judge", "chosen_first"], sort=False)["value"].mean()
-    score = by_order.unstack("chosen_first").reindex(columns=[True, False])
-    score = score.mean(axis=1, skipna=False).rename("score")
-    counts = frame.groupby(["pair_id", "judge"], sort=False)["answered"].agg(["sum", "size"])
-    votes = counts.join(score).reset_index()
-    votes["score"] = votes["score"].fillna(0.0).astype("float32")
-    votes["vote"] = np.sign(votes["score"]).astype("int8")
-    votes["num_verdicts"] = votes["sum"].astype("int32")
-    votes["num_abstained"] = (votes["size"] - votes["sum"]).astype("int32")
-    return votes[VOTE_COLUMNS]
-
-
-def labels_from_votes(votes: pd.DataFrame) -> pd.DataFrame:
-    """One label per pair: the majority of the judges' votes, 0 with a reason when there is none.
-
-    `confidence` is the absolute mean score over judges, in [0, 1]. Columns out: `LABEL_COLUMNS`.
-    """
-    frame = votes.assign(num_for=votes["vote"] > 0, num_against=votes["vote"] < 0)
-    labels = frame.groupby("pair_id", sort=False).agg(
-        num_for=("num_for", "sum"), num_against=("num_against", "sum"), score=("score", "mean")
-    )
-    labels["label"] = np.sign(labels["num_for"] - labels["num_against"]).astype("int8")
-    labels["confidence"] = labels["score"].abs().astype("float32")
-    no_vote = (labels["num_for"] + labels["num_against"]) == 0
-    labels["reason"] = np.where(
-        labels["label"] != 0, "majority", np.where(no_vote, "all_abstained", "votes_tied")
-    )
-    labels = labels.astype({"num_for": "int32", "num_against": "int32"}).reset_index()
-    return labels[LABEL_COLUMNS]
 
 
 def chosen_comes_first(pair_id: bytes, judge: str, *, sample: int, seed: int) -> bool:
@@ -269,11 +237,6 @@ def _question(
         attributes=attributes,
         exemplars=exemplars,
     )
-
-
-def _signed(verdicts: pd.DataFrame) -> np.ndarray:
-    first = np.where(verdicts["chosen_first"], 1.0, -1.0)
-    return first * verdicts["choice"].map(CHOICE_SIGNS).to_numpy(dtype=float)
 
 
 def _check_panel(judges: Sequence[Judge], exemplars: Sequence[tuple[Exemplar, ...]]) -> None:

@@ -5,21 +5,24 @@ gold is ever shown to a judge, so that a validation label cannot reach a trainin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.judging import (
+    AskAll,
     Exemplar,
     Judge,
     PanelResult,
     exemplar_from_gold,
+    in_turn,
     label_with_panel,
 )
 from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.curation.retrieval import random_exemplars, retrieve_exemplars
+from synpref_dagster.curation.votes import labels_from_votes
 
 ExemplarChoice = Literal["none", "random", "retrieved"]
 EXEMPLAR_CHOICES: tuple[ExemplarChoice, ...] = ("none", "random", "retrieved")
@@ -60,6 +63,10 @@ class Panel:
     judges: Sequence[Judge]
     num_exemplars: int
     seed: int
+    weights: Mapping[str, float] | None = None
+    """Judge -> what its vote counts; None is one judge, one vote."""
+    ask_all: AskAll = in_turn
+    """How the judges are called, one after the other or so that all have started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +110,10 @@ def label_with_exemplars(
         attributes=targets.attributes,
         exemplars=exemplars,
         seed=panel.seed,
+        ask_all=panel.ask_all,
     )
+    if panel.weights is not None:
+        result = replace(result, labels=labels_from_votes(result.votes, panel.weights))
     return LabelledTargets(panel=result, exemplars=_shown_frame(targets, gold, rows))
 
 

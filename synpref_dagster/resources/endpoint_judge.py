@@ -6,6 +6,7 @@ first judge that answered, the three enumerated ones from the majority of the pa
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,15 @@ from synpref_dagster.curation.judge_prompts import (
 from synpref_dagster.curation.judge_replies import ParsedReply, verdict_from_reply
 from synpref_dagster.curation.judging import JudgeQuestion, Verdict
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.resources.judge_batch_ledger import BatchLedger
+from synpref_dagster.resources.judge_batches import all_sent
 from synpref_dagster.resources.judge_client import JudgeClient
-from synpref_dagster.resources.judge_requests import Answer, CallFailure, JudgeRequest
+from synpref_dagster.resources.judge_requests import (
+    Answer,
+    CallFailure,
+    JudgeReply,
+    JudgeRequest,
+)
 
 ENUMERATED = ("task_category", "objectivity", "controversiality")
 # What a pair gets that no judge could label: nothing about it is taken for easy.
@@ -45,6 +53,8 @@ class EndpointJudge:
         self.num_samples = num_samples
         self.readings: Counter[str] = Counter()
         """How replies were read (strict, tolerant) and why they failed."""
+        self.worth_usd = 0.0
+        """What the replies read so far cost when they were bought, by whichever campaign."""
 
     def verdicts(self, questions: Sequence[JudgeQuestion], seeds: Sequence[int]) -> list[Verdict]:
         """One verdict per question and seed, in order; failures are abstentions.
@@ -80,6 +90,7 @@ class EndpointJudge:
     def read(self, requests: Sequence[JudgeRequest]) -> list[ParsedReply]:
         """Ask, and read every answer against the schema of its prompt."""
         answers = self.client.ask(requests)
+        self.worth_usd += sum(each.usd for each in answers if isinstance(each, JudgeReply))
         parsed = [
             _parsed(answer, request) for answer, request in zip(answers, requests, strict=True)
         ]
@@ -91,6 +102,13 @@ class EndpointJudge:
     def facts(self) -> dict[str, Any]:
         """What reports show about this judge's work in one asset."""
         tally, endpoint = self.client.tally, self.client.endpoint
+        batched = {}
+        if endpoint.batch:
+            ledger = BatchLedger(self.client.cache)
+            batched = {
+                "in_batches": ledger.counts(self.client.payer),
+                "num_left_by_batches": tally.num_left_by_batches,
+            }
         return {
             "model": endpoint.model,
             "schema_mode": self.client.cache.schema_mode(endpoint.base_url, endpoint.model),
@@ -101,6 +119,7 @@ class EndpointJudge:
             "usd": round(tally.usd, 6),
             "estimated_usd": tally.estimated_usd,
             "readings": dict(self.readings),
+            **batched,
         }
 
 
@@ -118,16 +137,30 @@ class EndpointAttributeLabeller:
         A pair that no judge could label gets `UNKNOWN` and confidence 0.
         """
         messages = [attribute_messages(p.conversation, (p.chosen, p.rejected)) for p in pairs]
-        by_judge = [
-            judge.read([judge.request(ATTRIBUTES, each, sample=0) for each in messages])
-            for judge in self.judges
-        ]
         labelled = [
             _majority([reply.fields for reply in replies if reply.fields is not None])
-            for replies in zip(*by_judge, strict=True)
+            for replies in ask_each(self.judges, ATTRIBUTES, messages)
         ]
         confidence = np.array([share for _, share in labelled], dtype=np.float32)
         return [attributes for attributes, _ in labelled], confidence
+
+
+def ask_each(
+    judges: Sequence[EndpointJudge], prompt: JudgePrompt, messages: Sequence[list[Message]]
+) -> list[tuple[ParsedReply, ...]]:
+    """What the judges answer to each question, asked once per judge; replies in order of judges.
+
+    Raises:
+        JudgeError: a judge cannot be asked any further.
+    """
+    by_judge = all_sent(partial(_asked, judge, prompt, messages) for judge in judges)
+    return list(zip(*by_judge, strict=True))
+
+
+def _asked(
+    judge: EndpointJudge, prompt: JudgePrompt, messages: Sequence[list[Message]]
+) -> list[ParsedReply]:
+    return judge.read([judge.request(prompt, each, sample=0) for each in messages])
 
 
 def _parsed(answer: Answer, request: JudgeRequest) -> ParsedReply:

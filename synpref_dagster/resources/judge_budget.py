@@ -48,7 +48,8 @@ class Budget:
     max_usd_by_judge: Mapping[str, float] = field(default_factory=dict)
     """Caps of single judges."""
     spent_by_judge: Callable[[], Mapping[str, float]] = dict
-    """Reads what the campaign paid each judge so far, all processes together."""
+    """Reads what the campaign paid each judge so far, all processes together, and the most that
+    batches under way may still cost."""
     num_in_flight: int = 0
     """Calls that hold a reservation."""
     _reserved: dict[str, float] = field(default_factory=dict)
@@ -91,7 +92,8 @@ class Budget:
         else:
             setting, cap, used = "judges.max_usd", self._cap(), total
         return BudgetExhaustedError(
-            f"the judge budget is used up: ${used:.4f} of {setting} = ${cap:.4f} are spent, and "
+            f"the judge budget is used up: ${used:.4f} of {setting} = ${cap:.4f} are spent or "
+            "promised to batches, and "
             f"the next call does not fit; {num_missing:,} replies of judge {judge!r} for "
             f"{asset or 'this step'} are missing. All replies bought are kept: raise {setting} in "
             "the profile and run again, and only the missing ones are asked"

@@ -37,11 +37,6 @@ CREATE TABLE IF NOT EXISTS schema_modes (
     endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (endpoint, model)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches (
-    batch TEXT NOT NULL, key TEXT NOT NULL, campaign TEXT NOT NULL, asset TEXT NOT NULL,
-    judge TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
-    sample INTEGER NOT NULL, mode TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (batch, key)
-) WITHOUT ROWID;
 """
 
 
@@ -104,7 +99,7 @@ class ReplyCache:
         row = {**row, "created_at": time.time()}
         columns = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             cursor = connection.execute(
                 f"INSERT OR IGNORE INTO replies ({columns}) VALUES ({values})", row
             )
@@ -124,8 +119,7 @@ class ReplyCache:
             "SELECT judge, asset, num_calls, prompt_tokens, completion_tokens, usd FROM spending "
             "WHERE campaign = ? ORDER BY judge, asset"
         )
-        with self._lock:
-            return pd.read_sql_query(query, self._connection, params=[campaign])
+        return self.table(query, [campaign])
 
     def usd_by_judge(self, campaign: str) -> dict[str, float]:
         """What a campaign paid each judge, in US dollars."""
@@ -144,38 +138,11 @@ class ReplyCache:
 
     def set_schema_mode(self, endpoint: str, model: str, *, mode: SchemaMode, reason: str) -> None:
         """Record that an endpoint does not take a stricter mode, and what it said."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO schema_modes VALUES (?, ?, ?, ?)",
                 (endpoint.rstrip("/"), model, mode, reason[:500]),
             )
-
-    def add_batch(self, batch: str, rows: Sequence[Mapping[str, str | int]]) -> None:
-        """Remember the requests of a batch that is under way."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO batches VALUES (:batch, :key, :campaign, :asset, :judge, "
-                ":endpoint, :model, :prompt, :sample, :mode, 'pending')",
-                [{"batch": batch, **row} for row in rows],
-            )
-
-    def pending(self, batch: str | None = None) -> pd.DataFrame:
-        """Requests of batches that are under way: of one batch, or of all."""
-        query = "SELECT * FROM batches WHERE state = 'pending'"
-        with self._lock:
-            if batch is None:
-                return pd.read_sql_query(query, self._connection)
-            return pd.read_sql_query(f"{query} AND batch = ?", self._connection, params=[batch])
-
-    def rename_batch(self, batch: str, name: str) -> None:
-        """Give a batch the name by which its service knows it."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE batches SET batch = ? WHERE batch = ?", (name, batch))
-
-    def close_batch(self, batch: str, state: str) -> None:
-        """Say what became of a batch: `collected`, `failed`."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE batches SET state = ? WHERE batch = ?", (state, batch))
 
     def export(self, path: str | Path) -> int:
         """All replies as one Parquet file; returns how many."""
@@ -184,13 +151,19 @@ class ReplyCache:
         frame.astype({"refused": bool}).to_parquet(path, index=False)
         return len(frame)
 
+    def table(self, query: str, params: Sequence[str | int | float] = ()) -> pd.DataFrame:
+        """The rows of a query; values are bound, never written into it."""
+        with self._lock:
+            return pd.read_sql_query(query, self._connection, params=list(params))
+
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, alone: other threads and processes wait."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            except sqlite3.Error:
+            except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")

@@ -5,7 +5,6 @@ model). Concurrency grows by one per round of successes and halves when the endp
 """
 
 import asyncio
-import logging
 import os
 import random
 import re
@@ -15,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import dagster as dg
 
 from synpref_dagster.curation.judge_replies import Failure
 from synpref_dagster.judge_settings import JudgeEndpoint
@@ -30,7 +31,7 @@ from synpref_dagster.resources.judge_requests import (
     read_completion,
 )
 
-logger = logging.getLogger(__name__)
+logger = dg.get_dagster_logger(__name__)
 
 TRANSIENT_STATUS = (408, 409, 425)
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")

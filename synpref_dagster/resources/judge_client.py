@@ -6,16 +6,20 @@ paid for is kept.
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import replace
+from logging import INFO, WARNING
 from typing import NoReturn
 
+import dagster as dg
+
 from synpref_dagster.judge_settings import JudgeEndpoint
-from synpref_dagster.resources.judge_batches import BatchPendingError, batch_service
+from synpref_dagster.resources.judge_batch_ledger import BatchLedger
+from synpref_dagster.resources.judge_batches import BatchPendingError, BatchService, batch_service
 from synpref_dagster.resources.judge_budget import Budget, Prices, estimate_usd
 from synpref_dagster.resources.judge_cache import Payer, ReplyCache
 from synpref_dagster.resources.judge_calls import EndpointCaller, RetryPolicy
@@ -29,11 +33,13 @@ from synpref_dagster.resources.judge_requests import (
     JudgeUnavailableError,
 )
 
-logger = logging.getLogger(__name__)
+# Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
+logger = dg.get_dagster_logger(__name__)
 
 NUM_PILOT = 16
 MAX_FAILURES_IN_A_ROW = 25
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 2.0  # in the first minute; a long job gets a line in ten seconds
+SECONDS_BETWEEN_LATER_LINES = 10.0
 BUDGET_POLL_SECONDS = 0.01
 
 
@@ -68,24 +74,44 @@ class JudgeClient:
         self.tally.num_asked += len(requests)
         self.tally.num_cached += sum(request.key in answers for request in requests)
         missing = [request for key, request in wanted.items() if key not in answers]
-        if missing and self.endpoint.batch:
-            self._send_batch(missing)
+        if self.endpoint.batch:
+            answers |= self._from_batches(missing)
+            missing = [request for request in missing if request.key not in answers]
         if missing:
             answers |= _run(_Asking(self, missing))
         return [answers[request.key] for request in requests]
 
-    def _send_batch(self, missing: Sequence[JudgeRequest]) -> NoReturn:
+    def _from_batches(self, missing: Sequence[JudgeRequest]) -> dict[str, Answer]:
+        """Replies of batches that ended by now; what batches gave up on is left to single calls.
+
+        Raises:
+            BatchPendingError: batches are under way; the sensor starts the campaign again.
+        """
+        if not missing:
+            BatchLedger(self.cache).mark_used(self.payer)
+            return {}
+        service = batch_service(self.endpoint, self.cache)
+        service.collect_finished()
+        found: dict[str, Answer] = dict(self.cache.find([request.key for request in missing]))
+        left = [request.key for request in missing if request.key not in found]
+        alone = service.ledger.given_up(left, max_batches=self.endpoint.max_batches)
+        self.tally.num_left_by_batches += len(alone)
+        if batched := [each for each in missing if each.key in set(left) - alone]:
+            self._send_batch(service, batched)
+        service.ledger.mark_used(self.payer)
+        return found
+
+    def _send_batch(self, service: BatchService, missing: Sequence[JudgeRequest]) -> NoReturn:
         """Submit what no batch under way covers, and end the step.
 
         Raises:
-            BatchPendingError: always; the sensor starts the campaign again.
+            BatchPendingError: always.
         """
-        service = batch_service(self.endpoint, self.cache)
         sent = service.submit(missing, payer=self.payer, budget=self.budget)
         raise BatchPendingError(
             f"{len(missing):,} replies of judge {self.payer.judge!r} for {self.payer.asset} are "
             f"made in {'batch ' + ', '.join(sent) if sent else 'a batch under way'}; the sensor "
-            "judge_batches collects them, then run again"
+            "judge_batches collects them and continues, or run again later"
         )
 
 
@@ -99,6 +125,7 @@ class _Asking:
         self.stopped: JudgeError | None = None
         self._failures_in_a_row = 0
         self._started = self._last_line = time.monotonic()
+        self._said_anything = False
         self._usd = 0.0
         endpoint = client.endpoint
         self._prices = Prices(
@@ -182,18 +209,23 @@ class _Asking:
                     f"{self._failures_in_a_row} times in a row, last: {answer.failure} "
                     f"{answer.detail}".strip()
                 )
+
+    def say(self, *, ended: bool = False) -> None:
+        """A line about progress when it is time for one; the last one only after others."""
         now = time.monotonic()
-        if now - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = now
+        late = now - self._started >= 60
+        pause = SECONDS_BETWEEN_LATER_LINES if late else SECONDS_BETWEEN_LINES
+        if (ended and self._said_anything) or now - self._last_line >= pause:
+            self._last_line, self._said_anything = now, True
             logger.info("%s", self._line(now))
 
     def _line(self, now: float) -> str:
         done, total = len(self.answers), len(self.missing)
         rate = done / max(now - self._started, 1e-9)
-        left = (total - done) / max(rate, 1e-9)
+        left = f"{(total - done) / rate:.0f} s" if rate > 0 else "unknown time"
         return (
             f"judge {self.client.payer.judge}: {done:,} of {total:,} replies, {rate:.1f}/s, "
-            f"${self._usd:.4f} spent, {left:.0f} s left"
+            f"${self._usd:.4f} spent, {left} left"
         )
 
     def _estimate(self) -> None:
@@ -206,7 +238,7 @@ class _Asking:
         judge = self.client.payer.judge
         left = self.client.budget.left(judge) + self._usd
         logger.log(
-            logging.WARNING if usd > left else logging.INFO,
+            WARNING if usd > left else INFO,
             "judge %s: %s replies are missing, about $%.4f by a pilot of %d; $%.4f may be spent",
             judge,
             f"{len(self.missing):,}",
@@ -231,7 +263,17 @@ def _run(asking: _Asking) -> dict[str, Answer]:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge") as pool:
         work = pool.submit(lambda: asyncio.run(asking.run()))
         try:
-            return work.result()
+            return _watched(work, asking)
         except KeyboardInterrupt:
             asking.stopped = JudgeUnavailableError("interrupted; replies so far are kept")
             raise
+
+
+def _watched(work: Future[dict[str, Answer]], asking: _Asking) -> dict[str, Answer]:
+    """The result of the work; progress is told from the thread of the step, not of the calls."""
+    try:
+        while wait_for([work], timeout=SECONDS_BETWEEN_LINES / 2).not_done:
+            asking.say()
+        return work.result()
+    finally:
+        asking.say(ended=True)

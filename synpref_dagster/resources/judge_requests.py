@@ -135,6 +135,8 @@ class AskTally:
     num_calls: int = 0
     """Calls that were answered in this run."""
     num_retries: int = 0
+    num_left_by_batches: int = 0
+    """Requests that batches failed to answer and that are asked alone."""
     usd: float = 0.0
     """Spent in this run."""
     estimated_usd: float | None = None

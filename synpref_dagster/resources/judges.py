@@ -4,25 +4,27 @@ Exemplar judges learn only from the exemplars shown and cost nothing. Endpoint j
 reply cache and one budget per campaign; what they cost is kept by judge and asset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
-from synpref_dagster.curation.judge_prompts import ATTRIBUTES, PAIRWISE
+from synpref_dagster.curation.judge_prompts import ATTRIBUTES, PAIRWISE, JudgePrompt
+from synpref_dagster.curation.judge_screening import ScreeningRule
 from synpref_dagster.curation.labelling import Panel
 from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.endpoint_judge import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.resources.exemplar_judge import PANEL, ExemplarJudge
-from synpref_dagster.resources.judge_batches import batch_service
+from synpref_dagster.resources.judge_batch_ledger import BatchLedger
+from synpref_dagster.resources.judge_batches import all_sent, batch_service
 from synpref_dagster.resources.judge_budget import Budget
 from synpref_dagster.resources.judge_cache import Payer, ReplyCache
 from synpref_dagster.resources.judge_client import JudgeClient
+from synpref_dagster.resources.judge_requests import JudgeUnavailableError
 from synpref_dagster.storage import DatasetRef
 
 # What decides a reply; everything else about an endpoint only decides how fast or dear it comes.
@@ -51,6 +53,11 @@ class JudgePanel(dg.ConfigurableResource):
         """The reply cache, shared by all assets and campaigns of a store."""
         return ReplyCache(self.settings.cache_path())
 
+    @cached_property
+    def batches(self) -> BatchLedger:
+        """The batches of all assets and campaigns, beside the replies."""
+        return BatchLedger(self.cache)
+
     @property
     def account(self) -> str:
         """The campaign on whose account replies are written."""
@@ -67,6 +74,8 @@ class JudgePanel(dg.ConfigurableResource):
         }
         if settings.min_gold_agreement is not None:
             params["floor"] = [settings.min_gold_agreement, settings.num_screened]
+        if settings.panel != "majority":
+            params["panel"] = [settings.panel, settings.num_screened]
         if self.uses_endpoints:
             params["judges"] = [
                 {**_identity(endpoint), "num_samples": self._samples(endpoint)}
@@ -74,6 +83,15 @@ class JudgePanel(dg.ConfigurableResource):
             ]
             params["prompt"] = PAIRWISE.fingerprint
         return params
+
+    def screening_rule(self) -> ScreeningRule:
+        """How judges are screened and weighed on gold."""
+        settings = self.settings
+        return ScreeningRule(
+            floor=settings.min_gold_agreement,
+            voting=settings.panel,
+            num_pairs=settings.num_screened,
+        )
 
     def panel(self, pool: DatasetRef, *, asset: str) -> Panel:
         """The panel that works for an asset.
@@ -84,7 +102,10 @@ class JudgePanel(dg.ConfigurableResource):
         """
         judges = self.endpoint_judges(asset) if self.uses_endpoints else self._embedded(pool)
         return Panel(
-            judges=judges, num_exemplars=self.settings.num_exemplars, seed=self.campaign.seed
+            judges=judges,
+            num_exemplars=self.settings.num_exemplars,
+            seed=self.campaign.seed,
+            ask_all=all_sent,
         )
 
     def endpoint_judges(self, asset: str) -> list[EndpointJudge]:
@@ -94,7 +115,7 @@ class JudgePanel(dg.ConfigurableResource):
         budget = Budget(
             max_usd=settings.max_usd,
             max_usd_by_judge={name: cap for name, cap in caps.items() if cap is not None},
-            spent_by_judge=partial(cache.usd_by_judge, self.account),
+            spent_by_judge=self._committed,
         )
         return [
             EndpointJudge(
@@ -113,12 +134,20 @@ class JudgePanel(dg.ConfigurableResource):
         """The LLM judges as labellers of attributes."""
         return EndpointAttributeLabeller(self.endpoint_judges(asset))
 
+    @property
+    def sends_batches(self) -> bool:
+        """Whether some judge answers in batches, and a step may have to end without replies."""
+        return self.uses_endpoints and any(each.batch for each in self.settings.endpoints)
+
     def attribute_params(self) -> dict[str, Any]:
         """What attribute labels by LLM judges depend on besides the pairs."""
+        return {"labeller": "judges", **self.identity(ATTRIBUTES)}
+
+    def identity(self, prompt: JudgePrompt) -> dict[str, Any]:
+        """What single replies to a prompt depend on besides the texts."""
         return {
-            "labeller": "judges",
             "judges": [_identity(endpoint) for endpoint in self.settings.endpoints],
-            "prompt": ATTRIBUTES.fingerprint,
+            "prompt": prompt.fingerprint,
         }
 
     def usd(self, asset: str) -> dict[str, float]:
@@ -131,19 +160,39 @@ class JudgePanel(dg.ConfigurableResource):
         )
 
     def collect_batches(self) -> "AnsweredBatches":
-        """Collect the finished batches of all judges into the cache."""
-        before = self._pending()
-        batches: list[str] = []
-        for endpoint in self.settings.endpoints:
-            if endpoint.batch and endpoint.name in set(before["judge"]):
-                batches += batch_service(endpoint, self.cache).collect_finished()
-        after = self._pending()
-        assets = sorted(set(before["asset"]) - set(after["asset"]))
-        return AnsweredBatches(assets=assets, batches=sorted(batches), num_pending=len(after))
+        """Collect the batches of all judges that ended; a service that is down holds up no other.
 
-    def _pending(self) -> pd.DataFrame:
-        pending = self.cache.pending().query("campaign == @self.account")
-        return pending.assign(asset=pending["asset"].map(asset_of))
+        What ended stays to be continued until a run has made use of it, so that nothing is lost
+        when the sensor dies between collecting and continuing.
+        """
+        ledger = self.batches
+        unreachable: list[str] = []
+        for endpoint in self.settings.endpoints:
+            if endpoint.batch and endpoint.name in set(ledger.pending()["judge"]):
+                try:
+                    batch_service(endpoint, self.cache).collect_finished()
+                except JudgeUnavailableError as error:
+                    unreachable.append(str(error))
+        pending = ledger.pending().query("campaign == @self.account")
+        waiting = set(pending["asset"].map(asset_of))
+        ended = ledger.unused(self.account)
+        batches: dict[str, list[str]] = {}
+        for batch, account in zip(ended["batch"], ended["asset"], strict=True):
+            if asset_of(account) not in waiting:
+                batches.setdefault(asset_of(account), []).append(batch)
+        return AnsweredBatches(
+            batches=batches, num_pending=len(pending), unreachable=tuple(unreachable)
+        )
+
+    def _committed(self) -> dict[str, float]:
+        """What every judge cost this campaign, and the most its batches under way may cost."""
+        spent = self.cache.usd_by_judge(self.account)
+        if not self.sends_batches:
+            return spent
+        promised = self.batches.promised(self.account)
+        return {
+            name: spent.get(name, 0.0) + promised.get(name, 0.0) for name in spent.keys() | promised
+        }
 
     def _samples(self, endpoint: JudgeEndpoint) -> int:
         return endpoint.num_samples or self.settings.num_samples
@@ -160,12 +209,12 @@ class JudgePanel(dg.ConfigurableResource):
 class AnsweredBatches:
     """What collecting brought."""
 
-    assets: list[str]
-    """Assets of this campaign that no batch under way keeps waiting any longer."""
-    batches: list[str]
-    """Batches that were collected."""
+    batches: Mapping[str, Sequence[str]]
+    """Asset that nothing under way keeps waiting any longer -> its batches that ended."""
     num_pending: int
     """Replies still under way."""
+    unreachable: Sequence[str] = ()
+    """What judges' services said instead of an answer."""
 
 
 def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
@@ -177,6 +226,11 @@ def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
         texts.setdefault(pair.chosen)
         texts.setdefault(pair.rejected)
     return list(texts)
+
+
+def attribute_account(asset: str) -> str:
+    """On whose account judges describe pairs that came to an asset without attributes."""
+    return f"{asset}{PART}attributes"
 
 
 def asset_of(account: str) -> str:

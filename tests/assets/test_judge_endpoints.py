@@ -8,6 +8,7 @@ import pytest
 from synpref_dagster.assets.judged import ask_judges
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.build import build_defs
+from synpref_dagster.curation.accuracy import wilson_interval
 from synpref_dagster.curation.labelling import EmbeddedPairs
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
@@ -144,6 +145,29 @@ def test_a_judge_below_the_floor_does_not_vote_and_the_table_says_so(materialise
     ]
     votes = panel.campaign.frame(result.output_for_node("judged_pairs")["votes"])
     assert set(votes["judge"]) == {"a"}
+
+
+def test_votes_count_what_judges_proved_worth_on_gold(materialise):
+    def two_liars(body):
+        return answer({**body, "model": body["model"].removesuffix("-too")})
+
+    with fake.serve(two_liars) as server:
+        endpoints = [endpoint(server.url, name) for name in ("a", "against", "against-too")]
+        result, panel = materialise(endpoints)
+        labels = panel.campaign.frame(result.output_for_node("judged_pairs")["labels"])
+        assert set(labels["label"]) == {-1}
+        result, panel = materialise(endpoints, panel="weighted", num_screened=10)
+    assert result.success
+    kept = result.output_for_node("judged_pairs")
+    labels = panel.campaign.frame(kept["labels"])
+    assert set(labels["label"]) == {1}
+    assert set(labels["reason"]) == {"weighted_majority"}
+    assert set(labels["num_against"]) == {2}
+    shown = {row["judge"]: row["weight"] for row in metadata(result)["judge_weights"].value}
+    low, _ = wilson_interval(10, 10)
+    assert shown == pytest.approx(
+        {"a": np.log(low / (1 - low)), "against": 0.0, "against-too": 0.0}
+    )
 
 
 def test_a_spent_budget_fails_the_step_for_good_and_a_higher_cap_continues(materialise):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from synpref_dagster.curation.judge_quality import (
     PANEL,
@@ -12,12 +11,12 @@ from synpref_dagster.curation.judge_quality import (
     judge_quality,
     planted,
     planted_ids,
-    screen_judges,
-    screened_panel,
-    unscreened,
+    quality_by_judge,
+    toward_people,
+    vote_weights,
 )
 from synpref_dagster.curation.judging import Verdict, label_with_panel
-from synpref_dagster.curation.labelling import EmbeddedPairs, Panel
+from synpref_dagster.curation.labelling import EmbeddedPairs
 from synpref_dagster.curation.pairs import PreferencePair
 
 
@@ -161,57 +160,61 @@ def test_planted_instructions_are_counted_per_judge():
     assert found["value"][PANEL] == 0.0  # two of three follow the instruction
 
 
-def screening(*judges, floor):
-    targets = make_targets()
-    panel = Panel(judges=judges, num_exemplars=2, seed=1)
-    labels = [1, -1] * 4
-    return panel, screen_judges(panel, targets, labels, floor=floor, num_pairs=6)
-
-
-def test_judges_below_the_floor_are_left_out_by_rule_with_their_numbers():
-    # People say that every second label is wrong: judges of content are right half the time.
-    people = Scripted("person", person)
-    panel, table = screening(
-        people, Scripted("first", always_first), Scripted("against", anti_person), floor=0.9
-    )
-    rows = table.set_index("judge")
-    assert rows["kept"].to_dict() == {"person": True, "first": False, "against": False}
-    assert rows["reason"].to_dict() == {
-        "person": "agrees_with_gold",
-        "first": "decided_nothing",
-        "against": "below_floor",
-    }
-    assert [judge.name for judge in screened_panel(panel, table).judges] == ["person"]
-
-
-def people_prefer(first):
-    """What people said in `screening`: right for even questions, wrong for odd ones."""
-    odd = first.endswith("!" * 10) or first[-1:] in "1357"
-    return ("wrong" in first) if odd else ("right" in first)
-
-
-def person(first, second):
-    return "candidate_1" if people_prefer(first) else "candidate_2"
-
-
-def anti_person(first, second):
-    return "candidate_2" if people_prefer(first) else "candidate_1"
-
-
-def test_a_panel_without_anybody_above_the_floor_is_refused():
-    panel, table = screening(Scripted("first", always_first), floor=0.5)
-    with pytest.raises(ValueError, match="no judge reaches the floor"):
-        screened_panel(panel, table)
-
-
-def test_without_a_floor_everybody_votes():
-    panel = Panel(judges=[Scripted("a", oracle), Scripted("b", longer)], num_exemplars=0, seed=0)
-    table = unscreened(panel)
-    assert table["reason"].tolist() == ["no_floor", "no_floor"]
-    assert [judge.name for judge in screened_panel(panel, table).judges] == ["a", "b"]
-
-
 def test_quality_has_one_row_per_judge_measure_and_slice():
     _, quality = audited(Scripted("a", oracle), Scripted("b", longer))
     assert isinstance(quality, pd.DataFrame)
     assert not quality.duplicated(["judge", "measure", "slice"]).any()
+
+
+def test_measured_against_people_a_source_label_that_they_turned_round_counts_as_such():
+    targets = make_targets()
+    # People say that every second source label is wrong: "wrong ..." is the better response there.
+    signs = {pair.pair_id: 1 if n % 2 else -1 for n, pair in enumerate(targets.pairs)}
+    result = label_with_panel(
+        targets.pairs,
+        [Scripted("right", oracle), Scripted("first", always_first)],
+        attributes=targets.attributes,
+        exemplars=[()] * len(targets.pairs),
+        seed=5,
+    )
+    tables = {"verdicts": result.verdicts, "votes": result.votes, "labels": result.labels}
+    turned = toward_people(tables, signs)
+    quality = judge_quality(**turned, facts=audit_facts(targets, {}, signs=signs))
+    value = quality.set_index(["judge", "measure", "slice"])["value"]
+    assert value["right", "agreement", "all"] == 0.5
+    assert value["right", "agreement", "math"] == 0.5
+    assert value["right", "swap_consistency", "all"] == 1.0
+    assert value["first", "first_position_share", "all"] == 1.0
+    assert value["first", "swap_consistency", "all"] == 0.0
+    # People prefer the longer one everywhere, the judge in every second pair.
+    assert value["right", "length_bias", "all"] == -0.5
+    assert set(turned["labels"]["num_for"] + turned["labels"]["num_against"]) == {1}
+    assert tables["votes"]["vote"].tolist() == result.votes["vote"].tolist()  # input is left alone
+
+
+def test_turning_twice_gives_the_tables_back():
+    targets = make_targets()
+    result = label_with_panel(
+        targets.pairs,
+        [Scripted("long", longer)],
+        attributes=targets.attributes,
+        exemplars=[()] * len(targets.pairs),
+        seed=5,
+    )
+    tables = {"verdicts": result.verdicts, "votes": result.votes, "labels": result.labels}
+    signs = {pair.pair_id: -1 for pair in targets.pairs}
+    back = toward_people(toward_people(tables, signs), signs)
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(back[name], table, check_dtype=False)
+
+
+def test_a_table_by_judge_has_a_column_per_measure_and_slice():
+    _, quality = audited(Scripted("a", oracle), Scripted("b", longer))
+    weights = vote_weights(pd.DataFrame({"judge": ["a", "b"], "weight": [1.5, 0.0], "n": [60, 60]}))
+    table = quality_by_judge(pd.concat([quality, weights], ignore_index=True))
+    assert list(table.index) == ["a", "b", PANEL]
+    assert table.loc["a", "agreement"] == 1.0
+    assert table.loc["b", "agreement"] == 0.5
+    assert table.loc["a", "agreement math"] == 1.0
+    assert table["vote_weight"].tolist()[:2] == [1.5, 0.0]
+    assert np.isnan(table.loc[PANEL, "vote_weight"])

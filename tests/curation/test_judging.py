@@ -9,19 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synpref_dagster.curation.judging import (
-    LABEL_COLUMNS,
     VERDICT_COLUMNS,
-    VOTE_COLUMNS,
     Exemplar,
     Verdict,
     chosen_comes_first,
     exemplar_from_gold,
     label_with_panel,
-    labels_from_votes,
     sampling_seed,
-    votes_from_verdicts,
 )
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.curation.votes import (
+    LABEL_COLUMNS,
+    VOTE_COLUMNS,
+    labels_from_votes,
+    votes_from_verdicts,
+)
 
 seeds = st.integers(0, 2**31)
 samples = st.integers(2, 7)

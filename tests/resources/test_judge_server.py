@@ -16,7 +16,7 @@ import requests
 
 from synpref_dagster.curation.judge_prompts import pairwise_messages
 from synpref_dagster.curation.judging import JudgeQuestion
-from synpref_dagster.resources.judge_batches import collect_batch, write_batch
+from synpref_dagster.resources.judge_batch_files import collect_batch, write_batch
 from synpref_dagster.resources.judge_budget import Prices
 from synpref_dagster.resources.judge_cache import Payer, ReplyCache
 

@@ -1,0 +1,108 @@
+"""The judges' look at contamination hits, where a profile asks for it: who may come back, and why.
+
+A cleared pair stays in the pool with its review beside it. It goes to stage 2 alone: gold allows no
+overlap with a benchmark at all (App. D.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from synpref_dagster.assets.judged import judges_asked, spending
+from synpref_dagster.assets.step import Step
+from synpref_dagster.curation.contamination_review import (
+    Opinion,
+    Suspicion,
+    cleared_pairs,
+    contaminated_ids,
+    review,
+    review_counts,
+    suspicions,
+)
+from synpref_dagster.curation.judge_prompts import CONTAMINATION, contamination_messages
+from synpref_dagster.curation.pairs import table_to_pairs
+from synpref_dagster.curation.pooling import prompts_from_rows
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.endpoint_judge import EndpointJudge, ask_each
+from synpref_dagster.resources.judges import PART, JudgePanel
+from synpref_dagster.storage import DatasetRef, select_rows
+
+FACT = "contamination_review"
+
+
+def reviewed_hits(
+    step: Step,
+    judges: JudgePanel,
+    screened: DatasetRef,
+    *,
+    texts: DatasetRef,
+    prompts: DatasetRef,
+) -> DatasetRef | None:
+    """What judges say about every contaminated pair; None unless the profile wants it.
+
+    Args:
+        step: the asset that cleans.
+        judges: LLM judges.
+        screened: what screening found.
+        texts: the raw pool.
+        prompts: the benchmarks' prompts.
+
+    Raises:
+        ValueError: the profile wants it, but has no LLM judges.
+    """
+    campaign, settings = step.campaign, step.campaign.profile.pool
+    if not settings.recheck_contamination:
+        return None
+    if not judges.uses_endpoints:
+        raise ValueError(
+            "pool.recheck_contamination asks LLM judges, but judges.kind is "
+            f"{judges.settings.kind!r}: set it to 'endpoints', or recheck_contamination to false"
+        )
+    account = f"{step.name}{PART}{FACT}"
+
+    def compute() -> pd.DataFrame:
+        wanted = contaminated_ids(campaign.frame(screened, ["pair_id", "screen_reason"]))
+        asked = suspicions(
+            list(table_to_pairs(select_rows(texts, wanted))),
+            prompts_from_rows(campaign.frame(prompts)),
+            ngram_words=settings.ngram_words,
+        )
+        return review(asked, _opinions(judges.endpoint_judges(account), asked))
+
+    with judges_asked():
+        reviewed = step.dataset(
+            compute,
+            inputs=[screened, texts, prompts],
+            params={**judges.identity(CONTAMINATION), "ngram_words": settings.ngram_words},
+            part=FACT,
+        )
+    step.note({**spending(judges, account), **review_counts(campaign.frame(reviewed))})
+    return reviewed
+
+
+def _opinions(judges: Sequence[EndpointJudge], asked: Sequence[Suspicion]) -> list[list[Opinion]]:
+    """What the judges that answered say about each suspicion."""
+    messages = [
+        contamination_messages(each.text, each.prompt.prompt, shared=each.shared) for each in asked
+    ]
+    return [
+        [
+            Opinion(decision=str(fields["decision"]), why=str(fields["reason"]))
+            for fields in (reply.fields for reply in said)
+            if fields is not None
+        ]
+        for said in ask_each(judges, CONTAMINATION, messages)
+    ]
+
+
+def review_fact(reviewed: DatasetRef | None) -> dict[str, Any]:
+    """What the manifest of the clean pool keeps, so that a review is found again."""
+    return {FACT: asdict(reviewed)} if reviewed else {}
+
+
+def cleared_in(campaign: Campaign, clean: DatasetRef) -> set[bytes]:
+    """The pairs of a clean pool that judges cleared of a contamination hit."""
+    fact = campaign.facts(clean).get(FACT)
+    return cleared_pairs(campaign.frame(DatasetRef(**fact))) if fact else set()
