@@ -12,11 +12,16 @@ from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.hub_publishing import push_to_hub
+from synpref_dagster.resources.judge_batches import WAITING_FOR
+from synpref_dagster.resources.pool_sources import LISTING, PoolSources
 
 SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]
 CLOSING = ["leaderboard", "campaign_report"]
 JUDGED = ["judge_scores", "judge_leaderboard"]
+KEPT_AT_NIGHT = ["vocabulary", "near_duplicates"]
+RAW_POOL, SUBSET = dg.AssetKey("raw_pool"), dg.AssetKey("consistency_filtered_subset")
 REASON_TAG = "synpref/reason"
 MAX_TAG_LENGTH = 63
 # Written by Dagster on every materialisation.
@@ -33,13 +38,21 @@ RUNNING = [
 
 curate_pool = dg.define_asset_job(
     "curate_pool",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*SIZED, *CLOSING, *JUDGED),
+    selection=(
+        dg.AssetSelection.all()
+        - dg.AssetSelection.assets(*SIZED, *CLOSING, *JUDGED)
+        - dg.AssetSelection.tag("synpref/campaign", "left_out")
+    ),
     description="Everything from the raw pool to the evidence, without the releases.",
 )
+# A night brings pairs, no new models: what was fitted or trained on the pool stays as it is, so
+# that old pairs keep their rewards and decisions and only new ones cost anything.
 nightly_filtering_job = dg.define_asset_job(
     "filter_pool",
-    selection=dg.AssetSelection.groups("5_filtering"),
-    description="Stage 2 again: rewards, relabelling, decisions, recycled pairs.",
+    selection=dg.AssetSelection.groups("1_pool", "5_filtering")
+    - dg.AssetSelection.assets(*KEPT_AT_NIGHT)
+    | dg.AssetSelection.assets("attribute_labels", "pair_embeddings"),
+    description="New pairs in, and stage 2 again: rewards, relabelling, decisions, recycled pairs.",
 )
 release_models = dg.define_asset_job(
     "release_models",
@@ -90,18 +103,29 @@ def build_automation() -> Automation:
     job=nightly_filtering_job,
     cron_schedule="0 2 * * *",
     execution_timezone="UTC",
-    description="Re-run the filtering when something it rests on changed.",
+    description="Re-run the filtering when pairs arrived or something it rests on changed.",
 )
-def nightly_filtering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """02:00 UTC: filter again when an input or the code changed, otherwise say why not."""
+def nightly_filtering(
+    context: dg.ScheduleEvaluationContext,
+    campaign: dg.ResourceParam[Campaign],
+    sources: dg.ResourceParam[PoolSources],
+) -> dg.RunRequest | dg.SkipReason:
+    """02:00 UTC: filter again when sources, settings, inputs or code changed, else say why not."""
     active = context.instance.get_runs(
         dg.RunsFilter(job_name=nightly_filtering_job.name, statuses=RUNNING), limit=1
     )
     if active:
         return dg.SkipReason(f"run {active[0].run_id} of {active[0].job_name} is still active")
-    reason = stale_reason(context.instance, filtering_steps(context))
+    instance = context.instance
+    reason = (
+        changed_fact(instance, RAW_POOL, LISTING, now=sources.listing())
+        or changed_fact(instance, SUBSET, SETTINGS, now=campaign.settings_fingerprint())
+        or stale_reason(instance, filtering_steps(context))
+    )
     if reason is None:
-        return dg.SkipReason("inputs and code of the filtering are those of its last run")
+        return dg.SkipReason(
+            "sources, settings, inputs and code of the filtering are those of its last run"
+        )
     return dg.RunRequest(tags={REASON_TAG: tag_value(reason)})
 
 
@@ -126,6 +150,24 @@ def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
         )
         for node in nodes
     ]
+
+
+def changed_fact(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, *, now: str
+) -> str | None:
+    """That a fact an asset was made under is another one now, or None.
+
+    Args:
+        instance: where the history is.
+        asset: keeps the fact in its metadata; never materialized is a reason of its own.
+        name: of the fact.
+        now: what it is now.
+    """
+    event = instance.get_latest_materialization_event(asset)
+    if event is None or event.asset_materialization is None:
+        return None
+    then = event.asset_materialization.metadata.get(name)
+    return None if then is not None and then.value == now else f"{name} changed"
 
 
 def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> str | None:
@@ -172,9 +214,20 @@ def _latest_tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str,
 )
 def report_failures(context: dg.RunFailureSensorContext) -> None:
     """Say which job failed in which step and why, where the daemon's log is read."""
+    events = context.get_step_failure_events()
+    if events and all(waits_for(event) for event in events):
+        return  # nothing went wrong: a sensor continues when the others are done
     context.log.error("%s failed: %s", context.dagster_run.job_name, context.failure_event.message)
-    for event in context.get_step_failure_events():
+    for event in events:
         context.log.error("%s: %s", event.step_key, first_cause(event))
+
+
+def waits_for(event: dg.DagsterEvent) -> str | None:
+    """What a step says that ended because others are at work; None for one that really failed."""
+    told = event.step_failure_data.user_failure_data
+    if told is None or WAITING_FOR not in told.metadata:
+        return None
+    return str(told.description)
 
 
 def first_cause(event: dg.DagsterEvent) -> str:

@@ -1,21 +1,30 @@
 """Box 2: preference attributes of the unverified pool, and the vectors retrieval works on."""
 
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
-import pyarrow as pa
 
 from synpref_dagster.assets.judged import judges_asked, spending
-from synpref_dagster.assets.step import box, campaign_step
-from synpref_dagster.assets.views import attribute_rows, vector_table
+from synpref_dagster.assets.step import Step, box, campaign_step, shard_counts
+from synpref_dagster.assets.views import attribute_rows
+from synpref_dagster.curation.pairs import is_among
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.annotation_shards import embed_shard, label_shard
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.plots import bar_plot
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef
+from synpref_dagster.storage import DatasetRef, hash_json, map_shards
 
 GROUP = "2_attributes"
+MAX_FITTED = 200_000
+"""Pairs that the embedder is fitted on, at most; ids are hashes, so the lowest are a fair draw."""
 
 
-@dg.asset(**box(GROUP, kinds={"python", "scikitlearn"}, pool="judge_api"))
+@dg.asset(**box(GROUP, kinds={"python", "scikitlearn"}, pool="judge_api", code_version="2"))
 def attribute_labels(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -29,12 +38,20 @@ def attribute_labels(
     """
     with campaign_step(context, campaign, tracking, {"unverified_pool": unverified_pool}) as step:
         with judges_asked():
-            labels = step.dataset(
-                lambda: labelling.label_frame(campaign.pairs(unverified_pool)),
-                inputs=[unverified_pool],
-                params=labelling.params(),
+            labelled = map_shards(
+                partial(label_shard, label=labelling.label_frame),
+                step.ids(unverified_pool),
+                beside=[campaign.texts(unverified_pool)],
+                uri=campaign.uri("data", step.name),
+                version=step.version,
+                params={"labeller": labelling.params()},
+                executor=AllSent(),
             )
+        step.note(shard_counts(labelled, "shards"))
         step.note(spending(labelling.judges, step.name))
+        if not labelling.judges.uses_endpoints:
+            step.note({}, _classifier_quality(step, labelling))
+        labels = labelled.ref
         frame = campaign.frame(labels, ["task_category", "objectivity", "confidence"])
         categories = frame["task_category"].value_counts()
         return step.result(
@@ -53,29 +70,67 @@ def attribute_labels(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "scikitlearn"}))
+@dg.asset(**box(GROUP, kinds={"python", "scikitlearn"}, code_version="2"))
 def pair_embeddings(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    labelling: AttributeLabelling,
     embedding: PairEmbedding,
+    shards: Shards,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
+    vocabulary: dict[str, DatasetRef],
 ) -> dg.MaterializeResult:
-    """A vector of (x, a) for every unverified pair; the fitted embedder is kept beside them."""
+    """A vector of (x, a) for every unverified pair, under one embedder fitted on the vocabulary."""
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
-        folder = campaign.local_folder("models", "pair_embedder", attribute_labels.fingerprint[:16])
-
-        def compute() -> pa.Table:
-            pairs = campaign.pairs(unverified_pool)
-            rows = attribute_rows(campaign.frame(attribute_labels), [p.pair_id for p in pairs])
-            vectors = embedding.fit(pairs, rows, folder=folder, seed=campaign.seed)
-            return vector_table([pair.pair_id for pair in pairs], vectors)
-
-        vectors = step.dataset(
-            compute,
-            inputs=[unverified_pool, attribute_labels],
-            params=embedding.params(),
+        fitted_on = vocabulary["unverified"]
+        about = [fitted_on.fingerprint, labelling.params(), embedding.params(), campaign.seed]
+        embedder = hash_json([step.version, *about])
+        folder = campaign.local_folder("models", "pair_embedder", embedder[:16])
+        if not embedding.is_fitted(folder):
+            _fit(step, embedding, folder, fitted_on=fitted_on, attribute_labels=attribute_labels)
+        embedded = map_shards(
+            partial(embed_shard, folder=str(folder)),
+            attribute_labels,
+            beside=[campaign.texts(unverified_pool)],
+            uri=campaign.uri("data", step.name),
+            version=step.version,
+            params={"embedder": embedder},
             meta={"embedder": str(folder)},
+            executor=shards.executor(holds_model=True),
         )
-        return step.result(vectors, metrics={"num_vectors": vectors.num_rows})
+        step.note(shard_counts(embedded, "shards"))
+        return step.result(embedded.ref, metrics={"num_vectors": embedded.ref.num_rows})
+
+
+def _fit(
+    step: Step,
+    embedding: PairEmbedding,
+    folder: Path,
+    *,
+    fitted_on: DatasetRef,
+    attribute_labels: DatasetRef,
+) -> None:
+    campaign = step.campaign
+    ids = sorted(campaign.frame(fitted_on, ["pair_id"])["pair_id"])[:MAX_FITTED]
+    labels = campaign.frame(attribute_labels)
+    labels = labels[is_among(labels["pair_id"], ids)]
+    if len(labels) < len(ids):
+        raise dg.Failure(
+            f"{len(ids) - len(labels)} of {len(ids)} pairs that the embedder is fitted on are no "
+            "longer in the unverified pool: materialize `vocabulary`, and then this asset",
+            allow_retries=False,
+        )
+    pairs = campaign.pairs(fitted_on, ids)
+    rows = attribute_rows(labels, [pair.pair_id for pair in pairs])
+    embedding.fit(pairs, rows, folder=folder, seed=campaign.seed)
+
+
+def _classifier_quality(step: Step, labelling: AttributeLabelling) -> dict[str, Any]:
+    """What is known about the built-in classifier, measured once."""
+    measured = step.dataset(
+        labelling.measured, inputs=[], params={"labeller": labelling.params()}, part="measured"
+    )
+    rows = step.campaign.frame(measured).to_dict("records")
+    return {"classifier_on_unseen_prompts_of_the_world": rows}

@@ -16,21 +16,21 @@ from synpref_dagster.curation.gold_silver import validation_conversations
 from synpref_dagster.curation.training_sets import final_training_set
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.curated_export import export_table, with_tier, write_export
+from synpref_dagster.resources.data_terms import LOADING_DATA, check_licences, terms_files
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.resources.release_cards import (
-    DATA_USAGE,
-    attribution_file,
-    licence_file,
-    render_data_card,
-    tier_rows,
-)
+from synpref_dagster.resources.release_cards import render_data_card, tier_rows
 from synpref_dagster.resources.tracking import MlflowTracking
+from synpref_dagster.sources.licences import normalised
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "6_release"
 WORLD_LICENCE = "apache-2.0"
+LABELS_LICENCE = (
+    "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
+    "licence\nof its source; the labels are under Apache-2.0."
+)
 
 
 def build_curated_data(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
@@ -55,8 +55,9 @@ def curated_dataset(
 ) -> dg.MaterializeResult:
     """Everything the 40M model trains on, in TRL's format, and the gold pairs that validate.
 
-    Also written as a folder for `datasets.load_dataset`, with data card, licence, attribution and
-    usage. Columns: prompt, chosen, rejected, pair_id, source, tier, flipped, split.
+    Also written as a folder for `datasets.load_dataset`, with data card, licences, attribution and
+    usage; refused where a source's licence is not among `export.allowed_licences`.
+    Columns: prompt, chosen, rejected, pair_id, source, tier, flipped, split.
     """
     inputs = {"subset": consistency_filtered_subset, "gold": gold, "silver": silver}
     with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
@@ -68,7 +69,9 @@ def curated_dataset(
         )
         rows = campaign.frame(table, ["split", "tier", "source"])
         fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
-        folder = _write_folder(campaign, table, source_rows(sources, rows), fingerprints)
+        by_source = source_rows(sources, rows)
+        check_licences(by_source, campaign.profile.export.allowed_licences)
+        folder = _write_folder(campaign, table, by_source, fingerprints)
         tiers = rows.query("split == 'train'")["tier"].value_counts().to_dict()
         return step.result(
             table,
@@ -130,9 +133,7 @@ def _write_folder(
         campaign.local_folder("releases", "curated_dataset") / table.fingerprint[:16],
         texts={
             "README.md": render_data_card(_card(campaign, facts, rows, by_source)),
-            "LICENSE.md": licence_file(by_source),
-            "ATTRIBUTION.md": attribution_file(by_source),
-            "USAGE.md": DATA_USAGE,
+            **terms_files(by_source, loading=LOADING_DATA, subject=LABELS_LICENCE),
         },
         manifest={
             "fingerprint": table.fingerprint,
@@ -161,13 +162,17 @@ def curation_facts(campaign: Campaign, decisions: pd.DataFrame) -> dict[str, Any
 
 
 def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each source with its licence, place and pairs per split."""
+    """Each source with its licence, place, citation and pairs per split."""
     counts = rows.groupby(["source", "split"]).size().to_dict()
     return [
         {
             "name": spec.name,
             "licence": WORLD_LICENCE if sources.is_synthetic else spec.licence,
             "place": _place(sources, spec),
+            "origin": spec.origin,
+            "hub_id": spec.hub_id,
+            "revision": spec.revision,
+            "citation": spec.citation,
             "num_train": int(counts.get((spec.name, "train"), 0)),
             "num_validation": int(counts.get((spec.name, "validation"), 0)),
         }
@@ -177,7 +182,7 @@ def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]
 
 def common_licence(rows: Sequence[dict[str, Any]]) -> str:
     """The licence all sources share, as the hub spells it, else `other`."""
-    spelled = {str(row["licence"]).lower().replace(" ", "-") for row in rows}
+    spelled = {normalised(str(row["licence"])) for row in rows}
     known = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "odc-by"}
     return spelled.pop() if len(spelled) == 1 and spelled <= known else "other"
 

@@ -22,8 +22,9 @@ from synpref_dagster.resources.benchmark_scoring import (
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import bar_plot, leaderboard_plot, line_plot
 from synpref_dagster.resources.pool_sources import PoolSources
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef
+from synpref_dagster.storage import DatasetRef, ModelRef, ShardExecutor
 
 GROUP = "6_release"
 CURVES = "ppe_correctness"
@@ -38,6 +39,7 @@ def benchmark_scores(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
+    shards: Shards,
     tracking: MlflowTracking,
     skywork_reward_v2: ModelRef,
 ) -> dg.MaterializeResult:
@@ -49,7 +51,9 @@ def benchmark_scores(
     with campaign_step(context, campaign, tracking) as step:
         size, suite = context.partition_key, sources.benchmarks()
         inputs: list[Result | str] = [skywork_reward_v2, sources.benchmark_fingerprint()]
-        scored = _score(step, suite, skywork_reward_v2, inputs[-1])
+        candidates = _candidates(step, suite, str(inputs[-1]))
+        executor = shards.executor(holds_model=True)
+        scored = _score(step, candidates, skywork_reward_v2, executor=executor)
         items = [item for _, each in suite for item in each]
         parts = {
             "scores": step.dataset(
@@ -137,15 +141,19 @@ def measured(campaign: Campaign, suite: Suite, table: pd.DataFrame) -> list[Benc
     ]
 
 
-def _score(step: Step, suite: Suite, model: ModelRef, suite_fingerprint: Any) -> DatasetRef:
-    items = [item for _, each in suite for item in each]
-    campaign, size = step.campaign, step.context.partition_key
+def _candidates(step: Step, suite: Suite, suite_fingerprint: str) -> DatasetRef:
     # A copy per size, though the texts are the same: a backfill then touches its own size only.
-    candidates = build_candidates(
-        items,
-        uri=campaign.uri("data", step.name, size, "candidates"),
-        suite=str(suite_fingerprint),
+    return build_candidates(
+        [item for _, each in suite for item in each],
+        uri=step.campaign.uri("data", step.name, step.context.partition_key, "candidates"),
+        suite=suite_fingerprint,
     )
+
+
+def _score(
+    step: Step, candidates: DatasetRef, model: ModelRef, *, executor: ShardExecutor
+) -> DatasetRef:
+    size = step.context.partition_key
 
     def report(done: int, total: int) -> None:
         step.context.log.info(f"benchmark candidates: {done}/{total} chunks scored")
@@ -153,7 +161,8 @@ def _score(step: Step, suite: Suite, model: ModelRef, suite_fingerprint: Any) ->
     return score_candidates(
         candidates,
         model,
-        uri=campaign.uri("data", step.name, size, "candidate_rewards"),
+        uri=step.campaign.uri("data", step.name, size, "candidate_rewards"),
+        executor=executor,
         on_chunk=report,
     ).ref
 

@@ -51,9 +51,10 @@ def build_evidence(
             ins={**verified, "silver": dg.AssetIn(silver)},
         )(curation_variants),
         filter_audit,
-        dg.asset(**box(GROUP, kinds={"python", "parquet"}, pool="judge_api"), ins=verified)(
-            judge_audit
-        ),
+        dg.asset(
+            **box(GROUP, kinds={"python", "parquet"}, code_version="2", pool="judge_api"),
+            ins=verified,
+        )(judge_audit),
     ]
 
 

@@ -1,27 +1,38 @@
 """Box 5, the decision: each clean pair is kept, flipped or discarded, and why (Sec. 3.3)."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from synpref_dagster.assets.step import Result, box, campaign_step, conservation, conservation_spec
+from synpref_dagster.assets.step import (
+    Step,
+    box,
+    campaign_step,
+    conservation,
+    conservation_spec,
+    shard_counts,
+)
+from synpref_dagster.curation.content_labels import labelled_table
 from synpref_dagster.curation.filtering import (
     DECISIONS,
     FLIPPED,
     FlipGuard,
     GuardConfig,
-    decide_pool,
     estimate_flip_guard,
-    reason_counts,
 )
 from synpref_dagster.curation.gold_silver import undecidable_content
-from synpref_dagster.curation.witnesses import gather_witnesses, witnesses_from_frame
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.curation.witnesses import witnesses_from_frame
+from synpref_dagster.resources.campaign import SETTINGS, Campaign
+from synpref_dagster.resources.decision_shards import decide_shard
 from synpref_dagster.resources.plots import stacked_shares
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards
 
 GROUP = "5_filtering"
 
@@ -29,7 +40,7 @@ GROUP = "5_filtering"
 def build_consistency_filter(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
     """The decision and the recycled pairs, resting on the last gold and silver."""
     subset = dg.asset(
-        **box(GROUP, kinds={"python", "parquet"}),
+        **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
         ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
         check_specs=conservation_spec("consistency_filtered_subset"),
     )(consistency_filtered_subset)
@@ -39,8 +50,10 @@ def build_consistency_filter(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.
 def consistency_filtered_subset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
+    attribute_labels: DatasetRef,
     pool_rewards: DatasetRef,
     relabelled_pairs: dict[str, DatasetRef],
     flip_evidence: DatasetRef,
@@ -50,44 +63,46 @@ def consistency_filtered_subset(
     """The curated set: pairs whose source label the gold RM and a second witness confirm.
 
     Kept: the curated pairs. Dropped: flipped and discarded ones. Every row has its reason and
-    what each witness said about it.
+    what each witness said about it. Decided shard by shard, in bounded memory.
     """
-    settings = campaign.profile.filtering
-    inputs: list[Result | str] = [
-        clean_pool,
-        pool_rewards,
-        relabelled_pairs,
-        flip_evidence,
-        gold,
-        silver,
-    ]
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        guard = flip_guard(campaign, flip_evidence)
-
-        def compute() -> tuple[pd.DataFrame, pd.DataFrame]:
-            witnesses = gather_witnesses(
-                campaign.frame(clean_pool.kept),
-                campaign.frame(pool_rewards, ["pair_id", "best_margin", "gold_margin"]),
-                judged=_judged(campaign, silver, relabelled_pairs),
-                gold=campaign.frame(gold.kept),
-                undecided=undecidable_content(campaign.frame(gold.dropped)),
-            )
-            return decide_pool(
-                campaign.frame(clean_pool.kept), witnesses, guard=guard, recycle=settings.recycle
-            )
-
-        subset = step.selection(compute, inputs=inputs, params=settings.model_dump())
-        decided = all_decisions(campaign, subset)
-        counts = decided["decision"].value_counts().reindex(list(DECISIONS), fill_value=0)
+        labels = step.parts(
+            lambda: {
+                "judged": _judged(campaign, silver, relabelled_pairs),
+                "people": _people(campaign, gold),
+            },
+            ["judged", "people"],
+            inputs=[gold, silver, relabelled_pairs],
+            folder="labels",
+        )
+        decided = _decide(
+            step,
+            shards,
+            clean_pool,
+            beside=[pool_rewards, attribute_labels],
+            guard=flip_guard(campaign, flip_evidence),
+            labels=labels,
+        )
+        step.note(shard_counts(decided, "shards"))
+        subset = SelectionRef(kept=decided.outputs["kept"], dropped=decided.outputs["dropped"])
+        counts = campaign.frame(decided.outputs["counts"])
+        by_decision = counts.groupby("decision")["num_pairs"].sum()
+        totals = {name: int(by_decision.get(name, 0)) for name in DECISIONS}
         return step.result(
             subset,
-            metrics={f"num_{name}": int(counts[name]) for name in DECISIONS},
-            facts={"by_reason": reason_counts(decided)},
-            plot=stacked_shares(_shares_by_source(decided), title="Decisions by source"),
+            metrics={f"num_{name}": totals[name] for name in DECISIONS},
+            facts={
+                "by_reason": _reason_totals(counts),
+                SETTINGS: campaign.settings_fingerprint(),
+            },
+            plot=stacked_shares(_shares_by_source(counts), title="Decisions by source"),
             checks=[
                 conservation(
                     clean_pool.kept.num_rows,
-                    {name: int(counts[name]) for name in DECISIONS},
+                    {
+                        "kept": subset.kept.num_rows,
+                        "flipped_or_discarded": subset.dropped.num_rows,
+                    },
                 )
             ],
         )
@@ -143,6 +158,33 @@ def recycled_pairs(
         )
 
 
+def _decide(
+    step: Step,
+    shards: Shards,
+    clean_pool: SelectionRef,
+    *,
+    beside: Sequence[DatasetRef],
+    guard: FlipGuard,
+    labels: Mapping[str, DatasetRef],
+) -> MapResult:
+    campaign = step.campaign
+    recycle = campaign.profile.filtering.recycle
+    return map_shards(
+        partial(decide_shard, labels_at=labels),
+        clean_pool.kept,
+        beside=beside,
+        uri=campaign.uri("data", step.name),
+        version=step.version,
+        params={
+            "guard": {"max_confidence": guard.max_confidence, "recycle": recycle},
+            "labels": {name: ref.fingerprint for name, ref in labels.items()},
+        },
+        meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
+        executor=shards.executor(),
+        outputs=["kept", "dropped", "counts"],
+    )
+
+
 def all_decisions(campaign: Campaign, subset: SelectionRef) -> pd.DataFrame:
     """Every clean pair with its decision and reason."""
     parts = [campaign.frame(subset.kept), campaign.frame(subset.dropped)]
@@ -157,18 +199,36 @@ def flip_guard(campaign: Campaign, flip_evidence: DatasetRef) -> FlipGuard:
 
 def _judged(
     campaign: Campaign, silver: SelectionRef, relabelled: dict[str, DatasetRef]
-) -> pd.DataFrame:
+) -> pa.Table:
     """Every label that judges gave, in stage 1 (silver) or in stage 2."""
     columns = ["pair_id", "content_id", "label"]
     labels = campaign.frame(relabelled["labels"], ["pair_id", "label"])
     targets = campaign.frame(relabelled["targets"]).query("not gold")
     stage_two = labels[labels["label"] != 0].merge(targets, on="pair_id", validate="one_to_one")
-    return pd.concat([campaign.frame(silver.kept)[columns], stage_two[columns]], ignore_index=True)
+    given = pd.concat([campaign.frame(silver.kept)[columns], stage_two[columns]], ignore_index=True)
+    return labelled_table(given)
 
 
-def _shares_by_source(decided: pd.DataFrame) -> dict[str, dict[str, float]]:
-    shares: Any = pd.crosstab(decided["source"], decided["decision"], normalize="index")
-    shares = shares.reindex(columns=list(DECISIONS), fill_value=0.0)
+def _people(campaign: Campaign, gold: SelectionRef) -> pa.Table:
+    """Every label that people gave; 0 where they could not decide."""
+    given = campaign.frame(gold.kept, ["pair_id", "content_id", "label"])
+    undecided = sorted(undecidable_content(campaign.frame(gold.dropped)))
+    without = pd.DataFrame(
+        {"pair_id": undecided, "content_id": undecided, "label": np.int8(0)}, dtype=object
+    )
+    return labelled_table(pd.concat([given, without], ignore_index=True))
+
+
+def _reason_totals(counts: pd.DataFrame) -> dict[str, int]:
+    totals = counts.groupby(["decision", "reason"])["num_pairs"].sum()
+    return {f"{decision}: {reason}": int(number) for (decision, reason), number in totals.items()}
+
+
+def _shares_by_source(counts: pd.DataFrame) -> dict[str, dict[str, float]]:
+    totals: Any = counts.pivot_table(
+        index="source", columns="decision", values="num_pairs", aggfunc="sum", fill_value=0
+    )
+    shares = totals.div(totals.sum(axis=1), axis=0).reindex(columns=list(DECISIONS), fill_value=0.0)
     return {
         str(source): {name: float(np.round(row[name], 4)) for name in DECISIONS}
         for source, row in shares.iterrows()

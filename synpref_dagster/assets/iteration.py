@@ -5,6 +5,7 @@ people and judges label what was retrieved, and trains model k on all silver so 
 `gold/accuracy` over k is the paper's Tab. 20, and no label that was paid for stays unused.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -18,6 +19,7 @@ from synpref_dagster.assets.iteration_box import (
 from synpref_dagster.assets.iteration_labels import build_labelling
 from synpref_dagster.assets.iteration_pools import build_pools
 from synpref_dagster.assets.step import campaign_step
+from synpref_dagster.assets.views import corrected_labels
 from synpref_dagster.curation.pairs import id_index, is_among
 from synpref_dagster.curation.verification import accuracy_by
 from synpref_dagster.curation.witnesses import confidence
@@ -43,22 +45,38 @@ class IterationAssets:
     checks: list[dg.AssetChecksDefinition] = field(default_factory=list)
 
 
-def build_iterations(settings: IterationSettings) -> list[IterationAssets]:
-    """The seed's model and `num_iterations` iterations, each resting on the one before."""
+def build_iterations(
+    settings: IterationSettings, people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+) -> list[IterationAssets]:
+    """The seed's model and `num_iterations` iterations, each resting on the one before.
+
+    Args:
+        settings: how many, and who is asked first.
+        people: asset that waits for people -> the external assets that stand for them.
+    """
     gold, silver = dg.AssetKey("human_verified_seed"), dg.AssetKey("silver_seed")
     iterations = [_train_and_measure(0, gold=gold, silver=silver)]
     for number in range(1, settings.num_iterations + 1):
-        iterations.append(_build_iteration(number, iterations[-1], settings.human_policy))
+        asked = people.get(iteration_key(number, "human_verdicts"), [])
+        iterations.append(
+            _build_iteration(number, iterations[-1], policy=settings.human_policy, people=asked)
+        )
     return iterations
 
 
-def _build_iteration(number: int, before: IterationAssets, policy: str) -> IterationAssets:
+def _build_iteration(
+    number: int, before: IterationAssets, *, policy: str, people: Sequence[dg.AssetKey]
+) -> IterationAssets:
     labelling = build_labelling(
         number,
-        gold=before.gold,
-        silver=before.silver,
-        gold_confidence=before.gold_confidence,
+        rests_on={
+            "gold": before.gold,
+            "silver": before.silver,
+            "reward_model": before.reward_model,
+            "gold_confidence": before.gold_confidence,
+        },
         policy=policy,
+        people=people,
     )
     pools = build_pools(number, gold=before.gold, silver=before.silver)
     gold, silver = iteration_key(number, "gold"), iteration_key(number, "silver")
@@ -113,7 +131,7 @@ def reward_model(
     campaign: Campaign,
     models: RewardModels,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
+    vocabulary: dict[str, DatasetRef],
     unverified_pool: DatasetRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -127,7 +145,7 @@ def reward_model(
             step.name,
             pairs,
             validation,
-            vocabulary=clean_pool.kept,
+            vocabulary=vocabulary["clean"],
             context=context,
         )
         leaked = {p.conversation_id for p in pairs} & set(held_out["conversation_id"])
@@ -185,7 +203,8 @@ def gold_confidence(
             )
 
         scored = step.dataset(compute, inputs=[gold, reward_model])
-        frame = campaign.frame(scored).merge(campaign.frame(attribute_labels), on="pair_id")
+        attributes = corrected_labels(campaign.frame(attribute_labels), verified)
+        frame = campaign.frame(scored).merge(attributes, on="pair_id", validate="one_to_one")
         by_attribute = {
             name: accuracy_by(frame, name)
             for name in ("task_category", "objectivity", "controversiality")

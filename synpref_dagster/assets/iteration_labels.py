@@ -1,30 +1,33 @@
-"""Box 4, the labels of an iteration: retrieve around errors, then ask people and judges.
+"""Box 4, the labels of an iteration: people and judges are asked about the retrieved pairs.
 
 The profile's policy decides who goes first. `objective_first` is the paper's order: people take the
 objective pairs, judges the rest. `judge_disagreement` asks the judges about all and sends people
 where the judges are least sure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.iteration_box import IDS, iteration_key, iteration_options
+from synpref_dagster.assets.iteration_box import iteration_key, iteration_options
+from synpref_dagster.assets.iteration_retrieval import retrieved_pairs
 from synpref_dagster.assets.judged import ask_judges, leak_spec, no_exemplar_leak
+from synpref_dagster.assets.response_checks import with_response_checks
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.assets.views import (
+    beside_texts,
     embedded_pairs,
     gold_exemplars,
     stage_one_views,
-    vectors_by_id,
 )
-from synpref_dagster.curation.gold_silver import retrievable
 from synpref_dagster.curation.pairs import PreferencePair, is_among
-from synpref_dagster.curation.retrieval import retrieve_around_errors
-from synpref_dagster.curation.verification import choose_for_people, consensus
+from synpref_dagster.curation.verification import choose_for_people
+from synpref_dagster.resources.annotation import PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.crowd_consensus import decide
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.reviewers import Reviewers
 from synpref_dagster.resources.tracking import MlflowTracking
@@ -34,12 +37,18 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 def build_labelling(
     number: int,
     *,
-    gold: dg.AssetKey,
-    silver: dg.AssetKey,
-    gold_confidence: dg.AssetKey,
+    rests_on: Mapping[str, dg.AssetKey],
     policy: str,
+    people: Sequence[dg.AssetKey],
 ) -> list[dg.AssetsDefinition]:
-    """Retrieval, verdicts and votes of one iteration, resting on the pools before it."""
+    """Retrieval, verdicts and votes of one iteration, resting on what was before it.
+
+    Args:
+        number: of the iteration.
+        rests_on: gold, silver, reward_model and gold_confidence of the iteration before.
+        policy: who is asked first, people or judges.
+        people: the external assets that stand for the people behind `human_verdicts`.
+    """
     retrieved = dg.AssetIn(iteration_key(number, "retrieved_pairs"))
     votes = {"judge_votes": dg.AssetIn(iteration_key(number, "judge_votes"))}
     verdicts = {"human_verdicts": dg.AssetIn(iteration_key(number, "human_verdicts"))}
@@ -47,23 +56,20 @@ def build_labelling(
     table = {"python", "parquet"}
     return [
         dg.asset(
-            **iteration_options(number, "retrieved_pairs", kinds=table),
-            ins={
-                "gold": dg.AssetIn(gold),
-                "silver": dg.AssetIn(silver),
-                "gold_confidence": dg.AssetIn(gold_confidence),
-            },
+            **iteration_options(number, "retrieved_pairs", kinds=table, pool="gpu", version="2"),
+            ins={name: dg.AssetIn(key) for name, key in rests_on.items()},
         )(retrieved_pairs),
         dg.asset(
-            **iteration_options(number, "human_verdicts", kinds=table),
+            **iteration_options(number, "human_verdicts", kinds=table, version="2"),
             ins={"retrieved": retrieved, **({} if people_first else votes)},
+            deps=people,
             output_required=False,
         )(human_verdicts),
         dg.asset(
             **iteration_options(number, "judge_votes", kinds=table, pool="judge_api"),
             ins={
                 "retrieved": retrieved,
-                "gold": dg.AssetIn(gold),
+                "gold": dg.AssetIn(rests_on["gold"]),
                 **(verdicts if people_first else {}),
             },
             check_specs=[leak_spec(iteration_key(number, "judge_votes").path)],
@@ -71,57 +77,10 @@ def build_labelling(
     ]
 
 
-def retrieved_pairs(
-    context: dg.AssetExecutionContext,
-    campaign: Campaign,
-    tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
-    pair_embeddings: DatasetRef,
-    gold: SelectionRef,
-    silver: SelectionRef,
-    gold_confidence: DatasetRef,
-) -> dg.MaterializeResult:
-    """Unverified pairs near the gold pairs the model gets wrong, and which pulled which."""
-    budget = campaign.profile.iterations.max_retrieved
-    with campaign_step(context, campaign, tracking, {"confidence": gold_confidence}) as step:
-
-        def compute() -> pd.DataFrame:
-            position, vectors = vectors_by_id(campaign.table(pair_embeddings))
-            around = campaign.frame(gold_confidence)
-            pool = retrievable(
-                campaign.frame(unverified_pool),
-                gold=campaign.frame(gold.kept),
-                silver=campaign.frame(silver.kept),
-                discarded=campaign.frame(gold.dropped),
-            )
-            pulled = retrieve_around_errors(
-                around,
-                vectors[[position[i] for i in around["pair_id"]]],
-                pool=pool,
-                pool_vectors=vectors[[position[i] for i in pool["pair_id"]]],
-                max_pairs=budget,
-            )
-            return pulled.merge(pool[[*IDS, "risky"]], on="pair_id", validate="one_to_one")
-
-        pulled = step.dataset(
-            compute,
-            inputs=[unverified_pool, pair_embeddings, gold, silver, gold_confidence],
-            params={"max_pairs": budget},
-        )
-        frame = campaign.frame(pulled, ["gold_pair_id", "similarity"])
-        return step.result(
-            pulled,
-            metrics={
-                "num_retrieved": pulled.num_rows,
-                "num_pulling_gold_pairs": int(frame["gold_pair_id"].nunique()),
-                "mean_similarity": float(frame["similarity"].mean()) if len(frame) else 0.0,
-            },
-        )
-
-
 def human_verdicts(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    judges: JudgePanel,
     reviewers: Reviewers,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
@@ -136,21 +95,30 @@ def human_verdicts(
     settings = campaign.profile.iterations
     with campaign_step(context, campaign, tracking, {"retrieved": retrieved}) as step:
 
-        def asked() -> list[PreferencePair]:
+        @cache
+        def chosen() -> list[bytes]:
             pulled = campaign.frame(retrieved).merge(
                 campaign.frame(attribute_labels), on="pair_id", validate="one_to_one"
             )
             panel = labelled.get("judge_votes")
-            chosen = choose_for_people(
-                pulled,
-                None if panel is None else campaign.frame(panel["labels"]),
-                policy=settings.human_policy,
-                num_pairs=settings.num_human,
-                seed=campaign.seed,
+            return list(
+                choose_for_people(
+                    pulled,
+                    None if panel is None else campaign.frame(panel["labels"]),
+                    policy=settings.human_policy,
+                    num_pairs=settings.num_human,
+                    seed=campaign.seed,
+                )
             )
-            return campaign.pairs(unverified_pool, list(chosen))
 
-        answers = reviewers.ask(step.name, asked, lambda: campaign.frame(attribute_labels))
+        def pairs() -> list[PreferencePair]:
+            return campaign.pairs(unverified_pool, chosen())
+
+        def about() -> pd.DataFrame:
+            seen = beside_texts(campaign, retrieved, attribute_labels, chosen())
+            return with_response_checks(step, judges, pairs, seen)
+
+        answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
             context.log.info("a batch is before people; their verdicts are missing")
             return
@@ -159,7 +127,7 @@ def human_verdicts(
             inputs=[retrieved, attribute_labels, answers.fingerprint, *labelled.values()],
             params=settings.model_dump(),
         )
-        labels = consensus(campaign.frame(ledger))
+        labels = decide(campaign.frame(ledger), rule=campaign.profile.people.consensus)
         yield step.result(
             ledger,
             metrics={
@@ -179,6 +147,7 @@ def judge_votes(
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
+    embedding: PairEmbedding,
     retrieved: DatasetRef,
     gold: SelectionRef,
     **labelled: Any,
@@ -195,7 +164,9 @@ def judge_votes(
             targets=lambda: embedded_pairs(
                 campaign, views, list(pulled[~is_among(pulled, by_people)])
             ),
-            gold=lambda: gold_exemplars(campaign, views, campaign.frame(gold.kept)),
+            gold=lambda: gold_exemplars(
+                campaign, views, campaign.frame(gold.kept), embedding=embedding
+            ),
             inputs=[retrieved, gold, attribute_labels, pair_embeddings, *labelled.values()],
         )
         labels = campaign.frame(panel["labels"])

@@ -9,11 +9,13 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster import __version__
+from synpref_dagster.assets.curated_data import source_rows
 from synpref_dagster.assets.evaluation import results_from_frame
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
 from synpref_dagster.partitions import model_sizes
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.data_terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.lineage import lineage
 from synpref_dagster.resources.model_registry import (
     CANDIDATE,
@@ -59,6 +61,8 @@ def model_release(
     """
     size = context.partition_key
     with campaign_step(context, campaign, tracking) as step:
+        by_source = source_rows(sources, campaign.frame(curated_dataset, ["source", "split"]))
+        check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
         training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
         results = results_from_frame(campaign.frame(benchmark_scores["results"]))
@@ -73,11 +77,7 @@ def model_release(
         folder = write_release(
             checkpoint,
             campaign.local_folder("releases", size) / skywork_reward_v2.fingerprint[:16],
-            texts={
-                CARD: render_model_card(
-                    {**facts, "fingerprint": skywork_reward_v2.fingerprint, "version": __version__}
-                )
-            },
+            texts=_texts(facts, skywork_reward_v2, by_source),
             manifest=_manifest(step, skywork_reward_v2, curated_dataset, training),
         )
         card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
@@ -111,6 +111,15 @@ def _data_facts(campaign: Campaign, curated: DatasetRef) -> dict[str, Any]:
         "tiers": train["tier"].value_counts().to_dict(),
         "curation": campaign.facts(curated)["curation"],
     }
+
+
+def _texts(
+    facts: dict[str, Any], model: ModelRef, by_source: list[dict[str, Any]]
+) -> dict[str, str]:
+    """Card and terms of a release by file name."""
+    about = {**facts, "fingerprint": model.fingerprint, "version": __version__}
+    terms = terms_files(by_source, loading=LOADING_MODEL, subject=facts["licence_text"])
+    return {CARD: render_model_card(about), **terms}
 
 
 def scorecard(training: dict[str, Any], results: pd.DataFrame, sources: PoolSources) -> Scorecard:

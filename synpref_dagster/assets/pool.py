@@ -1,4 +1,4 @@
-"""Box 1 of the figure: the pool, read, cleaned, decontaminated and split by who labelled it."""
+"""Box 1 of the figure: the pool, read, cleaned and decontaminated."""
 
 from functools import partial
 from itertools import pairwise
@@ -8,28 +8,29 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.assets.contamination_review import cleared_in, review_fact, reviewed_hits
 from synpref_dagster.assets.step import (
+    Result,
+    Step,
     box,
     campaign_step,
     conservation,
     conservation_spec,
     shard_counts,
 )
-from synpref_dagster.curation.decontamination import decontaminate
-from synpref_dagster.curation.pairs import pairs_to_table
-from synpref_dagster.curation.pooling import (
-    POOL_COLUMNS,
-    contamination_index,
-    count_reasons,
-    prompts_from_rows,
-    select_clean,
-)
+from synpref_dagster.curation.contamination_review import cleared_pairs, with_cleared
+from synpref_dagster.curation.pairs import is_among
+from synpref_dagster.curation.personal_data_report import pairs_to_drop
+from synpref_dagster.curation.pooling import count_reasons, screen_structure, select_clean
+from synpref_dagster.curation.routing import risk_counts
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.pool_shards import screen_shard
-from synpref_dagster.resources.pool_sources import PoolSources
+from synpref_dagster.resources.pool_shards import contaminated_shard, only_ids, screen_shard
+from synpref_dagster.resources.pool_sources import LISTING, PoolSources
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, map_shards, read_manifest
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards, read_manifest
 
 GROUP = "1_pool"
 
@@ -39,6 +40,7 @@ def raw_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
+    shards: Shards,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
     """Pairs read from every source of the profile; rows that are no pairs are quarantined.
@@ -47,7 +49,8 @@ def raw_pool(
     the first characters of each bad row.
     """
     with campaign_step(context, campaign, tracking) as step:
-        read = sources.read_pool(version=step.version)
+        listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
+        read = sources.read_pool(version=step.version, executor=shards.executor())
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
         step.note(shard_counts(read, "files"))
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
@@ -61,6 +64,7 @@ def raw_pool(
                 "num_quarantined": pool.dropped.num_rows,
             },
             facts={
+                LISTING: listing,
                 "quarantined_by_reason": reasons,
                 "rows_by_source": {str(k): int(v) for k, v in counts["num_rows"].items()},
             },
@@ -96,142 +100,195 @@ def benchmark_prompts(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}), check_specs=conservation_spec("clean_pool"))
+def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
+    """The clean pool, resting on the personal-data report only where the profile drops by it."""
+    body = clean_pool_without_personal_data if drops_personal_data else clean_pool
+    return [
+        dg.asset(
+            **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+            name="clean_pool",
+            check_specs=conservation_spec("clean_pool"),
+        )(body)
+    ]
+
+
 def clean_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
+    judges: JudgePanel,
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
     benchmark_prompts: DatasetRef,
 ) -> dg.MaterializeResult:
-    """Sound, distinct, uncontaminated pairs (App. D.1); contradictory ones are marked risky.
+    """Sound, distinct, uncontaminated pairs (App. D.1); risky ones are marked with the reason.
 
-    Kept is a selection: ids, source, origin and risk; texts stay in the raw pool. Dropped rows
-    carry their reason and, for contamination, benchmark, item and n-gram.
+    Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
+    stay in the raw pool. Dropped rows carry their reason and, for contamination, benchmark, item
+    and n-gram.
     """
-    words = campaign.profile.pool.ngram_words
-    with campaign_step(
-        context, campaign, tracking, {"raw_pool": raw_pool, "prompts": benchmark_prompts}
-    ) as step:
-        screened = map_shards(
-            partial(screen_shard, prompts_ref=benchmark_prompts),
-            raw_pool.kept,
-            uri=campaign.uri("data", step.name, "screened"),
-            version=step.version,
-            params={"prompts": benchmark_prompts.fingerprint, "ngram_words": words},
-        )
-        step.note(shard_counts(screened, "shards"))
-        pool = step.selection(
-            lambda: _clean_by_shard(campaign, screened.ref),
-            inputs=[raw_pool, benchmark_prompts],
-            params={"ngram_words": words},
-            meta={"texts": campaign.as_fact(raw_pool.kept)},
-        )
-        reasons = count_reasons(campaign.frame(pool.dropped, ["source", "reason"]))
-        risky = int(campaign.frame(pool.kept, ["risky"])["risky"].sum())
-        return step.result(
-            pool,
-            metrics={
-                "num_clean": pool.kept.num_rows,
-                "num_dropped": pool.dropped.num_rows,
-                "num_risky": risky,
-            },
-            facts={"dropped_by_reason": reasons},
-            plot=bar_plot(
-                reasons, title="Dropped while cleaning", value_label="pairs", percent=False
-            ),
-            checks=[
-                conservation(
-                    raw_pool.kept.num_rows,
-                    {"clean": pool.kept.num_rows, "dropped": pool.dropped.num_rows},
-                )
-            ],
-        )
+    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
+    with campaign_step(context, campaign, tracking, inputs) as step:
+        return _clean(step, shards, raw_pool, judges=judges, prompts=benchmark_prompts)
 
 
-@dg.asset(
-    **box(GROUP, kinds={"python", "parquet"}),
-    check_specs=conservation_spec("unverified_pool"),
-)
-def unverified_pool(
+def clean_pool_without_personal_data(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
+    judges: JudgePanel,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-    wild_pool: DatasetRef,
+    raw_pool: SelectionRef,
+    benchmark_prompts: DatasetRef,
+    pii_report: dict[str, DatasetRef],
 ) -> dg.MaterializeResult:
-    """D_un: every clean pair whose source label a person set; stage 1 works on it (Sec. 3.2)."""
-    with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool = _pool_of_origin(step, clean_pool, origin="human")
-        return step.result(
-            pool,
-            metrics={"num_pairs": pool.num_rows},
-            checks=[
-                conservation(
-                    clean_pool.kept.num_rows,
-                    {"unverified": pool.num_rows, "wild": wild_pool.num_rows},
-                )
-            ],
+    """Sound, distinct, uncontaminated pairs (App. D.1) without personal data (App. D.3).
+
+    Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
+    stay in the raw pool. Dropped rows carry their reason: for contamination benchmark, item and
+    n-gram, for personal data level and kinds.
+    """
+    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
+    inputs["pii_report"] = pii_report["pairs"]
+    with campaign_step(context, campaign, tracking, inputs) as step:
+        return _clean(
+            step,
+            shards,
+            raw_pool,
+            judges=judges,
+            prompts=benchmark_prompts,
+            personal_data=pii_report["pairs"],
         )
-
-
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}))
-def wild_pool(
-    context: dg.AssetExecutionContext,
-    campaign: Campaign,
-    tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-) -> dg.MaterializeResult:
-    """D_wild: every clean pair labelled by a model or rule; only stage 2 touches it (Sec. 3.3)."""
-    with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool = _pool_of_origin(step, clean_pool, origin="synthetic")
-        return step.result(pool, metrics={"num_pairs": pool.num_rows})
 
 
 @dg.asset_check(
-    asset=clean_pool,
+    asset="clean_pool",
     additional_ins={"benchmark_prompts": dg.AssetIn("benchmark_prompts")},
     blocking=True,
-    description="No clean pair shares an n-gram or a whole prompt with a benchmark (App. D.1).",
+    description="No clean pair shares an n-gram or a whole prompt with a benchmark (App. D.1), "
+    "but for those that judges cleared where the profile lets them.",
 )
 def zero_contamination(
-    campaign: Campaign, clean_pool: SelectionRef, benchmark_prompts: DatasetRef
+    campaign: Campaign,
+    shards: Shards,
+    clean_pool: SelectionRef,
+    benchmark_prompts: DatasetRef,
 ) -> dg.AssetCheckResult:
-    """Index the prompts again and look at every clean pair: zero hits, or nothing downstream."""
-    index = contamination_index(
-        prompts_from_rows(campaign.frame(benchmark_prompts)),
-        ngram_words=campaign.profile.pool.ngram_words,
+    """Look at every clean pair again, whatever was screened: zero hits, or nothing downstream.
+
+    A shard that was looked at before, with the same prompts, is not looked at again.
+    """
+    uri = campaign.uri("data", "clean_pool", "zero_contamination")
+    ids = map_shards(only_ids, clean_pool.kept, uri=f"{uri}/ids", version="1", params={}).ref
+    found = map_shards(
+        partial(contaminated_shard, prompts_ref=benchmark_prompts),
+        ids,
+        beside=[campaign.texts(clean_pool.kept)],
+        uri=f"{uri}/contaminated",
+        version="1",
+        params={
+            "prompts": benchmark_prompts.fingerprint,
+            "ngram_words": campaign.profile.pool.ngram_words,
+        },
+        executor=shards.executor(),
     )
-    table = pairs_to_table(campaign.pairs(clean_pool.kept))
-    num_contaminated = decontaminate(table, index).dropped.num_rows
+    cleared = cleared_in(campaign, clean_pool.kept)
+    num_contaminated = int((~is_among(campaign.frame(found.ref)["pair_id"], cleared)).sum())
     return dg.AssetCheckResult(
         passed=num_contaminated == 0,
-        description=f"{num_contaminated} of {table.num_rows:,} clean pairs are contaminated",
-        metadata={"num_pairs": table.num_rows, "num_contaminated": num_contaminated},
+        description=f"{num_contaminated} of {ids.num_rows:,} clean pairs are contaminated",
+        metadata={
+            "num_pairs": ids.num_rows,
+            "num_contaminated": num_contaminated,
+            "num_cleared_by_judges": len(cleared),
+            **shard_counts(found, "shards"),
+        },
     )
+
+
+def _clean(
+    step: Step,
+    shards: Shards,
+    raw_pool: SelectionRef,
+    *,
+    judges: JudgePanel,
+    prompts: DatasetRef,
+    personal_data: DatasetRef | None = None,
+) -> dg.MaterializeResult:
+    campaign, settings = step.campaign, step.campaign.profile.pool
+    screened = _screen(step, shards, raw_pool, prompts=prompts)
+    reviewed = reviewed_hits(step, judges, screened.ref, texts=raw_pool.kept, prompts=prompts)
+    params: dict[str, Any] = {"ngram_words": settings.ngram_words}
+    if personal_data is not None:
+        params["pii_drop_level"] = settings.pii.drop_level
+    pool = step.selection(
+        lambda: _clean_by_shard(campaign, screened.ref, personal_data, reviewed=reviewed),
+        inputs=[raw_pool, prompts, *(ref for ref in (personal_data, reviewed) if ref)],
+        params=params,
+        meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
+    )
+    reasons = count_reasons(campaign.frame(pool.dropped, ["source", "reason"]))
+    found = campaign.frame(pool.kept, ["risk", "risky"])
+    return step.result(
+        pool,
+        metrics={
+            "num_clean": pool.kept.num_rows,
+            "num_dropped": pool.dropped.num_rows,
+            "num_risky": int(found["risky"].sum()),
+            **risk_counts(found),
+        },
+        facts={"dropped_by_reason": reasons},
+        plot=bar_plot(reasons, title="Dropped while cleaning", value_label="pairs", percent=False),
+        checks=[
+            conservation(
+                raw_pool.kept.num_rows,
+                {"clean": pool.kept.num_rows, "dropped": pool.dropped.num_rows},
+            )
+        ],
+    )
+
+
+def _screen(
+    step: Step, shards: Shards, raw_pool: SelectionRef, *, prompts: DatasetRef
+) -> MapResult:
+    """What speaks against each pair alone; other benchmarks repeat the second half only."""
+    structured = map_shards(
+        screen_structure,
+        raw_pool.kept,
+        uri=step.campaign.uri("data", step.name, "structure"),
+        version=step.version,
+        params={},
+        executor=shards.executor(),
+    )
+    words = step.campaign.profile.pool.ngram_words
+    screened = map_shards(
+        partial(screen_shard, prompts_ref=prompts),
+        raw_pool.kept,
+        beside=[structured.ref],
+        uri=step.campaign.uri("data", step.name, "screened"),
+        version=step.version,
+        params={"prompts": prompts.fingerprint, "ngram_words": words},
+        executor=shards.executor(),
+    )
+    step.note(shard_counts(screened, "shards"))
+    return screened
 
 
 def _clean_by_shard(
-    campaign: Campaign, screened: DatasetRef
+    campaign: Campaign,
+    screened: DatasetRef,
+    personal_data: DatasetRef | None,
+    *,
+    reviewed: DatasetRef | None,
 ) -> tuple[list[pd.DataFrame], pd.DataFrame]:
     """Kept pairs, those of one raw shard together, and dropped ones."""
-    kept, dropped = select_clean(campaign.table(screened))
+    found: dict[bytes, str] = {}
+    if personal_data is not None:
+        level = campaign.profile.pool.pii.drop_level
+        found = pairs_to_drop(campaign.frame(personal_data), level=level)
+    cleared = cleared_pairs(campaign.frame(reviewed)) if reviewed else set()
+    kept, dropped = select_clean(with_cleared(campaign.table(screened), cleared), found)
     ends = np.cumsum([shard.num_rows for shard in read_manifest(screened).shards])
     edges = [0, *np.searchsorted(kept.index, ends)]
     parts = [kept.iloc[start:end] for start, end in pairwise(edges)]
     return [part.reset_index(drop=True) for part in parts], dropped.reset_index(drop=True)
-
-
-def _pool_of_origin(step: Any, clean_pool: SelectionRef, *, origin: str) -> DatasetRef:
-    campaign = step.campaign
-
-    def compute() -> Any:
-        clean = campaign.frame(clean_pool.kept)
-        return clean.loc[clean["origin"] == origin, POOL_COLUMNS]
-
-    return step.dataset(
-        compute,
-        inputs=[clean_pool],
-        params={"origin": origin},
-        meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
-    )

@@ -34,6 +34,7 @@ def skywork_reward_v2(
     models: RewardModels,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
+    vocabulary: dict[str, DatasetRef],
     unverified_pool: DatasetRef,
     consistency_filtered_subset: SelectionRef,
     recycled_pairs: DatasetRef,
@@ -62,7 +63,7 @@ def skywork_reward_v2(
             f"{step.name}/{size}",
             campaign.labelled(clean_pool.kept, training_set),
             campaign.labelled(unverified_pool, verified.query("split == 'validation'")),
-            vocabulary=clean_pool.kept,
+            vocabulary=vocabulary["clean"],
             context=context,
             model_size=size,
         )

@@ -41,7 +41,8 @@ def campaign_report(
     filter_audit: DatasetRef,
     iteration_curve: DatasetRef,
     curation_variants: DatasetRef,
-    judge_audit: DatasetRef,
+    judge_audit: dict[str, DatasetRef],
+    people_audit: DatasetRef,
     leaderboard: DatasetRef,
 ) -> dg.MaterializeResult:
     """`report.json` and `report.html`: what came in, what was decided, what held, what did not."""
@@ -49,7 +50,9 @@ def campaign_report(
         "filter_audit": filter_audit,
         "iteration_curve": iteration_curve,
         "curation_variants": curation_variants,
-        "judge_audit": judge_audit,
+        "judge_audit": judge_audit["agreement"],
+        "judge_quality": judge_audit["quality"],
+        "people_audit": people_audit,
         "leaderboard": leaderboard,
     }
     with campaign_step(context, campaign, tracking, evidence) as step:

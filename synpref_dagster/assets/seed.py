@@ -1,17 +1,26 @@
 """Box 3: the seed. People verify gold, judges label silver with gold exemplars (Sec. 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.judged import ask_judges, leak_spec, no_exemplar_leak
+from synpref_dagster.assets.response_checks import with_response_checks
 from synpref_dagster.assets.step import box, campaign_step, conservation, conservation_spec
-from synpref_dagster.assets.views import embedded_pairs, gold_exemplars, stage_one_views
+from synpref_dagster.assets.views import (
+    beside_texts,
+    embedded_pairs,
+    gold_exemplars,
+    stage_one_views,
+)
 from synpref_dagster.curation.gold_silver import first_gold, silver_from_labels
 from synpref_dagster.curation.pooling import count_reasons
-from synpref_dagster.curation.verification import consensus, pick_seed
+from synpref_dagster.curation.verification import pick_seed
+from synpref_dagster.resources.annotation import PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.crowd_consensus import decide
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.reviewers import Reviewers
@@ -19,9 +28,11 @@ from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "3_seed"
+People = Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+"""Asset that waits for people -> the external assets that stand for them."""
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))
 def seed_candidates(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -31,7 +42,7 @@ def seed_candidates(
 ) -> dg.MaterializeResult:
     """Pairs for the seed: risky, objective and uncontroversial ones first, over all categories.
 
-    `asked` says who labels a pair: `people` (gold) or `judges` (silver).
+    `asked` says who labels a pair: `people` (gold) or `judges` (silver); `risk` why to look twice.
     """
     settings = campaign.profile.seed_set
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
@@ -47,13 +58,14 @@ def seed_candidates(
             inputs=[unverified_pool, attribute_labels],
             params=settings.model_dump(),
         )
-        frame = campaign.frame(candidates, ["asked", "task_category"])
+        frame = campaign.frame(candidates, ["asked", "task_category", "risky"])
         by_category = frame["task_category"].value_counts()
         return step.result(
             candidates,
             metrics={
                 "num_for_people": int((frame["asked"] == "people").sum()),
                 "num_for_judges": int((frame["asked"] == "judges").sum()),
+                "num_risky_for_people": int(frame["risky"][frame["asked"] == "people"].sum()),
             },
             plot=bar_plot(
                 {str(name): int(count) for name, count in by_category.items()},
@@ -64,14 +76,20 @@ def seed_candidates(
         )
 
 
-@dg.asset(
-    **box(GROUP, kinds={"python", "parquet"}),
-    check_specs=conservation_spec("human_verified_seed"),
-    output_required=False,
-)
+def build_verified_seed(people: People) -> dg.AssetsDefinition:
+    """The gold seed, resting on the people who answer for it where there are any."""
+    return dg.asset(
+        **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+        check_specs=conservation_spec("human_verified_seed"),
+        deps=people.get(dg.AssetKey("human_verified_seed"), []),
+        output_required=False,
+    )(human_verified_seed)
+
+
 def human_verified_seed(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    judges: JudgePanel,
     reviewers: Reviewers,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
@@ -83,14 +101,16 @@ def human_verified_seed(
     Dropped are pairs that people could not decide; no judge is asked about them afterwards. While
     verdicts are missing it ends without a result, and what rests on it is skipped.
     """
-    settings = campaign.profile.seed_set
+    settings, rule = campaign.profile.seed_set, campaign.profile.people.consensus
     with campaign_step(context, campaign, tracking, {"candidates": seed_candidates}) as step:
         asked = _asked(campaign, seed_candidates, "people")
-        answers = reviewers.ask(
-            step.name,
-            lambda: campaign.pairs(unverified_pool, list(asked["pair_id"])),
-            lambda: campaign.frame(attribute_labels),
-        )
+        pairs = partial(campaign.pairs, unverified_pool, list(asked["pair_id"]))
+
+        def about() -> pd.DataFrame:
+            seen = beside_texts(campaign, seed_candidates, attribute_labels, asked["pair_id"])
+            return with_response_checks(step, judges, pairs, seen)
+
+        answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
             context.log.info("%d pairs are before people; their verdicts are missing", len(asked))
             yield conservation(0, {"before_people": 0})
@@ -100,13 +120,14 @@ def human_verified_seed(
         )
         gold = step.selection(
             lambda: first_gold(
-                consensus(campaign.frame(ledger)),
+                decide(campaign.frame(ledger), rule=rule),
                 asked,
                 validation_share=settings.validation_share,
                 seed=campaign.seed,
             ),
             inputs=[ledger],
-            params=settings.model_dump(),
+            params={**settings.model_dump(), "consensus": rule},
+            meta={"ledger": campaign.as_fact(ledger)},
         )
         frame = campaign.frame(gold.kept)
         yield step.result(
@@ -138,6 +159,7 @@ def silver_seed(
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
+    embedding: PairEmbedding,
     seed_candidates: DatasetRef,
     human_verified_seed: SelectionRef,
 ) -> dg.MaterializeResult:
@@ -151,7 +173,7 @@ def silver_seed(
             judges,
             pool=unverified_pool,
             targets=lambda: embedded_pairs(campaign, views, list(asked["pair_id"])),
-            gold=lambda: gold_exemplars(campaign, views, gold),
+            gold=lambda: gold_exemplars(campaign, views, gold, embedding=embedding),
             inputs=[seed_candidates, human_verified_seed, attribute_labels, pair_embeddings],
         )
         silver = step.selection(

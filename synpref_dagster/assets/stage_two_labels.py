@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.assets.judged import ask_judges, leak_spec, no_exemplar_leak
-from synpref_dagster.assets.step import box, campaign_step, fingerprint
-from synpref_dagster.assets.views import embed_new, embedded_pairs, gold_exemplars, stage_one_views
+from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.assets.views import (
+    embed_new,
+    gold_exemplars,
+    stage_one_views,
+    verified_pairs,
+)
 from synpref_dagster.curation.crossfit import cross_fitted_margins
 from synpref_dagster.curation.filtering import FlipGuard, GuardConfig, estimate_flip_guard
 from synpref_dagster.curation.gold_silver import undecidable_content
@@ -58,10 +63,11 @@ def flip_evidence(
     models: RewardModels,
     judges: JudgePanel,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
+    vocabulary: dict[str, DatasetRef],
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
+    embedding: PairEmbedding,
     best_reward_model: ModelRef,
     gold: SelectionRef,
 ) -> dg.MaterializeResult:
@@ -73,16 +79,16 @@ def flip_evidence(
         panel = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
-            targets=lambda: embedded_pairs(campaign, views, list(verified["pair_id"])),
-            gold=lambda: gold_exemplars(campaign, views, verified),
+            pool=vocabulary["unverified"],
+            targets=lambda: verified_pairs(campaign, views, verified, embedding=embedding),
+            gold=lambda: gold_exemplars(campaign, views, verified, embedding=embedding),
             inputs=[gold, attribute_labels, pair_embeddings],
         )
 
         def train_and_score(fold: int, train: Pairs, score: Pairs) -> np.ndarray:
             name = f"{step.name}/fold_{fold}"
-            model = models.train(name, train, [], vocabulary=clean_pool.kept, context=context).ref
-            return models.margins(model, score)
+            trained = models.train(name, train, [], vocabulary=vocabulary["clean"], context=context)
+            return models.margins(trained.ref, score)
 
         def compute() -> pd.DataFrame:
             pairs = campaign.pairs(unverified_pool, list(verified["pair_id"]))
@@ -102,7 +108,7 @@ def flip_evidence(
 
         evidence = step.dataset(
             compute,
-            inputs=[gold, panel, best_reward_model, fingerprint(clean_pool)],
+            inputs=[gold, panel, best_reward_model, vocabulary["clean"]],
             params={"cross_fit_folds": settings.cross_fit_folds},
             part="witnesses",
         )
@@ -120,6 +126,7 @@ def relabelled_pairs(
     embedding: PairEmbedding,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
+    vocabulary: dict[str, DatasetRef],
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
@@ -146,14 +153,16 @@ def relabelled_pairs(
         def targets() -> EmbeddedPairs:
             pairs = campaign.pairs(clean_pool.kept, list(asked["pair_id"]))
             folder = campaign.facts(pair_embeddings)["embedder"]
-            return embed_new(pairs, labelling, embedding, folder=folder)
+            return embed_new(pairs, labelling, embedding, folder=folder, asset=step.name)
 
         panel = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
+            pool=vocabulary["unverified"],
             targets=targets,
-            gold=lambda: gold_exemplars(campaign, views, campaign.frame(gold.kept)),
+            gold=lambda: gold_exemplars(
+                campaign, views, campaign.frame(gold.kept), embedding=embedding
+            ),
             inputs=[clean_pool, pool_rewards, gold, silver, pair_embeddings],
         )
         labels = campaign.frame(panel["labels"])

@@ -16,8 +16,9 @@ from synpref_dagster.assets.step import box, campaign_step, shard_counts
 from synpref_dagster.curation.crossfit import best_by_accuracy
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import bar_plot, histogram
-from synpref_dagster.resources.pool_shards import score_shard
 from synpref_dagster.resources.reward_models import RewardModels
+from synpref_dagster.resources.scoring_shards import score_shard
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, map_shards
 
@@ -76,7 +77,7 @@ def gold_reward_model(
     campaign: Campaign,
     models: RewardModels,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
+    vocabulary: dict[str, DatasetRef],
     unverified_pool: DatasetRef,
     gold: SelectionRef,
 ) -> dg.MaterializeResult:
@@ -87,7 +88,7 @@ def gold_reward_model(
             step.name,
             campaign.labelled(unverified_pool, verified.query("split == 'train'")),
             campaign.labelled(unverified_pool, verified.query("split == 'validation'")),
-            vocabulary=clean_pool.kept,
+            vocabulary=vocabulary["clean"],
             context=context,
         )
         return step.result(trained.ref, metrics=trained.metrics())
@@ -97,6 +98,7 @@ def gold_reward_model(
 def pool_rewards(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     best_reward_model: ModelRef,
@@ -106,15 +108,13 @@ def pool_rewards(
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         witnesses = {"best": best_reward_model, "gold": gold_reward_model}
         scored = map_shards(
-            partial(
-                score_shard,
-                folders={name: model.uri for name, model in witnesses.items()},
-                texts=campaign.texts(clean_pool.kept),
-            ),
-            clean_pool.kept,
+            partial(score_shard, folders={name: model.uri for name, model in witnesses.items()}),
+            step.ids(clean_pool.kept),
+            beside=[campaign.texts(clean_pool.kept)],
             uri=campaign.uri("data", step.name),
             version=step.version,
             params={"models": {name: model.fingerprint for name, model in witnesses.items()}},
+            executor=shards.executor(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))
         rewards = scored.ref

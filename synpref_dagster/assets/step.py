@@ -12,9 +12,17 @@ import pyarrow as pa
 
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import markdown_image
+from synpref_dagster.resources.pool_shards import only_ids
 from synpref_dagster.resources.tracked_step import TrackedStep
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, MapResult, ModelRef, SelectionRef, read_manifest
+from synpref_dagster.storage import (
+    DatasetRef,
+    MapResult,
+    ModelRef,
+    SelectionRef,
+    map_shards,
+    read_manifest,
+)
 
 OWNERS = ["team:preference-data"]
 Result: TypeAlias = DatasetRef | SelectionRef | ModelRef | Mapping[str, DatasetRef]
@@ -117,6 +125,11 @@ class Step:
 
         parts = self.parts(both, ["kept", "dropped"], inputs=inputs, params=params, meta=meta)
         return SelectionRef(kept=parts["kept"], dropped=parts["dropped"])
+
+    def ids(self, pool: DatasetRef) -> DatasetRef:
+        """The ids of a pool, shard by shard: what costly work on it is identified by."""
+        uri = self.campaign.uri("data", self.name, "ids")
+        return map_shards(only_ids, pool, uri=uri, version="1", params={}).ref
 
     def note(self, metrics: Mapping[str, float], facts: Mapping[str, Any] | None = None) -> None:
         """Numbers and facts that a part of the asset adds to its metadata, e.g. what it cost."""

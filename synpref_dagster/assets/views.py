@@ -1,14 +1,18 @@
 """Views that several boxes need: a pool's pairs with attributes and vectors, gold as exemplars."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.curation.corrections import EDITS_COLUMN, corrected, read_edits
 from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, id_array, id_index
+from synpref_dagster.curation.pairs import PreferencePair, id_index
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.judges import attribute_account
 from synpref_dagster.storage import DatasetRef
 
 PoolViews = dict[str, DatasetRef]
@@ -40,6 +44,7 @@ def embed_new(
     embedding: PairEmbedding,
     *,
     folder: str,
+    asset: str,
 ) -> EmbeddedPairs:
     """Pairs from outside the unverified pool, labelled and embedded the same way as those in it.
 
@@ -48,20 +53,67 @@ def embed_new(
         labelling: the attribute labeller.
         embedding: the embedder.
         folder: where the embedder that made `pair_embeddings` is kept.
+        asset: which asset needs them; LLM judges that label attributes are paid on its account.
     """
-    attributes = labelling.label(pairs)
+    attributes = labelling.label(pairs, account=attribute_account(asset))
     vectors = embedding.embed(folder, pairs, attributes)
     return EmbeddedPairs(pairs=pairs, attributes=attributes, vectors=vectors)
 
 
+def verified_pairs(
+    campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
+) -> EmbeddedPairs:
+    """Gold pairs in pool order, under the attributes that people corrected.
+
+    A pair whose task category was corrected gets the vector of its new category.
+    """
+    embedded = embedded_pairs(campaign, views, list(gold["pair_id"]))
+    edits = dict(zip(gold["pair_id"], gold[EDITS_COLUMN], strict=True))
+    said = [edits[pair.pair_id] for pair in embedded.pairs]
+    attributes = corrected(embedded.attributes, said)
+    moved = [row for row, text in enumerate(said) if "task_category" in read_edits(text)]
+    vectors = embedded.vectors
+    if moved:
+        vectors = vectors.copy()
+        vectors[moved] = embedding.embed(
+            campaign.facts(views["vectors"])["embedder"],
+            [embedded.pairs[row] for row in moved],
+            [attributes[row] for row in moved],
+        )
+    return EmbeddedPairs(pairs=embedded.pairs, attributes=attributes, vectors=vectors)
+
+
 def gold_exemplars(
-    campaign: Campaign, views: PoolViews, gold: pd.DataFrame
+    campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
 ) -> tuple[EmbeddedPairs, list[int]]:
     """The training part of gold as exemplars, with people's labels in the same order."""
     train = gold[gold["split"] == "train"]
-    embedded = embedded_pairs(campaign, views, list(train["pair_id"]))
+    embedded = verified_pairs(campaign, views, train, embedding=embedding)
     labels = dict(zip(train["pair_id"], train["label"].astype(int), strict=True))
     return embedded, [labels[pair.pair_id] for pair in embedded.pairs]
+
+
+def beside_texts(
+    campaign: Campaign, about: DatasetRef, attribute_labels: DatasetRef, ids: Iterable[bytes]
+) -> pd.DataFrame:
+    """What people see of the pairs `ids` besides their texts, in that order: attributes and risk.
+
+    Args:
+        campaign: where the tables are.
+        about: a table with pair_id and risk.
+        attribute_labels: the labeller's attributes.
+        ids: the pairs in the order in which people see them.
+    """
+    risk = campaign.frame(about, ["pair_id", "risk"])
+    known = campaign.frame(attribute_labels).merge(risk, on="pair_id", validate="one_to_one")
+    return known.set_index("pair_id").loc[id_index(ids)].reset_index()
+
+
+def corrected_labels(labels: pd.DataFrame, gold: pd.DataFrame) -> pd.DataFrame:
+    """Attributes of the gold pairs by pair_id, with people's corrections in place."""
+    rows = corrected(attribute_rows(labels, list(gold["pair_id"])), gold[EDITS_COLUMN])
+    frame = pd.DataFrame(rows, columns=list(ATTRIBUTE_COLUMNS))
+    return frame.assign(pair_id=gold["pair_id"].to_numpy())
 
 
 def attribute_rows(labels: pd.DataFrame, ids: list[bytes]) -> list[dict[str, str]]:
@@ -71,17 +123,6 @@ def attribute_rows(labels: pd.DataFrame, ids: list[bytes]) -> list[dict[str, str
         {str(name): str(value) for name, value in row.items()}
         for row in fields.loc[id_index(ids)].to_dict("records")
     ]
-
-
-def vector_table(ids: list[bytes], vectors: np.ndarray) -> pa.Table:
-    """pair_id and vector (fixed-size list of float32) as a table."""
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    return pa.table(
-        {
-            "pair_id": id_array(ids),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-        }
-    )
 
 
 def vectors_by_id(table: pa.Table) -> tuple[dict[bytes, int], np.ndarray]:

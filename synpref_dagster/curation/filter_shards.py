@@ -7,13 +7,16 @@ and a row is then one look into that table: the same decisions, by construction.
 from collections.abc import Mapping
 from itertools import product
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.accuracy import Accuracy
 from synpref_dagster.curation.columns import from_numbers, from_strings, to_numbers
-from synpref_dagster.curation.filtering import DECISIONS, REASONS, FlipGuard, Recycle, decide
+from synpref_dagster.curation.content_labels import ContentLabels
+from synpref_dagster.curation.filtering import DECISIONS, KEPT, REASONS, FlipGuard, Recycle, decide
 from synpref_dagster.curation.pairs import ID_TYPE
 from synpref_dagster.curation.witnesses import Witnesses, confidence
 
@@ -86,6 +89,73 @@ def filter_shard(
         "decisions": pa.Table.from_arrays(decided, schema=DECIDED_SCHEMA),
         "counts": _count(table, reasons),
     }
+
+
+def decide_clean_shard(
+    clean: pa.Table,
+    rewards: pa.Table,
+    attributes: pa.Table,
+    *,
+    judged: ContentLabels,
+    people: ContentLabels,
+    guard: Mapping[str, Any],
+) -> dict[str, pa.Table]:
+    """Decides one shard of the clean pool.
+
+    Args:
+        clean: the pairs of the shard, with pair_id, content_id and source; other columns stay.
+        rewards: pair_id, best_margin, gold_margin of the same pairs in the same order.
+        attributes: pair_id, task_category of those that have attributes.
+        judged: labels that judges gave.
+        people: labels that people gave, 0 where they could not decide.
+        guard: `max_confidence` and `recycle`, see `filter_shard`.
+
+    Returns:
+        "kept" and "dropped" (flipped and discarded): the columns of `clean` with decision, reason
+        and what the witnesses said; "counts" with `COUNT_SCHEMA`.
+
+    Raises:
+        ValueError: the rewards are about other pairs.
+    """
+    if rewards.column("pair_id").combine_chunks() != clean.column("pair_id").combine_chunks():
+        raise ValueError("rewards and pairs of a shard differ: materialize `pool_rewards` again")
+    scores = _score_columns(clean, rewards, attributes, judged=judged, people=people)
+    found = filter_shard(scores, **guard)
+    decided = clean
+    for name in ("decision", "reason"):
+        decided = decided.append_column(name, found["decisions"].column(name).cast(pa.string()))
+    for name in ("best_margin", "gold_margin", "judge_label"):
+        decided = decided.append_column(name, scores.column(name))
+    kept = pc.equal(decided.column("decision"), KEPT)
+    return {
+        "kept": decided.filter(kept),
+        "dropped": decided.filter(pc.invert(kept)),
+        "counts": found["counts"],
+    }
+
+
+def _score_columns(
+    clean: pa.Table,
+    rewards: pa.Table,
+    attributes: pa.Table,
+    *,
+    judged: ContentLabels,
+    people: ContentLabels,
+) -> pa.Table:
+    judge_label, _ = judged.of(clean)
+    human_label, seen = people.of(clean)
+    ids, known = (each.column("pair_id").combine_chunks().storage for each in (clean, attributes))
+    category = attributes.column("task_category").take(pc.index_in(ids, value_set=known))
+    columns = [
+        clean.column("pair_id"),
+        clean.column("source").dictionary_encode().cast(LABEL_TYPE),
+        category.dictionary_encode().cast(LABEL_TYPE),
+        rewards.column("best_margin"),
+        rewards.column("gold_margin"),
+        from_numbers(judge_label),
+        pc.if_else(pa.array(seen), from_numbers(human_label), pa.scalar(None, pa.int8())),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCORE_SCHEMA)
 
 
 def reason_table(max_confidence: float, recycle: Recycle) -> np.ndarray:

@@ -149,45 +149,11 @@ def decide(
     return decision, reason
 
 
-def decide_pool(
-    pool: pd.DataFrame, witnesses: Witnesses, *, guard: FlipGuard, recycle: Recycle
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The curated pairs and all others, every row with its decision, reason and witnesses.
-
-    Args:
-        pool: one row per pair, in the order of `witnesses`.
-        witnesses: see `gather_witnesses`.
-        guard: from `estimate_flip_guard`.
-        recycle: see `decide`.
-
-    Returns:
-        (kept, flipped or discarded); together they are the pool.
-    """
-    decision, reason = decide(witnesses, guard=guard, recycle=recycle)
-    decided = pool.assign(
-        decision=decision,
-        reason=reason,
-        best_margin=witnesses.best_margin,
-        gold_margin=witnesses.gold_margin,
-        judge_label=witnesses.judge_label,
-    )
-    curated = decided["decision"] == KEPT
-    return decided[curated], decided[~curated]
-
-
 def count_decisions(decisions: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Number of pairs per decision and reason, optionally also by other columns."""
     keys = [*by, "decision", "reason"]
     counts = decisions.groupby(keys, sort=True, observed=True).size()
     return counts.rename("num_pairs").reset_index()
-
-
-def reason_counts(decisions: pd.DataFrame) -> dict[str, int]:
-    """Number of pairs by "decision: reason"."""
-    return {
-        f"{row.decision}: {row.reason}": int(row.num_pairs)
-        for row in count_decisions(decisions).itertuples()
-    }
 
 
 def flip_precision_of_rules(evidence: Witnesses) -> dict[str, dict[str, Accuracy]]:

@@ -6,8 +6,9 @@ Similarity is the dot product of L2-normalised vectors of (x, a). A pair can nev
 exemplar, nor can a pair of the same conversation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ K_MAX = 8  # Sec. 3.2, step 2: k_max
 QUERY_BLOCK = 1024  # queries per similarity block, at most
 BLOCK_VALUES = 2**26  # similarities per block, at most: 256 MB as float32
 SEARCH_DEPTH = 8 * K_MAX  # neighbours looked at per gold pair; what is farther is not similar
+FindNearest: TypeAlias = Callable[..., tuple[np.ndarray, np.ndarray]]
+"""A search with the arguments and the result of `nearest`."""
 RETRIEVED_COLUMNS = ["pair_id", "gold_pair_id", "similarity", "gold_confidence", "k"]
 
 
@@ -76,6 +79,7 @@ def retrieve_around_errors(
     pool: pd.DataFrame,
     pool_vectors: np.ndarray,
     max_pairs: int,
+    find_nearest: FindNearest = nearest,
 ) -> pd.DataFrame:
     """Error-driven retrieval: unverified pairs near the gold pairs that the model gets wrong.
 
@@ -90,6 +94,7 @@ def retrieve_around_errors(
         pool: column `pair_id`; the unverified pairs that may be pulled.
         pool_vectors: float32 (len(pool), dim), same order.
         max_pairs: budget of this iteration.
+        find_nearest: the search, exact by default; an index is quicker on millions of vectors.
 
     Returns:
         One row per pulled pair, in the order pulled, with `RETRIEVED_COLUMNS`.
@@ -97,7 +102,7 @@ def retrieve_around_errors(
     wanted = np.array([adaptive_k(p) for p in gold["confidence"]], dtype=np.int64)
     # Neighbours may be taken by others: look deeper than k so that each still finds its own.
     depth = min(len(pool), SEARCH_DEPTH)
-    indices, similarities = nearest(gold_vectors, pool_vectors, k=depth, forbidden=None)
+    indices, similarities = find_nearest(gold_vectors, pool_vectors, k=depth, forbidden=None)
     order = np.argsort(gold["confidence"].to_numpy(), kind="stable")
     position = np.zeros(len(gold), dtype=np.int64)
     taken: set[int] = set()

@@ -1,7 +1,6 @@
-"""The three witnesses of stage 2 and the people, brought together per pair (paper Sec. 3.3).
+"""The three witnesses of stage 2 and the people, each speaking about a pair (paper Sec. 3.3).
 
-All of them speak relative to the source label. A label that people or judges gave to a pair holds
-for its contradictory twin too, with the opposite sign: both are the same content.
+All of them speak relative to the source label.
 """
 
 from __future__ import annotations
@@ -44,53 +43,6 @@ def confidence(margin: np.ndarray) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         return np.asarray(1.0 / (1.0 + np.exp(-margin)))
-
-
-def gather_witnesses(
-    pool: pd.DataFrame,
-    rewards: pd.DataFrame,
-    *,
-    judged: pd.DataFrame,
-    gold: pd.DataFrame,
-    undecided: Iterable[bytes],
-) -> Witnesses:
-    """Everything known about the pairs of a pool, in the pool's order.
-
-    Args:
-        pool: pair_id, content_id.
-        rewards: pair_id, best_margin, gold_margin.
-        judged: pair_id, content_id, label (+1, -1) of all pairs that judges labelled.
-        gold: pair_id, content_id, label (+1, -1) of all pairs that people decided.
-        undecided: content ids of the pairs that people saw and could not decide.
-    """
-    scored = pool[["pair_id"]].merge(rewards, on="pair_id", how="left", validate="one_to_one")
-    human = labels_by_content(pool, gold)
-    given_up = is_among(pool["content_id"], undecided)
-    return Witnesses(
-        gold_margin=scored["gold_margin"].to_numpy(dtype=np.float32),
-        best_margin=scored["best_margin"].to_numpy(dtype=np.float32),
-        judge_label=labels_by_content(pool, judged),
-        human_label=human,
-        human_seen=(human != 0) | given_up,
-    )
-
-
-def labels_by_content(pool: pd.DataFrame, labelled: pd.DataFrame) -> np.ndarray:
-    """int8 (len(pool),): the label of each pair or of its twin (then negated), 0 without one.
-
-    Args:
-        pool: pair_id, content_id.
-        labelled: pair_id, content_id, label; each content once.
-
-    Raises:
-        ValueError: a content is labelled twice.
-    """
-    if labelled["content_id"].duplicated().any():
-        raise ValueError("a content is labelled twice; deduplicate labels by content_id first")
-    known = labelled[["content_id", "pair_id", "label"]].rename(columns={"pair_id": "labelled_as"})
-    joined = pool[["pair_id", "content_id"]].merge(known, on="content_id", how="left")
-    sign = np.where(joined["pair_id"] == joined["labelled_as"], 1, -1)
-    return (joined["label"].fillna(0).to_numpy(dtype=np.int8) * sign).astype(np.int8)
 
 
 def human_labels(pairs: Sequence[PreferencePair], gold: pd.DataFrame) -> list[int]:

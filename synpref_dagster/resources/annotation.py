@@ -2,11 +2,12 @@
 
 The default attribute labeller is a small classifier trained on the synthetic world's categories, on
 prompts that no pool contains; it is not an LLM, and reports say so. When the profile's judges are
-LLM endpoints, they label attributes too. The embedder is TF-IDF with SVD, fitted on the pool's
-texts and kept beside the vectors it made.
+LLM endpoints, they label attributes too. The embedder is TF-IDF with SVD, fitted on the
+texts of the vocabulary and kept in a folder.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,21 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.accuracy import accuracy_of
 from synpref_dagster.curation.attributes import (
     ATTRIBUTE_COLUMNS,
     PreferenceAttributes,
     embedding_text,
 )
 from synpref_dagster.curation.pairs import PreferencePair
-from synpref_dagster.resources.attribute_labeller import ClassifierAttributeLabeller
+from synpref_dagster.resources.attribute_labeller import CLASSIFIED, ClassifierAttributeLabeller
 from synpref_dagster.resources.embedders import TfidfSvdEmbedder
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.synthetic.world import category_examples
+from synpref_dagster.synthetic.world import CategoryExample, category_examples
 
 TRAINING_SEED = 20_250_707  # never a campaign's seed: the labeller knows no pool
 NUM_TRAINING_EXAMPLES = 1_500
+NUM_MEASURED = 1_000
 ATTRIBUTE_ASSET = "attribute_labels"  # on whose account LLM judges label attributes
 
 
@@ -39,8 +42,10 @@ class AttributeLabelling(dg.ConfigurableResource):
 
     @cached_property
     def _labeller(self) -> ClassifierAttributeLabeller:
-        examples = category_examples(TRAINING_SEED, self.num_training_examples)
-        return ClassifierAttributeLabeller.train(examples)
+        return ClassifierAttributeLabeller.train(self._training_examples())
+
+    def _training_examples(self) -> list[CategoryExample]:
+        return category_examples(TRAINING_SEED, self.num_training_examples)
 
     def params(self) -> dict[str, Any]:
         """What the labels depend on besides the pairs."""
@@ -48,28 +53,50 @@ class AttributeLabelling(dg.ConfigurableResource):
             return self.judges.attribute_params()
         return {"labeller": "classifier", "num_training_examples": self.num_training_examples}
 
+    def measured(self) -> pd.DataFrame:
+        """How often the built-in classifier is right: attribute, value, low, high, n.
+
+        Measured on prompts of the synthetic world that it was not trained on: on other data nobody
+        has measured it.
+        """
+        known = {_prompt(example) for example in self._training_examples()}
+        examples = category_examples(TRAINING_SEED + 1, NUM_MEASURED)
+        unseen = [example for example in examples if _prompt(example) not in known]
+        labelled, _ = self._labeller.label([_as_pair(example) for example in unseen])
+        rows = []
+        for place, name in enumerate(CLASSIFIED, start=len(CLASSIFIED)):
+            pairs = zip(labelled, unseen, strict=True)
+            right = [getattr(each, name) == example[place] for each, example in pairs]
+            rows.append({"attribute": name, **asdict(accuracy_of(np.array(right, dtype=bool)))})
+        return pd.DataFrame(rows)
+
     def label_frame(self, pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """pair_id, the five attributes and the labeller's confidence, one row per pair.
 
         Raises:
             JudgeError: LLM judges cannot be asked any further.
         """
-        attributes, confidence = self._label(pairs)
+        attributes, confidence = self._label(pairs, ATTRIBUTE_ASSET)
         frame = pd.DataFrame(
             [each.as_text_fields() for each in attributes], columns=list(ATTRIBUTE_COLUMNS)
         )
         frame.insert(0, "pair_id", pd.Series([pair.pair_id for pair in pairs], dtype=object))
         return frame.assign(confidence=np.asarray(confidence, dtype=np.float32))
 
-    def label(self, pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
-        """The attributes of pairs that have none yet, as text fields, in order."""
-        return [each.as_text_fields() for each in self._label(pairs)[0]]
+    def label(self, pairs: Sequence[PreferencePair], *, account: str) -> list[dict[str, str]]:
+        """The attributes of pairs that have none yet, as text fields, in order.
+
+        Args:
+            pairs: pairs from outside the unverified pool.
+            account: on whose account LLM judges are asked.
+        """
+        return [each.as_text_fields() for each in self._label(pairs, account)[0]]
 
     def _label(
-        self, pairs: Sequence[PreferencePair]
+        self, pairs: Sequence[PreferencePair], account: str
     ) -> tuple[list[PreferenceAttributes], np.ndarray]:
         if self.judges.uses_endpoints:
-            return self.judges.attribute_labeller(ATTRIBUTE_ASSET).label(pairs)
+            return self.judges.attribute_labeller(account).label(pairs)
         return self._labeller.label(pairs)
 
 
@@ -80,6 +107,10 @@ class PairEmbedding(dg.ConfigurableResource):
         """What the vectors depend on besides the pairs."""
         return {"embedder": "tfidf-svd"}
 
+    def is_fitted(self, folder: Path) -> bool:
+        """Whether a finished embedder is kept in `folder`."""
+        return TfidfSvdEmbedder.is_saved(folder)
+
     def fit(
         self,
         pairs: Sequence[PreferencePair],
@@ -87,12 +118,9 @@ class PairEmbedding(dg.ConfigurableResource):
         *,
         folder: Path,
         seed: int,
-    ) -> np.ndarray:
-        """Fit the embedder on pairs, keep it in `folder`, return float32 (n, dim) vectors."""
-        texts = _texts(pairs, attributes)
-        embedder = TfidfSvdEmbedder.fit(texts, seed)
-        embedder.save(folder)
-        return embedder.embed(texts)
+    ) -> None:
+        """Fit the embedder on pairs and keep it in `folder`."""
+        TfidfSvdEmbedder.fit(_texts(pairs, attributes), seed).save(folder)
 
     def embed(
         self,
@@ -106,3 +134,18 @@ class PairEmbedding(dg.ConfigurableResource):
 
 def _texts(pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]) -> list[str]:
     return [embedding_text(pair, each) for pair, each in zip(pairs, attributes, strict=True)]
+
+
+def _prompt(example: CategoryExample) -> str:
+    return "\n".join(turn["content"] for turn in example[0])
+
+
+def _as_pair(example: CategoryExample) -> PreferencePair:
+    conversation, chosen, rejected = example[:3]
+    return PreferencePair(
+        conversation=tuple(conversation),
+        chosen=chosen,
+        rejected=rejected,
+        source="attributes",
+        origin="synthetic",
+    )

@@ -26,12 +26,16 @@ from synpref_dagster.settings import Profile
 from synpref_dagster.storage import (
     DatasetRef,
     build_dataset,
+    hash_json,
     read_frame,
     read_manifest,
     read_table,
     select_rows,
     step_key,
 )
+
+SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
+PLACING = {"executor", "shards"}  # sections of a profile that say where work is done, not what
 
 
 class Campaign(dg.ConfigurableResource):
@@ -49,6 +53,10 @@ class Campaign(dg.ConfigurableResource):
     def seed(self) -> int:
         """The campaign's seed; every random choice derives from it."""
         return self.profile.seed
+
+    def settings_fingerprint(self) -> str:
+        """Changes with every setting that can change a result."""
+        return str(hash_json(self.profile.model_dump(mode="json", exclude=PLACING)))
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""
@@ -92,8 +100,9 @@ class Campaign(dg.ConfigurableResource):
             result = compute()
             if isinstance(result, pa.Table):
                 return result
-            frames = [result] if isinstance(result, pd.DataFrame) else result
-            return [table_from_frame(frame) for frame in frames]
+            if isinstance(result, pd.DataFrame):
+                return table_from_frame(result)
+            return [table_from_frame(frame) for frame in result]
 
         step = step_key(version=version, inputs=list(inputs), params=dict(params or {}))
         return build_dataset(self.uri("data", name), step=step, compute=as_tables, meta=meta)

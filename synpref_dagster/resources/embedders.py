@@ -18,6 +18,7 @@ NUM_DIMENSIONS = 128
 NUM_BUCKETS = 2**16
 TOKEN_PATTERN = r"(?u)\b\w+\b"  # single letters and digits count, unlike scikit-learn's default
 NUM_POWER_ITERATIONS = 4
+DESCRIPTION = "embedder.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,13 @@ class TfidfSvdEmbedder:
             components=self.components[known],
         )
         description = {"kind": "tfidf_svd", "buckets": NUM_BUCKETS, "dimensions": NUM_DIMENSIONS}
-        (folder / "embedder.json").write_text(json.dumps(description), encoding="utf-8")
+        # Last: it says that the rest is there.
+        (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+
+    @staticmethod
+    def is_saved(folder: Path) -> bool:
+        """Whether `save` came to its end in this folder."""
+        return (folder / DESCRIPTION).exists()
 
     @classmethod
     def load(cls, folder: Path) -> "TfidfSvdEmbedder":
@@ -91,7 +98,7 @@ class TfidfSvdEmbedder:
         Raises:
             ValueError: the folder holds an embedder of another kind or size.
         """
-        description = json.loads((folder / "embedder.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         wanted = {"kind": "tfidf_svd", "buckets": NUM_BUCKETS, "dimensions": NUM_DIMENSIONS}
         if description != wanted:
             raise ValueError(f"{folder} holds {description}, not {wanted}; fit the embedder again")

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,26 @@ from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.pool_shards import read_file
 from synpref_dagster.settings import SourceSettings
+from synpref_dagster.sources.annotators import AnnotatorNumbers
+from synpref_dagster.sources.file_identity import content_identity, listing_identity
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceBatch, SourceSpec
 from synpref_dagster.sources.rows import source_files
-from synpref_dagster.storage import MapResult, build_dataset, hash_json, map_shards, step_key
+from synpref_dagster.storage import (
+    MapResult,
+    ShardExecutor,
+    build_dataset,
+    find_manifest,
+    hash_json,
+    make_ref,
+    map_shards,
+    read_table,
+    step_key,
+)
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES, BenchmarkSizes
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
+LISTING = "source_listing"  # metadata of the raw pool
 _IDENTIFYING = ("name", "hub_id", "revision", "format", "origin", "licence")
 
 
@@ -87,10 +99,25 @@ class PoolSources(dg.ConfigurableResource):
         """What the raw pool depends on: every source's specification and bytes."""
         return str(hash_json({"sources": self._file_rows(), "seed": self.campaign.seed}))
 
-    def read_pool(self, *, version: str) -> MapResult:
+    def listing(self) -> str:
+        """Changes with names, sizes and times of the source files, without reading them."""
+        if self.is_synthetic:
+            return "synthetic_world"
+        about = [
+            [spec.name, spec.path and listing_identity(spec.path), _hub_version(spec)]
+            for spec in self.specs()
+        ]
+        return str(hash_json(about))
+
+    def read_pool(self, *, version: str, executor: ShardExecutor | None = None) -> MapResult:
         """All sources, file by file: `kept` pairs, `dropped` (quarantined) rows and `counts`.
 
-        Files that were read before, by content and specification, are not read again.
+        Files that were read before, by content and specification, are not read again, and stay
+        before new ones: of two equal pairs the one that came first is kept, today and tomorrow.
+
+        Args:
+            version: code version of the step.
+            executor: who reads the files; in this process by default.
 
         Raises:
             ValueError: the profile names no source, or a source cannot be read.
@@ -99,11 +126,11 @@ class PoolSources(dg.ConfigurableResource):
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
         files, names = self.files(), [spec.name for spec in self.specs()]
-        parts = [pa.Table.from_pylist([row]) for row in rows]
+        uri = self.campaign.uri("data", "raw_pool", "files")
         listed = build_dataset(
-            self.campaign.uri("data", "raw_pool", "files"),
+            uri,
             step=step_key(version=version, inputs=[self.fingerprint()], params={}),
-            compute=lambda: parts,
+            compute=lambda: [pa.Table.from_pylist([row]) for row in _known_first(rows, uri)],
         )
         several = frozenset(name for name in names if [f.name for f in files].count(name) > 1)
         paths = {row["key"]: spec.path for row, spec in zip(rows, files, strict=True)}
@@ -113,6 +140,7 @@ class PoolSources(dg.ConfigurableResource):
             uri=self.campaign.uri("data", "raw_pool"),
             version=version,
             params={"seed": self.campaign.seed},
+            executor=executor,
             outputs=["kept", "dropped", "counts"],
         )
 
@@ -140,10 +168,12 @@ class PoolSources(dg.ConfigurableResource):
                 self.world_folder() / "recorded_verdicts.jsonl", lines=True, dtype=False
             )
             return frame.to_dict("records")
+        # One numbering over all files: a person who voted in two of them is one person.
+        numbers = AnnotatorNumbers()
         return [
             {
                 "content_id": verdict.content_id,
-                "annotator": verdict.annotator,
+                "annotator": numbers.name(spec.name, verdict.annotator),
                 "verdict": verdict.verdict,
             }
             for spec in self.files()
@@ -157,7 +187,7 @@ class PoolSources(dg.ConfigurableResource):
         if self.is_synthetic and not settings.custom_benchmarks:
             return self.world.fingerprint
         named = {**settings.benchmarks, **settings.custom_benchmarks}
-        contents = {name: _path_content(path) for name, path in named.items()}
+        contents = {name: content_identity(path) for name, path in named.items()}
         about: dict[str, Any] = {"contents": contents, "subsets": settings.benchmark_subsets}
         if self.is_synthetic:
             about["world"] = self.world.fingerprint
@@ -211,18 +241,17 @@ def _spec(source: SourceSettings) -> SourceSpec:
     return SourceSpec(**values)
 
 
+def _known_first(rows: list[dict[str, str]], uri: str) -> list[dict[str, str]]:
+    """Files in the order of the list published at `uri`, then new ones in reading order."""
+    manifest = find_manifest(uri)
+    known = read_table(make_ref(uri, manifest), ["key"])["key"].to_pylist() if manifest else []
+    place = {key: number for number, key in enumerate(known)}
+    return sorted(rows, key=lambda row: place.get(row["key"], len(place)))
+
+
 def _content(spec: SourceSpec) -> str:
-    return _path_content(spec.path) if spec.path else f"{spec.hub_id}@{spec.revision}"
+    return content_identity(spec.path) if spec.path else _hub_version(spec)
 
 
-def _path_content(path: str) -> str:
-    """Hash of a local file's or folder's bytes; the address itself for anything remote."""
-    local = Path(path)
-    if not local.exists():
-        return path
-    files = [local] if local.is_file() else sorted(f for f in local.rglob("*") if f.is_file())
-    hasher = blake2b(digest_size=16)
-    for file in files:
-        hasher.update(file.name.encode())
-        hasher.update(file.read_bytes())
-    return hasher.hexdigest()
+def _hub_version(spec: SourceSpec) -> str:
+    return f"{spec.hub_id}@{spec.revision}"

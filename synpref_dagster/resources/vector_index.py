@@ -15,7 +15,7 @@ from synpref_dagster.curation.retrieval import nearest
 EXACT_LIMIT = 200_000
 """Up to here a full product is as quick as building an index."""
 LISTS_PER_ROOT = 4  # number of inverted lists = 4 sqrt(n), the usual choice
-PROBED_SHARE = 0.1
+PROBED_SHARE = 0.02
 """Share of the lists that a query looks into."""
 TRAINING_PER_LIST = 64
 """Vectors per list that the clustering is trained on."""
@@ -47,7 +47,7 @@ def nearest_at_scale(
     Raises:
         ValueError: an index is needed but faiss is not installed.
     """
-    if len(vectors) <= exact_limit or not len(queries):
+    if len(vectors) <= exact_limit or not is_worth_an_index(len(queries), len(vectors)):
         return nearest(queries, vectors, k=k, forbidden=forbidden)
     spare = max((len(banned) for banned in forbidden), default=0) if forbidden is not None else 0
     index = _index(np.ascontiguousarray(vectors, dtype=np.float32), seed=seed)
@@ -64,6 +64,18 @@ def nearest_at_scale(
     return np.maximum(indices, 0), np.take_along_axis(found, order, axis=1)
 
 
+def is_worth_an_index(num_queries: int, num_vectors: int) -> bool:
+    """Whether an index costs less than it saves.
+
+    Building one compares each vector with every list, in the clustering and when it is added: the
+    work of some two exact searches with as many queries as there are lists.
+
+    >>> is_worth_an_index(1_000, 400_000), is_worth_an_index(20_000, 400_000)
+    (False, True)
+    """
+    return num_queries > 2 * _num_lists(num_vectors)
+
+
 def recall(found: np.ndarray, exact: np.ndarray) -> float:
     """Share of the exact neighbours that were found, over all queries; NaN without any.
 
@@ -76,6 +88,10 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.mean(hits))
 
 
+def _num_lists(num_vectors: int) -> int:
+    return max(1, round(LISTS_PER_ROOT * sqrt(num_vectors)))
+
+
 def _index(vectors: np.ndarray, *, seed: int) -> Any:
     try:
         import faiss
@@ -84,7 +100,7 @@ def _index(vectors: np.ndarray, *, seed: int) -> Any:
             f"{len(vectors):,} vectors need an index: pip install 'synpref-dagster[retrieval]'"
         ) from error
     num_vectors, dim = vectors.shape
-    num_lists = max(1, round(LISTS_PER_ROOT * sqrt(num_vectors)))
+    num_lists = _num_lists(num_vectors)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed
     index.cp.min_points_per_centroid = 1

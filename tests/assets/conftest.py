@@ -88,8 +88,8 @@ class FinishedCampaign:
         return self
 
 
-def start(base, *, seed=0):
-    """A campaign of the smoke profile below `base`; nothing is run yet."""
+def start(base, *, seed=0, **settings):
+    """A campaign of the smoke profile below `base`, with other settings; nothing is run yet."""
     base.mkdir(parents=True, exist_ok=True)
     values = {
         "SYNPREF_STORE": str(base / "store"),
@@ -98,7 +98,7 @@ def start(base, *, seed=0):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)
-        defs = build_defs(load_profile("smoke", seed=seed))
+        defs = build_defs(load_profile("smoke", seed=seed).model_copy(update=settings))
     return FinishedCampaign(defs=defs, base=base, seed=seed)
 
 
@@ -109,11 +109,17 @@ def finished_campaign(tmp_path_factory):
     return start(base).run("curate_pool", "release_models", "refresh_leaderboard")
 
 
+@pytest.fixture(scope="session")
+def start_campaign():
+    """The function that starts a campaign, for fixtures of whole modules."""
+    return start
+
+
 @pytest.fixture
 def new_campaign(tmp_path):
     """Starts further campaigns, each in a store of its own."""
 
-    def begin(name, *, seed=0):
-        return start(tmp_path / name, seed=seed)
+    def begin(name, *, seed=0, **settings):
+        return start(tmp_path / name, seed=seed, **settings)
 
     return begin

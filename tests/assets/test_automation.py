@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.automation import (
+    KEPT_AT_NIGHT,
     REASON_TAG,
     StepVersion,
     filtering_steps,
@@ -19,40 +20,66 @@ from synpref_dagster.automation import (
     stale_reason,
     tag_value,
 )
-from synpref_dagster.build import build_defs
+from synpref_dagster.build import build_defs, build_resources
+from synpref_dagster.resources.campaign import SETTINGS
+from synpref_dagster.resources.pool_sources import LISTING
+from synpref_dagster.settings import load_profile
 
-POOL, REWARDS, SUBSET = (
-    dg.AssetKey(name) for name in ("clean_pool", "pool_rewards", "consistency_filtered_subset")
+GOLD, REWARDS, SUBSET = (
+    dg.AssetKey(name) for name in ("gold", "pool_rewards", "consistency_filtered_subset")
 )
 
 
+class Fixed:
+    """In place of the campaign and its sources: the two facts that the schedule compares."""
+
+    def __init__(self):
+        self.files, self.profile = "files of Monday", "profile of Monday"
+
+    def listing(self):
+        return self.files
+
+    def settings_fingerprint(self):
+        return self.profile
+
+
 class Location:
-    """A code location of three assets whose content and code version the test sets."""
+    """A code location of four assets whose content, facts and code version the test sets."""
 
     def __init__(self, instance):
         self.instance = instance
-        self.content = {"clean_pool": "a", "pool_rewards": "a", "consistency_filtered_subset": "a"}
+        self.content = dict.fromkeys(["attribute_labels", "pair_embeddings", *KEPT_AT_NIGHT], "a")
+        self.content |= {"gold": "a", "pool_rewards": "a", "consistency_filtered_subset": "a"}
+        self.content["raw_pool"] = "a"
         self.code_version = "1"
+        self.facts = Fixed()
 
     def definitions(self):
         def asset(name, group, deps=()):
             @dg.asset(name=name, group_name=group, deps=deps, code_version=self.code_version)
             def step():
-                return dg.MaterializeResult(data_version=dg.DataVersion(self.content[name]))
+                return dg.MaterializeResult(
+                    data_version=dg.DataVersion(self.content[name]),
+                    metadata={LISTING: self.facts.files, SETTINGS: self.facts.profile},
+                )
 
             return step
 
         return dg.Definitions(
             assets=[
-                asset("clean_pool", "1_pool"),
-                asset("pool_rewards", "5_filtering", [POOL]),
-                asset("consistency_filtered_subset", "5_filtering", [POOL, REWARDS]),
+                asset("raw_pool", "1_pool"),
+                asset("gold", "4_iteration_01"),
+                asset("pool_rewards", "5_filtering", [GOLD]),
+                asset("consistency_filtered_subset", "5_filtering", [GOLD, REWARDS]),
+                *(asset(name, "2_attributes") for name in ("attribute_labels", "pair_embeddings")),
+                *(asset(name, "1_pool") for name in KEPT_AT_NIGHT),
             ],
             jobs=[
                 nightly_filtering_job,
-                dg.define_asset_job("read_pool", selection=dg.AssetSelection.assets(POOL)),
+                dg.define_asset_job("label_gold", selection=dg.AssetSelection.assets(GOLD)),
             ],
             schedules=[nightly_filtering],
+            resources={"campaign": self.facts, "sources": self.facts},
         )
 
     def run(self, job):
@@ -63,7 +90,9 @@ class Location:
         """The run request's reason, or None with the sentence that says why nothing runs."""
         defs = self.definitions()
         with dg.build_schedule_context(
-            instance=self.instance, repository_def=defs.get_repository_def()
+            instance=self.instance,
+            repository_def=defs.get_repository_def(),
+            resources={"campaign": self.facts, "sources": self.facts},
         ) as context:
             tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
         if tick.run_requests:
@@ -93,31 +122,33 @@ def location(instance):
 @pytest.fixture
 def filtered(location):
     """A location whose filtering ran and is up to date."""
-    location.run("read_pool")
+    location.run("label_gold")
     location.run("filter_pool")
     return location
 
 
 def test_a_filtering_that_never_ran_runs(location):
-    location.run("read_pool")
-    assert location.tick() == ("consistency_filtered_subset_never_materialized", None)
+    location.run("label_gold")
+    assert location.tick() == ("attribute_labels_never_materialized", None)
 
 
 def test_an_unchanged_filtering_is_skipped_and_says_so(filtered):
     reason, message = filtered.tick()
     assert reason is None
-    assert message == "inputs and code of the filtering are those of its last run"
+    assert (
+        message == "sources, settings, inputs and code of the filtering are those of its last run"
+    )
 
 
 def test_an_input_materialised_again_with_the_same_content_is_no_reason(filtered):
-    filtered.run("read_pool")
+    filtered.run("label_gold")
     assert filtered.tick()[0] is None
 
 
 def test_a_changed_input_is_a_reason_until_the_filtering_has_run(filtered):
-    filtered.content["clean_pool"] = "b"
-    filtered.run("read_pool")
-    assert filtered.tick() == ("clean_pool_changed", None)
+    filtered.content["gold"] = "b"
+    filtered.run("label_gold")
+    assert filtered.tick() == ("gold_changed", None)
     filtered.run("filter_pool")
     assert filtered.tick()[0] is None
 
@@ -125,22 +156,36 @@ def test_a_changed_input_is_a_reason_until_the_filtering_has_run(filtered):
 def test_an_input_that_changes_while_the_filtering_runs_is_not_lost(filtered):
     # The pool is replaced after the rewards were computed and before the decision is recorded:
     # by their times alone the decision would look newer than its input.
-    filtered.content["clean_pool"] = "b"
+    filtered.content["gold"] = "b"
     defs = filtered.definitions()
     defs.resolve_job_def("filter_pool").execute_in_process(
         instance=filtered.instance, asset_selection=[REWARDS]
     )
-    filtered.run("read_pool")
+    filtered.run("label_gold")
     defs.resolve_job_def("filter_pool").execute_in_process(
         instance=filtered.instance, asset_selection=[SUBSET]
     )
-    assert filtered.tick() == ("clean_pool_changed", None)
+    assert filtered.tick() == ("gold_changed", None)
+
+
+def test_new_source_files_are_a_reason_until_they_are_read(filtered):
+    filtered.facts.files = "files of Tuesday"
+    assert filtered.tick() == ("source_listing_changed", None)
+    filtered.run("filter_pool")
+    assert filtered.tick()[0] is None
+
+
+def test_changed_settings_are_a_reason_until_the_filtering_has_run(filtered):
+    filtered.facts.profile = "profile of Tuesday"
+    assert filtered.tick() == ("settings_changed", None)
+    filtered.run("filter_pool")
+    assert filtered.tick()[0] is None
 
 
 def test_changed_code_is_a_reason(filtered):
     filtered.code_version = "2"
     reason, _ = filtered.tick()
-    assert reason == "consistency_filtered_subset_code_changed"
+    assert reason == "attribute_labels_code_changed"
 
 
 def test_a_step_whose_result_changed_by_hand_is_a_reason_for_those_after_it(filtered):
@@ -172,15 +217,19 @@ def test_reasons_become_legal_tags():
 
 def test_the_schedule_of_the_real_graph_watches_all_that_stage_two_rests_on(instance):
     defs = build_defs("smoke")
+    resources = build_resources(load_profile("smoke"))
     with dg.build_schedule_context(
-        instance=instance, repository_def=defs.get_repository_def()
+        instance=instance,
+        repository_def=defs.get_repository_def(),
+        resources={name: resources[name] for name in ("campaign", "sources")},
     ) as context:
         tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
         steps = {step.key.to_user_string(): step for step in filtering_steps(context)}
     assert len(tick.run_requests) == 1
-    assert len(steps) == 7
+    assert set(KEPT_AT_NIGHT).isdisjoint(steps)
+    assert {"raw_pool", "clean_pool", "pair_embeddings", "recycled_pairs"} < set(steps)
     rests_on = {parent.to_user_string() for step in steps.values() for parent in step.parents}
-    assert {"clean_pool", "iteration_01/gold", "iteration_01/silver"} < rests_on
+    assert {"clean_pool", "vocabulary", "iteration_01/gold", "iteration_01/silver"} < rests_on
     assert {"iteration_00/reward_model", "iteration_01/reward_model"} < rests_on
     schedule = defs.resolve_schedule_def("nightly_filtering")
     assert schedule.cron_schedule == "0 2 * * *"

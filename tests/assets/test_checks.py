@@ -16,6 +16,7 @@ from synpref_dagster.assets.filtering import recycled_pairs
 from synpref_dagster.assets.iteration import gold_and_silver_disjoint
 from synpref_dagster.assets.judged import no_exemplar_leak
 from synpref_dagster.assets.pool import zero_contamination
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.storage import (
     SelectionRef,
     read_frame,
@@ -87,8 +88,10 @@ def test_a_pool_with_benchmark_prompts_is_contaminated(finished_campaign):
     prompts = finished_campaign.ref("benchmark_prompts")
     num_planted = int((finished_campaign.frame(clean.dropped)["reason"] == "contaminated").sum())
     check = zero_contamination.node_def.compute_fn.decorated_fn
-    assert check(finished_campaign.campaign, clean, prompts).passed
-    found = check(finished_campaign.campaign, raw, prompts)
+    campaign = finished_campaign.campaign
+    shards = Shards(campaign=campaign)
+    assert check(campaign, shards, clean, prompts).passed
+    found = check(campaign, shards, raw, prompts)
     assert not found.passed
     assert found.metadata["num_contaminated"].value >= num_planted > 0
 

@@ -5,11 +5,21 @@ import pytest
 
 from synpref_dagster.build import build_defs
 from synpref_dagster.partitions import model_sizes
+from synpref_dagster.pool_settings import NearDuplicateSettings, PersonalDataSettings
 from synpref_dagster.reward.backbones import MODEL_SIZES
 from synpref_dagster.settings import load_profile, packaged_profiles
 
 SEED_GROUPS = {
-    "1_pool": {"raw_pool", "benchmark_prompts", "clean_pool", "unverified_pool", "wild_pool"},
+    "1_pool": {
+        "raw_pool",
+        "benchmark_prompts",
+        "pii_report",
+        "near_duplicates",
+        "clean_pool",
+        "unverified_pool",
+        "wild_pool",
+        "vocabulary",
+    },
     "2_attributes": {"attribute_labels", "pair_embeddings"},
     "3_seed": {"seed_candidates", "human_verified_seed", "silver_seed"},
 }
@@ -37,14 +47,17 @@ CLOSING_GROUPS = {
         "curation_variants",
         "filter_audit",
         "judge_audit",
+        "people_audit",
         "campaign_report",
     },
 }
+BY_HAND = {"near_duplicates"}
 SIZED = {"skywork_reward_v2", "benchmark_scores", "model_release"}
 SEED_MODEL = {"reward_model", "gold_confidence"}
 ITERATION = SEED_MODEL | {"retrieved_pairs", "human_verdicts", "judge_votes", "gold", "silver"}
 SELECTORS = [
     "raw_pool",
+    "pii_report",
     "clean_pool",
     "unverified_pool",
     "human_verified_seed",
@@ -163,6 +176,23 @@ def test_the_policy_decides_whether_people_or_judges_go_first(policy, first, sec
     assert len(order) == len(graph.get_all_asset_keys())  # acyclic: every asset has its place
 
 
+def test_people_stand_between_what_they_are_asked_and_the_asset_that_waits():
+    profile = load_profile("smoke")
+    people = profile.people.model_copy(update={"backend": "page"})
+    graph = build_defs(profile.model_copy(update={"people": people})).resolve_asset_graph()
+    for asked, waiting in {
+        "seed_candidates": "human_verified_seed",
+        "iteration_01/retrieved_pairs": "iteration_01/human_verdicts",
+    }.items():
+        standing = graph.get(key(f"people/{waiting}"))
+        assert standing.parent_keys == {key(asked)}
+        assert standing.child_keys == {key(waiting)}
+        assert not standing.is_materializable
+        assert standing.group_name == graph.get(key(waiting)).group_name
+    order = [each for level in graph.toposorted_asset_keys_by_level for each in level]
+    assert len(order) == len(graph.get_all_asset_keys())
+
+
 def test_jobs_cover_the_campaign_once_and_sizes_are_partitions():
     defs = build_defs("smoke")
     parts = ["curate_pool", "release_models", "refresh_leaderboard", "score_judges"]
@@ -171,15 +201,44 @@ def test_jobs_cover_the_campaign_once_and_sizes_are_partitions():
         name: {each.to_user_string() for each in job.asset_layer.selected_asset_keys}
         for name, job in jobs.items()
     }
-    everything = defs.resolve_asset_graph().get_all_asset_keys()
+    keys = defs.resolve_asset_graph().get_all_asset_keys()
+    everything = {each.to_user_string() for each in keys} - BY_HAND
     assert sum(len(selected[name]) for name in parts) == len(everything)
-    assert set().union(*(selected[name] for name in parts)) == {
-        each.to_user_string() for each in everything
+    assert set().union(*(selected[name] for name in parts)) == everything
+    new_pairs = SEED_GROUPS["1_pool"] | SEED_GROUPS["2_attributes"]
+    assert selected["filter_pool"] == (new_pairs | CLOSING_GROUPS["5_filtering"]) - BY_HAND - {
+        "vocabulary"
     }
-    assert selected["filter_pool"] == CLOSING_GROUPS["5_filtering"]
     assert selected["release_models"] == SIZED
     assert jobs["release_models"].partitions_def == model_sizes
     assert jobs["curate_pool"].partitions_def is None
+
+
+def with_pool(**changes):
+    profile = load_profile("smoke")
+    return profile.model_copy(update={"pool": profile.pool.model_copy(update=changes)})
+
+
+def in_campaign(profile):
+    job = build_defs(profile).resolve_job_def("curate_pool")
+    return {each.to_user_string() for each in job.asset_layer.selected_asset_keys}
+
+
+def test_reports_on_the_pool_are_part_of_a_campaign_as_the_profile_says():
+    reports = {"pii_report", "near_duplicates"}
+    assert in_campaign(with_pool()) & reports == {"pii_report"}
+    off = with_pool(pii=PersonalDataSettings(action="off"))
+    assert in_campaign(off) & reports == set()
+    both = with_pool(near_duplicates=NearDuplicateSettings(in_campaign=True))
+    assert in_campaign(both) & reports == reports
+
+
+@pytest.mark.parametrize(("action", "rests"), [("report", False), ("off", False), ("drop", True)])
+def test_the_clean_pool_rests_on_the_personal_data_report_only_to_drop(action, rests):
+    graph = build_defs(with_pool(pii=PersonalDataSettings(action=action))).resolve_asset_graph()
+    parents = graph.get(key("clean_pool")).parent_keys
+    assert parents >= {key("raw_pool"), key("benchmark_prompts")}
+    assert (key("pii_report") in parents) == rests
 
 
 def test_the_eight_sizes_are_the_only_partitions_and_have_no_backfill_policy(graph):

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synpref_dagster.curation.pooling import select_clean
-from synpref_dagster.resources import pool_shards
+from synpref_dagster.curation.pooling import screen_structure, select_clean
+from synpref_dagster.resources import pool_shards, scoring_shards
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.pool_shards import screen_shard
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.settings import load_profile
-from synpref_dagster.storage import MapResult, map_shards, read_frame, read_table
+from synpref_dagster.sources.reading import read_source
+from synpref_dagster.storage import MapResult, map_shards, read_frame, read_manifest, read_table
 
 PROMPTS = pd.DataFrame(
     [{"benchmark": "b", "item_id": "1", "prompt": "How do bees find their way home at night?"}]
@@ -46,9 +47,17 @@ def pool(tmp_path):
 
 def screened(campaign, raw, executor=None):
     prompts = campaign.dataset("prompts", lambda: PROMPTS, version="1", inputs=[])
+    structured = map_shards(
+        screen_structure,
+        raw.outputs["kept"],
+        uri=campaign.uri("data", "structure"),
+        version="1",
+        params={},
+    )
     return map_shards(
         partial(screen_shard, prompts_ref=prompts),
         raw.outputs["kept"],
+        beside=[structured.ref],
         uri=campaign.uri("data", "screened"),
         version="1",
         params={"prompts": prompts.fingerprint, "ngram_words": 13},
@@ -106,7 +115,9 @@ def test_prompts_that_do_not_match_their_fingerprint_are_refused(pool):
     raw = read_table(sources.read_pool(version="1").outputs["kept"])
     prompts = campaign.dataset("prompts", lambda: PROMPTS, version="1", inputs=[])
     with pytest.raises(ValueError, match="asked for"):
-        screen_shard(raw, prompts="other", ngram_words=13, prompts_ref=prompts)
+        screen_shard(
+            raw, screen_structure(raw), prompts="other", ngram_words=13, prompts_ref=prompts
+        )
 
 
 class LengthScorer:
@@ -118,14 +129,17 @@ class LengthScorer:
 
 def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeypatch):
     folder, campaign, _ = pool
-    monkeypatch.setattr(pool_shards, "load_reward_model", lambda folder: LengthScorer())
-    pool_shards._scorer.cache_clear()
+    monkeypatch.setattr(scoring_shards, "open_scorer", lambda folder: LengthScorer())
+    scoring_shards._scorer.cache_clear()
 
     def score() -> MapResult:
         raw = PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"]
         return map_shards(
-            partial(pool_shards.score_shard, folders={"best": "somewhere"}, texts=raw),
-            raw,
+            partial(scoring_shards.score_shard, folders={"best": "somewhere"}),
+            map_shards(
+                pool_shards.only_ids, raw, uri=campaign.uri("ids"), version="1", params={}
+            ).ref,
+            beside=[raw],
             uri=campaign.uri("data", "rewards"),
             version="1",
             params={"models": {"best": "f0"}},
@@ -139,3 +153,32 @@ def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeyp
     assert new.iloc[: len(old)].equals(old)
     # "What is 200 plus 200?": 400 against 601.
     assert new.iloc[len(old)][["best_chosen", "best_rejected", "best_margin"]].tolist() == [3, 3, 0]
+
+
+def test_a_large_file_becomes_several_shards_and_its_counts_add_up(pool, monkeypatch):
+    _, campaign, sources = pool
+    whole = sources.read_pool(version="1")
+    monkeypatch.setattr(pool_shards, "SHARD_BYTES", 1)
+    monkeypatch.setattr(pool_shards, "read_source", partial(read_source, batch_rows=20))
+    cut = PoolSources(campaign=campaign).read_pool(version="2")
+    shards = read_manifest(cut.outputs["kept"]).shards
+    assert [shard.num_rows for shard in shards] == [20] * 6
+    assert read_table(cut.outputs["kept"]).equals(read_table(whole.outputs["kept"]))
+    counts = read_frame(cut.outputs["counts"]).drop(columns="source").sum().to_dict()
+    assert counts == {
+        "num_rows": 122,
+        "num_unfolded": 0,
+        "num_pairs": 120,
+        "num_quarantined": 2,
+        "num_outside": 0,
+    }
+
+
+def test_an_empty_file_is_counted_too(pool):
+    folder, campaign, _ = pool
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "night_0.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}')
+    (folder / "night_1.jsonl").write_text("")
+    counts = read_frame(PoolSources(campaign=campaign).read_pool(version="1").outputs["counts"])
+    assert counts.groupby("source")["num_rows"].sum().to_dict() == {"crawl": 1}

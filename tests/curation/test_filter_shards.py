@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.accuracy import Accuracy
+from synpref_dagster.curation.content_labels import LABELLED_SCHEMA, ContentLabels
 from synpref_dagster.curation.filter_shards import (
     COUNT_SCHEMA,
     SCORE_SCHEMA,
+    decide_clean_shard,
     filter_shard,
     total_counts,
 )
@@ -124,3 +126,73 @@ def test_shards_partition_the_pool_and_only_new_ones_are_decided_again(tmp_path)
     new = read_table(second.outputs["decisions"])
     assert new.slice(0, 1_200)["reason"].to_pylist() == old["reason"].to_pylist()
     assert sum(total_counts(read_table(second.outputs["counts"])).values()) == 1_600
+
+
+GUARD = {"max_confidence": 0.3, "recycle": "strict"}
+
+
+def clean_shard(*pairs: tuple[int, int, str]) -> pa.Table:
+    """Clean pairs from (pair, content, source)."""
+    numbers, contents, sources = zip(*pairs, strict=True)
+    return pa.table(
+        {
+            "pair_id": id_array([n.to_bytes(16, "big") for n in numbers]),
+            "content_id": id_array([n.to_bytes(16, "big") for n in contents]),
+            "source": list(sources),
+            "risky": [False] * len(pairs),
+        }
+    )
+
+
+def labelled(*rows: tuple[int, int, int]) -> ContentLabels:
+    """Labels from (content, pair, label)."""
+    contents, pairs, labels = zip(*rows, strict=True) if rows else ((), (), ())
+    ids = [id_array([n.to_bytes(16, "big") for n in column]) for column in (contents, pairs)]
+    columns = [*ids, pa.array(labels, pa.int8())]
+    return ContentLabels.from_table(pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA))
+
+
+def rewards_of(clean: pa.Table, best: list[float], gold: list[float]) -> pa.Table:
+    margins = {
+        "best_margin": pa.array(best, pa.float32()),
+        "gold_margin": pa.array(gold, pa.float32()),
+    }
+    return pa.table({"pair_id": clean["pair_id"], **margins})
+
+
+def test_a_clean_shard_is_decided_by_rewards_and_labels_also_of_twins():
+    # Pairs 4 and 5 are twins; people labelled 4, judges labelled 3, and 2 could not be decided.
+    clean = clean_shard((1, 1, "a"), (2, 2, "a"), (3, 3, "b"), (4, 4, "b"), (5, 4, "b"))
+    attributes = pa.table({"pair_id": clean["pair_id"].slice(1, 2), "task_category": ["x", "y"]})
+    found = decide_clean_shard(
+        clean,
+        rewards_of(clean, best=[2, 2, -2, 2, 2], gold=[2, 2, -2, 2, 2]),
+        attributes,
+        judged=labelled((3, 3, -1)),
+        people=labelled((4, 4, -1), (2, 2, 0)),
+        guard=GUARD,
+    )
+    kept, dropped = found["kept"], found["dropped"]
+    assert [row["reason"] for row in kept.to_pylist()] == ["gold_and_best_agree", "human_agrees"]
+    assert kept["pair_id"].combine_chunks() == clean["pair_id"].combine_chunks().take([0, 4])
+    assert dropped["reason"].to_pylist() == ["human_undecided", "all_disagree", "human_disagrees"]
+    assert dropped["decision"].to_pylist() == ["discarded", "flipped", "flipped"]
+    assert dropped["judge_label"].to_pylist() == [0, -1, 0]
+    assert kept.schema == dropped.schema
+    cells = {(row["source"], row["task_category"]): row for row in found["counts"].to_pylist()}
+    assert cells["b", "y"]["reason"] == "all_disagree"
+    assert sum(row["num_pairs"] for row in found["counts"].to_pylist()) == 5
+
+
+def test_rewards_of_other_pairs_are_refused():
+    clean, other = clean_shard((1, 1, "a")), clean_shard((2, 2, "a"))
+    none = pa.table({"pair_id": other["pair_id"].slice(0, 0), "task_category": pa.array([], "str")})
+    with pytest.raises(ValueError, match="rewards and pairs of a shard differ"):
+        decide_clean_shard(
+            clean,
+            rewards_of(other, [1.0], [1.0]),
+            none,
+            judged=labelled(),
+            people=labelled(),
+            guard=GUARD,
+        )

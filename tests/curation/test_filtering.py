@@ -19,10 +19,8 @@ from synpref_dagster.curation.filtering import (
     GuardConfig,
     count_decisions,
     decide,
-    decide_pool,
     estimate_flip_guard,
     flip_precision_of_rules,
-    reason_counts,
 )
 from synpref_dagster.curation.witnesses import Witnesses
 
@@ -139,21 +137,6 @@ def test_recycling_all_flips_whatever_strict_discards_but_what_people_could_not_
     assert set(strict_reason[~changed]) <= set(REASONS)
 
 
-@pytest.mark.parametrize("recycle", ["strict", "all", "none"])
-def test_the_three_outcomes_partition_the_pool(recycle):
-    pool = pd.DataFrame({"pair_id": range(len(TABLE)), "source": "s"})
-    curated, others = decide_pool(pool, witnesses_of(TABLE), guard=OPEN, recycle=recycle)
-    assert sorted([*curated["pair_id"], *others["pair_id"]]) == list(range(len(TABLE)))
-    assert set(curated["decision"]) == {KEPT}
-    assert KEPT not in set(others["decision"])
-    everything = pd.concat([curated, others])
-    assert (everything["reason"].map(REASONS) == everything["decision"]).all()
-    assert {"best_margin", "gold_margin", "judge_label", "source"} <= set(everything.columns)
-    counts = count_decisions(everything)
-    assert counts["num_pairs"].sum() == len(TABLE)
-    assert sum(reason_counts(everything).values()) == len(TABLE)
-
-
 def test_decisions_are_counted_also_by_source():
     decided = pd.DataFrame(
         {
@@ -167,7 +150,6 @@ def test_decisions_are_counted_also_by_source():
         ("a", "all_agree", 2),
         ("b", "reward_tie", 1),
     ]
-    assert reason_counts(decided) == {"discarded: reward_tie": 1, "kept: all_agree": 2}
 
 
 def test_an_empty_pool_is_decided():

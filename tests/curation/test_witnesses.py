@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from synpref_dagster.curation.pairs import PreferencePair, id_index
 from synpref_dagster.curation.witnesses import (
     confidence,
-    gather_witnesses,
     human_labels,
-    labels_by_content,
     pairs_to_relabel,
     witness_frame,
     witnesses_from_frame,
@@ -62,34 +60,6 @@ def test_confidence_of_the_opposite_label_is_the_complement(margin):
 
 def test_confidence_of_a_missing_margin_is_missing():
     assert np.isnan(confidence(np.array([np.nan])))[0]
-
-
-def test_a_label_holds_for_the_twin_with_the_opposite_sign():
-    pool = pool_of((1, 1), (2, 1), (3, 3), (4, 4))
-    found = labels_by_content(pool, labelled((1, 1, 1), (3, 3, -1), (9, 9, 1)))
-    assert found.tolist() == [1, -1, -1, 0]
-    assert found.dtype == np.int8
-
-
-def test_a_content_labelled_twice_is_refused():
-    with pytest.raises(ValueError, match="labelled twice"):
-        labels_by_content(pool_of((1, 1)), labelled((1, 1, 1), (2, 1, 1)))
-
-
-def test_witnesses_come_in_the_order_of_the_pool():
-    pool = pool_of((1, 1), (2, 2), (3, 3), (4, 4), (5, 4))
-    witnesses = gather_witnesses(
-        pool,
-        rewards_of(p3=(3.0, -3.0), p1=(1.0, -1.0), p2=(np.nan, 0.0)),
-        judged=labelled((2, 2, -1)),
-        gold=labelled((3, 3, 1)),
-        undecided={an_id(4, b"c")},
-    )
-    assert np.array_equal(witnesses.best_margin, [1, np.nan, 3, np.nan, np.nan], equal_nan=True)
-    assert np.array_equal(witnesses.gold_margin, [-1, 0, -3, np.nan, np.nan], equal_nan=True)
-    assert witnesses.judge_label.tolist() == [0, -1, 0, 0, 0]
-    assert witnesses.human_label.tolist() == [0, 0, 1, 0, 0]
-    assert witnesses.human_seen.tolist() == [False, False, True, True, True]
 
 
 def test_judges_are_asked_where_the_best_model_disagrees_is_undecided_or_has_no_reward():

@@ -1,0 +1,88 @@
+"""Labels of contents, looked up for many pairs at a time.
+
+A label that people or judges gave to a pair holds for its contradictory twin too, with the opposite
+sign: both are the same content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from synpref_dagster.curation.cleaning import id_keys
+from synpref_dagster.curation.columns import from_numbers, to_numbers
+from synpref_dagster.curation.pairs import ID_BYTES, ID_TYPE, id_array
+
+if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
+    import pandas as pd
+
+LABELLED_SCHEMA = pa.schema([("content_id", ID_TYPE), ("pair_id", ID_TYPE), ("label", pa.int8())])
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLabels:
+    """Labels by content id, sorted; make one with `from_table`."""
+
+    content_ids: np.ndarray
+    """(n,) 16 bytes each, ascending."""
+    pair_ids: np.ndarray
+    """(n,) 16 bytes each: the pair that the label is about."""
+    labels: np.ndarray
+    """int8 (n,): +1, -1, or 0 for a content that could not be decided."""
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> ContentLabels:
+        """Labels of `LABELLED_SCHEMA`, each content once.
+
+        Raises:
+            ValueError: a content is labelled twice.
+        """
+        contents = _ids(table.column("content_id"))
+        order = np.argsort(contents, kind="stable")
+        contents = contents[order]
+        repeated = np.flatnonzero(contents[1:] == contents[:-1])
+        if len(repeated):
+            first = bytes(contents[repeated[0]]).ljust(ID_BYTES, b"\0").hex()
+            raise ValueError(
+                f"{len(repeated)} contents are labelled twice, the first of them {first}: "
+                "deduplicate labels by content_id first"
+            )
+        labels = to_numbers(table.column("label"), null=0).astype(np.int8)
+        return cls(contents, _ids(table.column("pair_id"))[order], labels[order])
+
+    def of(self, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """What is known about pairs.
+
+        Args:
+            pairs: pair_id and content_id of n pairs.
+
+        Returns:
+            label int8 (n,), relative to each pair's own source label, 0 without one; and bool
+            (n,): whether there is an entry at all.
+        """
+        wanted = _ids(pairs.column("content_id"))
+        if not len(self.content_ids):
+            return np.zeros(len(wanted), dtype=np.int8), np.zeros(len(wanted), dtype=bool)
+        places = np.searchsorted(self.content_ids, wanted)
+        places[places == len(self.content_ids)] = 0
+        known = self.content_ids[places] == wanted
+        sign = np.where(self.pair_ids[places] == _ids(pairs.column("pair_id")), 1, -1)
+        return np.where(known, self.labels[places] * sign, 0).astype(np.int8), known
+
+
+def labelled_table(frame: pd.DataFrame) -> pa.Table:
+    """`LABELLED_SCHEMA` from a frame with these columns."""
+    columns = [
+        id_array(frame["content_id"].tolist()),
+        id_array(frame["pair_id"].tolist()),
+        from_numbers(frame["label"].to_numpy(dtype=np.int8)),
+    ]
+    return pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA)
+
+
+def _ids(column: pa.ChunkedArray) -> np.ndarray:
+    # All ids have 16 bytes, so that NumPy's way of ignoring trailing zeros makes no two equal.
+    return np.ascontiguousarray(id_keys(column)).view("S16").reshape(-1)

@@ -1,0 +1,50 @@
+"""The decision about one shard of the clean pool, with the labels that it rests on."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from synpref_dagster.curation.content_labels import ContentLabels
+from synpref_dagster.curation.filter_shards import decide_clean_shard
+from synpref_dagster.storage import DatasetRef, read_table
+
+
+def decide_shard(
+    clean: pa.Table,
+    rewards: pa.Table,
+    attributes: pa.Table,
+    *,
+    guard: Mapping[str, Any],
+    labels: Mapping[str, str],
+    labels_at: Mapping[str, DatasetRef],
+) -> dict[str, pa.Table]:
+    """`filter_shards.decide_clean_shard`.
+
+    Args:
+        clean: a shard of the clean pool.
+        rewards: those of its pairs.
+        attributes: those of its pairs that have any.
+        guard: how sure a flip must be, and what is recycled.
+        labels: fingerprints of the labels by `judged` and `people`; they identify the work.
+        labels_at: where these labels lie.
+
+    Raises:
+        ValueError: the references name other labels than the fingerprints.
+    """
+    if dict(labels) != {name: ref.fingerprint for name, ref in labels_at.items()}:
+        raise ValueError(f"labels {dict(labels)} asked for, but others given: {dict(labels_at)}")
+    return decide_clean_shard(
+        clean,
+        rewards,
+        attributes,
+        judged=_labels(labels_at["judged"]),
+        people=_labels(labels_at["people"]),
+        guard=guard,
+    )
+
+
+@lru_cache(maxsize=2)
+def _labels(ref: DatasetRef) -> ContentLabels:
+    return ContentLabels.from_table(read_table(ref))
