@@ -20,7 +20,8 @@ from synpref_dagster.resources.pool_sources import LISTING, PoolSources
 SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]
 CLOSING = ["leaderboard", "campaign_report"]
 JUDGED = ["judge_scores", "judge_leaderboard"]
-KEPT_AT_NIGHT = ["vocabulary", "near_duplicates"]
+LEFT_OUT = dg.AssetSelection.tag("synpref/campaign", "left_out")  # made by hand only
+KEPT_AT_NIGHT = ["vocabulary"]
 RAW_POOL, SUBSET = dg.AssetKey("raw_pool"), dg.AssetKey("consistency_filtered_subset")
 REASON_TAG = "synpref/reason"
 MAX_TAG_LENGTH = 63
@@ -39,9 +40,7 @@ RUNNING = [
 curate_pool = dg.define_asset_job(
     "curate_pool",
     selection=(
-        dg.AssetSelection.all()
-        - dg.AssetSelection.assets(*SIZED, *CLOSING, *JUDGED)
-        - dg.AssetSelection.tag("synpref/campaign", "left_out")
+        dg.AssetSelection.all() - dg.AssetSelection.assets(*SIZED, *CLOSING, *JUDGED) - LEFT_OUT
     ),
     description="Everything from the raw pool to the evidence, without the releases.",
 )
@@ -51,6 +50,7 @@ nightly_filtering_job = dg.define_asset_job(
     "filter_pool",
     selection=dg.AssetSelection.groups("1_pool", "5_filtering")
     - dg.AssetSelection.assets(*KEPT_AT_NIGHT)
+    - LEFT_OUT
     | dg.AssetSelection.assets("attribute_labels", "pair_embeddings"),
     description="New pairs in, and stage 2 again: rewards, relabelling, decisions, recycled pairs.",
 )

@@ -6,6 +6,7 @@ labels of one pair (A > B and B > A) are left to `cleaning.contradicted_rows`.
 """
 
 from collections.abc import Iterator
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -17,48 +18,77 @@ from synpref_dagster.curation.cleaning import (
     id_keys,
     select,
 )
-from synpref_dagster.curation.pairs import digest, id_array
 
 PEELING_PASSES = 50
+MIN_CYCLE = 3
+KEY_BYTES = 8
+"""A response is told from the others of its conversation by so many bytes."""
 EDGE_COLUMNS = ("pair_id", "content_id", "conversation_id")
+KEY_COLUMNS = ("chosen_key", "rejected_key")
 
 
 def response_edges(table: pa.Table) -> pa.Table:
     """Narrow table of ids for `find_preference_cycles`, shard by shard.
 
-    Takes `PAIR_SCHEMA`; gives its three ids plus `chosen_id` and `rejected_id`, which identify a
-    response within its conversation by 16 bytes.
+    Takes `PAIR_SCHEMA`; gives its three ids plus `chosen_key` and `rejected_key` (uint64).
     """
-    edges = table.select(EDGE_COLUMNS)
-    for side in ("chosen", "rejected"):
-        ids = [digest(text) for text in table.column(side).to_pylist()]
-        edges = edges.append_column(f"{side}_id", id_array(ids))
-    return edges
+    return with_response_keys(table).select([*EDGE_COLUMNS, *KEY_COLUMNS])
+
+
+def with_response_keys(table: pa.Table) -> pa.Table:
+    """The table with `chosen_key` and `rejected_key`, which tell responses of one conversation."""
+    for side, key in zip(("chosen", "rejected"), KEY_COLUMNS, strict=True):
+        texts = table.column(side).to_pylist()
+        table = table.append_column(key, pa.array(map(_response_key, texts), pa.uint64()))
+    return table
 
 
 def find_preference_cycles(edges: pa.Table) -> Selection:
     """Splits edges of `response_edges` into those on no cycle and those on one.
 
-    A measure of how noisy a source is, not a filter: with many pairs per conversation and noisy
-    labels one component swallows nearly all of them. Rows on a cycle come back as dropped, with
-    reason `preference_cycle` and the number of responses in `detail`. Contradicted content forms
-    no cycle here. Repeated pairs are one edge and share its fate.
+    No filter: with many pairs per conversation and noisy labels one component swallows nearly all
+    of them. Rows on a cycle come back as dropped, with reason `preference_cycle` and the number of
+    responses in `detail`.
     """
-    usable = np.flatnonzero(~contradicted_rows(edges))
-    sources, targets = _nodes(edges)
-    component = np.full(edges.num_rows, -1, dtype=np.int64)
-    component[usable] = _cycle_of_edges(sources[usable], targets[usable])
-    on_cycle = component >= 0
-    num_responses = np.bincount(_distinct_members(component[on_cycle], sources[on_cycle]))
-    details = [f"cycle among {num_responses[name]} responses" for name in component[on_cycle]]
-    return select(edges, ~on_cycle, reasons="preference_cycle", details=details)
+    sizes = cycle_sizes(edges)
+    details = [f"cycle among {size} responses" for size in sizes[sizes > 0].tolist()]
+    return select(edges, sizes == 0, reasons="preference_cycle", details=details)
+
+
+def cycle_sizes(edges: pa.Table) -> np.ndarray:
+    """(n,) int64: number of responses of the cycles that an edge lies on, 0 for none.
+
+    Cycles that share a response count as one. Contradicted content forms no cycle here. Repeated
+    pairs are one edge and share its fate.
+    """
+    usable = np.flatnonzero(~contradicted_rows(edges) & _may_have_cycles(edges))
+    sources, targets = _nodes(edges.take(pa.array(usable)))
+    found = _cycle_of_edges(sources, targets)
+    inside = found >= 0
+    num_responses = np.bincount(_distinct_members(found[inside], sources[inside]))
+    sizes = np.zeros(edges.num_rows, dtype=np.int64)
+    sizes[usable[inside]] = num_responses[found[inside]]
+    return sizes
+
+
+def _response_key(text: str) -> int:
+    encoded = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(encoded, digest_size=KEY_BYTES).digest(), "little")
+
+
+def _may_have_cycles(edges: pa.Table) -> np.ndarray:
+    """(n,) bool: edges of conversations with enough pairs to close a cycle; few have them."""
+    # Half an id is enough here: a collision only lets more edges through.
+    leading = id_keys(edges.column("conversation_id"))[:, 0]
+    _, group, sizes = np.unique(leading, return_inverse=True, return_counts=True)
+    return sizes[group] >= MIN_CYCLE
 
 
 def _nodes(edges: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Chosen and rejected node of every edge, (n,) int64 each: a response of a conversation."""
     conversations = id_keys(edges.column("conversation_id"))
-    sides = [id_keys(edges.column(name)) for name in ("chosen_id", "rejected_id")]
-    keys = np.concatenate([np.hstack([conversations, side]) for side in sides])
+    sides = [np.asarray(edges.column(name).combine_chunks()) for name in KEY_COLUMNS]
+    keys = np.concatenate([np.column_stack([conversations, side]) for side in sides])
     nodes = first_occurrences(keys)
     return nodes[: edges.num_rows], nodes[edges.num_rows :]
 

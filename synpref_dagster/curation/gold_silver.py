@@ -10,9 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.corrections import EDITS_COLUMN, NO_EDITS
 from synpref_dagster.curation.pairs import digest, is_among
 
-GOLD_COLUMNS = ["pair_id", "content_id", "conversation_id", "label", "split", "iteration"]
+GOLD_COLUMNS = [
+    "pair_id", "content_id", "conversation_id", "label", "split", "iteration", EDITS_COLUMN,
+]  # fmt: skip
 SILVER_COLUMNS = ["pair_id", "content_id", "conversation_id", "label", "confidence", "iteration"]
 DROPPED_GOLD_COLUMNS = ["pair_id", "content_id", "reason"]
 UNDECIDED_REASONS = ("undecidable", "tied", "no_majority")  # what people saw and could not decide
@@ -73,6 +76,7 @@ def first_gold(
     joined = pairs.merge(verdicts, on="pair_id", how="left", validate="one_to_one")
     joined["reason"] = joined["reason"].astype(object).where(joined["label"].notna(), NO_VERDICT)
     joined["label"] = joined["label"].fillna(0).astype("int8")
+    joined[EDITS_COLUMN] = joined[EDITS_COLUMN].astype(object).fillna(NO_EDITS)
     decided, dropped = _decided_once(joined, known=())
     split = split_by_conversation(
         decided["conversation_id"], validation_share=validation_share, seed=seed

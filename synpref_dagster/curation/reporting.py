@@ -31,6 +31,8 @@ class CampaignFacts:
     iteration_curve: pd.DataFrame
     curation_variants: pd.DataFrame
     judge_audit: pd.DataFrame
+    judge_quality: pd.DataFrame
+    people_audit: pd.DataFrame
     leaderboard: pd.DataFrame
     claims: Sequence[Claim]
     flip_guard: Mapping[str, Any]
@@ -67,6 +69,8 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "judge_agreement_by_objectivity": {
             part: _by_choice(facts.judge_audit, part) for part in ("objective", "subjective")
         },
+        "judge_quality": _judges(facts.judge_quality),
+        "people": _people(facts.people_audit),
         "leaderboard": facts.leaderboard.to_dict("records"),
         "flip_guard": dict(facts.flip_guard),
         "claims": [{**asdict(claim), "held": claim.held} for claim in facts.claims],
@@ -111,6 +115,27 @@ def _variants(variants: pd.DataFrame, part: str) -> dict[str, Any]:
 def _by_choice(audit: pd.DataFrame, part: str) -> dict[str, Any]:
     rows = audit[audit["slice"] == part]
     return {name: asdict(found) for name, found in accuracies(rows, "exemplars").items()}
+
+
+def _people(audit: pd.DataFrame) -> dict[str, Any]:
+    """Scope (all, asset, category, annotator) -> name -> measure -> value."""
+    report: dict[str, Any] = {}
+    for row in audit.to_dict("records"):
+        named = report.setdefault(str(row["scope"]), {})
+        measures = named.setdefault(str(row["name"]), {"num_verdicts": 0})
+        measures[str(row["measure"])] = float(row["value"])
+        measures["num_verdicts"] = max(measures["num_verdicts"], int(row["num_verdicts"]))
+    return report
+
+
+def _judges(quality: pd.DataFrame) -> dict[str, Any]:
+    """What was measured against (gold, truth) -> judge -> measure and slice -> figures."""
+    report: dict[str, Any] = {}
+    for row in quality.to_dict("records"):
+        name = row["measure"] if row["slice"] == "all" else f"{row['measure']} {row['slice']}"
+        judges = report.setdefault(str(row["against"]), {})
+        judges.setdefault(str(row["judge"]), {})[name] = {f: row[f] for f in ACCURACY_FIELDS}
+    return report
 
 
 def _plain(value: Any) -> Any:

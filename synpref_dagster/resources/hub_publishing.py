@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlparse
 import dagster as dg
 
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.data_terms import check_release
 from synpref_dagster.resources.model_registry import CHAMPION
 from synpref_dagster.resources.release_folder import MANIFEST, changed_files
 from synpref_dagster.resources.tracking import MlflowTracking
@@ -63,12 +64,13 @@ def push_release(  # noqa: PLR0917 - Dagster names the parameters
     tracking: MlflowTracking,
     hub: Hub,
 ) -> None:
-    """Upload one release; refused when a file differs from the release's manifest."""
+    """Upload one release; refused when a file was changed or a source's licence is not allowed."""
     folder = release_folder(config, campaign, tracking)
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} is no release: materialise it first")
     if changed := changed_files(folder):
         raise ValueError(f"{folder} was changed after its release: {', '.join(changed)}")
+    check_release(folder, campaign.profile.export.allowed_licences)
     repo_type = "dataset" if config.what == CURATED else "model"
     address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
     metadata: Mapping[str, Any] = {"address": address, "folder": str(folder)}

@@ -61,6 +61,10 @@ class SealedTruth(dg.ConfigurableResource):
         """The clean test set, or the gold validation pairs where the campaign has no truth."""
         return self.truth.test_pairs or held_out
 
+    def has_test_pairs(self) -> bool:
+        """Whether there is a clean test set beside people's gold."""
+        return bool(self.truth.test_pairs)
+
     @cached_property
     def truth(self) -> Truth:
         """The truth; a campaign without one knows no label and has no test pair."""

@@ -1,7 +1,7 @@
 """Chatbot-Arena votes: two whole conversations, or prompts and replies as JSON lists of turns.
 
 Both kinds of tie become no pair. A vote is about a whole conversation, so pairs whose earlier
-replies differ share no prompt and are refused. The voter's verdict is recorded under a number.
+replies differ share no prompt and are refused. The voter's verdict is recorded under a key.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synpref_dagster.curation.pairs import canonical_sign
+from synpref_dagster.sources.annotators import annotator_key
 from synpref_dagster.sources.formats import (
     Row,
     RowFormat,
@@ -32,14 +33,12 @@ def _is_conversations(row: Row) -> bool:
 
 
 def _read_conversations(spec: SourceSpec, seed: int) -> RowReader:
-    """Reader of {conversation_a, conversation_b, winner}; voters are numbered, never named."""
+    """Reader of {conversation_a, conversation_b, winner}; voters are never named."""
     del seed
-    voters: dict[str, str] = {}
 
     def read(row: Row, number: int) -> ParsedRow:
         *sides, winner = required(row, "conversation_a", "conversation_b", "winner")
-        judge = row.get("judge")
-        voter = voters.setdefault(str(judge), f"annotator_{len(voters)}")
+        voter = annotator_key(str(row.get("judge")))
         return _read_vote(spec, number, sides=sides, sign=_sign(winner), voter=voter)
 
     return read

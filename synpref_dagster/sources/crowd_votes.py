@@ -2,7 +2,7 @@
 
 One seeded random vote among those that are not "equal" becomes the noisy source label; all votes
 become recorded verdicts, to be revealed when people are asked. Worker ids never leave the reader:
-annotators are numbered by first appearance in the file. A decided gold column is not read.
+a key stands for each (see `annotators`). A decided gold column is not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
+from synpref_dagster.sources.annotators import annotator_key
 from synpref_dagster.sources.formats import Row, RowFormat, RowReader, build_pair, required
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
@@ -30,15 +31,10 @@ def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
     include = _names(spec, "debates")
     exclude = _names(spec, "exclude_debates") or frozenset()
     flip_share = _flip_share(spec)
-    annotators: dict[str, str] = {}
 
     def read(row: Row, number: int) -> ParsedRow | None:
         prompt, first, second, votes = required(row, "prompt", "response_a", "response_b", "votes")
-        # Numbered before the row can be left out: names do not depend on the selection.
-        cast = [
-            (annotators.setdefault(worker, f"annotator_{len(annotators)}"), sign)
-            for worker, sign in _read_votes(votes)
-        ]
+        cast = [(annotator_key(worker), sign) for worker, sign in _read_votes(votes)]
         debate = row.get("debate")
         if not isinstance(debate, str | None):
             raise RowRejected("not_text", detail="debate must be a name")

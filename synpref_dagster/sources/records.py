@@ -54,6 +54,8 @@ class SourceSpec:
     """Who set the source labels: `human` goes to stage 1, `synthetic` to stage 2."""
     licence: str
     """Licence under which the rows may be used; travels with the data."""
+    citation: str = ""
+    """How its authors ask to be cited; travels with the data."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the format, plus `columns`, `max_text_bytes`, `split` and `config_name`."""
 
@@ -79,6 +81,7 @@ class RecordedVerdict:
 
     content_id: bytes
     annotator: str
+    """Who cast it, the same in all files of the source; `AnnotatorNumbers` names people by it."""
     verdict: int
     """+1 the response that sorts first is better, -1 the other one, 0 a tie."""
 

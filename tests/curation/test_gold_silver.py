@@ -53,18 +53,19 @@ def verdicts(**labels):
         for name, said in labels.items()
     ]
     frame = pd.DataFrame(rows, columns=["pair_id", "label", "reason"])
-    return frame.astype({"label": "int8", "pair_id": object})
+    return frame.astype({"label": "int8", "pair_id": object}).assign(edited_attributes="{}")
 
 
 def panel(**labels):
-    frame = verdicts(**labels)
+    frame = verdicts(**labels).drop(columns="edited_attributes")
     reason = frame["reason"].replace("decided", "majority")
     return frame.assign(confidence=np.float32(0.5), reason=reason)
 
 
 def gold_of(*rows, split="train"):
     label = np.ones(len(rows), dtype=np.int8)
-    return pairs(*rows).assign(label=label, split=split, iteration=np.int16(0))[GOLD_COLUMNS]
+    facts = {"label": label, "split": split, "iteration": np.int16(0), "edited_attributes": "{}"}
+    return pairs(*rows).assign(**facts)[GOLD_COLUMNS]
 
 
 def silver_of(*rows):

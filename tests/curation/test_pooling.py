@@ -1,5 +1,7 @@
 """From raw pairs to the clean pool: four steps in order, everything accounted for."""
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 
@@ -8,9 +10,15 @@ from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
 from synpref_dagster.curation.pooling import (
     CLEAN_COLUMNS,
     DROPPED_COLUMNS,
+    MAX_CYCLE_RESPONSES,
     clean,
+    contamination_index,
     count_reasons,
     prompts_from_rows,
+    screen,
+    screen_contamination,
+    screen_structure,
+    select_clean,
 )
 
 WORDS = [f"word{chr(ord('a') + n)}" for n in range(14)]
@@ -75,6 +83,59 @@ def test_contradictory_twins_stay_and_are_marked_risky():
     assert kept["risky"].tolist() == [True, True, False, False]
 
 
+def test_labels_of_one_conversation_that_no_ranking_satisfies_are_risky_across_sources():
+    ring = [
+        pair("rank", "a", "b", source="one"),
+        pair("rank", "b", "c", source="two", origin="synthetic"),
+        pair("rank", "c", "a", source="three", origin="synthetic"),
+        pair("rank", "c", "d", source="three"),  # hangs on the ring, lies on no cycle
+        pair("other", "c", "a"),  # the same responses elsewhere
+    ]
+    kept, _ = run(ring)
+    assert kept["risk"].tolist() == ["preference_cycle"] * 3 + ["", ""]
+    assert kept["risky"].tolist() == [True] * 3 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("num_responses", "risk", "risky"),
+    [
+        (MAX_CYCLE_RESPONSES, "preference_cycle", True),
+        (MAX_CYCLE_RESPONSES + 1, "large_preference_cycle", False),
+    ],
+)
+def test_a_cycle_of_many_responses_says_so_but_singles_out_no_pair(num_responses, risk, risky):
+    names = [f"response {number}" for number in range(num_responses)]
+    ring = [pair("rank", one, other) for one, other in pairwise([*names, names[0]])]
+    kept, _ = run(ring)
+    assert set(kept["risk"]) == {risk}
+    assert set(kept["risky"]) == {risky}
+
+
+def test_a_contradiction_is_no_cycle_and_what_is_dropped_closes_none():
+    kept, _ = run([pair("rank", "a", "b"), pair("rank", "b", "a"), pair("rank", "b", "c")])
+    assert kept["risk"].tolist() == ["contradictory_label"] * 2 + [""]
+    broken = [pair("rank", "a", "b"), pair("rank", "b", "c"), pair("rank", "c", "c")]
+    kept, dropped = run(broken)
+    assert set(kept["risk"]) == {""}
+    assert dropped["reason"].tolist() == ["identical_responses"]
+
+
+def test_pairs_with_personal_data_are_dropped_with_what_was_found():
+    table = pairs_to_table(PAIRS)
+    screened = screen(table, contamination_index([PROMPT], ngram_words=13))
+    found = {PAIRS[0].pair_id: "level 3: payment_card", PAIRS[4].pair_id: "level 1: email"}
+    kept, dropped = select_clean(screened, found)
+    assert len(kept) + len(dropped) == len(PAIRS)
+    reasons = dropped.set_index("pair_id")["reason"]
+    assert reasons[PAIRS[4].pair_id] == "contaminated"  # an earlier reason stands
+    personal = dropped[dropped["reason"] == "pii"]
+    assert personal["detail"].tolist() == ["level 3: payment_card"]
+    assert personal["pair_id"].tolist() == [PAIRS[0].pair_id]
+    # Its repetition goes as a duplicate, and its twin contradicts nobody any longer.
+    assert (dropped["reason"] == "duplicate").sum() == 1
+    assert set(kept["risk"]) == {""}
+
+
 def test_cleaning_twice_changes_nothing():
     kept, _ = run()
     by_id = {each.pair_id: each for each in reversed(PAIRS)}  # the first of two duplicates
@@ -103,3 +164,20 @@ def test_prompts_come_from_rows(rows):
     frame = pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
     expected = [BenchmarkPrompt(benchmark=b, item_id=i, prompt=p) for b, i, p in rows]
     assert prompts_from_rows(frame) == expected
+
+
+def test_screening_in_two_steps_is_screening_in_one_and_the_first_knows_no_benchmark():
+    raw = pairs_to_table(PAIRS)
+    structured = screen_structure(raw)
+    assert set(structured["screen_reason"].to_pylist()) == {
+        None,
+        "identical_responses",
+        "empty_response",
+    }
+    assert structured["benchmark"].null_count == len(PAIRS)
+    for prompts in ([PROMPT], [], [PROMPT, PROMPT]):
+        index = contamination_index(prompts, ngram_words=13)
+        found = screen_contamination(raw, structured, index)
+        assert found.equals(screen(raw, index))
+        contaminated = [reason == "contaminated" for reason in found["screen_reason"].to_pylist()]
+        assert contaminated == [bool(prompts) and place == 4 for place in range(len(PAIRS))]

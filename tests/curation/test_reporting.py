@@ -68,6 +68,21 @@ FACTS = CampaignFacts(
             row(0.9, exemplars="random", slice="objective"),
         ]
     ),
+    people_audit=pd.DataFrame(
+        [
+            ("all", "all", "alpha", 0.5, 30),
+            ("annotator", "ann", "agreement", 0.75, 20),
+            ("annotator", "ann", "cost_per_pair", nan, 20),
+        ],
+        columns=["scope", "name", "measure", "value", "num_verdicts"],
+    ),
+    judge_quality=pd.DataFrame(
+        [
+            row(0.8, against="gold", judge="a", measure="agreement", slice="all"),
+            row(0.7, against="gold", judge="a", measure="agreement", slice="math"),
+            row(nan, 0, against="truth", judge="panel", measure="length_bias", slice="all"),
+        ]
+    ),
     leaderboard=pd.DataFrame(
         [{"model_size": "qwen3-0.6b", "average": np.float64(0.5), "rmb": nan}]
     ),
@@ -93,6 +108,12 @@ def test_the_report_has_the_keys_that_others_read():
         "leaderboard",
     } <= set(REPORT)
     assert set(REPORT["decisions"]) == {"kept", "flipped", "discarded"}
+
+
+def test_judges_stand_by_what_they_were_measured_against():
+    quality = REPORT["judge_quality"]
+    assert quality["gold"]["a"] == {"agreement": accuracy(0.8), "agreement math": accuracy(0.7)}
+    assert quality["truth"]["panel"]["length_bias"]["value"] is None
 
 
 def test_the_report_is_strict_json_and_comes_back_the_same():
@@ -139,3 +160,10 @@ def test_tables_of_accuracies_are_read_by_column():
     found = accuracies(FACTS.judge_audit.iloc[:1], "exemplars")
     assert (found["random"].value, found["random"].n) == (0.6, 10)
     assert set(precision_by_rule(FACTS.filter_audit)["gold_rm"]) == {"kept", "flipped"}
+
+
+def test_people_stand_by_scope_and_name_and_what_was_not_recorded_is_null():
+    assert REPORT["people"] == {
+        "all": {"all": {"num_verdicts": 30, "alpha": 0.5}},
+        "annotator": {"ann": {"num_verdicts": 20, "agreement": 0.75, "cost_per_pair": None}},
+    }

@@ -1,0 +1,254 @@
+"""What tells personal data from strings that only look like them: check digits and known dummies.
+
+Every guard takes the text that a pattern matched and says whether a person could be behind it.
+Numbers of documentation, tests and films are left out, as are addresses that belong to an office.
+"""
+
+import ipaddress
+import math
+from collections import Counter
+from itertools import pairwise
+
+# Lengths and leading digits of the card schemes in use (ISO/IEC 7812 issuer ranges).
+CARD_SCHEMES: tuple[tuple[int, int, tuple[int, ...]], ...] = (
+    (4, 4, (16, 19)),  # Visa
+    (51, 55, (16,)),  # Mastercard
+    (2221, 2720, (16,)),  # Mastercard
+    (34, 34, (15,)),  # American Express
+    (37, 37, (15,)),
+    (6011, 6011, (16,)),  # Discover
+    (644, 659, (16,)),
+    (300, 305, (14,)),  # Diners Club
+    (36, 36, (14,)),
+    (38, 39, (14,)),
+    (3528, 3589, (16,)),  # JCB
+    (62, 62, (16, 17, 18, 19)),  # UnionPay
+)
+TEST_CARDS = frozenset(
+    {
+        "4111111111111111",
+        "4242424242424242",
+        "4012888888881881",
+        "4000056655665556",
+        "5555555555554444",
+        "5105105105105100",
+        "5200828282828210",
+        "2223003122003222",
+        "378282246310005",
+        "371449635398431",
+        "6011111111111117",
+        "6011000990139424",
+        "30569309025904",
+        "38520000023237",
+        "3530111333300000",
+        "3566002020360505",
+    }
+)
+# Length of an IBAN by country, from the SWIFT registry.
+IBAN_LENGTHS = {
+    "NO": 15,
+    "BE": 16,
+    **dict.fromkeys(("DK", "FI", "FK", "FO", "GL", "NL", "SD"), 18),
+    **dict.fromkeys(("MK", "SI"), 19),
+    **dict.fromkeys(("AT", "BA", "EE", "KZ", "LT", "LU", "XK", "MN"), 20),
+    **dict.fromkeys(("CH", "HR", "LI", "LV"), 21),
+    **dict.fromkeys(("BG", "BH", "CR", "DE", "GB", "GE", "IE", "ME", "RS", "VA"), 22),
+    **dict.fromkeys(("AE", "GI", "IL", "IQ", "OM", "SO", "TL"), 23),
+    **dict.fromkeys(("AD", "CZ", "ES", "MD", "PK", "RO", "SA", "SE", "SK", "TN", "VG"), 24),
+    **dict.fromkeys(("LY", "PT", "ST"), 25),
+    **dict.fromkeys(("IS", "TR"), 26),
+    **dict.fromkeys(("BI", "DJ", "FR", "GR", "IT", "MC", "MR", "SM"), 27),
+    **dict.fromkeys(("AL", "AZ", "BY", "CY", "DO", "GT", "HN", "HU", "LB", "NI", "PL", "SV"), 28),
+    **dict.fromkeys(("BR", "EG", "PS", "QA", "UA"), 29),
+    **dict.fromkeys(("JO", "KW", "MU", "YE"), 30),
+    **dict.fromkeys(("MT", "SC"), 31),
+    "LC": 32,
+    "RU": 33,
+}
+DOCUMENTED_IBANS = frozenset(
+    {
+        "AT611904300234573201",
+        "BE68539007547034",
+        "CH9300762011623852957",
+        "DE89370400440532013000",
+        "ES9121000418450200051332",
+        "FR1420041010050500013M02606",
+        "GB29NWBK60161331926819",
+        "GB33BUKB20201555555555",
+        "GB82WEST12345698765432",
+        "GB94BARC10201530093459",
+        "IT60X0542811101000000123456",
+        "MT84MALT011000012345MTLCAST001S",
+        "NL91ABNA0417164300",
+    }
+)
+# Names of an office or a machine, and domains that nobody owns (RFC 2606) or that stand for one.
+_OFFICE_NAMES = (
+    "abuse admin billing careers contact customerservice donotreply editor enquiries feedback "
+    "git hello help hr info inquiries jobs mail mailer-daemon marketing media news newsletter "
+    "no-reply noreply office orders postmaster press privacy recruiting root sales security "
+    "service support team user username webmaster you your-email youremail your_email yourname"
+)
+OFFICE_NAMES = frozenset(_OFFICE_NAMES.split())
+_PLACEHOLDER_DOMAINS = (
+    "example domain yourdomain mydomain your-domain company yourcompany mycompany acme test "
+    "testing sample email placeholder website yourwebsite foo bar abc xyz"
+)
+PLACEHOLDER_DOMAINS = frozenset(_PLACEHOLDER_DOMAINS.split())
+RESERVED_TOP_LEVELS = frozenset({"example", "invalid", "test", "local", "localhost", "internal"})
+_FILE_ENDINGS = (
+    "bmp css csv gif html ico jpeg jpg js json jsx md mp3 mp4 pdf php png py scss svg ts tsx "
+    "txt vue webp xml yaml yml zip"
+)
+FILE_ENDINGS = frozenset(_FILE_ENDINGS.split())
+MAX_RUN = 5
+"""A number with more than so many equal digits in a row, or counting up, was made up."""
+MIN_SECRET_BITS = 3.0
+"""Entropy per character of a key that was drawn at random; "xxxx" and "your-key-here" have less."""
+FICTIONAL_EXCHANGE = "555"
+COMPANY_AREAS = frozenset({"800", "833", "844", "855", "866", "877", "888", "900"})
+KNOWN_DUMMY_SSNS = frozenset({"078051120", "219099999", "123456789", "987654321"})
+
+
+def digits_of(text: str) -> str:
+    """The ASCII digits of a text, in order."""
+    return "".join(letter for letter in text if letter in "0123456789")
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (Luhn, mod 10).
+
+    >>> passes_luhn("79927398713"), passes_luhn("79927398710")
+    (True, False)
+    """
+    total = 0
+    for place, letter in enumerate(reversed(digits)):
+        value = int(letter) * (1 + place % 2)
+        total += value - 9 * (value > 9)
+    return total % 10 == 0
+
+
+def is_card_number(text: str) -> bool:
+    """A payment card: a scheme's leading digits and length, the check digit, no test number.
+
+    >>> is_card_number("4929 1234 5678 9012"), is_card_number("4242 4242 4242 4242")
+    (False, False)
+    """
+    digits = digits_of(text)
+    if not any(
+        low <= int(digits[: len(str(low))]) <= high and len(digits) in lengths
+        for low, high, lengths in CARD_SCHEMES
+    ):
+        return False
+    return passes_luhn(digits) and digits not in TEST_CARDS and not looks_made_up(digits)
+
+
+def is_iban(text: str) -> bool:
+    """An account: the length of its country, the check digits (ISO 7064 mod 97), no known example.
+
+    >>> is_iban("DE89 3704 0044 0532 0130 01")
+    False
+    """
+    compact = text.replace(" ", "")
+    if IBAN_LENGTHS.get(compact[:2]) != len(compact) or compact in DOCUMENTED_IBANS:
+        return False
+    return int("".join(str(int(letter, 36)) for letter in compact[4:] + compact[:4])) % 97 == 1
+
+
+def is_public_address(text: str) -> bool:
+    """An IP address out on the internet that is no version number and no well-known server.
+
+    Four single digits (8.8.8.8, 1.0.2.0) are a resolver or a version.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return (
+        address.is_global and not address.is_multicast and (address.version == 6 or len(text) > 7)
+    )
+
+
+def is_social_security_number(text: str) -> bool:
+    """A US number whose area, group and serial were ever issued, and no published dummy.
+
+    >>> is_social_security_number("536-22-8145"), is_social_security_number("666-22-8145")
+    (True, False)
+    """
+    digits = digits_of(text)
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    if area in ("000", "666") or area.startswith("9") or group == "00" or serial == "0000":
+        return False
+    return digits not in KNOWN_DUMMY_SSNS and not looks_made_up(digits)
+
+
+def is_phone_number(text: str) -> bool:
+    """A number somebody could answer: 7 to 15 digits (E.164), not made up, not a company's line."""
+    digits = digits_of(text)
+    if not 7 <= len(digits) <= 15 or looks_made_up(digits):
+        return False
+    if len(digits) == 7 and digits.startswith(FICTIONAL_EXCHANGE):
+        return False
+    if text.lstrip("(").startswith("+1") or (len(digits) == 11 and digits[0] == "1"):
+        return is_american_number(digits)
+    return True
+
+
+def is_american_number(text: str) -> bool:
+    """Ten digits of the North American plan: area and exchange from 2, not for film or company."""
+    digits = digits_of(text)
+    digits = digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
+    if len(digits) != 10 or looks_made_up(digits):
+        return False
+    codes = (digits[:3], digits[3:6])
+    if any(code[0] in "01" or code[1:] == "11" or code == FICTIONAL_EXCHANGE for code in codes):
+        return False
+    return codes[0] not in COMPANY_AREAS
+
+
+def is_personal_email(text: str) -> bool:
+    """An address that may be one person's: no office, no placeholder, no file name with an @.
+
+    >>> is_personal_email("ann.lee@posteo.de"), is_personal_email("ann@example.com")
+    (True, False)
+    """
+    name, _, domain = text.lower().rpartition("@")
+    labels = domain.split(".")
+    if not name or len(name) > 64 or ".." in text or name[0] in ".-" or name[-1] == ".":
+        return False
+    return not (
+        labels[-1] in RESERVED_TOP_LEVELS
+        or labels[-1] in FILE_ENDINGS
+        or labels[-2] in PLACEHOLDER_DOMAINS
+        or name in OFFICE_NAMES
+    )
+
+
+def looks_random(text: str) -> bool:
+    """Whether a key's characters vary as those of a random one do, digits among them.
+
+    >>> looks_random("xxxxxxxxxxxxxxxxxxxx"), looks_random("q7Zr0bTn4Kc9wYd2LmXe")
+    (False, True)
+    """
+    return varies(text) and any(map(str.isdigit, text))
+
+
+def varies(text: str) -> bool:
+    """Whether a key's characters vary as those of a random one do; "example" in it says no."""
+    counts = Counter(text)
+    bits = -sum(count / len(text) * math.log2(count / len(text)) for count in counts.values())
+    return bits >= MIN_SECRET_BITS and "example" not in text.lower()
+
+
+def looks_made_up(digits: str) -> bool:
+    """More than `MAX_RUN` equal digits in a row, or all of them counting up or down.
+
+    >>> looks_made_up("1234567890"), looks_made_up("4000000000"), looks_made_up("4157302918")
+    (True, True, False)
+    """
+    run = longest = 1
+    for before, after in pairwise(digits):
+        run = run + 1 if before == after else 1
+        longest = max(longest, run)
+    steps = {(int(after) - int(before)) % 10 for before, after in pairwise(digits)}
+    return longest > MAX_RUN or steps in ({1}, {9})

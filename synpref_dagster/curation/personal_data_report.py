@@ -1,0 +1,194 @@
+"""The personal-data report of a pool: findings per shard, pairs with their level, counts by source.
+
+Levels are those of App. D.3, 0 to 3. Patterns give a first one; where judges looked at a pair,
+theirs counts, because they tell a real person's data from an invented one's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synpref_dagster.curation.pairs import ID_TYPE, is_among
+from synpref_dagster.curation.personal_data import KINDS, Finding, find_in_texts
+
+NOT_JUDGED = -1
+HIGH_LEVEL = 2  # App. D.3: levels 2 and 3 are looked at again
+FINDING_SCHEMA = pa.schema(
+    [
+        ("pair_id", ID_TYPE),
+        ("source", pa.string()),
+        ("field", pa.string()),
+        ("kind", pa.string()),
+        ("start", pa.int32()),
+        ("length", pa.int32()),
+        ("shape", pa.string()),
+    ]
+)
+SCANNED_SCHEMA = pa.schema([("source", pa.string()), ("num_pairs", pa.int64())])
+PAIR_COLUMNS = ["pair_id", "source", "kinds", "pattern_level", "judge_level", "level"]
+
+
+def scan_shard(table: pa.Table) -> dict[str, pa.Table]:
+    """Personal data in one shard of a pool.
+
+    Args:
+        table: `PAIR_SCHEMA`.
+
+    Returns:
+        "findings" with `FINDING_SCHEMA`, in the order of the pairs; `field` is `turn N` (from 0),
+        `chosen` or `rejected`. "scanned" with `SCANNED_SCHEMA`: pairs looked at, by source.
+    """
+    found = sorted(_found(table), key=lambda row: row[0])
+    rows = pa.array([row for row, _, _ in found], pa.int64())
+    ids = table.column("pair_id").combine_chunks().take(rows)
+    columns = [
+        ids,
+        table.column("source").combine_chunks().take(rows),
+        pa.array([field for _, field, _ in found], pa.string()),
+    ]
+    for name in ("kind", "start", "length", "shape"):
+        values = [getattr(finding, name) for _, _, finding in found]
+        columns.append(pa.array(values, FINDING_SCHEMA.field(name).type))
+    counts = table.group_by("source", use_threads=False).aggregate([([], "count_all")])
+    return {
+        "findings": pa.Table.from_arrays(columns, schema=FINDING_SCHEMA),
+        "scanned": pa.Table.from_arrays(
+            [counts["source"], counts["count_all"]], schema=SCANNED_SCHEMA
+        ),
+    }
+
+
+def flagged_pairs(findings: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair with findings: pair_id, source, kinds (joined by "; "), pattern_level.
+
+    A pair that stands in several sources belongs to the first.
+    """
+    known = findings.assign(pattern_level=findings["kind"].map(KINDS).astype("int8"))
+    pairs = known.groupby("pair_id", sort=False).agg(
+        source=("source", "first"),
+        kinds=("kind", lambda kinds: "; ".join(sorted(set(kinds)))),
+        pattern_level=("pattern_level", "max"),
+    )
+    return pairs.reset_index()
+
+
+def pairs_to_judge(
+    flagged: Sequence[bytes], id_shards: Iterator[Sequence[bytes]], *, num_sampled: int, seed: int
+) -> list[bytes]:
+    """Pairs that judges score: every flagged one, and a sample of the others.
+
+    Ids are hashes: those nearest to a point drawn with the seed are a sample, whatever the order
+    of the pool, and a pool that grows changes it little.
+
+    Args:
+        flagged: ids of pairs with findings.
+        id_shards: all ids of the pool, shard by shard.
+        num_sampled: pairs without a finding.
+        seed: the campaign's seed.
+    """
+    known = set(flagged)
+    point = int(np.random.default_rng(seed).integers(1 << 63))
+    sample: dict[bytes, int] = {}
+    for ids in id_shards:
+        for each in ids:
+            if each not in known:
+                sample[each] = int.from_bytes(each[:8], "little") ^ point
+        nearest = sorted(sample.items(), key=lambda item: (item[1], item[0]))
+        sample = dict(nearest[:num_sampled])
+    return [*flagged, *sample]
+
+
+def with_judges(flagged: pd.DataFrame, judged: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Flagged and judged pairs with both levels; a judged level replaces the pattern's.
+
+    Args:
+        flagged: what `flagged_pairs` gives.
+        judged: pair_id, source, judge_level (`NOT_JUDGED` where no judge could tell); None when
+            nobody was asked.
+
+    Returns:
+        `PAIR_COLUMNS`; pairs of the sample have no kinds and pattern_level 0.
+    """
+    if judged is None:
+        judged = pd.DataFrame(columns=["pair_id", "source", "judge_level"], dtype=object)
+    sampled = judged[~is_among(judged["pair_id"], flagged["pair_id"])]
+    pairs = pd.concat(
+        [flagged, sampled[["pair_id", "source"]].assign(kinds="", pattern_level=0)],
+        ignore_index=True,
+    )
+    levels = dict(zip(judged["pair_id"], judged["judge_level"], strict=True))
+    told = np.array([levels.get(each, NOT_JUDGED) for each in pairs["pair_id"]], dtype=np.int8)
+    first = pairs["pattern_level"].to_numpy(np.int8)
+    return pairs.assign(
+        pattern_level=first, judge_level=told, level=np.where(told == NOT_JUDGED, first, told)
+    )[PAIR_COLUMNS]
+
+
+def pairs_to_drop(pairs: pd.DataFrame, *, level: int) -> dict[bytes, str]:
+    """pair_id -> why, for pairs whose level is at least `level`; kinds only, never the data."""
+    high = pairs[pairs["level"] >= level]
+    return {
+        row.pair_id: f"level {row.level}: {row.kinds or 'found by judges'}"
+        for row in high.itertuples()
+    }
+
+
+def count_by_source(scanned: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+    """Pairs with each kind, by source: one row per source, also those without a finding.
+
+    Args:
+        scanned: source and num_pairs, several rows per source allowed.
+        findings: with pair_id, source and kind.
+
+    Returns:
+        source, num_pairs, num_flagged, then one column per kind that occurs, in order of `KINDS`.
+    """
+    totals = scanned.groupby("source")["num_pairs"].sum().to_frame()
+    distinct = findings[["source", "pair_id", "kind"]].drop_duplicates()
+    flagged = distinct.drop_duplicates(["source", "pair_id"]).groupby("source").size()
+    kinds = distinct.groupby(["source", "kind"]).size().unstack(fill_value=0)
+    named = [kind for kind in KINDS if kind in kinds]
+    report = totals.assign(num_flagged=flagged).join(kinds[named])
+    return report.fillna(0).astype("int64").reset_index()
+
+
+def sample_estimate(pairs: pd.DataFrame) -> dict[str, float]:
+    """What judges say of the patterns: share of findings above level 0, of the sample at level 2+.
+
+    Empty when nothing was judged.
+    """
+    judged = pairs[pairs["judge_level"] != NOT_JUDGED]
+    estimate = {}
+    flagged, sampled = judged[judged["kinds"] != ""], judged[judged["kinds"] == ""]
+    if len(flagged):
+        estimate["confirmed_share"] = float((flagged["judge_level"] > 0).mean())
+    if len(sampled):
+        estimate["missed_share"] = float((sampled["judge_level"] >= HIGH_LEVEL).mean())
+    return estimate
+
+
+def level_counts(pairs: pd.DataFrame) -> Mapping[str, int]:
+    """Number of pairs by level, 0 to 3, of those flagged or judged."""
+    counts = pairs["level"].value_counts()
+    return {f"level {level}": int(counts.get(level, 0)) for level in range(4)}
+
+
+def _found(table: pa.Table) -> Iterator[tuple[int, str, Finding]]:
+    """(row, field, finding) for everything in a table, field by field."""
+    conversations = table.column("conversation").combine_chunks()
+    turns = conversations.flatten()
+    owners = np.asarray(pc.list_parent_indices(conversations))
+    numbers = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    for text, finding in find_in_texts(_texts(turns.field("content"))):
+        yield int(owners[text]), f"turn {numbers[text]}", finding
+    for side in ("chosen", "rejected"):
+        for row, finding in find_in_texts(_texts(table.column(side))):
+            yield row, side, finding
+
+
+def _texts(column: pa.Array | pa.ChunkedArray) -> list[str]:
+    # A raw pool may hold nulls; they are dropped later, with their reason.
+    return pc.fill_null(column, "").to_pylist()

@@ -1,0 +1,92 @@
+"""Who works on a clean pair first: people's pairs all, risky ones in whole groups up to a bound."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synpref_dagster.curation.pairs import is_among
+from synpref_dagster.curation.pooling import CONTRADICTION, CYCLE, LARGE_CYCLE
+from synpref_dagster.curation.routing import in_stage_one, risk_counts
+
+
+def identity(number):
+    return bytes([number]) * 16
+
+
+def pool(*rows):
+    """(origin, risk, content, conversation) per pair; identities are numbers."""
+    frame = pd.DataFrame(rows, columns=["origin", "risk", "content_id", "conversation_id"])
+    for column in ("content_id", "conversation_id"):
+        frame[column] = [identity(number) for number in frame[column]]
+    return frame
+
+
+TEN_PEOPLE = [("human", "", number, number) for number in range(10)]
+CONTRADICTED = [("synthetic", CONTRADICTION, 50, 50)] * 2
+CIRCLE = [("synthetic", CYCLE, number, 60) for number in (61, 62, 63)]
+LARGE_CIRCLE = [("synthetic", CYCLE, number, 70) for number in (71, 72, 73, 74)]
+PLAIN = [("synthetic", "", 80, 80)]
+CLEAN = pool(*TEN_PEOPLE, *LARGE_CIRCLE, *CIRCLE, *CONTRADICTED, *PLAIN)
+
+
+def routed(clean, share):
+    mask = in_stage_one(clean, max_risky_share=share)
+    return clean[mask & (clean["origin"] != "human").to_numpy()]
+
+
+@pytest.mark.parametrize(
+    ("share", "num_routed"), [(0.0, 0), (0.1, 0), (0.2, 2), (0.4, 2), (0.5, 5), (0.9, 9), (5, 9)]
+)
+def test_groups_come_whole_contradictions_first_then_small_cycles(share, num_routed):
+    found = routed(CLEAN, share)
+    assert len(found) == num_routed
+    assert len(found) <= share * 10
+    for _, group in CLEAN[CLEAN["risk"] != ""].groupby("conversation_id"):
+        assert is_among(found["content_id"], group["content_id"]).sum() in (0, len(group))
+    if num_routed:
+        assert (found["risk"] == CONTRADICTION).sum() == 2
+
+
+def test_people_s_pairs_are_always_in_and_plain_ones_never():
+    for share in (0.0, 10.0):
+        mask = in_stage_one(CLEAN, max_risky_share=share)
+        assert mask[:10].all()
+        assert not mask[-1]
+
+
+def test_the_twin_of_a_people_s_pair_comes_in_alone():
+    clean = pool(
+        *TEN_PEOPLE[:9], ("human", CONTRADICTION, 9, 9), ("synthetic", CONTRADICTION, 9, 9)
+    )
+    assert in_stage_one(clean, max_risky_share=0.1).all()
+
+
+def test_the_order_of_the_pool_changes_nothing():
+    ties = pool(
+        *TEN_PEOPLE,
+        *(("synthetic", CONTRADICTION, number, number) for number in (20, 21, 22) for _ in (0, 1)),
+    )
+    order = np.random.default_rng(0).permutation(len(ties))
+    mask = in_stage_one(ties, max_risky_share=0.4)
+    assert mask.sum() == 14
+    assert (in_stage_one(ties.iloc[order], max_risky_share=0.4) == mask[order]).all()
+
+
+def test_a_pool_without_people_or_without_risk_is_split_by_origin():
+    assert not in_stage_one(pool(*CONTRADICTED, *PLAIN), max_risky_share=1.0).any()
+    assert in_stage_one(pool(*TEN_PEOPLE, *PLAIN), max_risky_share=1.0).sum() == 10
+    assert len(in_stage_one(pool(), max_risky_share=1.0)) == 0
+
+
+def test_risks_are_counted_by_name():
+    noisy = [("synthetic", LARGE_CYCLE, 90, 90)] * 3
+    assert risk_counts(pool(*CONTRADICTED, *CIRCLE, *noisy, *PLAIN)) == {
+        "num_contradictory_label": 2,
+        "num_preference_cycle": 3,
+        "num_large_preference_cycle": 3,
+    }
+
+
+def test_a_large_cycle_singles_out_no_pair_and_sends_none():
+    noisy = [("synthetic", LARGE_CYCLE, 90, 90)] * 3
+    assert routed(pool(*TEN_PEOPLE, *noisy), 10.0).empty
