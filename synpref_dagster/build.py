@@ -14,12 +14,16 @@ from synpref_dagster.assets import (
     iteration,
     judge_leaderboard,
     model_release,
+    people_audit,
     pool,
+    pool_reports,
     release,
     report,
     seed,
+    stage_pools,
     stage_two_labels,
     stage_two_models,
+    vocabulary,
 )
 from synpref_dagster.automation import build_automation
 from synpref_dagster.judge_automation import judge_sensors
@@ -32,8 +36,14 @@ from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.reviewers import Reviewers
 from synpref_dagster.resources.reward_models import RewardModels
 from synpref_dagster.resources.sealed_truth import SealedTruth
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.review_automation import people_sensors, with_people
+from synpref_dagster.review_automation import (
+    asking_assets,
+    people_behind,
+    people_sensors,
+    with_people,
+)
 from synpref_dagster.settings import Profile, load_profile, mlflow_artifact_root, mlflow_uri
 
 PRELOAD = ["dagster", "synpref_dagster.definitions"]
@@ -53,11 +63,17 @@ def build_defs(
         loggers: Dagster loggers for runs started in this process.
     """
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-    iterations = iteration.build_iterations(chosen.iterations)
+    people = people_behind(chosen)
+    iterations = iteration.build_iterations(chosen.iterations, people)
     last = iterations[-1]
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
-        *dg.load_assets_from_modules([pool, attributes, seed, evaluation, model_release, report]),
+        *dg.load_assets_from_modules(
+            [pool, stage_pools, vocabulary, attributes, seed, evaluation, model_release, report]
+        ),
+        *pool.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
+        *pool_reports.build_pool_reports(left_out=chosen.pool.reports_left_out()),
+        seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *stage_two_models.build_stage_two_models(reward_models, last.gold),
         *stage_two_labels.build_stage_two_labels(last.gold, last.silver),
@@ -66,6 +82,7 @@ def build_defs(
         *curated_data.build_curated_data(last.gold, last.silver),
         *judge_leaderboard.build_judge_leaderboard(last.gold),
         *evidence.build_evidence(reward_models, last.gold, last.silver),
+        people_audit.build_people_audit(list(asking_assets(chosen))),
     ]
     checks = [pool.zero_contamination, *(check for each in iterations for check in each.checks)]
     automation = build_automation()
@@ -96,6 +113,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "embedding": PairEmbedding(),
         "judges": judges,
         "models": RewardModels(campaign=campaign),
+        "shards": Shards(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(
             tracking_uri=mlflow_uri(),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from synpref_dagster.judge_cli import judge_app
 from synpref_dagster.partitions import model_sizes
 from synpref_dagster.review_cli import review_app
 from synpref_dagster.settings import Profile, load_profile, packaged_profiles
@@ -18,7 +19,9 @@ app = typer.Typer(
     help="From messy preference data to reward models that can be trusted.",
 )
 app.add_typer(review_app, name="review")
+app.add_typer(judge_app, name="judges")
 console = Console()
+WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
 ProfileOption = Annotated[
     str, typer.Option(help=f"One of {', '.join(packaged_profiles())}, or the path of a .toml file.")
@@ -42,10 +45,15 @@ def run(
     """Run a campaign to its report. A killed campaign continues when started again."""
     from synpref_dagster.build import build_defs
     from synpref_dagster.progress import CampaignProgress, progress_logger
-    from synpref_dagster.runner import CampaignFailedError, Stage, run_campaign
+    from synpref_dagster.runner import (
+        CampaignFailedError,
+        CampaignWaitingError,
+        Stage,
+        run_campaign,
+    )
 
     chosen = _load(profile, seed)
-    progress = CampaignProgress(console)
+    progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
 
     def begin(stage: Stage) -> None:
@@ -60,6 +68,13 @@ def run(
                 loggers={"progress": progress_logger(progress)},
                 on_stage=begin,
             )
+    except CampaignWaitingError as error:
+        console.print(str(error), highlight=False)
+        console.print(
+            "Start the sensor (verdicts_arrived for people, judge_batches for batches of LLMs), "
+            "or this command again when they are done."
+        )
+        raise typer.Exit(WAITING) from error
     except CampaignFailedError as error:
         for failure in progress.failures:
             console.print(f"[red]{failure}[/red]", markup=True, highlight=False)
@@ -75,6 +90,32 @@ def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     _print_report(_load(profile, seed))
 
 
+@app.command()
+def explain(
+    pair_id: Annotated[
+        str, typer.Argument(help="Id in hexadecimal digits, a UUID, or at least 6 first digits.")
+    ] = "",
+    find: Annotated[str, typer.Option(help="List the pairs with these words instead.")] = "",
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: all facts.")] = False,
+) -> None:
+    """Say everything that happened to a pair in a campaign, and why.
+
+    PAIR_ID is its 32 hexadecimal digits, a UUID, or at least the first 6 digits.
+    """
+    from synpref_dagster.explain_cli import explain_pair, list_pairs
+
+    chosen = _load(profile, seed)
+    if bool(pair_id) == bool(find):
+        console.print("[red]give either a pair id or --find 'words of the pair'[/red]")
+        raise typer.Exit(2)
+    if find:
+        list_pairs(console, chosen, find, as_json=as_json)
+    else:
+        explain_pair(console, chosen, pair_id, as_json=as_json)
+
+
 def main() -> None:
     """Entry point of the console script."""
     # Two spinning thread pools on the same cores are several times slower than one.
@@ -83,6 +124,16 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     app()
+
+
+def _steady(shown: Console) -> Console:
+    """The same terminal, also while Dagster captures what a step writes to standard output.
+
+    Without it a bar stands still for as long as a step runs, since its output is no terminal then.
+    """
+    if not shown.is_terminal:
+        return shown
+    return Console(file=os.fdopen(os.dup(shown.file.fileno()), "w", encoding="utf-8"))
 
 
 def _load(name: str, seed: int | None) -> Profile:

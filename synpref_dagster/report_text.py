@@ -43,6 +43,7 @@ def print_report(console: Console, report: Numbers) -> None:
     console.print(_model_table(report))
     console.print(_iteration_table(report))
     console.print(_judge_table(report))
+    console.print(_people_table(report))
     console.print(_leaderboard_table(report))
     console.print(_claims_table(report))
     if report["next_steps"]:
@@ -140,6 +141,19 @@ def _judge_table(report: Numbers) -> Table:
             shown(found),
             shown(parts["objective"].get(choice)),
             shown(parts["subjective"].get(choice)),
+        )
+    return table
+
+
+def _people_table(report: Numbers) -> Table:
+    table = _table("How far people agree", "asked by", "verdicts", "alpha", "equal answers")
+    people = report.get("people") or {}
+    for name, found in {**people.get("asset", {}), **people.get("all", {})}.items():
+        figures = (found.get("alpha"), found.get("pairwise"))
+        table.add_row(
+            name,
+            f"{found['num_verdicts']:,}",
+            *("-" if value is None else f"{value:.3f}" for value in figures),
         )
     return table
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from synpref_dagster.automation import waits_for
 from synpref_dagster.build import build_defs
 from synpref_dagster.settings import Profile
 from synpref_dagster.storage.uris import process_is_alive
@@ -46,7 +47,7 @@ class CampaignFailedError(Exception):
 
 
 class CampaignWaitingError(CampaignFailedError):
-    """The campaign cannot go on before people have answered; nothing went wrong."""
+    """The campaign cannot go on before people or batches have answered; nothing went wrong."""
 
 
 def campaign_stages(sizes: Sequence[str]) -> list[Stage]:
@@ -75,7 +76,7 @@ def run_campaign(
 
     Raises:
         CampaignFailedError: a run failed; everything finished before it stays usable.
-        CampaignWaitingError: people are asked and have not answered yet.
+        CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
     defs = build_defs(profile, loggers=loggers)
     tags = {STARTED_TAG: str(time.time()), PROCESS_TAG: _process_name(os.getpid())}
@@ -90,6 +91,8 @@ def run_campaign(
                 tags=tags,
                 raise_on_error=False,
             )
+            if waiting := _waiting(result):
+                raise CampaignWaitingError(f"{stage.title} waits: {waiting}")
             if not result.success:
                 raise CampaignFailedError(f"{stage.title} failed in run {result.run_id}")
             if any(
@@ -127,6 +130,13 @@ def end_dead_runs(instance: dg.DagsterInstance) -> int:
         logger.info("run %s of %s had been killed", run.run_id, run.job_name)
         num_ended += 1
     return num_ended
+
+
+def _waiting(result: dg.ExecuteInProcessResult) -> str:
+    """What the steps say that ended because others are at work; empty when a step really failed."""
+    said = [waits_for(event) for event in result.all_events if event.is_step_failure]
+    waiting = [each for each in said if each is not None]
+    return "; ".join(waiting) if len(waiting) == len(said) else ""
 
 
 def _process_name(process: int) -> str:

@@ -14,7 +14,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from synpref_dagster.judge_settings import DEFAULT_STORE, JudgeSettings
+from synpref_dagster.pool_settings import (
+    ExportSettings,
+    NearDuplicateSettings,
+    PersonalDataSettings,
+)
 from synpref_dagster.sections import Section
+from synpref_dagster.shard_settings import ShardSettings
 
 DEFAULT_PROFILE = "demo"
 
@@ -39,6 +45,8 @@ class SourceSettings(Section):
     format: str = "auto"
     origin: Literal["human", "synthetic"]
     licence: str = "unknown"
+    citation: str = ""
+    """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -60,6 +68,20 @@ class PoolSettings(Section):
     """Held-out conversations' debates (crowd-vote sources): the clean test set."""
     ngram_words: int = 13
     """Words of an n-gram that counts as contamination (App. D.1: 13)."""
+    recheck_contamination: bool = False
+    """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
+    max_risky_share: float = Field(default=0.1, ge=0)
+    """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
+    pii: PersonalDataSettings = PersonalDataSettings()
+    near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
+
+    def reports_left_out(self) -> list[str]:
+        """Reports on the pool that a campaign does not make; they can be made by hand."""
+        in_campaign = {
+            "pii_report": self.pii.action != "off",
+            "near_duplicates": self.near_duplicates.in_campaign,
+        }
+        return [name for name, included in in_campaign.items() if not included]
 
 
 class SeedSettings(Section):
@@ -78,6 +100,8 @@ class IterationSettings(Section):
     max_retrieved: int
     num_human: int
     human_policy: Literal["objective_first", "judge_disagreement"] = "judge_disagreement"
+    low_margin: float = Field(default=0.05, ge=0, le=0.5)
+    """A pair is risky when the model's probability of its label is this close to one half."""
 
 
 class PeopleSettings(Section):
@@ -91,6 +115,9 @@ class PeopleSettings(Section):
     """Share of every batch that two people see."""
     adjudicate: bool = True
     """Whether disagreements go to an adjudicator (review page only)."""
+    consensus: Literal["majority", "dawid_skene"] = "majority"
+    """What several verdicts make of a pair: the strict majority, or Dawid and Skene's model, which
+    weighs people by how often they are right (extra `crowd`)."""
     deadline_hours: float | None = None
     """After so many hours a batch with `min_share` of its pairs answered is finished."""
     min_share: float = Field(default=0.9, ge=0, le=1)
@@ -99,6 +126,9 @@ class PeopleSettings(Section):
     """Krippendorff's alpha below which no gold is built; None for no gate."""
     min_pairs_for_alpha: int = 20
     """Doubly annotated pairs that the gate needs to judge by."""
+    pre_verify: bool = True
+    """Whether LLM judges, where there are any, say beforehand what they think of each response
+    alone; people find it behind a fold."""
     label_studio_url: str | None = None
     """Address of the Label Studio server; its token comes from `LABEL_STUDIO_TOKEN`."""
 
@@ -161,6 +191,8 @@ class Profile(Section):
     filtering: FilterSettings = FilterSettings()
     gates: GateSettings = GateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    export: ExportSettings = ExportSettings()
+    shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
 
     def campaign_name(self) -> str:

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import pty
 import socket
 import subprocess
+import sys
 
 import dagster as dg
 import pytest
@@ -13,13 +15,16 @@ from typer.testing import CliRunner
 
 from synpref_dagster import cli, runner
 from synpref_dagster.progress import CampaignProgress, progress_logger
+from synpref_dagster.resources.judge_batches import WaitingForBatches
 from synpref_dagster.runner import (
     CampaignFailedError,
+    CampaignWaitingError,
     Stage,
     campaign_stages,
     end_dead_runs,
     open_instance,
 )
+from synpref_dagster.settings import load_profile
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def campaign_calls(monkeypatch):
 def test_help_names_every_command_and_profile(synpref):
     code, output = synpref("--help")
     assert code == 0
-    assert all(command in output for command in ("demo", "run", "report"))
+    assert all(command in output for command in ("demo", "run", "report", "explain"))
     assert "smoke" in synpref("run", "--help")[1]
 
 
@@ -234,3 +239,126 @@ def test_progress_leaves_other_log_records_alone():
     event.dagster_event = json.dumps({"no": "event"})
     progress.emit(event)
     assert progress.console.export_text() == ""
+
+
+def waiting_campaign(_profile, *, loggers):
+    """A campaign whose first asset asks people and gets no answer."""
+
+    @dg.asset(output_required=False)
+    def human_verified_seed():
+        if False:
+            yield
+
+    @dg.asset
+    def silver_seed(human_verified_seed):
+        raise AssertionError("must not run without verdicts")
+
+    job = dg.define_asset_job("curate_pool")
+    return dg.Definitions([human_verified_seed, silver_seed], jobs=[job], loggers=dict(loggers))
+
+
+def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
+    synpref, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(runner, "build_defs", waiting_campaign)
+    stages = []
+    with pytest.raises(CampaignWaitingError, match="synpref review serve"):
+        runner.run_campaign(
+            load_profile("smoke"), sizes=["qwen3-0.6b"], loggers={}, on_stage=stages.append
+        )
+    assert [stage.job for stage in stages] == ["curate_pool"]
+    with open_instance() as instance:
+        [run] = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+
+    def wait(*_, **__):
+        raise CampaignWaitingError("curate_pool waits for people")
+
+    monkeypatch.setattr(runner, "run_campaign", wait)
+    code, output = synpref("run", "--profile", "smoke")
+    assert code == cli.WAITING
+    assert "waits for people" in output
+    assert "verdicts_arrived" in output
+
+
+def judge_line(done, total=1200):
+    said = f"judge gpt [x]: {done:,} of {total:,} replies, 12.5/s, $0.0042 spent, 88 s left"
+    # Dagster puts job, run and step before what was logged.
+    return logging.LogRecord(
+        "dagster", logging.INFO, __file__, 1, f"curate_pool - 1f - judge_audit - {said}", None, None
+    )
+
+
+def test_a_terminal_gets_a_bar_per_judge_with_rate_cost_and_time_left():
+    progress = CampaignProgress(Console(force_terminal=True, width=160, record=True))
+    progress.emit(judge_line(600))
+    [task] = progress.bar.tasks
+    assert (task.completed, task.total) == (600, 1200)
+    shown = "judge gpt \\[x]  12.5/s, $0.0042 spent, 88 s left"
+    assert task.description == shown
+    progress.emit(judge_line(1100))
+    assert [task.completed for task in progress.bar.tasks] == [1100]
+    progress.emit(judge_line(1200))
+    assert progress.bar.tasks == []
+
+
+def test_a_pipe_gets_a_line_per_judge():
+    progress = CampaignProgress(Console(force_terminal=False, width=160, record=True))
+    progress.emit(judge_line(600))
+    assert progress.console.export_text().strip() == (
+        "judge gpt [x]: 600 of 1,200 replies, 12.5/s, $0.0042 spent, 88 s left"
+    )
+
+
+def batching_campaign(_profile, *, loggers):
+    """A campaign whose judges answer in a batch that is under way."""
+
+    @dg.asset
+    def silver_seed():
+        raise WaitingForBatches("4 replies of judge 'a' are made in batch b-1")
+
+    job = dg.define_asset_job("curate_pool")
+    return dg.Definitions([silver_seed], jobs=[job], loggers=dict(loggers))
+
+
+def test_a_campaign_that_waits_for_batches_has_not_failed(monkeypatch, tmp_path):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(runner, "build_defs", batching_campaign)
+    progress = CampaignProgress(Console(record=True, width=160))
+    with pytest.raises(CampaignWaitingError, match=r"curate_pool waits: 4 replies .* batch b-1"):
+        runner.run_campaign(
+            load_profile("smoke"),
+            sizes=[],
+            loggers={"progress": progress_logger(progress)},
+            on_stage=lambda stage: progress.begin(stage.title, 1),
+        )
+    assert progress.failures == []
+    assert "waits  silver_seed" in progress.console.export_text()
+
+
+CAPTURED_STEP = """
+import os
+import pty
+from rich.console import Console
+from synpref_dagster.cli import _steady
+plain = Console()
+steady = _steady(plain)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Dagster does while a step runs
+plain.print("captured")
+steady.print("seen", steady.is_terminal)
+steady.file.flush()
+"""
+
+
+def test_a_bar_is_seen_while_dagster_captures_the_output_of_a_step():
+    terminal, its_end = pty.openpty()
+    command = [sys.executable, "-c", CAPTURED_STEP]
+    environment = {**os.environ, "TERM": "xterm"}
+    subprocess.run(command, stdout=its_end, env=environment, check=True, timeout=60)
+    shown = os.read(terminal, 10_000).decode()
+    os.close(its_end)
+    os.close(terminal)
+    assert "seen" in shown
+    assert "True" in shown
+    assert "captured" not in shown

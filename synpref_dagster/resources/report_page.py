@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synpref_dagster.benchmarks.suite import SUITE
+from synpref_dagster.resources.report_judges import judge_tables
+from synpref_dagster.resources.report_people import people_tables
 
 Report = Mapping[str, Any]
 
@@ -67,6 +69,8 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
         labels=_named(report.get("label_accuracy"), LABEL_SETS),
         models=_models(report),
         tested=_aligned(report),
+        judge_tables=judge_tables(report.get("judge_quality")),
+        people_tables=people_tables(report.get("people")),
         by_objectivity=report.get("judge_agreement_by_objectivity") or {},
         benchmarks=[(benchmark.name, benchmark.title) for benchmark in SUITE],
         dropped_total=sum((report["pool"].get("dropped") or {}).values()),
