@@ -321,7 +321,7 @@ def read_ours(folder: Path, output: Path) -> Any:
     from synpref_dagster.resources.pool_shards import read_file
     from synpref_dagster.storage import build_dataset, map_shards
 
-    about = {"name": "texts", "origin": "synthetic", "licence": "none"}
+    about = {"name": "texts", "origin": "synthetic"}
     row = pa.Table.from_pylist([{"spec": json.dumps(about), "key": "rows"}])
     files = build_dataset(str(output / "files"), step="rows", compute=lambda: row)
     read = map_shards(

@@ -19,6 +19,7 @@ from synpref_dagster.assets.step import (
     shard_counts,
 )
 from synpref_dagster.curation.contamination_review import cleared_pairs, with_cleared
+from synpref_dagster.curation.decontamination import ALGORITHM_VERSION
 from synpref_dagster.curation.pairs import is_among
 from synpref_dagster.curation.personal_data_report import pairs_to_drop
 from synpref_dagster.curation.pooling import count_reasons, screen_structure, select_clean
@@ -185,7 +186,7 @@ def zero_contamination(
         ids,
         beside=[campaign.texts(clean_pool.kept)],
         uri=f"{uri}/contaminated",
-        version="1",
+        version=ALGORITHM_VERSION,
         params={
             "prompts": benchmark_prompts.fingerprint,
             "ngram_words": campaign.profile.pool.ngram_words,

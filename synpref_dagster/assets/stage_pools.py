@@ -19,7 +19,7 @@ from synpref_dagster.curation.pooling import POOL_COLUMNS
 from synpref_dagster.curation.routing import in_stage_one
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, read_manifest
+from synpref_dagster.storage import DatasetRef, SelectionRef, find_manifest, make_ref, read_manifest
 
 GROUP = "1_pool"
 
@@ -78,7 +78,7 @@ def _pool_of_stage(step: Step, clean_pool: SelectionRef, *, stage: int) -> Datas
 
     def compute() -> list[pd.DataFrame]:
         clean = campaign.frame(clean_pool.kept)
-        first = in_stage_one(clean, max_risky_share=share)
+        first = in_stage_one(clean, max_risky_share=share, already=_unverified_so_far(campaign))
         first &= ~is_among(clean["pair_id"], cleared_in(campaign, clean_pool.kept))
         chosen = first == (stage == 1)
         ends = np.cumsum([shard.num_rows for shard in read_manifest(clean_pool.kept).shards])
@@ -87,9 +87,18 @@ def _pool_of_stage(step: Step, clean_pool: SelectionRef, *, stage: int) -> Datas
             for start, end in pairwise([0, *ends])
         ]
 
+    cleared = [pair_id.hex() for pair_id in sorted(cleared_in(campaign, clean_pool.kept))]
     return step.dataset(
         compute,
         inputs=[clean_pool],
-        params={"stage": stage, "max_risky_share": share},
+        params={"stage": stage, "max_risky_share": share, "cleared": cleared},
         meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
     )
+
+
+def _unverified_so_far(campaign: Campaign) -> list[bytes]:
+    uri = campaign.uri("data", "unverified_pool")
+    manifest = find_manifest(uri)
+    if manifest is None:
+        return []
+    return list(campaign.frame(make_ref(uri, manifest), ["pair_id"])["pair_id"])

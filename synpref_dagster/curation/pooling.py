@@ -44,6 +44,7 @@ MAX_CYCLE_RESPONSES = 8
 """Responses on a cycle up to which its pairs are risky. A larger one says that a source is noisy:
 with many labels per conversation nearly every pair lies on one, so that it singles out none."""
 PERSONAL_DATA = "pii"
+NO_LIMIT = 2**63 - 1  # bytes of a text: each source's own limit was applied when it was read
 EVIDENCE_COLUMNS = ["benchmark", "item_id", "gram", "rule"]
 IDENTITY_COLUMNS = ["pair_id", "content_id", "conversation_id", "source", "origin"]
 SCREENED_SCHEMA = pa.schema(
@@ -92,7 +93,7 @@ def screen(raw: pa.Table, index: ContaminationIndex) -> pa.Table:
 
 def screen_structure(raw: pa.Table) -> pa.Table:
     """The part of `screen` that no benchmark decides: it stands when the benchmarks change."""
-    sound = check_structure(_placed(raw))
+    sound = check_structure(_placed(raw), max_text_bytes=NO_LIMIT)
     parts = [_screened(part) for part in (sound.dropped, with_response_keys(sound.kept))]
     return pa.concat_tables(parts).sort_by("place").select(SCREENED_SCHEMA.names)
 
@@ -135,16 +136,22 @@ def select_clean(
     """
     placed = _placed(screened)
     structural = pc.is_in(placed["screen_reason"], pa.array(STRUCTURAL_REASONS))
-    distinct = deduplicate(placed.filter(pc.invert(structural)))
+    sound = placed.filter(pc.invert(structural))
+    distinct = deduplicate(sound)
     clean_rows = pc.is_null(distinct.kept["screen_reason"])
     pure, personal = _without(distinct.kept.filter(clean_rows), personal_data or {})
     kept = _frame(pure.select([*IDENTITY_COLUMNS, "place"]))
     kept["risk"] = _risks(pure)
     kept["risky"] = kept["risk"].isin([CONTRADICTION, CYCLE])
-    repeated = distinct.dropped.select([*IDENTITY_COLUMNS, "reason", "detail", "place"])
+    repeated = _frame(distinct.dropped.select([*IDENTITY_COLUMNS, "reason", "detail", "place"]))
+    # "row 7" counts the sound rows; people look for it among all rows of the raw pool.
+    places = sound.column("place").to_numpy()
+    repeated["detail"] = [
+        f"row {places[int(row.removeprefix('row '))]}" for row in repeated["detail"]
+    ]
     against = [placed.filter(structural), distinct.kept.filter(pc.invert(clean_rows))]
     found = [_frame(part).rename(columns=_WITHOUT_PREFIX) for part in against]
-    rows = pd.concat([found[0], _frame(repeated), found[1], personal])
+    rows = pd.concat([found[0], repeated, found[1], personal])
     rows = rows.reindex(columns=DROPPED_COLUMNS)
     return kept[CLEAN_COLUMNS], rows.fillna(dict.fromkeys(EVIDENCE_COLUMNS, ""))
 

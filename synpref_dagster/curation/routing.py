@@ -5,33 +5,41 @@ and preference cycles, of which at least one label must be wrong - up to a share
 because stage 1 costs people's time.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.pairs import is_among
 from synpref_dagster.curation.pooling import CONTRADICTION, CYCLE, LARGE_CYCLE
 
 
-def in_stage_one(clean: pd.DataFrame, *, max_risky_share: float) -> np.ndarray:
+def in_stage_one(
+    clean: pd.DataFrame, *, max_risky_share: float, already: Iterable[bytes] = ()
+) -> np.ndarray:
     """(n,) bool: whether each clean pair belongs to the unverified pool.
 
     Groups stay together: all labels of a contradicted content, all pairs of a conversation's
-    cycles. Contradictions come first, then cycles, small groups before large ones.
+    cycles. Contradictions come first, then cycles, small groups before large ones. Who was there
+    before stays, whatever arrives: people and judges may have labelled it by now.
 
     Args:
-        clean: columns content_id, conversation_id, origin and risk.
+        clean: columns pair_id, content_id, conversation_id, origin and risk.
         max_risky_share: most risky pairs of other origin, as a share of the human-labelled ones.
+        already: ids of the pairs of the unverified pool so far.
     """
     human = (clean["origin"] == "human").to_numpy(bool)
-    most = int(max_risky_share * human.sum())
+    stays = is_among(clean["pair_id"], already) & ~human
+    most = int(max_risky_share * human.sum()) - int(stays.sum())
     risk = clean["risk"].to_numpy(object)
-    candidates = np.flatnonzero(~human & ((risk == CONTRADICTION) | (risk == CYCLE)))
+    candidates = np.flatnonzero(~human & ~stays & ((risk == CONTRADICTION) | (risk == CYCLE)))
     on_cycle = risk[candidates] == CYCLE
     groups = np.where(
         on_cycle,
         clean["conversation_id"].to_numpy(object)[candidates],
         clean["content_id"].to_numpy(object)[candidates],
     )
-    routed = human.copy()
+    routed = human | stays
     routed[candidates[_first_groups(groups, on_cycle, most)]] = True
     return routed
 

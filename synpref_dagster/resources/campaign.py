@@ -136,9 +136,20 @@ class Campaign(dg.ConfigurableResource):
         return DatasetRef(**facts["texts"]) if "texts" in facts else pool
 
     def labelled(self, pool: DatasetRef, labels: pd.DataFrame) -> list[PreferencePair]:
-        """The pairs of `labels` (pair_id, label) from a pool, under those labels."""
+        """The pairs of `labels` (pair_id, label) from a pool, under those labels.
+
+        Raises:
+            ValueError: a labelled pair is not in the pool; nothing is trained on what is left.
+        """
         by_id = dict(zip(labels["pair_id"], labels["label"].astype(int), strict=True))
-        return oriented(self.pairs(pool, list(by_id)), by_id)
+        pairs = self.pairs(pool, list(by_id))
+        if len(pairs) < len(by_id):
+            raise ValueError(
+                f"{len(by_id) - len(pairs)} of {len(by_id)} labelled pairs are no longer in the "
+                "pool: a source was taken out, or the benchmarks or rules changed. Put it back, or "
+                "materialize the campaign again from seed_candidates on"
+            )
+        return oriented(pairs, by_id)
 
     def table(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Table:
         """A data set as one Arrow table."""

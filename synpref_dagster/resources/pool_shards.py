@@ -52,7 +52,7 @@ def read_file(
     """
     [row] = table.to_pylist()
     path = paths[row["key"]]
-    spec = SourceSpec(**json.loads(row["spec"]), path=path)
+    spec = SourceSpec(**json.loads(row["spec"]), path=path, licence="")
     file_name = path.rstrip("/").rpartition("/")[2] if path and spec.name in folders else None
     batches, num_bytes = [_batch_tables(EMPTY_BATCH, spec.name, None)], 0
     for batch in read_source(spec, seed=seed):

@@ -43,7 +43,8 @@ from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES, BenchmarkSize
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
 LISTING = "source_listing"  # metadata of the raw pool
-_IDENTIFYING = ("name", "hub_id", "revision", "format", "origin", "licence")
+# What decides which pairs a file gives; licence and citation travel with exports, not with rows.
+_IDENTIFYING = ("name", "hub_id", "revision", "format", "origin")
 
 
 class PoolSources(dg.ConfigurableResource):
@@ -89,11 +90,16 @@ class PoolSources(dg.ConfigurableResource):
 
     def files(self) -> list[SourceSpec]:
         """The sources file by file: a folder is one source whose files are read one by one."""
-        return [
-            replace(spec, path=path) if path != spec.path else spec
-            for spec in self.specs()
-            for path in source_files(spec.path)
-        ]
+        found = []
+        for spec in self.specs():
+            paths = source_files(spec.path)
+            if not paths:
+                raise ValueError(
+                    f"source {spec.name!r}: no file below {spec.path!r}; is it mounted? Take the "
+                    "source out of the profile if its pairs are to leave the pool"
+                )
+            found += [replace(spec, path=path) if path != spec.path else spec for path in paths]
+        return found
 
     def fingerprint(self) -> str:
         """What the raw pool depends on: every source's specification and bytes."""
@@ -150,7 +156,8 @@ class PoolSources(dg.ConfigurableResource):
         for spec in self.files():
             about = {name: getattr(spec, name) for name in _IDENTIFYING}
             text = json.dumps({**about, "options": dict(spec.options)}, sort_keys=True)
-            rows.append({"spec": text, "key": str(hash_json([text, _content(spec)]))})
+            key = str(hash_json([text, _content(spec)]))
+            rows.append({"spec": text, "key": key, "file": _file_name(spec)})
         return rows
 
     def verdict_fingerprint(self) -> str:
@@ -242,11 +249,20 @@ def _spec(source: SourceSettings) -> SourceSpec:
 
 
 def _known_first(rows: list[dict[str, str]], uri: str) -> list[dict[str, str]]:
-    """Files in the order of the list published at `uri`, then new ones in reading order."""
+    """Files in the order of the list published at `uri`, then new ones in reading order.
+
+    A file that grew or was corrected keeps its place, by source and name.
+    """
     manifest = find_manifest(uri)
-    known = read_table(make_ref(uri, manifest), ["key"])["key"].to_pylist() if manifest else []
-    place = {key: number for number, key in enumerate(known)}
-    return sorted(rows, key=lambda row: place.get(row["key"], len(place)))
+    known = read_table(make_ref(uri, manifest)).to_pylist() if manifest else []
+    place = {row["file"]: number for number, row in enumerate(known) if "file" in row}
+    place |= {row["key"]: number for number, row in enumerate(known)}
+    new = len(known)
+    return sorted(rows, key=lambda row: place.get(row["key"], place.get(row["file"], new)))
+
+
+def _file_name(spec: SourceSpec) -> str:
+    return f"{spec.name}/{spec.path.rstrip('/').rpartition('/')[2] if spec.path else spec.hub_id}"
 
 
 def _content(spec: SourceSpec) -> str:

@@ -22,6 +22,8 @@ from synpref_dagster.sources.registry import FORMATS, detect_format
 from synpref_dagster.sources.rows import read_rows
 
 BATCH_ROWS = 10_000
+BATCH_CHARS = 32 * 2**20
+"""Text after which a batch of long rows ends before its number of rows is reached."""
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
 COMMON_OPTIONS = frozenset({"columns", "max_text_bytes", "split", "config_name"})
@@ -34,12 +36,12 @@ def read_source(
     batch_rows: int = BATCH_ROWS,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[SourceBatch]:
-    """Reads a source in batches of `batch_rows` rows, the last one shorter.
+    """Reads a source in batches of `batch_rows` rows, fewer where rows are long.
 
     Args:
         spec: which source, in which format, with which options.
         seed: for formats that draw a label; the same seed draws the same labels.
-        batch_rows: rows per batch.
+        batch_rows: rows per batch, at most.
         storage_options: passed to the file system, for example an S3 endpoint.
 
     Yields:
@@ -66,7 +68,7 @@ def read_source(
         except RowRejected as rejection:
             outcome = Unfolded((rejection,))
         batch.add(row, outcome)
-        if batch.num_rows >= batch_rows:
+        if batch.num_rows >= batch_rows or batch.num_chars >= BATCH_CHARS:
             yield batch.finished()
             batch = _Batch(spec)
     if batch.num_rows:
@@ -84,6 +86,7 @@ class _Batch:
         self.num_outside = 0
         self.num_rows = 0
         self.num_unfolded = 0
+        self.num_chars = 0
 
     def add(self, row: RawRow, outcome: ParsedRow | Unfolded | None) -> None:
         if outcome is None:
@@ -99,6 +102,7 @@ class _Batch:
                 raw = str
             else:
                 self.pairs.append(candidate.pair)
+                self.num_chars += _num_chars(candidate.pair)
                 self.verdicts.extend(candidate.verdicts)
 
     def finished(self) -> SourceBatch:
@@ -110,6 +114,11 @@ class _Batch:
             num_rows=self.num_rows,
             num_unfolded=self.num_unfolded,
         )
+
+
+def _num_chars(pair: PreferencePair) -> int:
+    turns = sum(len(turn["content"]) for turn in pair.conversation)
+    return turns + len(pair.chosen) + len(pair.rejected)
 
 
 def _quarantine(

@@ -55,10 +55,14 @@ def _buffered(file: BinaryIO) -> io.BufferedReader:
 
 
 def source_files(path: str | None) -> list[str | None]:
-    """Files of a source in order: those of a folder by name, else the path as it is."""
+    """Files of a source in order: those below a folder by name, else the path as it is.
+
+    Names that begin with a dot or an underscore are not data, as in Hadoop and Spark.
+    """
     if path is None or not UPath(path).is_dir():
         return [path]
-    return [str(one) for one in sorted(UPath(path).iterdir(), key=str) if one.is_file()]
+    files = (one for one in UPath(path).rglob("*") if one.is_file() and one.name[0] not in "._")
+    return [str(one) for one in sorted(files, key=str)]
 
 
 def _text_rows(stream: PeekableStream, spec: SourceSpec) -> Iterator[RawRow]:

@@ -182,3 +182,56 @@ def test_an_empty_file_is_counted_too(pool):
     (folder / "night_1.jsonl").write_text("")
     counts = read_frame(PoolSources(campaign=campaign).read_pool(version="1").outputs["counts"])
     assert counts.groupby("source")["num_rows"].sum().to_dict() == {"crawl": 1}
+
+
+def crawl_and_other(campaign, folder, other):
+    """The campaign with a second source behind the first."""
+    profile = json.loads(campaign.profile_json)
+    sources = [
+        {"name": "crawl", "path": str(folder), "origin": "human"},
+        {"name": "other", "path": str(other), "origin": "synthetic"},
+    ]
+    profile["pool"] |= {"sources": sources}
+    return Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+
+
+def kept_sources(campaign, **licence):
+    """How many clean pairs each source has."""
+    profile = json.loads(campaign.profile_json)
+    profile["pool"]["sources"][0] |= licence
+    campaign = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+    raw = PoolSources(campaign=campaign).read_pool(version="1")
+    kept, _ = select_clean(screen_structure(read_table(raw.outputs["kept"])))
+    return raw, kept["source"].value_counts().to_dict()
+
+
+def test_a_file_that_grew_or_has_another_licence_keeps_its_place(pool):
+    folder, campaign, _ = pool
+    other = folder.parent / "other.jsonl"
+    other.write_text((folder / "night_0.jsonl").read_text())
+    campaign = crawl_and_other(campaign, folder, other)
+    assert kept_sources(campaign)[1] == {"crawl": 120}
+    again, counts = kept_sources(campaign, licence="MIT")
+    assert (again.num_shards_computed, counts) == (0, {"crawl": 120})
+    write_rows(folder / "night_0.jsonl", 0, 61)
+    grown, counts = kept_sources(campaign)
+    assert (grown.num_shards_computed, counts) == (1, {"crawl": 121})
+
+
+def test_a_source_that_is_not_there_is_an_error_and_not_an_empty_pool(pool):
+    folder, campaign, sources = pool
+    sources.read_pool(version="1")
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match=r"source 'crawl': no file below .*is it mounted"):
+        PoolSources(campaign=campaign).read_pool(version="1")
+
+
+def test_files_of_subfolders_are_read_and_marks_of_other_tools_are_not(pool):
+    folder, campaign, _ = pool
+    (folder / "part=1").mkdir()
+    (folder / "night_1.jsonl").rename(folder / "part=1" / "night_1.jsonl")
+    (folder / "_SUCCESS").write_text("")
+    (folder / ".night_1.jsonl.crc").write_text("x")
+    raw = PoolSources(campaign=campaign).read_pool(version="1")
+    assert (raw.num_shards_computed, raw.outputs["kept"].num_rows) == (2, 120)

@@ -15,7 +15,7 @@ from synpref_dagster.storage import DatasetRef, read_frame
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES
 from synpref_dagster.synthetic.world import WorldConfig, write_world
 
-NUM_NEW, NUM_REPEATED = 25, 4
+NUM_NEW, NUM_REPEATED, NUM_TWINS = 25, 4, 12
 
 
 class WorldWithNight(PoolSources):
@@ -49,9 +49,17 @@ def write_night(folder, old_file):
     ]
     half = NUM_NEW // 2
     (folder / "human.jsonl").write_text("\n".join(sound[:half]))
+    # Contents under both labels, of a kind that stage 1 has no more room for than it had.
+    twins = [twin for line in sound[NUM_NEW : NUM_NEW + NUM_TWINS] for twin in (line, turned(line))]
     (folder / "synthetic.jsonl").write_text(
-        "\n".join([*sound[half:NUM_NEW], *repeated[:NUM_REPEATED]])
+        "\n".join([*sound[half:NUM_NEW], *repeated[:NUM_REPEATED], *twins])
     )
+
+
+def turned(line):
+    """The same pair under the other label."""
+    pair = json.loads(line)
+    return json.dumps({**pair, "chosen": pair["rejected"], "rejected": pair["chosen"]})
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +153,7 @@ def test_the_first_night_wins_and_every_new_row_is_accounted_for(nights):
     assert (of_the_night["reason"] == "duplicate").sum() >= NUM_REPEATED
     added = len(after["decisions"]) - len(before["decisions"])
     quarantined = after["quarantined"]["source"].str.startswith("a_").sum()
-    assert added + len(of_the_night) + quarantined == NUM_NEW + NUM_REPEATED
+    assert added + len(of_the_night) + quarantined == NUM_NEW + NUM_REPEATED + 2 * NUM_TWINS
     assert len(dropped) - len(of_the_night) == len(before["dropped"])
 
 

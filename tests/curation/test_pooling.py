@@ -181,3 +181,9 @@ def test_screening_in_two_steps_is_screening_in_one_and_the_first_knows_no_bench
         assert found.equals(screen(raw, index))
         contaminated = [reason == "contaminated" for reason in found["screen_reason"].to_pylist()]
         assert contaminated == [bool(prompts) and place == 4 for place in range(len(PAIRS))]
+
+
+def test_the_row_of_the_kept_copy_counts_all_rows_of_the_raw_pool():
+    broken, first, again = PAIRS[3], PAIRS[0], PAIRS[0]
+    _, dropped = run([broken, broken, first, again])
+    assert dropped["detail"].tolist()[-1] == "row 2"

@@ -18,6 +18,7 @@ def pool(*rows):
     frame = pd.DataFrame(rows, columns=["origin", "risk", "content_id", "conversation_id"])
     for column in ("content_id", "conversation_id"):
         frame[column] = [identity(number) for number in frame[column]]
+    frame["pair_id"] = [identity(200 - number) for number in range(len(frame))]
     return frame
 
 
@@ -90,3 +91,17 @@ def test_risks_are_counted_by_name():
 def test_a_large_cycle_singles_out_no_pair_and_sends_none():
     noisy = [("synthetic", LARGE_CYCLE, 90, 90)] * 3
     assert routed(pool(*TEN_PEOPLE, *noisy), 10.0).empty
+
+
+def test_who_was_in_stage_one_stays_when_others_would_come_first():
+    first = pool(*TEN_PEOPLE, *CIRCLE)
+    stayed = set(first[in_stage_one(first, max_risky_share=0.3)]["pair_id"])
+    assert len(stayed) == 13
+    # Contradictions come before cycles, but not in place of a cycle that is there already.
+    grown = pool(*TEN_PEOPLE, *CIRCLE, *CONTRADICTED)
+    afresh = set(grown[in_stage_one(grown, max_risky_share=0.3)]["pair_id"])
+    assert not stayed <= afresh
+    again = set(grown[in_stage_one(grown, max_risky_share=0.3, already=stayed)]["pair_id"])
+    assert again == stayed
+    with_room = in_stage_one(grown, max_risky_share=0.5, already=stayed)
+    assert with_room.all()
