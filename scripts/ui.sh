@@ -14,7 +14,7 @@ export DAGSTER_HOME="$home"
 # Tracking only: the runners of GenAI evaluation jobs would be seven more processes.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 "$bin/mlflow" server --host 127.0.0.1 --port "${MLFLOW_PORT:-5000}" --workers 1 \
-    --backend-store-uri "sqlite:///$state/mlflow.db" \
+    --backend-store-uri "${SYNPREF_MLFLOW_URI:-sqlite:///$state/mlflow.db}" \
     --artifacts-destination "$state/mlartifacts" &
 mlflow=$!
 "$bin/synpref" review serve --port "${REVIEW_PORT:-3100}" >/dev/null &

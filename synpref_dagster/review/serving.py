@@ -14,12 +14,20 @@ from synpref_dagster.review.limits import LOOPBACK_HOSTS, is_loopback, refuse_op
 from synpref_dagster.review.page import ReviewPage
 
 URL_VARIABLE = "SYNPREF_REVIEW_LEDGER"
-DEFAULT_FILE = Path(".synpref", "review.sqlite3")
+STORE_VARIABLE, DEFAULT_STORE = "SYNPREF_STORE", ".synpref"
+FILE_NAME = "review.sqlite3"
 
 
 def ledger_url() -> str:
-    """Where verdicts are: `SYNPREF_REVIEW_LEDGER`, else a SQLite file beside the campaigns."""
-    return os.environ.get(URL_VARIABLE) or f"sqlite:///{DEFAULT_FILE.resolve()}"
+    """Where verdicts are: `SYNPREF_REVIEW_LEDGER`, else a SQLite file beside the campaigns.
+
+    Campaigns in an object store have theirs below `.synpref` of the working folder.
+    """
+    if url := os.environ.get(URL_VARIABLE):
+        return url
+    store = os.environ.get(STORE_VARIABLE, DEFAULT_STORE)
+    folder = Path(DEFAULT_STORE if "://" in store else store)
+    return f"sqlite:///{(folder / FILE_NAME).resolve()}"
 
 
 def review_app(
