@@ -232,6 +232,9 @@ def waits_for(event: dg.DagsterEvent) -> str | None:
 
 def first_cause(event: dg.DagsterEvent) -> str:
     """The message of the exception that our code raised, without Dagster's wrapping and stacks."""
+    told = event.step_failure_data.user_failure_data
+    if told is not None and told.description:
+        return str(told.description)  # of a `dg.Failure`, without the name of its class
     error = event.step_failure_data.error
     while error is not None and error.cause is not None and _is_wrapping(error.cls_name):
         error = error.cause

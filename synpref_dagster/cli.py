@@ -10,8 +10,9 @@ from rich.console import Console
 
 from synpref_dagster.judge_cli import judge_app
 from synpref_dagster.partitions import model_sizes
+from synpref_dagster.refusals import load_or_refuse, refuse, refuse_missing_keys, say
 from synpref_dagster.review_cli import review_app
-from synpref_dagster.settings import Profile, load_profile, packaged_profiles
+from synpref_dagster.settings import Profile, packaged_profiles
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +53,8 @@ def run(
         run_campaign,
     )
 
-    chosen = _load(profile, seed)
+    chosen = load_or_refuse(console, profile, seed)
+    refuse_missing_keys(console, chosen)
     progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
 
@@ -69,7 +71,7 @@ def run(
                 on_stage=begin,
             )
     except CampaignWaitingError as error:
-        console.print(str(error), highlight=False)
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         console.print(
             "Start the sensor (verdicts_arrived for people, judge_batches for batches of LLMs), "
             "or this command again when they are done."
@@ -77,8 +79,8 @@ def run(
         raise typer.Exit(WAITING) from error
     except CampaignFailedError as error:
         for failure in progress.failures:
-            console.print(f"[red]{failure}[/red]", markup=True, highlight=False)
-        console.print(f"[red]{error}[/red]")
+            say(console, failure)
+        say(console, error)
         console.print("Start the same command again to continue: finished steps are kept.")
         raise typer.Exit(1) from error
     _print_report(chosen)
@@ -87,7 +89,7 @@ def run(
 @app.command()
 def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print the report of a finished campaign again."""
-    _print_report(_load(profile, seed))
+    _print_report(load_or_refuse(console, profile, seed))
 
 
 @app.command()
@@ -106,10 +108,9 @@ def explain(
     """
     from synpref_dagster.explain_cli import explain_pair, list_pairs
 
-    chosen = _load(profile, seed)
+    chosen = load_or_refuse(console, profile, seed)
     if bool(pair_id) == bool(find):
-        console.print("[red]give either a pair id or --find 'words of the pair'[/red]")
-        raise typer.Exit(2)
+        refuse(console, "give either a pair id or --find 'words of the pair'")
     if find:
         list_pairs(console, chosen, find, as_json=as_json)
     else:
@@ -136,14 +137,6 @@ def _steady(shown: Console) -> Console:
     return Console(file=os.fdopen(os.dup(shown.file.fileno()), "w", encoding="utf-8"))
 
 
-def _load(name: str, seed: int | None) -> Profile:
-    try:
-        return load_profile(name, seed=seed)
-    except ValueError as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from error
-
-
 def _sizes(text: str) -> list[str]:
     known = list(model_sizes.get_partition_keys())
     if text in ("all", "none"):
@@ -151,8 +144,7 @@ def _sizes(text: str) -> list[str]:
     wanted = [size.strip() for size in text.split(",")]
     unknown = [size for size in wanted if size not in known]
     if unknown:
-        console.print(f"[red]unknown model sizes {unknown}; choose from {', '.join(known)}[/red]")
-        raise typer.Exit(2)
+        refuse(console, f"unknown model sizes {unknown}; choose from {', '.join(known)}")
     return wanted
 
 
@@ -161,9 +153,6 @@ def _print_report(profile: Profile) -> None:
 
     path = Path(profile.store_root(), "report.json")
     if not path.is_file():
-        console.print(
-            f"[red]no report at {path}[/red]: run `synpref run --profile {profile.name}` first"
-        )
-        raise typer.Exit(2)
+        refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
     print_report(console, json.loads(path.read_text(encoding="utf-8")))
     console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)

@@ -1,12 +1,13 @@
 """`synpref explain`: reads a campaign's records, and refuses with what to do instead."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.console import Console
 
 from synpref_dagster.explain_text import print_candidates, print_history, print_quarantined
+from synpref_dagster.refusals import refuse
 from synpref_dagster.resources.pair_history import PairNotFoundError, find_pair_id, pair_history
 from synpref_dagster.resources.pair_records import CampaignRecords, NoPoolError
 from synpref_dagster.resources.pair_search import (
@@ -32,9 +33,9 @@ def explain_pair(console: Console, profile: Profile, text: str, *, as_json: bool
         history = pair_history(records, find_pair_id(records, text))
     except PairNotFoundError as error:
         print_candidates(console, pairs_by_id(records, error.candidates))
-        _refuse(console, error)
+        refuse(console, error)
     except NoPoolError as error:
-        _refuse(console, error)
+        refuse(console, error)
     if as_json:
         _print_json(history.as_json())
     else:
@@ -47,7 +48,7 @@ def list_pairs(console: Console, profile: Profile, words: str, *, as_json: bool)
     try:
         pairs = pairs_with_text(records, words)
     except NoPoolError as error:
-        _refuse(console, error)
+        refuse(console, error)
     quarantined = quarantined_with_text(records, words)
     if as_json:
         _print_json(
@@ -65,7 +66,7 @@ def list_pairs(console: Console, profile: Profile, words: str, *, as_json: bool)
         return
     if not pairs and not quarantined:
         number = f"{records.raw_pool().num_rows:,}"
-        _refuse(console, f"{words!r} is in none of the {number} rows of the raw pool")
+        refuse(console, f"{words!r} is in none of the {number} rows of the raw pool")
     print_candidates(console, pairs)
     print_quarantined(console, quarantined)
     if len(pairs) == MAX_FOUND:
@@ -74,8 +75,3 @@ def list_pairs(console: Console, profile: Profile, words: str, *, as_json: bool)
 
 def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _refuse(console: Console, why: object) -> NoReturn:
-    console.print(str(why), style="red", markup=False, highlight=False)
-    raise typer.Exit(2)

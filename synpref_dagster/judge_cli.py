@@ -8,9 +8,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from synpref_dagster.refusals import load_or_refuse, refuse
 from synpref_dagster.resources.judge_batch_ledger import BatchLedger
 from synpref_dagster.resources.judge_cache import ReplyCache
-from synpref_dagster.settings import Profile, load_profile
+from synpref_dagster.settings import Profile
 
 judge_app = typer.Typer(no_args_is_help=True, help="LLM judges: the bill, the reply cache.")
 console = Console()
@@ -22,7 +23,12 @@ SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's se
 @judge_app.command()
 def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign paid each judge for each asset, and what is in batches."""
-    chosen, cache = _opened(profile, seed)
+    chosen = load_or_refuse(console, profile, seed)
+    if chosen.judges.kind == "exemplar" and not _was_charged(chosen):
+        free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
+        console.print(free, markup=False, highlight=False, soft_wrap=True)
+        return
+    cache = _opened(chosen)
     spent = cache.spent(chosen.campaign_name())
     promised = BatchLedger(cache).promised(chosen.campaign_name())
     table = Table("judge", "asset", box=SIMPLE_HEAD)
@@ -43,18 +49,20 @@ def export(
     profile: ProfileOption = "demo",
 ) -> None:
     """Write all replies of the cache, with what was asked and paid, as one Parquet file."""
-    _, cache = _opened(profile, None)
+    cache = _opened(load_or_refuse(console, profile, None))
     console.print(f"{cache.export(path):,} replies in {path}", highlight=False, soft_wrap=True)
 
 
-def _opened(name: str, seed: int | None) -> tuple[Profile, ReplyCache]:
-    try:
-        chosen = load_profile(name, seed=seed)
-    except ValueError as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from error
-    path = chosen.judges.cache_path()
+def _was_charged(profile: Profile) -> bool:
+    """Whether the campaign paid LLMs before its profile went over to exemplar judges."""
+    if not profile.judges.cache_path().is_file():
+        return False
+    cache, campaign = _opened(profile), profile.campaign_name()
+    return len(cache.spent(campaign)) > 0 or bool(BatchLedger(cache).promised(campaign))
+
+
+def _opened(profile: Profile) -> ReplyCache:
+    path = profile.judges.cache_path()
     if not path.is_file():
-        console.print(f"[red]no reply cache at {path}[/red]: no LLM judge was asked there")
-        raise typer.Exit(2)
-    return chosen, ReplyCache(path)
+        refuse(console, f"no reply cache at {path}: no LLM judge was asked there")
+    return ReplyCache(path)

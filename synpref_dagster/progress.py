@@ -63,6 +63,7 @@ class CampaignProgress(logging.Handler):
         self._judges: dict[str, Any] = {}
         self._started: dict[str, float] = {}
         self._facts: dict[str, str] = {}
+        self._stopped: dict[str, str] = {}  # step -> what its blocking check said
 
     def begin(self, title: str, num_assets: int) -> None:
         """Start a run of `num_assets` assets."""
@@ -123,7 +124,8 @@ class CampaignProgress(logging.Handler):
             self._finish(key, mark="[yellow]waits[/yellow] ")
         elif event.event_type == EVENT.STEP_FAILURE:
             self._finish(key, mark="[red]failed[/red]")
-            self.failures.append(f"{_asset_name(key)}: {first_cause(event)}")
+            cause = self._stopped.get(key) or first_cause(event)
+            self.failures.append(f"{_asset_name(key)}: {cause}")
         elif event.event_type == EVENT.ASSET_CHECK_EVALUATION:
             self._check(event)
 
@@ -131,10 +133,12 @@ class CampaignProgress(logging.Handler):
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
             about = f": {evaluation.description}" if evaluation.description else ""
+            grave = evaluation.severity == dg.AssetCheckSeverity.ERROR
+            if grave and evaluation.blocking and evaluation.description:
+                self._stopped[str(event.step_key)] = evaluation.description
+            mark = "[red]check [/red]" if grave else "[yellow]check [/yellow]"
             name = f"{evaluation.asset_key.to_user_string()} {evaluation.check_name}"
-            self.console.print(
-                f"  [red]check [/red] {escape(name + about)}", highlight=False, soft_wrap=True
-            )
+            self.console.print(f"  {mark} {escape(name + about)}", highlight=False, soft_wrap=True)
 
     def _finish(self, key: str, *, mark: str) -> None:
         seconds = time.monotonic() - self._started.get(key, time.monotonic())

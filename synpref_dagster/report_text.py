@@ -111,7 +111,7 @@ def _precision_table(report: Numbers) -> Table:
 
 def _model_table(report: Numbers) -> Table:
     table = _table(
-        "Reward models on the clean test set", "trained on", "accuracy", "where length misleads"
+        f"Reward models on {_test_set(report)}", "trained on", "accuracy", "where length misleads"
     )
     against = report["rm_accuracy_against_length"]
     for variant, title in VARIANTS.items():
@@ -121,19 +121,20 @@ def _model_table(report: Numbers) -> Table:
 
 
 def _iteration_table(report: Numbers) -> Table:
-    table = _table("Reward model by iteration", "iteration", "gold validation", "clean test")
-    rows = zip(
-        report["gold_accuracy_by_iteration"], report["test_accuracy_by_iteration"], strict=True
-    )
-    for number, (gold, test) in enumerate(rows):
-        table.add_row(str(number), shown(gold), shown(test))
+    columns = {
+        "gold validation": report["gold_accuracy_by_iteration"],
+        "clean test": report["test_accuracy_by_iteration"],
+    }
+    measured = {name: rows for name, rows in columns.items() if rows}
+    table = _table("Reward model by iteration", "iteration", *measured)
+    for number, row in enumerate(zip(*measured.values(), strict=True)):
+        table.add_row(str(number), *(shown(found) for found in row))
     return table
 
 
 def _judge_table(report: Numbers) -> Table:
-    table = _table(
-        "Judges' agreement with the truth", "exemplars", "all", "objective", "subjective"
-    )
+    title = f"Judges' agreement on {_test_set(report)}"
+    table = _table(title, "exemplars", "all", "objective", "subjective")
     parts = report["judge_agreement_by_objectivity"]
     for choice, found in report["judge_agreement"].items():
         table.add_row(
@@ -158,9 +159,13 @@ def _people_table(report: Numbers) -> Table:
     return table
 
 
-def _leaderboard_table(report: Numbers) -> Table:
+def _leaderboard_table(report: Numbers) -> Table | str:
     rows = report["leaderboard"]
-    headlines = [name for name in SHORT_NAMES if rows and name in rows[0]]
+    if not rows:
+        return "Leaderboard: no release was scored yet\n"
+    if all(row["average"] is None for row in rows):
+        return "Leaderboard: no benchmark was named, releases were measured on gold alone\n"
+    headlines = [name for name in SHORT_NAMES if name in rows[0]]
     title = "Leaderboard of the releases, in points"
     table = _table(title, "model size", *(SHORT_NAMES[name] for name in headlines), "average")
     for row in rows:
@@ -175,6 +180,15 @@ def _claims_table(report: Numbers) -> Table:
     table = _table("What held, and what did not", "claim", "measured", "needed", "")
     for claim in report["claims"]:
         value = "-" if claim["value"] is None else f"{claim['value']:.3f}"
-        mark = "[green]held[/green]" if claim["held"] else "[red]did not hold[/red]"
-        table.add_row(claim["claim"], value, f"{claim['threshold']:.3f}", mark)
+        table.add_row(claim["claim"], value, f"{claim['threshold']:.3f}", _mark(claim))
     return table
+
+
+def _mark(claim: Numbers) -> str:
+    if claim["value"] is None:  # not refuted: not tested
+        return "[dim]not measured[/dim]"
+    return "[green]held[/green]" if claim["held"] else "[red]did not hold[/red]"
+
+
+def _test_set(report: Numbers) -> str:
+    return str(report.get("test_set", "the clean test set"))

@@ -1,12 +1,17 @@
 """`synpref review`: serve the page, open accounts, carry the ledger in and out."""
 
+from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from synpref_dagster.refusals import refuse
 from synpref_dagster.review.serving import ledger_url
+
+if TYPE_CHECKING:
+    from synpref_dagster.review.agreement import Agreement
 
 review_app = typer.Typer(no_args_is_help=True, help="People in the loop: page, accounts, ledger.")
 console = Console()
@@ -33,7 +38,7 @@ def serve(
     try:
         serving.serve(ledger or ledger_url(), host=host, port=port, public_hosts=public_host or ())
     except ValueError as error:
-        _refuse(error)
+        refuse(console, error)
 
 
 @review_app.command()
@@ -50,7 +55,7 @@ def add_annotator(
         accounts = Accounts(_store(ledger), clock=_now)
         token = accounts.add(name, adjudicator=adjudicator, hourly_rate=hourly_rate)
     except ValueError as error:
-        _refuse(error)
+        refuse(console, error)
     console.print(f"Token of {name}, shown only now:", highlight=False)
     console.print(token, highlight=False, soft_wrap=True)
 
@@ -63,7 +68,7 @@ def close_annotator(name: str, ledger: LedgerOption = "") -> None:
     try:
         Accounts(_store(ledger), clock=_now).close(name)
     except ValueError as error:
-        _refuse(error)
+        refuse(console, error)
 
 
 @review_app.command("export")
@@ -76,7 +81,7 @@ def export_ledger(
     try:
         console.print(f"{VerdictLedger(_store(ledger)).export(path)} verdicts in {path}")
     except ValueError as error:
-        _refuse(error)
+        refuse(console, error)
 
 
 @review_app.command("import")
@@ -89,7 +94,7 @@ def import_ledger(
     try:
         console.print(f"{VerdictLedger(_store(ledger)).load(path)} new verdicts from {path}")
     except (ValueError, OSError) as error:
-        _refuse(error)
+        refuse(console, error)
 
 
 @review_app.command()
@@ -114,14 +119,20 @@ def status(ledger: LedgerOption = "") -> None:
         return
     answers = verdict_frame(live)
     agreement = measure(answers)
-    console.print(
-        f"alpha {agreement.alpha:.3f}, pairwise {agreement.pairwise:.3f} on "
-        f"{agreement.num_pairs} pairs seen by two or more",
-        highlight=False,
-    )
+    console.print(f"agreement: {_in_words(agreement)}", highlight=False)
     rates = {a.name: a.hourly_rate for a in Accounts(store, clock=_now).all()}
     table = annotator_table(answers, hourly_rates=rates)
     console.print(table.round(3).to_string(index=False), highlight=False)
+
+
+def _in_words(agreement: "Agreement") -> str:
+    if not agreement.num_pairs:
+        return "no pair was seen by two people yet"
+    seen = "1 pair" if agreement.num_pairs == 1 else f"{agreement.num_pairs} pairs"
+    shown = f"pairwise {agreement.pairwise:.3f} on {seen} seen by two or more"
+    if isnan(agreement.alpha):  # undefined where all answers are one and the same
+        return f"{shown}, alpha undefined: everybody gave the same answer"
+    return f"alpha {agreement.alpha:.3f}, {shown}"
 
 
 def _store(url: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -134,8 +145,3 @@ def _now() -> float:
     import time
 
     return time.time()
-
-
-def _refuse(error: Exception) -> None:
-    console.print(f"[red]{error}[/red]")
-    raise typer.Exit(2) from error

@@ -75,6 +75,11 @@ class PoolSettings(Section):
     pii: PersonalDataSettings = PersonalDataSettings()
     near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
 
+    @property
+    def has_test_set(self) -> bool:
+        """Whether a clean test set lies beside people's gold."""
+        return self.kind == "synthetic_world" or bool(self.test_debates)
+
     def reports_left_out(self) -> list[str]:
         """Reports on the pool that a campaign does not make; they can be made by hand."""
         in_campaign = {

@@ -28,6 +28,17 @@ from synpref_dagster.storage import DatasetRef, ModelRef, ShardExecutor
 
 GROUP = "6_release"
 CURVES = "ppe_correctness"
+RESULT_COLUMNS = [  # named here, so that a table of no results has them too
+    "benchmark",
+    "headline",
+    "low",
+    "high",
+    "tie_rate",
+    "num_items",
+    "num_truncated",
+    "scores",
+    "missing_subsets",
+]
 
 
 @dg.asset(
@@ -47,6 +58,7 @@ def benchmark_scores(
 
     Parts: `scores` (one fp32 reward per candidate, with its tokens and whether it was cut),
     `results` (one row per benchmark) and, with PPE Correctness, `curves` (best of K).
+    Where the profile names no benchmark, `scores` and `results` are empty tables.
     """
     with campaign_step(context, campaign, tracking) as step:
         size, suite = context.partition_key, sources.benchmarks()
@@ -75,12 +87,7 @@ def benchmark_scores(
             )
         return step.result(
             parts,
-            metrics={
-                **{each.benchmark: each.headline for each in results},
-                "num_scored": parts["scores"].num_rows,
-                "num_truncated": sum(each.num_truncated for each in results),
-                "max_tokens": int(table["num_tokens"].max()),
-            },
+            metrics=score_metrics(table, results),
             plot=_plot(size, results, curves),
             checks=score_checks(sources, suite, table, results),
         )
@@ -115,12 +122,14 @@ def leaderboard(
         )
         frame = campaign.frame(board)
         published = frame.set_index("model_size")["published_average"].dropna().to_dict()
+        averages = frame.set_index("model_size")["average"].dropna()
         step.tracked.log_campaign_metrics({"leaderboard/num_models": len(frame)}, step=0)
         return step.result(
             board,
-            metrics={f"average/{r.model_size}": float(r.average) for r in frame.itertuples()},
+            metrics={f"average/{name}": float(value) for name, value in averages.items()},
+            facts={} if len(averages) else {"no_average": "no benchmark was named"},
             plot=leaderboard_plot(
-                dict(zip(frame["model_size"], frame["average"], strict=True)),
+                {str(name): float(value) for name, value in averages.items()},
                 title="Average of the benchmarks",
                 published={str(k): float(v) for k, v in published.items()} if real else None,
             ),
@@ -139,6 +148,16 @@ def measured(campaign: Campaign, suite: Suite, table: pd.DataFrame) -> list[Benc
         )
         for benchmark, items in suite
     ]
+
+
+def score_metrics(table: pd.DataFrame, results: list[BenchmarkResult]) -> dict[str, float]:
+    """Headlines and counts of one release; no longest response where nothing was scored."""
+    return {
+        **{each.benchmark: each.headline for each in results},
+        "num_scored": len(table),
+        "num_truncated": sum(each.num_truncated for each in results),
+        **({"max_tokens": int(table["num_tokens"].max())} if len(table) else {}),
+    }
 
 
 def _candidates(step: Step, suite: Suite, suite_fingerprint: str) -> DatasetRef:
@@ -208,7 +227,8 @@ def results_frame(results: list[BenchmarkResult]) -> pd.DataFrame:
                 "missing_subsets": json.dumps(list(result.missing_subsets)),
             }
             for result in results
-        ]
+        ],
+        columns=RESULT_COLUMNS,
     )
 
 

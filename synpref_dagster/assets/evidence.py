@@ -24,6 +24,7 @@ from synpref_dagster.curation.evidence import (
 )
 from synpref_dagster.curation.filtering import flip_precision_of_rules
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.curation.reporting import evaluated_on
 from synpref_dagster.curation.training_sets import training_variants
 from synpref_dagster.curation.witnesses import witnesses_from_frame
 from synpref_dagster.resources.campaign import Campaign
@@ -154,7 +155,7 @@ def curation_variants(
             metrics=whole["value"].to_dict(),
             plot=bar_plot(
                 whole["value"].to_dict(),
-                title="RM accuracy on the clean test set",
+                title=f"RM accuracy on {evaluated_on(has_test_set=truth.has_test_pairs())}",
                 value_label="accuracy",
                 intervals={str(name): (row["low"], row["high"]) for name, row in whole.iterrows()},
             ),

@@ -99,7 +99,7 @@ def model_release(
                     check_name="promotion_gates",
                     passed=not failed,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description="; ".join(failed) or "champion",
+                    description="; ".join(failed) or _champion_by(card),
                 )
             ],
         )
@@ -135,6 +135,10 @@ def scorecard(training: dict[str, Any], results: pd.DataFrame, sources: PoolSour
         },
         suite=sources.benchmark_fingerprint(),
     )
+
+
+def _champion_by(card: Scorecard) -> str:
+    return "champion" if card.benchmarks else "champion on gold alone: no benchmark was named"
 
 
 def register_release(

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.assets.contamination_review import cleared_in, review_fact, reviewed_hits
+from synpref_dagster.assets.pool_checks import clean_pairs_found, pool_specs, raw_pairs_found
 from synpref_dagster.assets.step import (
     Result,
     Step,
     box,
     campaign_step,
     conservation,
-    conservation_spec,
     shard_counts,
 )
 from synpref_dagster.curation.contamination_review import cleared_pairs, with_cleared
@@ -36,7 +36,7 @@ from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_sha
 GROUP = "1_pool"
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}), check_specs=conservation_spec("raw_pool"))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}), check_specs=pool_specs("raw_pool"))
 def raw_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -78,7 +78,8 @@ def raw_pool(
                         "quarantined": pool.dropped.num_rows,
                         "outside_the_selected_part": int(counts["num_outside"].sum()),
                     },
-                )
+                ),
+                raw_pairs_found(pool, counts, quarantined),
             ],
         )
 
@@ -108,7 +109,7 @@ def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
         dg.asset(
             **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
             name="clean_pool",
-            check_specs=conservation_spec("clean_pool"),
+            check_specs=pool_specs("clean_pool"),
         )(body)
     ]
 
@@ -244,7 +245,8 @@ def _clean(
             conservation(
                 raw_pool.kept.num_rows,
                 {"clean": pool.kept.num_rows, "dropped": pool.dropped.num_rows},
-            )
+            ),
+            clean_pairs_found(pool, num_in=raw_pool.kept.num_rows, reasons=reasons),
         ],
     )
 

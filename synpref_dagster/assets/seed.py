@@ -118,6 +118,7 @@ def human_verified_seed(
         ledger = step.dataset(
             answers.ledger, inputs=[seed_candidates, answers.fingerprint], part="ledger"
         )
+        _refuse_no_votes(campaign, ledger, num_asked=len(asked))
         gold = step.selection(
             lambda: first_gold(
                 decide(campaign.frame(ledger), rule=rule),
@@ -195,6 +196,17 @@ def silver_seed(
                 no_exemplar_leak(step, panel),
             ],
         )
+
+
+def _refuse_no_votes(campaign: Campaign, ledger: DatasetRef, *, num_asked: int) -> None:
+    if ledger.num_rows or campaign.profile.people.backend != "recorded":
+        return
+    raise dg.Failure(
+        f"0 of {num_asked} seed candidates have a recorded verdict: these sources carry no votes. "
+        "Set people.backend = 'page' (people answer on the review page), or give a source with "
+        "votes (docs/sources.md)",
+        allow_retries=False,
+    )
 
 
 def _asked(campaign: Campaign, candidates: DatasetRef, who: str) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def leaderboard(
     Args:
         results_by_model: results of each checkpoint, each benchmark at most once.
         complete: all seven are needed; False leaves a benchmark that was not run NaN and averages
-            the others, which is no published figure.
+            the others, which is no published figure. Without any the average is NaN too.
         paper_version: see `reference_scores`.
         with_differences: also give ours minus published. Only for real backbones: a stand-in
             differs from the paper by what it is, and the difference would mean nothing.
@@ -78,7 +78,7 @@ def leaderboard(
         difference_<benchmark> and difference_average where asked for.
 
     Raises:
-        ValueError: a checkpoint has a benchmark twice, has none, or lacks one that is needed.
+        ValueError: a checkpoint has a benchmark twice, or lacks one that is needed.
     """
     rows = [_row(model, results, complete=complete) for model, results in results_by_model.items()]
     extras = list(dict.fromkeys(name for row in rows for name in row if name not in FIXED_COLUMNS))
@@ -98,14 +98,15 @@ def leaderboard(
 def _row(model: str, results: Sequence[BenchmarkResult], *, complete: bool) -> dict[str, object]:
     headlines = {result.benchmark: result.headline for result in results}
     missing = [name for name in BENCHMARK_NAMES if name not in headlines]
-    if len(results) != len(headlines) or not results or (complete and missing):
+    if len(results) != len(headlines) or (complete and missing):
         names = sorted(result.benchmark for result in results)
         raise ValueError(f"{model} needs one result per benchmark; it has {names}")
     seven = [name for name in BENCHMARK_NAMES if name in headlines]
+    averaged = [headlines[name] for name in seven or headlines]
     return {
         "model_size": model,
         **{name: headlines.get(name, float("nan")) for name in BENCHMARK_NAMES},
-        "average": float(np.mean([headlines[name] for name in seven or headlines])),
+        "average": float(np.mean(averaged)) if averaged else float("nan"),
         "complete": not missing
         and all(r.complete for r in results if r.benchmark in BENCHMARK_NAMES),
         **{name: value for name, value in headlines.items() if name not in BENCHMARK_NAMES},

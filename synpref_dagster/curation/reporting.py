@@ -15,6 +15,8 @@ from synpref_dagster.curation.accuracy import Accuracy
 from synpref_dagster.curation.evidence import Claim
 
 ACCURACY_FIELDS = ("value", "low", "high", "n")
+CLEAN_TEST_SET = "the clean test set"
+GOLD_VALIDATION = "gold validation (no clean test set)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,8 @@ class CampaignFacts:
     profile: str
     seed: int
     seconds: float
+    has_test_set: bool
+    """Whether there is a clean test set; without one models and judges are held against gold."""
     pool: Mapping[str, Any]
     decisions: pd.DataFrame
     """decision, reason, num_pairs."""
@@ -48,6 +52,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "profile": facts.profile,
         "seed": facts.seed,
         "seconds": round(facts.seconds, 1),
+        "test_set": evaluated_on(has_test_set=facts.has_test_set),
         "pool": dict(facts.pool),
         "decisions": {
             name: int(by_decision.get(name, 0)) for name in ("kept", "flipped", "discarded")
@@ -62,7 +67,9 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         },
         "filter_precision": precision_by_rule(facts.filter_audit),
         "gold_accuracy_by_iteration": _by_iteration(facts.iteration_curve, "gold"),
-        "test_accuracy_by_iteration": _by_iteration(facts.iteration_curve, "test"),
+        "test_accuracy_by_iteration": _by_iteration(facts.iteration_curve, "test")
+        if facts.has_test_set
+        else [],
         "rm_accuracy": _variants(facts.curation_variants, "all"),
         "rm_accuracy_against_length": _variants(facts.curation_variants, "against_length"),
         "judge_agreement": _by_choice(facts.judge_audit, "all"),
@@ -78,6 +85,11 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "next_steps": list(facts.next_steps),
     }
     return dict(_plain(report))
+
+
+def evaluated_on(*, has_test_set: bool) -> str:
+    """What models and judges were held against, as every report and plot calls it."""
+    return CLEAN_TEST_SET if has_test_set else GOLD_VALIDATION
 
 
 def accuracies(frame: pd.DataFrame, name: str) -> dict[str, Accuracy]:

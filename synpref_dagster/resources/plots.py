@@ -230,9 +230,9 @@ def leaderboard_plot(
     Returns:
         PNG bytes.
     """
-    if not ours:
-        return empty_plot(title)
     names = sorted((name for name in ours if np.isfinite(ours[name])), key=lambda n: -ours[n])
+    if not names:
+        return empty_plot(title)
     figure, axes = new_axes(title, height=1.5 + 0.34 * len(names))
     rows = np.arange(len(names))
     published = published or {}

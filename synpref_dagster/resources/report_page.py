@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synpref_dagster.benchmarks.suite import SUITE
+from synpref_dagster.curation.reporting import CLEAN_TEST_SET
 from synpref_dagster.resources.report_judges import judge_tables
 from synpref_dagster.resources.report_people import people_tables
 
@@ -73,6 +74,7 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
         people_tables=people_tables(report.get("people")),
         by_objectivity=report.get("judge_agreement_by_objectivity") or {},
         benchmarks=[(benchmark.name, benchmark.title) for benchmark in SUITE],
+        scored=[row["model_size"] for row in report.get("leaderboard") or [] if _scored(row)],
         dropped_total=sum((report["pool"].get("dropped") or {}).values()),
         decided_total=sum(report["decisions"].values()),
         **outcomes,
@@ -88,6 +90,7 @@ _OPTIONAL: dict[str, Any] = {
     "decisions_by_reason": None,
     "gold_accuracy_by_iteration": [],
     "leaderboard": [],
+    "test_set": CLEAN_TEST_SET,
     "simulated": [],
     "next_steps": [],
 }
@@ -199,9 +202,10 @@ def _headline(outcomes: Mapping[str, Sequence[Any]]) -> str:
     held, failed, unknown = (len(outcomes[key]) for key in ("held", "not_held", "not_measured"))
     if not held + failed:
         return "No claim was measured in this campaign"
-    tested = f"{held} of {held + failed} claims held"
+    claims = "measured claim" if unknown else "claim"
+    tested = f"{held} of {held + failed} {claims}s held"
     if not failed:
-        tested = f"All {held} claims held" if held > 1 else "The one claim held"
+        tested = f"All {held} {claims}s held" if held > 1 else f"The one {claims} held"
     return f"{tested}, {unknown} not measured" if unknown else tested
 
 
@@ -231,7 +235,7 @@ def _cards(report: Report) -> list[dict[str, str]]:
     cards = [
         _accuracy_card("Label accuracy", labels.get("after"), before=labels.get("before")),
         _accuracy_card(
-            "Reward model accuracy",
+            f"Reward model accuracy on {report.get('test_set', CLEAN_TEST_SET)}",
             models.get("filtered_corrected"),
             before=models.get("original"),
         ),
@@ -257,6 +261,10 @@ def _outcome(claim: Mapping[str, Any]) -> str:
     # A claim whose number is missing was not refuted: it was not tested.
     held = None if claim.get("value") is None else claim.get("held")
     return "not_measured" if held is None else "held" if held else "not_held"
+
+
+def _scored(release: Mapping[str, Any]) -> bool:
+    return _is_number(release.get("average"))
 
 
 def _has_value(found: Any) -> TypeGuard[Mapping[str, Any]]:

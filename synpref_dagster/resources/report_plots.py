@@ -18,24 +18,32 @@ def report_figures(report: dict[str, Any]) -> dict[str, bytes]:
             title="Share of right labels",
         ),
         "Reward models by training set": _accuracies(
-            report["rm_accuracy"], title="Accuracy on the clean test set"
+            report["rm_accuracy"], title=f"Accuracy on {report['test_set']}"
         ),
         "Iterations": line_plot(
-            {
-                "gold validation": _values(report["gold_accuracy_by_iteration"]),
-                "clean test": _values(report["test_accuracy_by_iteration"]),
-            },
+            {name: _values(rows) for name, rows in _by_iteration(report).items() if rows},
             title="Accuracy of each iteration's model",
             x_label="iteration",
             y_label="accuracy",
         ),
         "Judges and exemplars": _accuracies(
-            report["judge_agreement"], title="Judges' agreement with the truth"
+            report["judge_agreement"], title=f"Judges' agreement on {report['test_set']}"
         ),
         "Releases": leaderboard_plot(
-            {row["model_size"]: row["average"] for row in report["leaderboard"]},
+            {
+                row["model_size"]: row["average"]
+                for row in report["leaderboard"]
+                if row["average"] is not None
+            },
             title="Average over the benchmarks",
         ),
+    }
+
+
+def _by_iteration(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "gold validation": report["gold_accuracy_by_iteration"],
+        "clean test": report["test_accuracy_by_iteration"],
     }
 
 

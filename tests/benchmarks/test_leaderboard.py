@@ -91,9 +91,17 @@ def test_an_incomplete_row_averages_what_it_has_and_says_so():
     assert board.loc[0, "average"] == pytest.approx(0.5)
     assert not board.loc[0, "complete"]
     assert np.isnan(board.loc[0, "judge_bench"])
-    for wrong in ([], [*results, results[0]]):
-        with pytest.raises(ValueError, match="one result per benchmark"):
-            leaderboard({"m": wrong}, complete=False)
+    with pytest.raises(ValueError, match="one result per benchmark"):
+        leaderboard({"m": [*results, results[0]]}, complete=False)
+
+
+def test_a_checkpoint_without_any_benchmark_has_a_row_and_no_average():
+    board = leaderboard({"m": []}, complete=False)
+    assert board["model_size"].tolist() == ["m"]
+    assert np.isnan(board.loc[0, "average"])
+    assert not board.loc[0, "complete"]
+    with pytest.raises(ValueError, match="one result per benchmark"):
+        leaderboard({"m": []})
 
 
 def test_every_headline_key_is_known_to_the_suite():

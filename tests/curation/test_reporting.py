@@ -1,6 +1,7 @@
 """The report is plain data: stable keys, numbers that JSON knows, nothing that is not a number."""
 
 import json
+from dataclasses import replace
 from math import nan
 
 import numpy as np
@@ -28,6 +29,7 @@ FACTS = CampaignFacts(
     profile="demo",
     seed=0,
     seconds=12.345,
+    has_test_set=True,
     pool={"read": np.int64(100), "dropped": {"duplicate": 3}, "clean": 90},
     decisions=pd.DataFrame(
         [
@@ -149,6 +151,13 @@ def test_accuracies_land_under_their_names():
 def test_iterations_come_in_order_without_slices():
     assert [each["value"] for each in REPORT["gold_accuracy_by_iteration"]] == [0.6, 0.8]
     assert [each["value"] for each in REPORT["test_accuracy_by_iteration"]] == [0.5]
+
+
+def test_without_a_test_set_gold_validation_is_not_called_one():
+    report = build_report(replace(FACTS, has_test_set=False))
+    assert report["test_accuracy_by_iteration"] == []
+    assert report["test_set"] == "gold validation (no clean test set)"
+    assert REPORT["test_set"] == "the clean test set"
 
 
 def test_seconds_are_rounded_and_numpy_is_gone():

@@ -48,12 +48,12 @@ RESULT = BenchmarkResult(
 )
 
 
-def facts(profile, size, checkpoint):
+def facts(profile, size, checkpoint, results=(RESULT,)):
     found = model_facts(
         profile,
         size,
         training=TRAINING,
-        results=[RESULT],
+        results=results,
         data={
             "tiers": {"gold": 10, "silver": 20, "curated": 30, "recycled": 4},
             "curation": {
@@ -146,6 +146,15 @@ def test_older_readers_find_rotary_base_dtype_and_tokenizer_class(release):
     assert loaded.chat_template
     model = AutoModelForSequenceClassification.from_pretrained(release)
     assert model.config.num_labels == 1
+
+
+def test_a_card_without_benchmarks_says_so_and_shows_no_table(tmp_path):
+    checkpoint = make_stand_in(backbone("qwen3-0.6b"), output_dir=tmp_path, seed=3, texts=RESPONSES)
+    card = render_model_card(facts(load_profile("demo"), "qwen3-0.6b", checkpoint, results=()))
+    assert "No benchmark was named: this release was measured on gold alone." in card
+    assert "No benchmark was named, so no prompt was removed" in card
+    assert "| benchmark | score |" not in card
+    assert "miniatures" not in card.split("## Benchmarks")[1].split("## Limits")[0]
 
 
 def test_portable_settings_leave_what_is_there():

@@ -162,7 +162,33 @@ def test_further_evidence_is_shown_when_it_is_there(report):
 
 def test_a_claim_without_a_number_was_not_tested(report):
     report["claims"][1]["value"] = None
-    assert "The one claim held, 1 not measured" in words(render_report(report))
+    assert "The one measured claim held, 1 not measured" in words(render_report(report))
+
+
+def test_the_headline_counts_among_the_measured_claims(report):
+    unknown = {**report["claims"][0], "value": None}
+    report["claims"] += [unknown] * 6
+    assert "1 of 2 measured claims held, 6 not measured" in words(render_report(report))
+
+
+def test_without_a_test_set_the_page_names_gold_validation_instead(report):
+    report["test_set"] = "gold validation (no clean test set)"
+    text = words(render_report(report))
+    assert "Reward model accuracy on gold validation (no clean test set)" in text
+    assert "Accuracy on gold validation (no clean test set)" in text
+    assert "the clean test set" not in text
+
+
+def test_a_leaderboard_without_benchmarks_is_one_sentence(report):
+    nothing = dict.fromkeys((*BENCHMARKS, "average"))
+    report["leaderboard"] = [{"model_size": "qwen3-0.6b", **nothing}]
+    text = words(render_report(report))
+    assert "No benchmark was named" in text
+    assert "checkpoint average" not in text
+
+
+def test_figures_in_the_page_are_not_loaded_late(report):
+    assert "loading=" not in render_report(report, {"Curve": b"\x89PNG"})
 
 
 def test_all_claims_held(report):

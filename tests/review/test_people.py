@@ -152,7 +152,10 @@ def test_the_command_line_opens_accounts_and_carries_the_ledger(url, tmp_path):
     assert "6 verdicts" in synpref("export", str(path)).output
     assert {json.loads(line)["annotator"] for line in path.read_text().splitlines()} == {"bob"}
     assert "0 new verdicts" in synpref("import", str(path)).output
-    assert "gold: 3 of 6 pairs finished" in synpref("status").output
+    status = synpref("status").output
+    assert "gold: 3 of 6 pairs finished" in status
+    assert "agreement: no pair was seen by two people yet" in status
+    assert "nan," not in status
     assert synpref("close-annotator", "nobody").exit_code == 2
     assert synpref("serve", "--host", "0.0.0.0").exit_code == 2
 
