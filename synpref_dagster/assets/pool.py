@@ -27,7 +27,7 @@ from synpref_dagster.curation.routing import risk_counts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.pool_shards import contaminated_shard, only_ids, screen_shard
+from synpref_dagster.resources.pool_shards import contaminated_shard, ids_of, screen_shard
 from synpref_dagster.resources.pool_sources import LISTING, PoolSources
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
@@ -181,7 +181,7 @@ def zero_contamination(
     A shard that was looked at before, with the same prompts, is not looked at again.
     """
     uri = campaign.uri("data", "clean_pool", "zero_contamination")
-    ids = map_shards(only_ids, clean_pool.kept, uri=f"{uri}/ids", version="1", params={}).ref
+    ids = ids_of(clean_pool.kept, uri=f"{uri}/ids")
     found = map_shards(
         partial(contaminated_shard, prompts_ref=benchmark_prompts),
         ids,

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import markdown_image
-from synpref_dagster.resources.pool_shards import only_ids
+from synpref_dagster.resources.pool_shards import ids_of
 from synpref_dagster.resources.tracked_step import TrackedStep
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import (
@@ -20,7 +20,6 @@ from synpref_dagster.storage import (
     MapResult,
     ModelRef,
     SelectionRef,
-    map_shards,
     read_manifest,
 )
 
@@ -128,8 +127,7 @@ class Step:
 
     def ids(self, pool: DatasetRef) -> DatasetRef:
         """The ids of a pool, shard by shard: what costly work on it is identified by."""
-        uri = self.campaign.uri("data", self.name, "ids")
-        return map_shards(only_ids, pool, uri=uri, version="1", params={}).ref
+        return ids_of(pool, uri=self.campaign.uri("data", self.name, "ids"))
 
     def note(self, metrics: Mapping[str, float], facts: Mapping[str, Any] | None = None) -> None:
         """Numbers and facts that a part of the asset adds to its metadata, e.g. what it cost."""

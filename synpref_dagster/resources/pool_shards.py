@@ -24,7 +24,7 @@ from synpref_dagster.curation.pooling import (
 )
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, SourceBatch, SourceSpec
-from synpref_dagster.storage import DatasetRef, read_frame
+from synpref_dagster.storage import DatasetRef, map_shards, read_frame
 
 COUNT_COLUMNS = ["num_rows", "num_unfolded", "num_pairs", "num_quarantined", "num_outside"]
 COUNT_SCHEMA = pa.schema([("source", pa.string()), *((name, pa.int64()) for name in COUNT_COLUMNS)])
@@ -120,6 +120,11 @@ def only_ids(table: pa.Table) -> pa.Table:
     the ids in between, it is not scored, embedded or labelled again.
     """
     return table.select(["pair_id"])
+
+
+def ids_of(pool: DatasetRef, *, uri: str) -> DatasetRef:
+    """`only_ids` of every shard of a pool, kept at `uri`."""
+    return map_shards(only_ids, pool, uri=uri, version="1", params={}).ref
 
 
 def shard_texts(ids: pa.Table, texts: pa.Table) -> pa.Table:
