@@ -140,7 +140,8 @@ def instruction_turn(instruction: object, context: object = None) -> list[dict[s
     >>> instruction_turn("Shorten.", "A long text.")[0]["content"]
     'Shorten.\n\nA long text.'
     """
-    if context is None or context == "":
+    # Files written by pandas hold NaN where there is nothing.
+    if context is None or context == "" or (isinstance(context, float) and math.isnan(context)):
         return user_turn(instruction)
     if not isinstance(instruction, str) or not isinstance(context, str):
         raise RowRejected("not_text", detail="instruction and input must be texts")

@@ -1,8 +1,8 @@
 """HelpSteer 2 and 3: signed human preferences between two responses, and HelpSteer2's ratings.
 
 A preference runs from -3 (first response) to 3 (second); 0 is a tie. The single annotators'
-preferences become recorded verdicts. Ratings hold one response per row: neighbours of one prompt
-are compared.
+preferences become recorded verdicts; who found neither response valid (-100) prefers none and casts
+no verdict. Ratings hold one response per row: neighbours of one prompt are compared.
 """
 
 import re
@@ -31,6 +31,7 @@ from synpref_dagster.sources.records import (
 )
 
 _SCALE = 3
+_NEITHER_VALID = -100
 _RATINGS = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 _TURN = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 _ROLES = {"User": "user", "Assistant": "assistant"}
@@ -110,24 +111,29 @@ def _conversation(context: object) -> object:
     return parse_turns(context) if isinstance(context, str) else context
 
 
-def _single_preferences(row: Row, names: Sequence[str]) -> list[float]:
-    """Preferences of single annotators in file order; raises RowRejected for one not understood."""
+def _single_preferences(row: Row, names: Sequence[str]) -> list[float | None]:
+    """Preferences of single annotators in file order, None for "neither response is valid".
+
+    Raises RowRejected for one not understood.
+    """
     listed = row.get(names[4])
     if listed is None:
         return []
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
         raise RowRejected("malformed_votes", detail=f"{names[4]}: not a list of objects")
-    return [_preference(one.get(names[5])) for one in listed]
+    strengths = [one.get(names[5]) for one in listed]
+    return [None if finite(one) == _NEITHER_VALID else _preference(one) for one in strengths]
 
 
 def _verdicts(
-    pair: PreferencePair, single: Sequence[float], *, first: str
+    pair: PreferencePair, single: Sequence[float | None], *, first: str
 ) -> tuple[RecordedVerdict, ...]:
     to_sorted = canonical_sign(pair.chosen, pair.rejected) * (1 if pair.chosen == first else -1)
     # The data names no annotators: they are told apart by their place within the row only.
     return tuple(
         RecordedVerdict(pair.content_id, f"place_{place}", to_sorted * ((one < 0) - (one > 0)))
         for place, one in enumerate(single)
+        if one is not None
     )
 
 

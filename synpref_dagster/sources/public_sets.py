@@ -3,7 +3,8 @@
 docs/sources.md is this table. Licences are those named on the data cards; read them before use.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Labels = Literal["human", "synthetic", "mixed"]
@@ -25,6 +26,8 @@ class PublicSet:
     """Row format that reads it, as auto-detected."""
     pairs: str
     """How ties, ratings, ranks and votes become pairs."""
+    hub_options: Mapping[str, str] = field(default_factory=dict)
+    """Options without which the hub gives other rows, or none."""
 
 
 _TIE = "tie: no pair"
@@ -46,6 +49,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
         labels="human",
         format="helpsteer_preference",
         pairs="sign of preference_strength; 0 is a tie: no pair; single preferences as verdicts",
+        hub_options={"data_dir": "preference"},
     ),
     PublicSet(
         title="HelpSteer2, ratings",
@@ -62,6 +66,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
         labels="human",
         format="helpsteer_preference",
         pairs="sign of overall_preference; 0 is a tie: no pair; single preferences as verdicts",
+        hub_options={"config_name": "preference"},
     ),
     PublicSet(
         title="UltraFeedback, ratings",
@@ -78,6 +83,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
         labels="synthetic",
         format="scored_messages",
         pairs="as labelled where the scores agree; equal scores are a tie: no pair",
+        hub_options={"split": "train_prefs"},
     ),
     PublicSet(
         title="UltraFeedback, cleaned",
@@ -90,7 +96,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     PublicSet(
         title="Nectar",
         hub_id="berkeley-nest/Nectar",
-        licence="Apache-2.0",
+        licence="Apache-2.0, on terms: not to compete with OpenAI",
         labels="synthetic",
         format="nectar_ranks",
         pairs="every two of up to seven ranks; equal ranks are a tie: no pair",
@@ -130,7 +136,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     PublicSet(
         title="Chatbot-Arena conversations",
         hub_id="lmsys/chatbot_arena_conversations",
-        licence="CC-BY-4.0 (prompts), CC-BY-NC-4.0 (outputs)",
+        licence="CC-BY-4.0 (prompts), CC-BY-NC-4.0 (outputs), gated",
         labels="human",
         format="arena_conversations",
         pairs="winner; tie and tie (bothbad): no pair; turns before the last must be shared",
@@ -148,13 +154,13 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
         hub_id="OpenAssistant/oasst2",
         licence="Apache-2.0",
         labels="human",
-        format="oasst_trees",
-        pairs="every two ranked replies to one message; equal ranks are a tie: no pair",
+        format="oasst_messages",
+        pairs="every two ranked replies to one message; tie: no pair; tree files as oasst_trees",
     ),
     PublicSet(
         title="Magpie DPO (Air)",
         hub_id="Magpie-Align/Magpie-Air-DPO-100K-v0.1",
-        licence="Llama 3 Community Licence",
+        licence="none named; Llama 3 Community Licence on its sister sets",
         labels="synthetic",
         format="implicit_conversational",
         pairs="as labelled",
@@ -182,6 +188,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
         labels="synthetic",
         format="wildguardmix",
         pairs="harmful prompt: harmless response wins; else an answer beats a refusal; " + _TIE,
+        hub_options={"config_name": "wildguardtrain"},
     ),
     PublicSet(
         title="PandaLM test set",
@@ -194,28 +201,34 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     PublicSet(
         title="Tulu 3 preference mix",
         hub_id="allenai/llama-3.1-tulu-3-8b-preference-mixture",
-        licence="ODC-BY",
+        licence="ODC-BY, parts non-commercial",
         labels="synthetic",
         format="implicit_conversational",
-        pairs="as labelled; with score columns as scored_messages",
+        pairs="as labelled; with rating columns (405B) as scored_messages",
     ),
     PublicSet(
         title="OLMo 2 preference mix",
         hub_id="allenai/olmo-2-1124-7b-preference-mix",
-        licence="ODC-BY",
+        licence="ODC-BY, parts non-commercial",
         labels="synthetic",
-        format="implicit_conversational",
-        pairs="as labelled; with score columns as scored_messages",
+        format="scored_messages",
+        pairs="as labelled where the ratings agree or there are none; equal ratings: no pair",
     ),
 )
 
 
 def public_sets_table() -> str:
     """The table as Markdown, one row per set."""
-    head = ("set", "hub id", "licence", "labels", "format", "how ties and ratings become pairs")
-    rows = [
-        (one.title, f"`{one.hub_id}`", one.licence, one.labels, f"`{one.format}`", one.pairs)
-        for one in PUBLIC_SETS
-    ]
+    pairs = "how ties and ratings become pairs"
+    head = ("set", "hub id", "hub options", "licence", "labels", "format", pairs)
     rule = tuple("---" for _ in head)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows)) + "\n"
+    return (
+        "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *map(_cells, PUBLIC_SETS)))
+        + "\n"
+    )
+
+
+def _cells(one: PublicSet) -> tuple[str, ...]:
+    options = ", ".join(f'`{name} = "{value}"`' for name, value in one.hub_options.items())
+    hub_id, row_format = f"`{one.hub_id}`", f"`{one.format}`"
+    return (one.title, hub_id, options, one.licence, one.labels, row_format, one.pairs)

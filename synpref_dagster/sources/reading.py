@@ -26,7 +26,8 @@ BATCH_CHARS = 32 * 2**20
 """Text after which a batch of long rows ends before its number of rows is reached."""
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
-COMMON_OPTIONS = frozenset({"columns", "max_text_bytes", "split", "config_name"})
+HUB_OPTIONS = frozenset({"split", "config_name", "data_dir"})
+COMMON_OPTIONS = HUB_OPTIONS | {"columns", "max_text_bytes"}
 
 
 def read_source(

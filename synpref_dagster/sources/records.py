@@ -57,7 +57,8 @@ class SourceSpec:
     citation: str = ""
     """How its authors ask to be cited; travels with the data."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the format, plus `columns`, `max_text_bytes`, `split` and `config_name`."""
+    """Options of the format, plus `columns`, `max_text_bytes`, and `split`, `config_name` and
+    `data_dir` of hub data sets."""
 
     def __post_init__(self) -> None:
         """Refuses a specification that cannot be read, before anything is opened."""

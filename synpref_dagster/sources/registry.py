@@ -8,7 +8,7 @@ from synpref_dagster.sources.crowd_votes import CROWD_VOTES
 from synpref_dagster.sources.formats import RowFormat
 from synpref_dagster.sources.helpsteer import HELPSTEER_PREFERENCE, HELPSTEER_RATINGS
 from synpref_dagster.sources.nectar import NECTAR_RANKS
-from synpref_dagster.sources.oasst import OASST_TREES
+from synpref_dagster.sources.oasst import OASST_MESSAGES, OASST_TREES
 from synpref_dagster.sources.pandalm import PANDALM
 from synpref_dagster.sources.transcripts import HH_TRANSCRIPTS
 from synpref_dagster.sources.trl import (
@@ -32,6 +32,7 @@ FORMATS: Mapping[str, RowFormat] = {
         HELPSTEER_PREFERENCE,
         HELPSTEER_RATINGS,
         NECTAR_RANKS,
+        OASST_MESSAGES,
         OASST_TREES,
         OFFSETBIAS,
         PANDALM,

@@ -156,6 +156,7 @@ def _hub_rows(spec: SourceSpec) -> Iterator[RawRow]:
     rows = datasets.load_dataset(
         cast(str, spec.hub_id),
         spec.options.get("config_name"),
+        data_dir=spec.options.get("data_dir"),
         revision=spec.revision,
         split=spec.options.get("split", "train"),
     )

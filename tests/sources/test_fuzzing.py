@@ -80,6 +80,11 @@ public_rows = st.fixed_dictionaries(
         **dict.fromkeys(["answers", "completions", "individual_preference"], answers | anything),
         **dict.fromkeys(["conversation_a", "conversation_b", "chosen", "rejected"], messages),
         "question": st.fixed_dictionaries({"full_text": texts}) | anything,
+        "message_tree_id": st.sampled_from("tu") | anything,
+        **dict.fromkeys(["message_id", "parent_id"], st.sampled_from([None, *"abc"]) | anything),
+        **dict.fromkeys(["text"], texts),
+        "role": st.sampled_from(["prompter", "assistant"]) | anything,
+        "rank": ranks,
     },
 )
 

@@ -29,6 +29,8 @@ READ = {
     "research only, non-commercial": [NON_COMMERCIAL],
     "Llama 3.1 Community Licence": [OWN_TERMS],
     "ODC-BY, gated": [OWN_TERMS],
+    "ODC-BY, parts non-commercial": [NON_COMMERCIAL],
+    "Apache-2.0, on terms: not to compete with OpenAI": [OWN_TERMS],
     "unknown": [UNKNOWN],
     "": [UNKNOWN],
     "?": [UNKNOWN],

@@ -1,4 +1,7 @@
-"""Each public set in its own raw layout: recognised, and turned into the pairs a person expects."""
+"""Each public set in its own raw layout: recognised, and turned into the pairs a person expects.
+
+Column names and types are those that the data cards and published readers of the sets show.
+"""
 
 import gzip
 import json
@@ -6,7 +9,7 @@ import json
 import pytest
 
 from synpref_dagster.sources.public_sets import PUBLIC_SETS, public_sets_table
-from synpref_dagster.sources.reading import read_source
+from synpref_dagster.sources.reading import HUB_OPTIONS, read_source
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.registry import FORMATS
 
@@ -32,6 +35,14 @@ def completion(response: str, fine: float, overall: float) -> dict:
     }
 
 
+def message(name: str, parent: str | None, text: str, **about) -> dict:
+    role = about.pop("role", "assistant")
+    shown = {"message_id": name, "parent_id": parent, "text": text, "role": role, "lang": "en"}
+    flags = {"review_count": 3, "review_result": True, "deleted": False, "synthetic": False}
+    tree = {"message_tree_id": "t", "tree_state": "ready_for_export"}
+    return {**shown, **flags, **tree, "rank": None, "model_name": None, **about}
+
+
 def reply(text: str, role: str, *replies: dict, **about) -> dict:
     return {"text": text, "role": role, "lang": "en", "replies": list(replies), **about}
 
@@ -48,6 +59,9 @@ def arena(winner: str, first: list, second: list) -> dict:
         "turn": 1,
         "anony": True,
         "language": "English",
+        "tstamp": 1682351591.1,
+        "openai_moderation": {"categories": {"hate": False}, "flagged": False},
+        "toxic_chat_tag": {"t5-large": {"flagged": False, "score": 0.0}},
     }
 
 
@@ -58,7 +72,14 @@ def helpsteer2(strength: int, *single: int) -> dict:
         "response_1": "one",
         "response_2": "two",
         "preference_strength": strength,
-        "all_preferences_unprocessed": [{"strength": one, "statement": "..."} for one in single],
+        "preference_statement": "@Response 1 is better.",
+        "preference_elaboration": None,
+        "three_most_similar_preferences": [
+            {"statement": "...", "elaboration": "...", "strength": one} for one in single[:3]
+        ],
+        "all_preferences_unprocessed": [
+            {"strength": one, "justification": "..."} for one in single
+        ],
     }
 
 
@@ -69,25 +90,73 @@ def rating(prompt: str, response: str, helpfulness: int) -> dict:
 
 def guard(prompt: str, response: str | None, **labels: str) -> dict:
     named = {f"{name}_label": value for name, value in labels.items()}
-    return {"prompt": prompt, "adversarial": False, "response": response, **named}
+    about = {"adversarial": False, "subcategory": "others"}
+    return {"prompt": prompt, "response": response, **about, **named}
 
 
 def scored(chosen: float | None, rejected: float | None) -> dict:
     sides = {"chosen": say("Hi", "good"), "rejected": say("Hi", "bad")}
-    return {"prompt": "Hi", **sides, "score_chosen": chosen, "score_rejected": rejected}
+    about = {"prompt": "Hi", "prompt_id": "p", "messages": sides["chosen"]}
+    return {**about, **sides, "score_chosen": chosen, "score_rejected": rejected}
+
+
+def cleaned(chosen: float, rejected: float) -> dict:
+    ratings = {"chosen-rating": chosen, "rejected-rating": rejected}
+    return {"source": "flan_v2_cot", "prompt": "Hi", **MESSAGES, **ratings, "chosen-model": "m"}
+
+
+def mixed(chosen: float | None, rejected: float | None) -> dict:
+    ratings = {"chosen_rating": chosen, "rejected_rating": rejected}
+    return {"prompt": "Hi", **MESSAGES, **ratings, "chosen_model": "m", "source": "s", "id": "i"}
 
 
 MESSAGES = {"chosen": say("Hi", "good"), "rejected": say("Hi", "bad")}
-PKU = {"prompt": "Hi", "response_0": "good", "response_1": "bad", "prompt_source": "Alpaca"}
-SHP = {"post_id": "p", "history": "Hi", "human_ref_A": "A", "human_ref_B": "B"}
+PKU = {
+    "prompt": "Hi",
+    "response_0": "good",
+    "response_1": "bad",
+    "prompt_source": "Alpaca3-8B",
+    "is_response_0_safe": True,
+    "is_response_1_safe": False,
+    "response_1_harm_category": {"Violence": True, "Privacy Violation": False},
+    "response_1_severity_level": 2,
+}
+SHP = {
+    "post_id": "p",
+    "domain": "askculinary_train",
+    "upvote_ratio": 0.98,
+    "history": "Hi",
+    "human_ref_A": "A",
+    "human_ref_B": "B",
+    "seconds_difference": 10.0,
+}
 WEBGPT = {
     "question": {"dataset": "eli5", "id": "1", "full_text": "Why?"},
+    "quotes_0": {"title": ["Page"], "extract": ["Because."]},
     "answer_0": "a",
+    "tokens_0": {"prefix": [1, 2], "completion": [3]},
     "answer_1": "b",
 }
 LISTS = {"id": 1, "model_a": "m", "prompt": '["Hi"]', "response_a": '["A"]', "response_b": '["B"]'}
 BIAS = {"instruction": "Hi", "output_1": "good", "output_2": "bad", "label": 1}
-PANDA = {"idx": 0, "instruction": "Fix.", "input": "teh", "response1": "the", "response2": "no"}
+PANDA = {
+    "idx": 0,
+    "motivation_app": "Grammarly",
+    "cmp_key": "bloom-7b_llama-7b",
+    "instruction": "Fix.",
+    "input": "teh",
+    "response1": "the",
+    "response2": "no",
+}
+MAGPIE = {
+    "uuid": "u",
+    "instruction": "Hi",
+    "gen_input_configs": {"temperature": 1.0, "top_p": 1.0},
+    "input_quality": "good",
+    "input_length": 2,
+    "responses": ["good", "bad"],
+    "rewards_armorm": [{"score": 0.2}, {"score": 0.1}],
+}
 
 
 def people(*choices: int) -> dict:
@@ -103,7 +172,7 @@ CASES = [
     ("implicit_conversational", [{**MESSAGES, "source": "magpie_pro"}], [("good", "bad")], {}),
     (
         "implicit_conversational",
-        [{"uuid": "u", "instruction": "Hi", "model": "m", "input_length": 2, **MESSAGES}],
+        [{**MAGPIE, **MESSAGES}],
         [("good", "bad")],
         {},
     ),
@@ -118,6 +187,18 @@ CASES = [
         [scored(8.5, 7.0), scored(7.0, 7.0), scored(6.0, 7.0), scored(None, None), scored(8, None)],
         [("good", "bad"), ("good", "bad")],
         {"tied": 1, "label_against_score": 1, "missing_score": 1},
+    ),
+    (
+        "scored_messages",
+        [cleaned(5.0, 3.75), cleaned(4.0, 4.0)],
+        [("good", "bad")],
+        {"tied": 1},
+    ),
+    (
+        "scored_messages",
+        [mixed(4.75, 3.0), mixed(None, None), mixed(4.0, 4.0)],
+        [("good", "bad"), ("good", "bad")],
+        {"tied": 1},
     ),
     (
         "ultrafeedback_ratings",
@@ -140,7 +221,7 @@ CASES = [
     ),
     (
         "helpsteer_preference",
-        [helpsteer2(-2, -2, -1, 1), helpsteer2(1), helpsteer2(0), helpsteer2(7)],
+        [helpsteer2(-2, -2, -1, -100), helpsteer2(1), helpsteer2(0), helpsteer2(7)],
         [("one", "two"), ("two", "one")],
         {"tied": 1, "malformed_label": 1},
     ),
@@ -154,7 +235,10 @@ CASES = [
                 "response1": "one",
                 "response2": "two",
                 "overall_preference": 3,
-                "individual_preference": [{"score": 3, "reasoning": "..."}, {"score": -1}],
+                "individual_preference": [
+                    {"score": 3, "reasoning": "...", "feedback1": "...", "feedback2": "..."},
+                    {"score": -1, "reasoning": "", "feedback1": "", "feedback2": ""},
+                ],
             }
         ],
         [("two", "one")],
@@ -271,6 +355,25 @@ CASES = [
         {"fewer_than_two_responses": 1},
     ),
     (
+        "oasst_messages",
+        [
+            message("t", None, "Hi", role="prompter"),
+            message("a", "t", "best", rank=0),
+            message("b", "t", "worse", rank=1),
+            message("c", "b", "And?", role="prompter"),
+            message("d", "c", "second", rank=1),
+            message("e", "c", "first", rank=0),
+            message("f", "t", "refused", rank=2, review_result=False),
+            message("u", None, "Alone?", role="prompter", message_tree_id="u"),
+            message("v", "w", "answers nobody", message_tree_id="v"),
+            message("x", None, "Bye", role="prompter", message_tree_id="x"),
+            message("y", "nobody", "lost", rank=0, message_tree_id="x"),
+            message("z", None, "no tree", message_tree_id=None),
+        ],
+        [("best", "worse"), ("first", "second")],
+        {"fewer_than_two_responses": 1, "malformed_conversation": 3},
+    ),
+    (
         "offsetbias",
         [BIAS, {**BIAS, "label": 2}, {**BIAS, "label": 0}],
         [("good", "bad"), ("bad", "good")],
@@ -285,8 +388,11 @@ CASES = [
             {**PANDA, **people(0, 1, 2)},
             {**PANDA, **people(0, 1, 3)},
             {**PANDA, **people(1, 1, 1), "response2": True},
+            # Earlier copies of the file hold NaN where there is no input, later ones "".
+            {**PANDA, **people(1, 1, 1), "input": float("nan")},
+            {**PANDA, **people(1, 1, 1), "input": ""},
         ],
-        [("the", "no"), ("no", "the")],
+        [("the", "no"), ("no", "the"), ("the", "no"), ("the", "no")],
         {"tied": 2, "malformed_votes": 1, "not_text": 1},
     ),
     (
@@ -400,10 +506,47 @@ def test_single_preferences_become_verdicts_against_the_sorted_order(tmp_path):
     assert roles == ["user", "assistant", "user"]
 
 
+def test_a_person_who_finds_neither_response_valid_casts_no_verdict(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(helpsteer2(-2, -2, -100, 1)))
+    [batch] = read(path)
+    found = [(one.annotator, one.verdict) for one in batch.recorded_verdicts]
+    assert found == [("place_0", 1), ("place_2", -1)]
+    path.write_text(json.dumps(helpsteer2(-2, -2, -99)))
+    assert reasons_of(read(path)) == {"malformed_label": 1}
+
+
+def test_messages_of_one_tree_give_the_conversation_from_its_root(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        message("t", None, "Hi", role="prompter"),
+        message("a", "t", "Hello"),
+        message("b", "a", "Bye", role="prompter"),
+        message("c", "b", "good", rank=0),
+        message("d", "b", "bad", rank=1),
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    [batch] = read(path)
+    [pair] = batch.pairs
+    assert [turn["content"] for turn in pair.conversation] == ["Hi", "Hello", "Bye"]
+    assert (batch.num_rows, batch.num_unfolded) == (5, -4)
+    # Twice the same message, or one before what it answers: the tree cannot be trusted.
+    for broken in ([*rows, rows[-1]], [rows[0], rows[2], rows[1]]):
+        path.write_text("\n".join(map(json.dumps, broken)))
+        assert reasons_of(read(path)) == {"malformed_conversation": 1}
+
+
 def test_every_public_set_names_a_known_format_and_stands_in_the_documentation():
     assert {one.format for one in PUBLIC_SETS} <= set(FORMATS)
     documented = {name for name, *_ in CASES} | {"hh_transcripts"}
     assert {one.format for one in PUBLIC_SETS} <= documented
+
+
+def test_every_hub_option_of_a_public_set_is_an_option_of_the_hub():
+    assert all(set(one.hub_options) <= HUB_OPTIONS for one in PUBLIC_SETS)
+    options = {one.title: dict(one.hub_options) for one in PUBLIC_SETS}
+    assert options["HelpSteer2, preferences"] == {"data_dir": "preference"}
+    assert options["HelpSteer2, ratings"] == {}
 
 
 def test_the_documented_table_is_the_table_of_the_code(request):
@@ -427,6 +570,30 @@ def test_the_open_assistant_trees_give_754_candidates(real_data):
         count for reason, count in reasons_of(batches).items()
         if reason != "fewer_than_two_responses"
     ) == 754  # fmt: skip
+
+
+def test_the_open_assistant_trees_give_the_same_as_their_messages(real_data, tmp_path):
+    trees = real_data / "oasst_sample" / "en_100_tree.jsonl.gz"
+    path = tmp_path / "messages.jsonl"
+    with gzip.open(trees, "rt") as file:
+        rows = [row for tree in map(json.loads, file) for row in flat(tree)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    batches = read(path)
+    assert sum(batch.num_rows for batch in batches) == len(rows)
+    assert (pairs_of(batches), reasons_of(batches)) == (
+        pairs_of(read(trees)), reasons_of(read(trees))
+    )  # fmt: skip
+
+
+def flat(tree: dict) -> list[dict]:
+    """The messages of a tree depth first, with the columns of the hub data set."""
+    found, stack = [], [tree["prompt"]]
+    while stack:
+        node = stack.pop()
+        about = {"message_tree_id": tree["message_tree_id"], "parent_id": None, "rank": None}
+        found.append({**about, **{name: node[name] for name in node if name != "replies"}})
+        stack += reversed(node["replies"])
+    return found
 
 
 def test_llmfao_as_arena_votes_keeps_every_vote_accounted_for(real_data, tmp_path):

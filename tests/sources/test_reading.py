@@ -254,6 +254,24 @@ def test_a_hub_data_set_goes_through_the_same_readers(tmp_path):
     assert [(row.row, row.reason) for row in quarantined] == [(1, "empty_response")]
 
 
+def test_a_folder_of_a_hub_data_set_is_read_alone(tmp_path):
+    pytest.importorskip("datasets")
+    for folder, chosen in (("ratings", "4"), ("preference", "four")):
+        (tmp_path / "hub" / folder).mkdir(parents=True)
+        table = pa.Table.from_pylist([{**GOOD, "chosen": chosen}])
+        pq.write_table(table, tmp_path / "hub" / folder / "a.parquet")
+    spec = SourceSpec(
+        name="hub",
+        hub_id=str(tmp_path / "hub"),
+        revision="main",
+        origin="human",
+        licence="MIT",
+        options={"data_dir": "preference"},
+    )
+    pairs, _ = read_all(spec)
+    assert [pair.chosen for pair in pairs] == ["four"]
+
+
 def test_the_harmless_test_set_is_read_row_by_row(real_data):
     pairs, quarantined = read_all(spec_of(real_data / HARMLESS))
     assert len(pairs) + len(quarantined) == 2_312
