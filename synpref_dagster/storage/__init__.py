@@ -2,8 +2,9 @@
 
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
 build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts;
-`shards` map over shards; `executors` where that runs; `quarantine` bad rows; `uris` local paths and
-S3. Stands alone: no other package of the project is imported here.
+`shards` map over shards, `variants` several maps in one pass, `shard_tasks` what both are made of;
+`revising` new states that share shards with old ones; `executors` where work runs; `quarantine`
+bad rows; `uris` local paths and S3. Stands alone: no other package of the project is imported here.
 """
 
 from synpref_dagster.storage.dataset import (
@@ -21,7 +22,7 @@ from synpref_dagster.storage.executors import (
     ShardExecutor,
 )
 from synpref_dagster.storage.frames import read_frame, to_frame
-from synpref_dagster.storage.lookup import find_rows, ids_with_prefix
+from synpref_dagster.storage.lookup import find_rows, ids_with_prefix, lowest_ids
 from synpref_dagster.storage.manifest import (
     Manifest,
     Shard,
@@ -33,8 +34,10 @@ from synpref_dagster.storage.manifest import (
 )
 from synpref_dagster.storage.quarantine import QUARANTINE_SCHEMA, quarantine_table
 from synpref_dagster.storage.refs import DatasetRef, ModelRef, SelectionRef, from_json, to_json
+from synpref_dagster.storage.revising import revise_dataset
 from synpref_dagster.storage.shards import MapResult, map_shards
 from synpref_dagster.storage.uris import join_uri, to_path
+from synpref_dagster.storage.variants import VariantsResult, map_variants
 
 __all__ = [
     "QUARANTINE_SCHEMA",
@@ -47,6 +50,7 @@ __all__ = [
     "SelectionRef",
     "Shard",
     "ShardExecutor",
+    "VariantsResult",
     "build_dataset",
     "find_manifest",
     "find_rows",
@@ -55,12 +59,15 @@ __all__ = [
     "ids_with_prefix",
     "iter_tables",
     "join_uri",
+    "lowest_ids",
     "make_ref",
     "map_shards",
+    "map_variants",
     "quarantine_table",
     "read_frame",
     "read_manifest",
     "read_table",
+    "revise_dataset",
     "select_rows",
     "shard_uris",
     "step_key",

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.storage.arrow_types import stored_as
-from synpref_dagster.storage.dataset import read_shard
+from synpref_dagster.storage.dataset import iter_tables, read_shard
 from synpref_dagster.storage.manifest import read_manifest
 from synpref_dagster.storage.refs import DatasetRef
 
@@ -44,6 +44,19 @@ def find_rows(
         if len(rows):
             found.append(read_shard(ref.uri, shard, columns).take(rows))
     return pa.concat_tables(found)
+
+
+def lowest_ids(ref: DatasetRef, num: int, id_column: str = "pair_id") -> list[bytes]:
+    """The lowest 16-byte ids in ascending order, at most `num`; ids are hashes, so a fair draw."""
+    lowest = pa.array([], pa.binary())
+    for table in iter_tables(ref, [id_column]):
+        column = table.column(id_column).combine_chunks()
+        stored = column.cast(stored_as(column.type)).cast(pa.binary())
+        if len(lowest) == num and num:
+            stored = stored.filter(pc.less(stored, lowest[-1]))
+        both = pa.concat_arrays([lowest, stored])
+        lowest = both.take(pc.array_sort_indices(both)[:num])
+    return list(lowest.to_pylist())
 
 
 def ids_with_prefix(

@@ -37,6 +37,15 @@ def split_even(table, *, modulus):
     return {"kept": table.filter(is_multiple), "dropped": dropped.append_column("reason", reasons)}
 
 
+def multiples(table, *beside, variants):
+    """One table per variant: every number (of the last table) times its factor."""
+    numbers = (table, *beside)[-1]["n"]
+    return {
+        name: pa.table({"n": pc.multiply(numbers, params["factor"])})
+        for name, params in variants.items()
+    }
+
+
 def add_numbers(table, other):
     """Sums of the numbers of two tables, row by row."""
     pairs = zip(table["n"].to_pylist(), other["n"].to_pylist(), strict=True)

@@ -4,7 +4,14 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.pairs import id_array
-from synpref_dagster.storage import dataset, find_rows, ids_with_prefix, lookup, write_dataset
+from synpref_dagster.storage import (
+    dataset,
+    find_rows,
+    ids_with_prefix,
+    lookup,
+    lowest_ids,
+    write_dataset,
+)
 
 FIRST, SECOND, THIRD = (bytes.fromhex(start.ljust(32, "0")) for start in ("aab1", "aab2", "ab00"))
 
@@ -64,3 +71,12 @@ def test_ids_are_found_by_their_first_digits_each_once_in_order(ref, prefix, exp
 
 def test_no_more_ids_than_asked_for(ref):
     assert ids_with_prefix(ref, "a", limit=2) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("num", [0, 1, 7, 40, 100])
+def test_the_lowest_ids_are_those_that_sorting_all_would_put_first(tmp_path, num):
+    ids = [bytes([(37 * n) % 251, n]) + bytes(14) for n in range(40)]
+    shards = [votes(part, ["a"] * len(part)) for part in (ids[:9], [], ids[9:10], ids[10:])]
+    shards[1] = votes([], pa.array([], pa.string()))
+    ref = write_dataset(str(tmp_path / "pool"), shards, step="s")
+    assert lowest_ids(ref, num) == sorted(ids)[:num]
