@@ -23,6 +23,7 @@ from synpref_dagster.assets import (
     stage_pools,
     stage_two_labels,
     stage_two_models,
+    strict_overlaps,
     vocabulary,
 )
 from synpref_dagster.automation import build_automation
@@ -72,6 +73,7 @@ def build_defs(
             [pool, stage_pools, vocabulary, attributes, seed, evaluation, model_release, report]
         ),
         *pool.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
+        strict_overlaps.strict_overlaps,
         *pool_reports.build_pool_reports(left_out=chosen.pool.reports_left_out()),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
@@ -84,7 +86,11 @@ def build_defs(
         *evidence.build_evidence(reward_models, last.gold, last.silver),
         people_audit.build_people_audit(list(asking_assets(chosen))),
     ]
-    checks = [pool.zero_contamination, *(check for each in iterations for check in each.checks)]
+    checks = [
+        pool.zero_contamination,
+        strict_overlaps.zero_strict_overlap,
+        *(check for each in iterations for check in each.checks),
+    ]
     automation = build_automation()
     return dg.Definitions(
         assets=with_people(assets, chosen),

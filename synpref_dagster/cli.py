@@ -45,13 +45,9 @@ def run(
 ) -> None:
     """Run a campaign to its report. A killed campaign continues when started again."""
     from synpref_dagster.build import build_defs
+    from synpref_dagster.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.progress import CampaignProgress, progress_logger
-    from synpref_dagster.runner import (
-        CampaignFailedError,
-        CampaignWaitingError,
-        Stage,
-        run_campaign,
-    )
+    from synpref_dagster.runner import Stage, run_campaign
 
     chosen = load_or_refuse(console, profile, seed)
     refuse_missing_keys(console, chosen)
@@ -63,7 +59,7 @@ def run(
         progress.begin(stage.title, len(job.asset_layer.selected_asset_keys))
 
     try:
-        with progress.bar:
+        with progress.bar, progress.without_skipped_checks():
             run_campaign(
                 chosen,
                 sizes=_sizes(sizes),
@@ -71,17 +67,14 @@ def run(
                 on_stage=begin,
             )
     except CampaignWaitingError as error:
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        console.print(
-            "Start the sensor (verdicts_arrived for people, judge_batches for batches of LLMs), "
-            "or this command again when they are done."
-        )
+        for line in (str(error), error.advice):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(WAITING) from error
     except CampaignFailedError as error:
         for failure in progress.failures:
             say(console, failure)
         say(console, error)
-        console.print("Start the same command again to continue: finished steps are kept.")
+        console.print(error.advice, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     _print_report(chosen)
 

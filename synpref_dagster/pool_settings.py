@@ -1,8 +1,8 @@
 """What a profile may say of reports on its pool, of risky pairs and of exports."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synpref_dagster.sections import Section
 
@@ -17,6 +17,27 @@ class PersonalDataSettings(Section):
     """Lowest level that is dropped (App. D.3: levels 2 and 3 were looked at again)."""
     num_sampled: int = Field(default=200, ge=0)
     """Pairs without a finding that LLM judges score beside all those with one."""
+
+
+class StrictPassSettings(Section):
+    """The stricter second look, at what stage 1 may see: gold allows no overlap (App. D.1)."""
+
+    enabled: bool = True
+    """Whether pairs that share words with a benchmark in any turn or response go to stage 2."""
+    min_words: int = Field(default=7, ge=2)
+    """Shared words that make a hit. The paper takes 5 and lets judges clear common phrases."""
+    max_words: int = 13
+    """Longest stretch shown as evidence, in words."""
+    judges_clear: bool = False
+    """Whether LLM judges may clear false alarms; needs judge endpoints. Else every hit counts."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.max_words < self.min_words:
+            raise ValueError(
+                f"pool.strict_pass: max_words {self.max_words} is below min_words {self.min_words}"
+            )
+        return self
 
 
 class NearDuplicateSettings(Section):

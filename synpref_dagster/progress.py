@@ -4,6 +4,8 @@ import json
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,13 @@ JUDGED = re.compile(  # what a judge's client says every few seconds
     r"\bjudge (?P<judge>[^:]+): (?P<done>[\d,]+) of (?P<total>[\d,]+) replies, (?P<rest>.+)$"
 )
 CHUNKS = re.compile(r"\b(?P<done>\d+)/(?P<total>\d+) chunks\b")  # what a resumable step logs
+BEFORE_PEOPLE = re.compile(  # what a step says that puts a batch before people and ends
+    r"\b(?P<asked>[\d,]+ pairs are before people)"
+)
+NO_RESULT = re.compile(  # a warning of Dagster about a check that a step did not answer
+    r"^Blocking asset check '[^']+' emitted no result in step '(?P<step>[^']+)'"
+)
+CHECKING = "dagster._core.execution.plan.active"  # the logger of that warning
 HEADLINES = {  # metadata worth a word beside a finished asset, in order of interest
     "num_clean": "clean pairs",
     "num_read": "rows read",
@@ -32,7 +41,9 @@ HEADLINES = {  # metadata worth a word beside a finished asset, in order of inte
     "num_recycled": "recycled",
     "num_labelled": "labelled",
     "num_scored": "responses scored",
+    "num_for_people": "pairs for people",
     "num_flagged": "pairs with personal data",
+    "num_barred_from_gold": "barred from stage 1",
     "num_links": "near-duplicate links",
     "num_pairs": "pairs",
 }
@@ -64,6 +75,7 @@ class CampaignProgress(logging.Handler):
         self._started: dict[str, float] = {}
         self._facts: dict[str, str] = {}
         self._stopped: dict[str, str] = {}  # step -> what its blocking check said
+        self._asked: dict[str, str] = {}  # step -> what it put before people
 
     def begin(self, title: str, num_assets: int) -> None:
         """Start a run of `num_assets` assets."""
@@ -72,8 +84,27 @@ class CampaignProgress(logging.Handler):
         self._task = self.bar.add_task(escape(title), total=num_assets)
         self._started.clear()
         self._facts.clear()
+        self._asked.clear()
         assets = "1 asset" if num_assets == 1 else f"{num_assets} assets"
         self.console.print(f"[bold]{escape(title)}[/bold]  {assets}", highlight=False)
+
+    @contextmanager
+    def without_skipped_checks(self) -> Iterator[None]:
+        """Hide that checks of skipped steps gave no result; of steps that ran, it is worth a word.
+
+        Dagster warns once for every step that rests on a skipped one, which is skipped as well.
+        """
+
+        def says_something(record: logging.LogRecord) -> bool:
+            found = NO_RESULT.match(record.getMessage())
+            return found is None or found["step"] in self._facts
+
+        logger = logging.getLogger(CHECKING)
+        logger.addFilter(says_something)
+        try:
+            yield
+        finally:
+            logger.removeFilter(says_something)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one log record of Dagster; anything that is no event of a step is left alone."""
@@ -86,6 +117,8 @@ class CampaignProgress(logging.Handler):
             self._show_chunks(int(found["done"]), int(found["total"]))
         elif found := JUDGED.search(record.getMessage()):
             self._show_judge(found)
+        elif found := BEFORE_PEOPLE.search(record.getMessage()):
+            self._asked[str(_step_of(record))] = found["asked"]
 
     def _show_judge(self, said: re.Match[str]) -> None:
         """A bar for each judge that is asked: replies, rate, cost, time left; a line in a pipe."""
@@ -120,6 +153,9 @@ class CampaignProgress(logging.Handler):
             self._facts[key] = _headline(event)
         elif event.event_type == EVENT.STEP_SUCCESS and key in self._facts:
             self._finish(key, mark="[green]done[/green]  ")
+        elif event.event_type == EVENT.STEP_SUCCESS and key in self._asked:
+            self._facts[key] = self._asked[key]
+            self._finish(key, mark="[yellow]waits[/yellow] ")
         elif event.event_type == EVENT.STEP_FAILURE and waits_for(event):
             self._finish(key, mark="[yellow]waits[/yellow] ")
         elif event.event_type == EVENT.STEP_FAILURE:
@@ -161,6 +197,11 @@ def progress_logger(progress: CampaignProgress) -> dg.LoggerDefinition:
 
 def _asset_name(step_key: str) -> str:
     return step_key.replace("__", "/")
+
+
+def _step_of(record: logging.LogRecord) -> str | None:
+    told: dict[str, Any] = getattr(record, "dagster_meta", {})
+    return told.get("step_key")
 
 
 def _headline(event: dg.DagsterEvent) -> str:

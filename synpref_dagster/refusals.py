@@ -7,6 +7,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from synpref_dagster.judge_settings import JudgeEndpoint
 from synpref_dagster.settings import Profile, load_profile
 
 
@@ -42,19 +43,45 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def refuse_missing_keys(console: Console, profile: Profile) -> None:
-    """End the command when a judge's key is not in the environment: no step is paid for half."""
+    """End the command when a judge that has never replied has no key: no step is paid for half.
+
+    Of a judge whose replies are in the cache all may be there, and then no key is needed.
+    """
     if profile.judges.kind != "endpoints":
         return
     from synpref_dagster.resources.judge_calls import api_key  # brings dagster, which is slow
 
-    missing = []
+    missing, unheard = [], []
     for endpoint in profile.judges.endpoints:
         try:
             api_key(endpoint)
         except ValueError as error:
             missing.append(str(error))
-    if missing:
-        refuse(console, "\n".join(missing))
+            if not _has_replied(profile, endpoint):
+                unheard.append(str(error))
+    if unheard:
+        refuse(console, "\n".join(unheard))
+    for problem in missing:
+        console.print(
+            f"{problem}; replies in the cache are used, and the run stops where one is missing",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
+    from synpref_dagster.resources.judge_cache import ReplyCache
+
+    path = profile.judges.cache_path()
+    if not path.is_file():
+        return False
+    cache = ReplyCache(path)
+    try:
+        return cache.knows(endpoint.base_url, endpoint.model)
+    finally:
+        cache.close()
 
 
 def _place(parts: tuple[int | str, ...]) -> str:

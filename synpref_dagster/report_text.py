@@ -28,6 +28,13 @@ VARIANTS = {  # order and wording of the training sets that are compared
     "final": "curated + recycled + gold + silver",
 }
 
+VERDICTS = {  # what a claim came to, as it is printed
+    "held": "[green]held[/green]",
+    "not held": "[red]did not hold[/red]",
+    "not decided": "[yellow]not decided[/yellow]",
+    "not measured": "[dim]not measured[/dim]",
+}
+
 
 def print_report(console: Console, report: Numbers) -> None:
     """Print a report (see `curation.reporting`) in the order of the figure."""
@@ -57,12 +64,17 @@ def shown(accuracy: Numbers | None) -> str:
 
     >>> shown({"value": 0.5, "low": 0.4, "high": 0.6, "n": 90})
     '.500 [.400 .600] n=90'
+    >>> shown({"value": -0.01, "low": -0.1, "high": 0.08, "n": 90})
+    '-.010 [-.100 .080] n=90'
     """
     if accuracy is None or accuracy["value"] is None:
         return "-"
-    value, low, high = (f"{accuracy[name]:.3f}" for name in ("value", "low", "high"))
-    parts = [text.removeprefix("0") for text in (value, low, high)]
+    parts = [_short(accuracy[name]) for name in ("value", "low", "high")]
     return f"{parts[0]} [{parts[1]} {parts[2]}] n={accuracy['n']:,}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.3f}".replace("0.", ".", 1)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -177,17 +189,23 @@ def _leaderboard_table(report: Numbers) -> Table | str:
 
 
 def _claims_table(report: Numbers) -> Table:
-    table = _table("What held, and what did not", "claim", "measured", "needed", "")
+    table = _table("What held, and what did not", "claim", "measured", "needed", "n", "")
+    table.columns[0].no_wrap = False  # sentences
     for claim in report["claims"]:
-        value = "-" if claim["value"] is None else f"{claim['value']:.3f}"
-        table.add_row(claim["claim"], value, f"{claim['threshold']:.3f}", _mark(claim))
+        least = claim["threshold"]
+        table.add_row(
+            claim["claim"],
+            shown(claim).partition(" n=")[0],
+            _short(least) if least > 0 else "> 0",
+            f"{claim['n']:,}",
+            VERDICTS[claim["verdict"]],
+        )
+    if any(claim["verdict"] == "not decided" for claim in report["claims"]):
+        table.caption = (
+            "not decided: n is too small, the interval of the figure has the needed number inside"
+        )
+        table.caption_justify = "left"
     return table
-
-
-def _mark(claim: Numbers) -> str:
-    if claim["value"] is None:  # not refuted: not tested
-        return "[dim]not measured[/dim]"
-    return "[green]held[/green]" if claim["held"] else "[red]did not hold[/red]"
 
 
 def _test_set(report: Numbers) -> str:

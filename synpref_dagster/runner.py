@@ -7,7 +7,6 @@ they were computed from and are not computed twice.
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from synpref_dagster.automation import waits_for
 from synpref_dagster.build import build_defs
+from synpref_dagster.outcomes import refuse_unfinished
+from synpref_dagster.resources.process_owner import is_gone, process_name
 from synpref_dagster.settings import Profile
-from synpref_dagster.storage.uris import process_is_alive
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +39,6 @@ class Stage:
     def title(self) -> str:
         """What people read: the job and the size."""
         return f"{self.job} [{self.partition}]" if self.partition else self.job
-
-
-class CampaignFailedError(Exception):
-    """A run of the campaign failed; the message names the run."""
-
-
-class CampaignWaitingError(CampaignFailedError):
-    """The campaign cannot go on before people or batches have answered; nothing went wrong."""
 
 
 def campaign_stages(sizes: Sequence[str]) -> list[Stage]:
@@ -79,7 +70,11 @@ def run_campaign(
         CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
     defs = build_defs(profile, loggers=loggers)
-    tags = {STARTED_TAG: str(time.time()), PROCESS_TAG: _process_name(os.getpid())}
+    tags = {
+        STARTED_TAG: str(time.time()),
+        PROCESS_TAG: process_name(),
+        **profile.run_tags(),
+    }
     with open_instance() as instance:
         end_dead_runs(instance)
         for stage in campaign_stages(sizes):
@@ -91,17 +86,7 @@ def run_campaign(
                 tags=tags,
                 raise_on_error=False,
             )
-            if waiting := _waiting(result):
-                raise CampaignWaitingError(f"{stage.title} waits: {waiting}")
-            if not result.success:
-                raise CampaignFailedError(f"{stage.title} failed in run {result.run_id}")
-            if any(
-                event.event_type == dg.DagsterEventType.STEP_SKIPPED for event in result.all_events
-            ):
-                raise CampaignWaitingError(
-                    f"{stage.title} waits for people: their pairs are on the review page "
-                    "(`synpref review serve`), `synpref review status` says how far they are"
-                )
+            refuse_unfinished(result, stage.title, people=profile.people)
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -122,22 +107,10 @@ def end_dead_runs(instance: dg.DagsterInstance) -> int:
     """
     num_ended = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=RUNNING)):
-        host, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host != socket.gethostname() or process_is_alive(int(process)):
+        if not is_gone(run.tags.get(PROCESS_TAG, "")):
             continue
         instance.report_run_failed(run, "Its process was killed.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         logger.info("run %s of %s had been killed", run.run_id, run.job_name)
         num_ended += 1
     return num_ended
-
-
-def _waiting(result: dg.ExecuteInProcessResult) -> str:
-    """What the steps say that ended because others are at work; empty when a step really failed."""
-    said = [waits_for(event) for event in result.all_events if event.is_step_failure]
-    waiting = [each for each in said if each is not None]
-    return "; ".join(waiting) if len(waiting) == len(said) else ""
-
-
-def _process_name(process: int) -> str:
-    return f"{socket.gethostname()}:{process}"

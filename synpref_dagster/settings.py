@@ -18,6 +18,7 @@ from synpref_dagster.pool_settings import (
     ExportSettings,
     NearDuplicateSettings,
     PersonalDataSettings,
+    StrictPassSettings,
 )
 from synpref_dagster.sections import Section
 from synpref_dagster.shard_settings import ShardSettings
@@ -70,6 +71,7 @@ class PoolSettings(Section):
     """Words of an n-gram that counts as contamination (App. D.1: 13)."""
     recheck_contamination: bool = False
     """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
+    strict_pass: StrictPassSettings = StrictPassSettings()
     max_risky_share: float = Field(default=0.1, ge=0)
     """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
     pii: PersonalDataSettings = PersonalDataSettings()
@@ -96,6 +98,8 @@ class SeedSettings(Section):
     num_silver: int
     validation_share: float = 0.3
     """Share of gold conversations that validate every model and train none."""
+    max_risky_share: float = Field(default=0.25, ge=0, le=1)
+    """Most pairs that people see first because they are risky; the others come by objectivity."""
 
 
 class IterationSettings(Section):
@@ -203,6 +207,10 @@ class Profile(Section):
     def campaign_name(self) -> str:
         """What batches of people and MLflow call this campaign."""
         return f"{self.name}-seed-{self.seed}"
+
+    def run_tags(self) -> dict[str, str]:
+        """Tags of its runs in Dagster, where campaigns of several profiles share one history."""
+        return {"synpref/profile": self.name, "synpref/seed": str(self.seed)}
 
     def store_root(self) -> str:
         """Folder or s3:// prefix everything of this campaign is written under."""

@@ -14,16 +14,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster import cli, runner
-from synpref_dagster.progress import CampaignProgress, progress_logger
+from synpref_dagster.outcomes import CampaignFailedError, CampaignWaitingError
+from synpref_dagster.progress import CHECKING, CampaignProgress, progress_logger
 from synpref_dagster.resources.judge_batches import WaitingForBatches
-from synpref_dagster.runner import (
-    CampaignFailedError,
-    CampaignWaitingError,
-    Stage,
-    campaign_stages,
-    end_dead_runs,
-    open_instance,
-)
+from synpref_dagster.runner import Stage, campaign_stages, end_dead_runs, open_instance
 from synpref_dagster.settings import load_profile
 
 
@@ -273,13 +267,72 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
         assert run.status == dg.DagsterRunStatus.SUCCESS
 
     def wait(*_, **__):
-        raise CampaignWaitingError("curate_pool waits for people")
+        raise CampaignWaitingError("curate_pool waits for people", advice="ask [ann] to hurry")
 
     monkeypatch.setattr(runner, "run_campaign", wait)
     code, output = synpref("run", "--profile", "smoke")
     assert code == cli.WAITING
-    assert "waits for people" in output
-    assert "verdicts_arrived" in output
+    assert output.splitlines()[-2:] == ["curate_pool waits for people", "ask [ann] to hurry"]
+
+
+def asking_campaign(profile, *, loggers):
+    """A campaign that asks people; a check that is not answered gates each of two more steps."""
+
+    @dg.asset(output_required=False)
+    def human_verified_seed(context: dg.AssetExecutionContext):
+        context.log.info("1,200 pairs are before people")
+        if False:
+            yield
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("no_leak", asset="silver_seed", blocking=True)])
+    def silver_seed(human_verified_seed):
+        raise AssertionError("must not run without verdicts")
+
+    @dg.asset
+    def reward_model(silver_seed):
+        raise AssertionError("must not run without silver")
+
+    job = dg.define_asset_job("curate_pool")
+    assets = [human_verified_seed, silver_seed, reward_model]
+    return dg.Definitions(assets, jobs=[job], loggers=dict(loggers))
+
+
+def test_a_campaign_that_waits_shows_what_is_before_people_and_nothing_of_skipped_checks(
+    monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(runner, "build_defs", asking_campaign)
+    progress = CampaignProgress(Console(record=True, width=160))
+
+    def run():
+        with pytest.raises(CampaignWaitingError):
+            runner.run_campaign(
+                load_profile("smoke"),
+                sizes=[],
+                loggers={"progress": progress_logger(progress)},
+                on_stage=lambda stage: progress.begin(stage.title, 3),
+            )
+        warned = [each.getMessage() for each in caplog.records if each.name == CHECKING]
+        caplog.clear()
+        return warned
+
+    with progress.without_skipped_checks():
+        assert run() == []
+    assert ["emitted no result" in each for each in run()] == [True]
+    for line in progress.console.export_text().splitlines()[1::2]:
+        mark, asset, _, _, *asked = line.split()
+        assert (mark, asset) == ("waits", "human_verified_seed")
+        assert " ".join(asked) == "1,200 pairs are before people"
+
+
+def test_a_check_that_a_step_forgot_to_answer_is_still_warned_of(caplog):
+    progress = CampaignProgress(Console(record=True))
+    progress._facts["gold"] = "3 pairs"
+    with progress.without_skipped_checks():
+        for step in ("gold", "silver"):
+            said = f"Blocking asset check '{step}:conservation' emitted no result in step '{step}'"
+            logging.getLogger(CHECKING).warning(said)
+    assert ["step 'gold'" in each.getMessage() for each in caplog.records] == [True]
 
 
 def judge_line(done, total=1200):
@@ -326,7 +379,7 @@ def test_a_campaign_that_waits_for_batches_has_not_failed(monkeypatch, tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(runner, "build_defs", batching_campaign)
     progress = CampaignProgress(Console(record=True, width=160))
-    with pytest.raises(CampaignWaitingError, match=r"curate_pool waits: 4 replies .* batch b-1"):
+    with pytest.raises(CampaignWaitingError, match=r"waits for judges: 4 replies .* batch b-1"):
         runner.run_campaign(
             load_profile("smoke"),
             sizes=[],

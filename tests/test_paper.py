@@ -81,6 +81,12 @@ def test_the_paper_profile_has_eight_iterations_and_asks_people_objective_pairs_
     assert profile.iterations.num_iterations == 8
     assert profile.iterations.human_policy == "objective_first"
     assert profile.pool.ngram_words == 13
+    strict = profile.pool.strict_pass  # App. D.1: 5- to 13-grams, judges clear false alarms
+    assert strict.enabled
+    assert strict.max_words == NUM_WORDS
+    # The paper's five words need judges that clear phrases; the profile's own panel has none.
+    assert strict.min_words > STRICT_MIN_WORDS
+    assert not strict.judges_clear
     assert profile.judges.num_exemplars == 8
     assert profile.filtering.recycle == "strict"
     assert profile.seed_set.num_gold + profile.seed_set.num_silver == 80_000

@@ -7,8 +7,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster import cli, judge_cli, runner
+from synpref_dagster.outcomes import CampaignFailedError
 from synpref_dagster.refusals import say
-from synpref_dagster.runner import CampaignFailedError
+from synpref_dagster.resources.judge_cache import ReplyCache
 
 ENDPOINT = """
 [[judges.endpoints]]
@@ -83,6 +84,34 @@ def test_keys_that_are_not_set_are_named_before_anything_runs(run_profile, monke
         f"judge '{name}' needs its key in the environment variable {key}, which is not set"
         for name, key in (("a", "KEY_ONE"), ("c", "KEY_TWO"))
     ]
+
+
+def test_a_judge_whose_replies_are_in_the_cache_may_go_without_a_key(
+    run_profile, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
+    ran = []
+    monkeypatch.setattr(runner, "run_campaign", lambda *_, **__: ran.append(1))
+    monkeypatch.setattr(cli, "_print_report", lambda profile: None)
+    cache = ReplyCache(tmp_path / "judge_replies.sqlite")
+    arguments = (('kind = "exemplar"', 'kind = "endpoints"'),)
+    more = ENDPOINT.format(name="a", variable="KEY_ONE")
+    assert run_profile(*arguments, more=more)[0] == 2
+    about = {"key": "k", "prompt": "p", "sample": 0, "endpoint": "http://127.0.0.1:1/v1"}
+    payer = {"campaign": "c", "asset": "s", "judge": "a"}
+    reply = {
+        "text": "{}", "finish_reason": "stop", "mode": "text", "refused": 0, "seconds": 0.1,
+        "prompt_tokens": 1, "completion_tokens": 1, "usd": 0.0,
+    }  # fmt: skip
+    cache.add_row({**about, **payer, **reply, "model": "other"})
+    assert run_profile(*arguments, more=more)[0] == 2
+    assert ran == []
+    cache.add_row({**about, **payer, **reply, "model": "m", "key": "k2"})
+    code, output = run_profile(*arguments, more=more)
+    assert code == 0
+    assert "judge 'a' needs its key in the environment variable KEY_ONE" in output
+    assert "the run stops where one is missing" in output
+    assert ran == [1]
 
 
 def test_exemplar_judges_need_no_keys(run_profile, monkeypatch):

@@ -11,6 +11,11 @@ NONE = {"value": None, "low": None, "high": None, "n": 0}
 GOOD = {"value": 0.75, "low": 0.7, "high": 0.8, "n": 40}
 
 
+def claim(sentence, verdict, value, low, high):
+    interval = {"value": value, "low": low, "high": high, "n": 0 if value is None else 40}
+    return {"claim": sentence, "verdict": verdict, "threshold": 0.0, **interval}
+
+
 @pytest.fixture
 def report():
     """Of a campaign on data of one's own: no truth, no test set, no benchmark."""
@@ -33,9 +38,10 @@ def report():
         "judge_agreement_by_objectivity": {"objective": {}, "subjective": {}},
         "leaderboard": [{"model_size": "qwen3-0.6b", "rmb": None, "average": None}],
         "claims": [
-            {"claim": "unknown", "value": None, "threshold": 0.0, "held": False},
-            {"claim": "refuted", "value": -0.1, "threshold": 0.0, "held": False},
-            {"claim": "right", "value": 0.1, "threshold": 0.0, "held": True},
+            claim("unknown", "not measured", None, None, None),
+            claim("refuted", "not held", -0.1, -0.2, -0.05),
+            claim("right", "held", 0.1, 0.05, 0.2),
+            claim("open", "not decided", 0.1, -0.05, 0.2) | {"threshold": 0.2},
         ],
     }
 
@@ -48,9 +54,24 @@ def printed(report):
 
 def test_a_claim_without_a_number_was_not_measured(report):
     lines = printed(report)
-    assert "unknown - 0.000 not measured" in lines
-    assert "refuted -0.100 0.000 did not hold" in lines
-    assert "right 0.100 0.000 held" in lines
+    assert "unknown - > 0 0 not measured" in lines
+
+
+def test_a_claim_stands_with_its_interval_and_what_that_says(report):
+    lines = printed(report)
+    assert "refuted -.100 [-.200 -.050] > 0 40 did not hold" in lines
+    assert "right .100 [.050 .200] > 0 40 held" in lines
+    assert "open .100 [-.050 .200] .200 40 not decided" in lines
+    assert [line for line in lines if line.startswith("not decided: n is too small")]
+
+
+def test_a_long_claim_is_not_cut_off(report):
+    words = "an RM trained on kept and flipped pairs beats one on the original labels of the pool"
+    report["claims"] = [claim(words, "not held", -0.1, -0.2, -0.05)]
+    shown = " ".join(printed(report))
+    assert all(word in shown for word in words.split())
+    assert "…" not in shown
+    assert "n is too small" not in shown
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
+import pyarrow.compute as pc
 
 from synpref_dagster.assets.judged import judges_asked, spending
-from synpref_dagster.assets.step import Step, box, campaign_step, shard_counts
+from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.assets.views import attribute_rows
-from synpref_dagster.curation.pairs import is_among
+from synpref_dagster.curation.tallies import tally
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.annotation_shards import embed_shard, label_shard
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.plots import bar_plot
+from synpref_dagster.resources.routed_shards import map_apart, routed_in
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, hash_json, map_shards
+from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 
 GROUP = "2_attributes"
+SORTS = ["task_category", "objectivity"]
 MAX_FITTED = 200_000
 """Pairs that the embedder is fitted on, at most; ids are hashes, so the lowest are a fair draw."""
 
@@ -38,28 +42,32 @@ def attribute_labels(
     """
     with campaign_step(context, campaign, tracking, {"unverified_pool": unverified_pool}) as step:
         with judges_asked():
-            labelled = map_shards(
+            labelled = map_apart(
                 partial(label_shard, label=labelling.label_frame),
                 step.ids(unverified_pool),
+                routed_in(campaign, unverified_pool),
                 beside=[campaign.texts(unverified_pool)],
                 uri=campaign.uri("data", step.name),
                 version=step.version,
                 params={"labeller": labelling.params()},
                 executor=AllSent(),
             )
-        step.note(shard_counts(labelled, "shards"))
+        step.note(labelled.counts())
         step.note(spending(labelling.judges, step.name))
         if not labelling.judges.uses_endpoints:
             step.note({}, _classifier_quality(step, labelling))
         labels = labelled.ref
-        frame = campaign.frame(labels, ["task_category", "objectivity", "confidence"])
-        categories = frame["task_category"].value_counts()
+        rows = tally(iter_tables(labels, SORTS), SORTS, count="num_pairs")
+        categories = rows.groupby("task_category")["num_pairs"].sum().sort_values(ascending=False)
+        num_objective = rows.loc[rows["objectivity"] == "objective", "num_pairs"].sum()
+        sure = (table["confidence"] for table in iter_tables(labels, ["confidence"]))
+        num_pairs = labels.num_rows or np.nan  # nothing is known of an empty pool
         return step.result(
             labels,
             metrics={
                 "num_pairs": labels.num_rows,
-                "objective_share": float((frame["objectivity"] == "objective").mean()),
-                "mean_confidence": float(frame["confidence"].mean()),
+                "objective_share": float(num_objective / num_pairs),
+                "mean_confidence": sum(pc.sum(each).as_py() or 0.0 for each in sure) / num_pairs,
             },
             plot=bar_plot(
                 {str(name): int(count) for name, count in categories.items()},
@@ -90,9 +98,10 @@ def pair_embeddings(
         folder = campaign.local_folder("models", "pair_embedder", embedder[:16])
         if not embedding.is_fitted(folder):
             _fit(step, embedding, folder, fitted_on=fitted_on, attribute_labels=attribute_labels)
-        embedded = map_shards(
+        embedded = map_apart(
             partial(embed_shard, folder=str(folder)),
             attribute_labels,
+            routed_in(campaign, unverified_pool),
             beside=[campaign.texts(unverified_pool)],
             uri=campaign.uri("data", step.name),
             version=step.version,
@@ -100,7 +109,7 @@ def pair_embeddings(
             meta={"embedder": str(folder)},
             executor=shards.executor(holds_model=True),
         )
-        step.note(shard_counts(embedded, "shards"))
+        step.note(embedded.counts())
         return step.result(embedded.ref, metrics={"num_vectors": embedded.ref.num_rows})
 
 
@@ -113,9 +122,8 @@ def _fit(
     attribute_labels: DatasetRef,
 ) -> None:
     campaign = step.campaign
-    ids = sorted(campaign.frame(fitted_on, ["pair_id"])["pair_id"])[:MAX_FITTED]
-    labels = campaign.frame(attribute_labels)
-    labels = labels[is_among(labels["pair_id"], ids)]
+    ids = lowest_ids(fitted_on, MAX_FITTED)
+    labels = campaign.rows(attribute_labels, ids)
     if len(labels) < len(ids):
         raise dg.Failure(
             f"{len(ids) - len(labels)} of {len(ids)} pairs that the embedder is fitted on are no "

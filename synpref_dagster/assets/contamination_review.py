@@ -4,7 +4,6 @@ A cleared pair stays in the pool with its review beside it. It goes to stage 2 a
 overlap with a benchmark at all (App. D.1).
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,19 +12,17 @@ import pandas as pd
 from synpref_dagster.assets.judged import judges_asked, spending
 from synpref_dagster.assets.step import Step
 from synpref_dagster.curation.contamination_review import (
-    Opinion,
-    Suspicion,
     cleared_pairs,
     contaminated_ids,
     review,
     review_counts,
     suspicions,
 )
-from synpref_dagster.curation.judge_prompts import CONTAMINATION, contamination_messages
+from synpref_dagster.curation.judge_prompts import CONTAMINATION
 from synpref_dagster.curation.pairs import table_to_pairs
 from synpref_dagster.curation.pooling import prompts_from_rows
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.endpoint_judge import EndpointJudge, ask_each
+from synpref_dagster.resources.contamination_judging import opinions
 from synpref_dagster.resources.judges import PART, JudgePanel
 from synpref_dagster.storage import DatasetRef, select_rows
 
@@ -69,7 +66,7 @@ def reviewed_hits(
             prompts_from_rows(campaign.frame(prompts)),
             ngram_words=settings.ngram_words,
         )
-        return review(asked, _opinions(judges.endpoint_judges(account), asked))
+        return review(asked, opinions(judges.endpoint_judges(account), asked))
 
     with judges_asked():
         reviewed = step.dataset(
@@ -80,21 +77,6 @@ def reviewed_hits(
         )
     step.note({**spending(judges, account), **review_counts(campaign.frame(reviewed))})
     return reviewed
-
-
-def _opinions(judges: Sequence[EndpointJudge], asked: Sequence[Suspicion]) -> list[list[Opinion]]:
-    """What the judges that answered say about each suspicion."""
-    messages = [
-        contamination_messages(each.text, each.prompt.prompt, shared=each.shared) for each in asked
-    ]
-    return [
-        [
-            Opinion(decision=str(fields["decision"]), why=str(fields["reason"]))
-            for fields in (reply.fields for reply in said)
-            if fields is not None
-        ]
-        for said in ask_each(judges, CONTAMINATION, messages)
-    ]
 
 
 def review_fact(reviewed: DatasetRef | None) -> dict[str, Any]:

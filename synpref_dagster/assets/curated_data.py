@@ -1,6 +1,8 @@
 """Box 6, the data: the curated pairs under their labels, ready for `datasets` and TRL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +11,31 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster import __version__
-from synpref_dagster.assets.filtering import all_decisions
-from synpref_dagster.assets.step import box, campaign_step, fingerprint
-from synpref_dagster.curation.filtering import count_decisions
-from synpref_dagster.curation.gold_silver import validation_conversations
-from synpref_dagster.curation.training_sets import final_training_set
+from synpref_dagster.assets.step import Step, box, campaign_step, fingerprint, shard_counts
+from synpref_dagster.curation.curated_rows import stage_one_rows
+from synpref_dagster.curation.filtering import FLIPPED, KEPT
+from synpref_dagster.curation.first_rows import first_of_each, repeated_words
+from synpref_dagster.curation.tallies import tally
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.curated_export import export_table, with_tier, write_export
+from synpref_dagster.resources.curated_export import decided_shard, export_shard, write_export
 from synpref_dagster.resources.data_terms import LOADING_DATA, check_licences, terms_files
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.release_cards import render_data_card, tier_rows
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.sources.licences import normalised
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.storage import DatasetRef, SelectionRef
+from synpref_dagster.storage import (
+    DatasetRef,
+    SelectionRef,
+    iter_tables,
+    map_shards,
+    read_manifest,
+)
 
 GROUP = "6_release"
+ROW_SORTS = ["split", "tier", "source"]
 WORLD_LICENCE = "apache-2.0"
 LABELS_LICENCE = (
     "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
@@ -37,7 +47,7 @@ def build_curated_data(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.Assets
     """The curated data set, resting on the last gold and silver."""
     return [
         dg.asset(
-            **box(GROUP, kinds={"parquet", "huggingface"}),
+            **box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"),
             ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
         )(curated_dataset)
     ]
@@ -47,6 +57,7 @@ def curated_dataset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
@@ -61,27 +72,29 @@ def curated_dataset(
     """
     inputs = {"subset": consistency_filtered_subset, "gold": gold, "silver": silver}
     with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
-        decisions = all_decisions(campaign, consistency_filtered_subset)
-        table = step.dataset(
-            lambda: _labelled(campaign, clean_pool.kept, decisions, gold=gold, silver=silver),
-            inputs=[clean_pool, consistency_filtered_subset, gold, silver],
-            meta={"curation": curation_facts(campaign, decisions)},
+        table = _curated(
+            step,
+            shards,
+            clean=clean_pool,
+            subset=consistency_filtered_subset,
+            gold=gold,
+            silver=silver,
         )
-        rows = campaign.frame(table, ["split", "tier", "source"])
+        rows = tally(iter_tables(table, ROW_SORTS), ROW_SORTS, count="num_pairs")
         fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
         by_source = source_rows(sources, rows)
         check_licences(by_source, campaign.profile.export.allowed_licences)
-        folder = _write_folder(campaign, table, by_source, fingerprints)
-        tiers = rows.query("split == 'train'")["tier"].value_counts().to_dict()
+        folder = _write_folder(campaign, table, rows, by_source, fingerprints)
+        splits = pairs_by(rows, "split")
         return step.result(
             table,
             metrics={
-                "num_pairs": int((rows["split"] == "train").sum()),
-                "num_validation": int((rows["split"] == "validation").sum()),
+                "num_pairs": splits.get("train", 0),
+                "num_validation": splits.get("validation", 0),
             },
             facts={"folder": dg.MetadataValue.path(str(folder))},
             plot=bar_plot(
-                {row["name"]: row["num_pairs"] for row in tier_rows(tiers)},
+                {row["name"]: row["num_pairs"] for row in tier_rows(trained_by_tier(rows))},
                 title="Curated pairs by who set the label",
                 value_label="pairs",
                 percent=False,
@@ -89,48 +102,105 @@ def curated_dataset(
         )
 
 
-def _labelled(
-    campaign: Campaign,
-    pool: DatasetRef,
-    decisions: pd.DataFrame,
+def _curated(
+    step: Step,
+    shards: Shards,
     *,
+    clean: SelectionRef,
+    subset: SelectionRef,
     gold: SelectionRef,
     silver: SelectionRef,
-) -> pa.Table:
-    """Training pairs with the tier of their label, then the gold pairs that validate."""
-    verified, silver_labels = campaign.frame(gold.kept), campaign.frame(silver.kept)
-    train = with_tier(
-        final_training_set(
-            decisions,
-            gold=verified,
-            silver=silver_labels,
-            held_out=validation_conversations(verified),
-            with_recycled=True,
-        ),
-        gold=verified,
-        silver=silver_labels,
-        decisions=decisions,
+) -> DatasetRef:
+    """The data set, one shard per clean shard."""
+    campaign = step.campaign
+    stage_one = step.dataset(
+        lambda: stage_one_rows(campaign.frame(gold.kept), campaign.frame(silver.kept)),
+        inputs=[gold, silver],
+        part="stage_one",
     )
-    held_out = verified.query("split == 'validation'").assign(tier="gold")
-    return pa.concat_tables(
-        [
-            export_table(campaign.labelled(pool, train), train, split="train"),
-            export_table(campaign.labelled(pool, held_out), held_out, split="validation"),
-        ]
+    texts = campaign.texts(clean.kept)
+    exported = map_shards(
+        partial(export_shard, stage_one_at=stage_one),
+        clean.kept,
+        beside=[*_decided(step, shards, subset, stage_one), texts],
+        uri=campaign.uri("data", step.name),
+        version=step.version,
+        params={"stage_one": stage_one.fingerprint},
+        meta={"curation": curation_facts(campaign, clean, subset)},
+        executor=shards.executor(),
     )
+    step.note(shard_counts(exported, "shards"))
+    _refuse_missing(campaign, stage_one, exported.ref)
+    return exported.ref
+
+
+def _decided(
+    step: Step, shards: Shards, subset: SelectionRef, stage_one: DatasetRef
+) -> list[DatasetRef]:
+    """Kept and flipped pairs that nobody labelled in stage 1, each content once, shard by shard."""
+    campaign = step.campaign
+    found = [
+        map_shards(
+            partial(decided_shard, stage_one_at=stage_one),
+            pairs,
+            uri=campaign.uri("data", step.name, decision),
+            version=step.version,
+            params={"decision": decision, "stage_one": stage_one.fingerprint},
+            executor=shards.executor(),
+        ).ref
+        for decision, pairs in ((KEPT, subset.kept), (FLIPPED, subset.dropped))
+    ]
+    num_shards = len(read_manifest(found[0]).shards)
+
+    def first(part: int) -> Iterator[pa.Table]:
+        # A pair that was kept outranks its flipped twin, wherever it stands in the pool.
+        ids = chain.from_iterable(iter_tables(ref, ["content_id"]) for ref in found)
+        rows = chain.from_iterable(iter_tables(ref) for ref in found)
+        once = first_of_each(rows, repeated_words(ids, "content_id"), "content_id")
+        return islice(once, part * num_shards, (part + 1) * num_shards)
+
+    return [
+        step.dataset(partial(first, part), inputs=found, part=f"{decision}_once")
+        for part, decision in enumerate((KEPT, FLIPPED))
+    ]
+
+
+def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: DatasetRef) -> None:
+    sorts = ["split", "tier"]
+    labelled = pairs_by(tally(iter_tables(stage_one, sorts), sorts, count="num_pairs"), *sorts)
+    found = pairs_by(tally(iter_tables(exported, sorts), sorts, count="num_pairs"), *sorts)
+    missing = sum(number - found.get(sort, 0) for sort, number in labelled.items())
+    if missing:
+        raise ValueError(
+            f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
+            "was taken out, or the benchmarks or rules changed. Put it back, or materialize the "
+            "campaign again from seed_candidates on"
+        )
+
+
+def pairs_by(rows: pd.DataFrame, *columns: str) -> dict[Any, int]:
+    """Number of pairs by one column of a tally, or by several."""
+    counts = rows.groupby(columns[0] if len(columns) == 1 else list(columns))["num_pairs"].sum()
+    return {key: int(count) for key, count in counts.items()}
+
+
+def trained_by_tier(rows: pd.DataFrame) -> dict[str, int]:
+    """Training pairs by whose label they have, from a tally of split and tier."""
+    return pairs_by(rows[rows["split"] == "train"], "tier")
 
 
 def _write_folder(
     campaign: Campaign,
     table: DatasetRef,
+    rows: pd.DataFrame,
     by_source: list[dict[str, Any]],
     fingerprints: dict[str, str],
 ) -> Path:
-    rows = campaign.frame(table, ["split", "tier"])
     facts = campaign.facts(table)["curation"]
     return write_export(
-        campaign.table(table),
+        iter_tables(table),
         campaign.local_folder("releases", "curated_dataset") / table.fingerprint[:16],
+        num_rows=pairs_by(rows, "split"),
         texts={
             "README.md": render_data_card(_card(campaign, facts, rows, by_source)),
             **terms_files(by_source, loading=LOADING_DATA, subject=LABELS_LICENCE),
@@ -144,26 +214,28 @@ def _write_folder(
     )
 
 
-def curation_facts(campaign: Campaign, decisions: pd.DataFrame) -> dict[str, Any]:
+def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef) -> dict[str, Any]:
     """What the filter decided, as plain data for cards."""
-    counts = count_decisions(decisions).to_dict("records")
+    sorts = ["decision", "reason"]
+    shards = chain(iter_tables(subset.kept, sorts), iter_tables(subset.dropped, sorts))
+    counts = tally(shards, sorts, count="num_pairs").sort_values(sorts)
     return {
-        "num_clean": len(decisions),
+        "num_clean": clean.kept.num_rows,
         "ngram_words": campaign.profile.pool.ngram_words,
         "decisions": [
             {
-                "decision": row["decision"],
-                "reason": row["reason"],
+                "decision": str(row["decision"]),
+                "reason": str(row["reason"]),
                 "num_pairs": int(row["num_pairs"]),
             }
-            for row in counts
+            for row in counts.to_dict("records")
         ],
     }
 
 
 def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each source with its licence, place, citation and pairs per split."""
-    counts = rows.groupby(["source", "split"]).size().to_dict()
+    """Each source with its licence, place, citation and pairs per split, from a tally of them."""
+    counts = pairs_by(rows, "source", "split")
     return [
         {
             "name": spec.name,
@@ -199,15 +271,15 @@ def _place(sources: PoolSources, spec: SourceSpec) -> str:
 def _card(
     campaign: Campaign, facts: dict[str, Any], rows: pd.DataFrame, by_source: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    train = rows.query("split == 'train'")
+    splits = pairs_by(rows, "split")
     return {
         "licence": common_licence(by_source),
         "profile": campaign.profile.name,
         "seed": campaign.seed,
         "version": __version__,
-        "num_train": len(train),
-        "num_validation": len(rows) - len(train),
-        "tiers": tier_rows(train["tier"].value_counts().to_dict()),
+        "num_train": splits.get("train", 0),
+        "num_validation": splits.get("validation", 0),
+        "tiers": tier_rows(trained_by_tier(rows)),
         "sources": by_source,
         "curation": facts,
         "limits": list(campaign.profile.simulated)

@@ -4,9 +4,8 @@ Only this module holds the `SealedTruth` resource. Without a truth (real campaig
 validation pairs take its place, and the report says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,6 +15,15 @@ import pandas as pd
 from synpref_dagster.assets.filtering import all_decisions
 from synpref_dagster.assets.judge_audit import judge_audit
 from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.curation.claims import (
+    DIFFERENCE,
+    NO_CLAIM,
+    claim_rows,
+    iteration_claims,
+    label_claims,
+    model_claims,
+    rule_claims,
+)
 from synpref_dagster.curation.evidence import (
     accuracy_on,
     decided_by_machine,
@@ -44,16 +52,17 @@ def build_evidence(
     models_in = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
     verified = {"gold": dg.AssetIn(gold)}
     return [
-        dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}), ins={**verified, **models_in})(
-            iteration_curve
-        ),
         dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
+            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
+            ins={**verified, **models_in},
+        )(iteration_curve),
+        dg.asset(
+            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"),
             ins={**verified, "silver": dg.AssetIn(silver)},
         )(curation_variants),
         filter_audit,
         dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="2", pool="judge_api"),
+            **box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"),
             ins=verified,
         )(judge_audit),
     ]
@@ -69,7 +78,8 @@ def iteration_curve(
     gold: SelectionRef,
     **reward_models: Any,
 ) -> dg.MaterializeResult:
-    """Accuracy of each iteration's model on gold validation and on the clean test set."""
+    """Accuracy of each iteration's model on gold validation, and on the clean test set if any."""
+    judged_on = "test" if truth.has_test_pairs() else "gold"
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         ordered = [model for _, model in sorted(reward_models.items())]
         held_out = campaign.labelled(
@@ -77,26 +87,34 @@ def iteration_curve(
         )
 
         def compute() -> pd.DataFrame:
-            sets = {"gold": held_out, "test": truth.evaluation_pairs(held_out)}
+            sets = {"gold": held_out, judged_on: truth.evaluation_pairs(held_out)}
+            right = {
+                name: [models.margins(model, pairs) > 0 for model in ordered]
+                for name, pairs in sets.items()
+            }
+            rows = [
+                row
+                for name, pairs in sets.items()
+                for number, found in enumerate(right[name])
+                for row in accuracy_rows({"iteration": number, "set": name}, pairs, found)
+            ]
+            about = {"iteration": len(ordered) - 1, "set": judged_on, "slice": DIFFERENCE}
             return pd.DataFrame(
-                [
-                    row
-                    for number, model in enumerate(ordered)
-                    for name, pairs in sets.items()
-                    for row in accuracy_rows(
-                        {"iteration": number, "set": name}, pairs, partial(models.margins, model)
-                    )
-                ]
+                rows + [{**about, **row} for row in claim_rows(iteration_claims(right[judged_on]))]
             )
 
         curve = step.dataset(compute, inputs=[*ordered, gold, truth.fingerprint()])
         whole = campaign.frame(curve).query("slice == 'all'")
         lines = {str(name): list(rows["value"]) for name, rows in whole.groupby("set")}
-        for number, value in enumerate(lines["test"]):
+        # Of gold validation every iteration has logged its accuracy already.
+        for number, value in enumerate(lines.get("test", [])):
             step.tracked.log_campaign_metrics({"test/accuracy": value}, step=number)
         return step.result(
             curve,
-            metrics={"first": lines["test"][0], "last": lines["test"][-1]},
+            metrics={
+                f"{judged_on}_accuracy_first": lines[judged_on][0],
+                f"{judged_on}_accuracy_last": lines[judged_on][-1],
+            },
             plot=line_plot(
                 lines,
                 title="RM accuracy by iteration",
@@ -135,14 +153,20 @@ def curation_variants(
                 silver=campaign.frame(silver.kept),
                 seed=campaign.seed,
             )
-            rows = accuracy_rows({"variant": "longer_is_better", "num_pairs": 0}, test, _by_length)
+            about = {"variant": "longer_is_better", "num_pairs": 0}
+            rows = accuracy_rows(about, test, longer_is_better(test))
+            right = {}
             for name, labels in sets.items():
                 pairs = campaign.labelled(clean_pool.kept, labels)
                 place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
                 model = models.train(f"{step.name}/{name}", pairs, held_out, **place).ref
+                right[name] = models.margins(model, test) > 0
                 about = {"variant": name, "num_pairs": len(pairs)}
-                rows += accuracy_rows(about, test, partial(models.margins, model))
-            return pd.DataFrame(rows)
+                rows += accuracy_rows(about, test, right[name])
+            about = {"variant": "", "num_pairs": 0, "slice": DIFFERENCE}
+            return pd.DataFrame(
+                rows + [{**about, **row} for row in claim_rows(model_claims(right))]
+            )
 
         variants = step.dataset(
             compute,
@@ -162,7 +186,7 @@ def curation_variants(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))
 def filter_audit(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -182,20 +206,22 @@ def filter_audit(
             pairs = {pair.pair_id: pair for pair in campaign.pairs(clean_pool.kept)}
             right = truth.truth.labels([pairs[pair_id] for pair_id in decided["pair_id"]])
             by_machine = decided_by_machine(decided) & (right != 0)
-            rules = flip_precision_of_rules(
-                witnesses_from_frame(decided[by_machine].assign(human_label=right[by_machine]))
+            witnesses = witnesses_from_frame(
+                decided[by_machine].assign(human_label=right[by_machine])
             )
+            claims = {**label_claims(decided, right), **rule_claims(witnesses)}
             rows = [
                 {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
                 for name, found in label_accuracy(decided, right).items()
+            ] + [
+                {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
+                for rule, parts in flip_precision_of_rules(witnesses).items()
+                for part, found in parts.items()
             ]
+            about = {"measure": DIFFERENCE, "name": "", "rule": ""}
             return pd.DataFrame(
-                rows
-                + [
-                    {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
-                    for rule, parts in rules.items()
-                    for part, found in parts.items()
-                ]
+                [{**row, "claim": NO_CLAIM} for row in rows]
+                + [{**about, **row} for row in claim_rows(claims)]
             )
 
         audit = step.dataset(
@@ -220,16 +246,10 @@ def filter_audit(
 
 
 def accuracy_rows(
-    about: dict[str, Any],
-    pairs: Sequence[PreferencePair],
-    margins: Callable[[Sequence[PreferencePair]], np.ndarray],
+    about: dict[str, Any], pairs: Sequence[PreferencePair], right: np.ndarray
 ) -> list[dict[str, Any]]:
     """One row per slice of the test pairs: what it is about, and the accuracy there."""
     return [
-        {**about, "slice": part, **asdict(found)}
-        for part, found in accuracy_on(pairs, margins).items()
+        {**about, "slice": part, "claim": NO_CLAIM, **asdict(found)}
+        for part, found in accuracy_on(pairs, right).items()
     ]
-
-
-def _by_length(pairs: Sequence[PreferencePair]) -> np.ndarray:
-    return np.where(longer_is_better(pairs), 1.0, -1.0)

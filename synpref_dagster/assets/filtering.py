@@ -1,6 +1,7 @@
 """Box 5, the decision: each clean pair is kept, flipped or discarded, and why (Sec. 3.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,10 @@ from synpref_dagster.assets.step import (
     conservation_spec,
     shard_counts,
 )
-from synpref_dagster.curation.content_labels import labelled_table
+from synpref_dagster.curation.content_labels import decided_labels, labelled_table
+from synpref_dagster.curation.filter_shards import flipped_pairs
 from synpref_dagster.curation.filtering import (
     DECISIONS,
-    FLIPPED,
     FlipGuard,
     GuardConfig,
     estimate_flip_guard,
@@ -32,7 +33,7 @@ from synpref_dagster.resources.decision_shards import decide_shard
 from synpref_dagster.resources.plots import stacked_shares
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 
@@ -109,7 +110,7 @@ def consistency_filtered_subset(
 
 
 @dg.asset(
-    **box(GROUP, kinds={"python", "parquet"}),
+    **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
     check_specs=[
         dg.AssetCheckSpec(
             "flip_precision_gate",
@@ -122,6 +123,7 @@ def consistency_filtered_subset(
 def recycled_pairs(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
     tracking: MlflowTracking,
     consistency_filtered_subset: SelectionRef,
     flip_evidence: DatasetRef,
@@ -130,20 +132,24 @@ def recycled_pairs(
     with campaign_step(
         context, campaign, tracking, {"subset": consistency_filtered_subset}
     ) as step:
-        recycled = step.dataset(
-            lambda: campaign.frame(consistency_filtered_subset.dropped).query(
-                "decision == @FLIPPED", local_dict={"FLIPPED": FLIPPED}
-            ),
-            inputs=[consistency_filtered_subset],
-        )
+        recycled = map_shards(
+            flipped_pairs,
+            consistency_filtered_subset.dropped,
+            uri=campaign.uri("data", step.name),
+            version=step.version,
+            params={},
+            executor=shards.executor(),
+        ).ref
         guard = flip_guard(campaign, flip_evidence)
-        reasons = campaign.frame(recycled, ["reason"])["reason"]
-        by_machine = int((reasons == "all_disagree").sum())
+        reasons: Counter[str] = Counter()
+        for table in iter_tables(recycled, ["reason"]):
+            reasons.update(table["reason"].to_pylist())
+        by_machine = reasons["all_disagree"]
         return step.result(
             recycled,
             metrics={
                 "num_recycled": recycled.num_rows,
-                "num_flipped_by_people": int((reasons == "human_disagrees").sum()),
+                "num_flipped_by_people": reasons["human_disagrees"],
                 "estimated_precision": guard.precision.value,
                 "estimated_precision_low": guard.precision.low,
                 "num_evidence": guard.precision.n,
@@ -199,14 +205,15 @@ def flip_guard(campaign: Campaign, flip_evidence: DatasetRef) -> FlipGuard:
 
 def _judged(
     campaign: Campaign, silver: SelectionRef, relabelled: dict[str, DatasetRef]
-) -> pa.Table:
-    """Every label that judges gave, in stage 1 (silver) or in stage 2."""
-    columns = ["pair_id", "content_id", "label"]
-    labels = campaign.frame(relabelled["labels"], ["pair_id", "label"])
-    targets = campaign.frame(relabelled["targets"]).query("not gold")
-    stage_two = labels[labels["label"] != 0].merge(targets, on="pair_id", validate="one_to_one")
-    given = pd.concat([campaign.frame(silver.kept)[columns], stage_two[columns]], ignore_index=True)
-    return labelled_table(given)
+) -> Iterator[pa.Table]:
+    """Every label that judges gave, in stage 1 (silver) or, shard by shard, in stage 2."""
+    yield labelled_table(campaign.frame(silver.kept, ["pair_id", "content_id", "label"]))
+    for labels, targets in zip(
+        iter_tables(relabelled["labels"], ["pair_id", "label"]),
+        iter_tables(relabelled["targets"], ["pair_id", "content_id", "gold"]),
+        strict=True,
+    ):
+        yield decided_labels(labels, targets)
 
 
 def _people(campaign: Campaign, gold: SelectionRef) -> pa.Table:

@@ -148,6 +148,7 @@ def reward_model(
             vocabulary=vocabulary["clean"],
             context=context,
         )
+        trained.track(step.tracked)
         leaked = {p.conversation_id for p in pairs} & set(held_out["conversation_id"])
         step.tracked.log_campaign_metrics(
             {"gold/accuracy": trained.accuracy, "silver/num_pairs": len(pairs)},
@@ -203,7 +204,9 @@ def gold_confidence(
             )
 
         scored = step.dataset(compute, inputs=[gold, reward_model])
-        attributes = corrected_labels(campaign.frame(attribute_labels), verified)
+        attributes = corrected_labels(
+            campaign.rows(attribute_labels, verified["pair_id"]), verified
+        )
         frame = campaign.frame(scored).merge(attributes, on="pair_id", validate="one_to_one")
         by_attribute = {
             name: accuracy_by(frame, name)

@@ -97,19 +97,12 @@ def human_verdicts(
 
         @cache
         def chosen() -> list[bytes]:
-            pulled = campaign.frame(retrieved).merge(
-                campaign.frame(attribute_labels), on="pair_id", validate="one_to_one"
-            )
+            found = campaign.frame(retrieved)
+            described = campaign.rows(attribute_labels, found["pair_id"])
+            pulled = found.merge(described, on="pair_id", validate="one_to_one")
             panel = labelled.get("judge_votes")
-            return list(
-                choose_for_people(
-                    pulled,
-                    None if panel is None else campaign.frame(panel["labels"]),
-                    policy=settings.human_policy,
-                    num_pairs=settings.num_human,
-                    seed=campaign.seed,
-                )
-            )
+            labels = None if panel is None else campaign.frame(panel["labels"])
+            return _for_people(campaign, reviewers, pulled, labels=labels)
 
         def pairs() -> list[PreferencePair]:
             return campaign.pairs(unverified_pool, chosen())
@@ -120,7 +113,7 @@ def human_verdicts(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            context.log.info("a batch is before people; their verdicts are missing")
+            context.log.info("%d pairs are before people", len(chosen()))
             return
         ledger = step.dataset(
             answers.ledger,
@@ -137,6 +130,25 @@ def human_verdicts(
                 "source_label_accuracy": float((labels["label"] > 0).mean()),
             },
         )
+
+
+def _for_people(
+    campaign: Campaign, reviewers: Reviewers, pulled: pd.DataFrame, *, labels: pd.DataFrame | None
+) -> list[bytes]:
+    """The retrieved pairs that the policy gives to people, of those that they can answer for."""
+    settings = campaign.profile.iterations
+    answerable = reviewers.answerable(pulled["content_id"])
+    if answerable is not None:
+        pulled = pulled[is_among(pulled["content_id"], answerable)]
+    return list(
+        choose_for_people(
+            pulled,
+            labels,
+            policy=settings.human_policy,
+            num_pairs=settings.num_human,
+            seed=campaign.seed,
+        )
+    )
 
 
 def judge_votes(

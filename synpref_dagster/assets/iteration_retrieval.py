@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from synpref_dagster.assets.iteration_box import IDS
 from synpref_dagster.assets.step import campaign_step
-from synpref_dagster.assets.views import stage_one_views, vectors_by_id, verified_pairs
+from synpref_dagster.assets.views import stage_one_views, vectors_of, verified_pairs
 from synpref_dagster.curation.gold_silver import retrievable
 from synpref_dagster.curation.labelling import EmbeddedPairs
 from synpref_dagster.curation.retrieval import retrieve_around_errors
@@ -98,19 +98,18 @@ def pulled_around_errors(
         vectors: vectors of the unverified pool.
         max_pairs: budget of the iteration.
     """
-    position, matrix = vectors_by_id(vectors)
     pulled = retrieve_around_errors(
         around,
-        vectors_of(verified, around["pair_id"]),
+        vectors_of_verified(verified, around["pair_id"]),
         pool=pool,
-        pool_vectors=matrix[[position[i] for i in pool["pair_id"]]],
+        pool_vectors=vectors_of(vectors, pool["pair_id"]),
         max_pairs=max_pairs,
         find_nearest=nearest_at_scale,
     )
     return pulled.merge(pool[[*IDS, "risky"]], on="pair_id", validate="one_to_one")
 
 
-def vectors_of(embedded: EmbeddedPairs, ids: Iterable[bytes]) -> np.ndarray:
+def vectors_of_verified(embedded: EmbeddedPairs, ids: Iterable[bytes]) -> np.ndarray:
     """float32 (n, dim): the vectors of the pairs `ids`, in their order."""
     position = {pair.pair_id: row for row, pair in enumerate(embedded.pairs)}
     return embedded.vectors[[position[pair_id] for pair_id in ids]]

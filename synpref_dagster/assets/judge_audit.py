@@ -19,6 +19,7 @@ from synpref_dagster.assets.views import (
     stage_one_views,
     verified_pairs,
 )
+from synpref_dagster.curation.claims import DIFFERENCE, NO_CLAIM, claim_rows, judge_claims
 from synpref_dagster.curation.evidence import agreement_frame
 from synpref_dagster.curation.judge_quality import (
     ALL,
@@ -65,7 +66,8 @@ def judge_audit(
 ) -> dg.MaterializeResult:
     """Agreement of the panel with the truth: no, random and retrieved exemplars (Tab. 14).
 
-    `agreement` compares the choices of exemplars. `quality` has every measure of every judge and
+    `agreement` compares the choices of exemplars; its rows of slice `difference` are the claims
+    about them. `quality` has every measure of every judge and
     of the panel, against people's gold and against the truth; see `curation.judge_quality`.
     """
     views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
@@ -180,7 +182,13 @@ class Asking:
             choice: self.step.campaign.frame(panel["labels"]) for choice, panel in panels.items()
         }
         pairs = zip(targets.pairs, targets.attributes, strict=True)
-        return agreement_frame(labels, {pair.pair_id: each["objectivity"] for pair, each in pairs})
+        objectivity = {pair.pair_id: each["objectivity"] for pair, each in pairs}
+        claimed = [
+            {"exemplars": "", "slice": DIFFERENCE, **row}
+            for row in claim_rows(judge_claims(labels))
+        ]
+        shares = agreement_frame(labels, objectivity).assign(claim=NO_CLAIM)
+        return pd.concat([shares, pd.DataFrame(claimed)], ignore_index=True)
 
     def _measured(
         self, targets: EmbeddedPairs, panel: Parts, signs: Mapping[bytes, int] | None

@@ -14,7 +14,7 @@ import pandas as pd
 from synpref_dagster.assets.benchmark_checks import Suite
 from synpref_dagster.assets.evaluation import results_frame, results_from_frame
 from synpref_dagster.assets.judged import ask_judges
-from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.assets.views import embed_new, gold_exemplars, stage_one_views
 from synpref_dagster.benchmarks.judged import Comparison, comparisons, evaluate_votes
 from synpref_dagster.benchmarks.leaderboard import leaderboard as build_leaderboard
@@ -29,6 +29,7 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "6_release"
 PANEL = "judge panel"
+NO_BENCHMARK = "no benchmark is named in [pool.benchmarks]: there is nothing to ask judges about"
 
 
 def build_judge_leaderboard(gold: dg.AssetKey) -> list[dg.AssetsDefinition]:
@@ -53,11 +54,17 @@ def judge_scores(
     pair_embeddings: DatasetRef,
     gold: SelectionRef,
 ) -> dg.MaterializeResult:
-    """The panel and each of its judges on every benchmark, by pairwise votes over both orders."""
+    """The panel and each of its judges on every benchmark, by pairwise votes over both orders.
+
+    Without benchmarks nobody is asked, and the results are an empty table.
+    """
     views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         suite = sources.benchmarks()
         asked = _asked(suite)
+        if not asked:
+            context.log.warning(NO_BENCHMARK)
+            return _nothing_asked(step)
         folder = campaign.facts(pair_embeddings)["embedder"]
         answers = ask_judges(
             step,
@@ -84,7 +91,8 @@ def judge_scores(
         frame = campaign.frame(results)
         return step.result(
             {"results": results, "votes": answers["votes"]},
-            metrics={
+            metrics={"num_comparisons": len(asked)}
+            | {
                 f"{row.judge.replace(' ', '_')}/{row.benchmark}": float(row.headline)
                 for row in frame.itertuples()
             },
@@ -130,7 +138,17 @@ def judge_leaderboard(
                 dict(zip(frame["model_size"], frame["average"], strict=True)),
                 title="Releases and judges",
             ),
+            facts={} if frame["average"].notna().any() else {"no_average": NO_BENCHMARK},
         )
+
+
+def _nothing_asked(step: Step) -> dg.MaterializeResult:
+    results = step.dataset(
+        lambda: results_frame([]).assign(judge=pd.Series(dtype=str)), inputs=[], part="results"
+    )
+    return step.result(
+        {"results": results}, metrics={"num_comparisons": 0}, facts={"no_score": NO_BENCHMARK}
+    )
 
 
 Asked = Mapping[tuple[str, Comparison], PreferencePair]

@@ -7,12 +7,14 @@ the judge proved worth there. What LLM judges cost is in the asset's metadata an
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, TypeAlias, TypeVar
 
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.step import Result, Step
+from synpref_dagster.assets.step import Result, Step, shard_counts
 from synpref_dagster.curation.judge_screening import (
     ONE_VOTE,
     screen_judges,
@@ -23,17 +25,27 @@ from synpref_dagster.curation.labelling import (
     EmbeddedPairs,
     ExemplarChoice,
     Panel,
+    exemplar_fingerprint,
     label_with_exemplars,
     leaked_exemplars,
 )
+from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.resources.endpoint_judge import EndpointJudge
-from synpref_dagster.resources.judge_batches import BatchPendingError, WaitingForBatches
+from synpref_dagster.resources.judge_batches import AllSent, BatchPendingError, WaitingForBatches
 from synpref_dagster.resources.judge_requests import JudgeError
 from synpref_dagster.resources.judges import PART, JudgePanel, attribute_account
-from synpref_dagster.storage import DatasetRef
+from synpref_dagster.resources.panel_shards import (
+    PANEL_SCHEMAS,
+    PanelWork,
+    bill_of,
+    judge_shard,
+    leaked_shard,
+    panel_frames,
+    worth_of,
+)
+from synpref_dagster.storage import DatasetRef, map_shards
 
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
-BILL_COLUMNS = ["judge", "usd"]
 Exemplars: TypeAlias = tuple[EmbeddedPairs, list[int]]
 T = TypeVar("T")
 
@@ -65,29 +77,74 @@ def ask_judges(
             everybody = judges.panel(pool, asset=account)
             screening = screen_judges(everybody, shown, labels, rule=rule)
             panel = (screened_panel if screen else weighed_panel)(everybody, screening)
-            before = _worth(panel)
+            before = worth_of(panel)
             answer = label_with_exemplars(asked, shown, labels, panel=panel, choice=choice)
         step.note({}, judge_facts(everybody, account))
-        return {
-            "labels": answer.panel.labels,
-            "votes": answer.panel.votes,
-            "verdicts": answer.panel.verdicts,
-            "exemplars": answer.exemplars,
-            "targets": pd.concat(
-                [asked.ids().assign(gold=False), shown.ids().assign(gold=True)], ignore_index=True
-            ),
-            "screening": screening,
-            "bill": _bill(panel, before),
-        }
+        frames = panel_frames(asked, shown, answer)
+        return {**frames, "screening": screening, "bill": bill_of(panel, before)}
 
     params = {**judges.params(), "choice": choice, "screened": screen and rule.floor is not None}
     parts = step.parts(compute, PANEL_PARTS, inputs=[pool, *inputs], params=params, folder=folder)
-    step.note({}, _who_votes(step.campaign.frame(parts["screening"])))
-    step.note(spending(judges, account))
-    # What describing the targets cost, where they came without attributes.
-    described = spending(judges, attribute_account(step.name))
-    step.note({name: usd for name, usd in described.items() if usd})
+    _note_panel(step, judges, parts["screening"], account=account)
     return parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTargets:
+    """Pairs of a pool that judges are asked about, shard by shard."""
+
+    asked: DatasetRef
+    """pair_id of the pairs in question."""
+    texts: DatasetRef
+    """The raw shards that they come from, side by side."""
+    embed: Callable[[list[PreferencePair]], EmbeddedPairs]
+    """Gives the pairs of a shard their attributes and vectors."""
+    embedded_by: Mapping[str, Any]
+    """What `embed` depends on besides the pairs."""
+
+
+def ask_judges_by_shard(
+    step: Step,
+    judges: JudgePanel,
+    *,
+    pool: DatasetRef,
+    targets: ShardTargets,
+    gold: Exemplars,
+) -> dict[str, DatasetRef]:
+    """`ask_judges` for more targets than memory holds: the same parts, one shard after the other.
+
+    A shard is judged again when its pairs changed, or what judges can be shown, who they are, or
+    how they are screened; else it is found again, and nobody asks for its replies.
+    """
+    (shown, labels), campaign = gold, step.campaign
+    everybody = cache(lambda: judges.panel(pool, asset=step.name))
+    about = {"pool": pool.fingerprint, "shown": exemplar_fingerprint(shown, labels)}
+    with judges_asked():
+        screening = step.dataset(
+            lambda: screen_judges(everybody(), shown, labels, rule=judges.screening_rule()),
+            inputs=list(about.values()),
+            params=judges.params(),
+            part="screening",
+        )
+        panel = cache(lambda: screened_panel(everybody(), campaign.frame(screening)))
+        work = PanelWork(panel=panel, shown=shown, shown_labels=labels, embed=targets.embed)
+        about["screening"] = screening.fingerprint
+        judged = map_shards(
+            partial(judge_shard, work=work),
+            targets.asked,
+            beside=[targets.texts],
+            uri=campaign.uri("data", step.name),
+            version=step.version,
+            params={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
+            executor=AllSent(),
+            outputs=list(PANEL_SCHEMAS),
+            on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
+        )
+    step.note(shard_counts(judged, "shards"))
+    if everybody.cache_info().currsize:
+        step.note({}, judge_facts(everybody(), step.name))
+    _note_panel(step, judges, screening, account=step.name)
+    return {**judged.outputs, "screening": screening}
 
 
 @contextmanager
@@ -136,12 +193,20 @@ def no_exemplar_leak(step: Step, panel: dict[str, DatasetRef]) -> dg.AssetCheckR
     ids = step.campaign.frame(panel["targets"])
     conversations = dict(zip(ids["pair_id"], ids["conversation_id"], strict=True))
     leaked = leaked_exemplars(step.campaign.frame(panel["exemplars"]), conversations)
-    return dg.AssetCheckResult(
-        check_name="no_exemplar_leak",
-        passed=leaked.empty,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(leaked)} of {panel['exemplars'].num_rows:,} exemplars shown leak",
+    return _leak_result(len(leaked), panel)
+
+
+def no_leak_in_any_shard(step: Step, panel: dict[str, DatasetRef]) -> dg.AssetCheckResult:
+    """`no_exemplar_leak` of what `ask_judges_by_shard` kept; a shard is looked at once."""
+    leaked = map_shards(
+        leaked_shard,
+        panel["exemplars"],
+        beside=[panel["targets"]],
+        uri=step.campaign.uri("data", step.name, "leaked"),
+        version="1",
+        params={},
     )
+    return _leak_result(leaked.ref.num_rows, panel)
 
 
 def leak_spec(asset: str | Sequence[str]) -> dg.AssetCheckSpec:
@@ -154,14 +219,22 @@ def leak_spec(asset: str | Sequence[str]) -> dg.AssetCheckSpec:
     )
 
 
-def _worth(panel: Panel) -> dict[str, float]:
-    """What the replies that each LLM judge gave so far cost when they were bought."""
-    return {each.name: each.worth_usd for each in panel.judges if isinstance(each, EndpointJudge)}
+def _leak_result(num_leaked: int, panel: dict[str, DatasetRef]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="no_exemplar_leak",
+        passed=num_leaked == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{num_leaked} of {panel['exemplars'].num_rows:,} exemplars shown leak",
+    )
 
 
-def _bill(panel: Panel, before: Mapping[str, float]) -> pd.DataFrame:
-    rows = [(name, usd - before[name]) for name, usd in _worth(panel).items()]
-    return pd.DataFrame(rows, columns=BILL_COLUMNS).astype({"judge": "str", "usd": "float64"})
+def _note_panel(step: Step, judges: JudgePanel, screening: DatasetRef, *, account: str) -> None:
+    """Who votes, and what asking cost."""
+    step.note({}, _who_votes(step.campaign.frame(screening)))
+    step.note(spending(judges, account))
+    # What describing the targets cost, where they came without attributes.
+    described = spending(judges, attribute_account(step.name))
+    step.note({name: usd for name, usd in described.items() if usd})
 
 
 def _who_votes(screening: pd.DataFrame) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster import __version__
-from synpref_dagster.assets.curated_data import source_rows
+from synpref_dagster.assets.curated_data import ROW_SORTS, source_rows, trained_by_tier
 from synpref_dagster.assets.evaluation import results_from_frame
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
+from synpref_dagster.curation.tallies import tally
 from synpref_dagster.partitions import model_sizes
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.data_terms import LOADING_MODEL, check_licences, terms_files
@@ -29,7 +30,7 @@ from synpref_dagster.resources.release_cards import render_model_card
 from synpref_dagster.resources.release_facts import library_versions, model_facts
 from synpref_dagster.resources.release_folder import CARD, write_release
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef
+from synpref_dagster.storage import DatasetRef, ModelRef, iter_tables
 
 GROUP = "6_release"
 
@@ -61,7 +62,8 @@ def model_release(
     """
     size = context.partition_key
     with campaign_step(context, campaign, tracking) as step:
-        by_source = source_rows(sources, campaign.frame(curated_dataset, ["source", "split"]))
+        curated = tally(iter_tables(curated_dataset, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        by_source = source_rows(sources, curated)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
         training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
@@ -71,7 +73,7 @@ def model_release(
             size,
             training=training,
             results=results,
-            data=_data_facts(campaign, curated_dataset),
+            data=_data_facts(campaign, curated_dataset, curated),
             checkpoint=checkpoint,
         )
         folder = write_release(
@@ -105,12 +107,8 @@ def model_release(
         )
 
 
-def _data_facts(campaign: Campaign, curated: DatasetRef) -> dict[str, Any]:
-    train = campaign.frame(curated, ["split", "tier"]).query("split == 'train'")
-    return {
-        "tiers": train["tier"].value_counts().to_dict(),
-        "curation": campaign.facts(curated)["curation"],
-    }
+def _data_facts(campaign: Campaign, ref: DatasetRef, rows: pd.DataFrame) -> dict[str, Any]:
+    return {"tiers": trained_by_tier(rows), "curation": campaign.facts(ref)["curation"]}
 
 
 def _texts(

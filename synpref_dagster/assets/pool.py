@@ -1,15 +1,15 @@
 """Box 1 of the figure: the pool, read, cleaned and decontaminated."""
 
-from functools import partial
-from itertools import pairwise
-from typing import Any
-
 import dagster as dg
-import numpy as np
-import pandas as pd
 
 from synpref_dagster.assets.contamination_review import cleared_in, review_fact, reviewed_hits
-from synpref_dagster.assets.pool_checks import clean_pairs_found, pool_specs, raw_pairs_found
+from synpref_dagster.assets.pool_checks import (
+    clean_pairs_found,
+    count_quarantined,
+    pool_specs,
+    raw_pairs_found,
+    rows_by_reason,
+)
 from synpref_dagster.assets.step import (
     Result,
     Step,
@@ -18,25 +18,35 @@ from synpref_dagster.assets.step import (
     conservation,
     shard_counts,
 )
-from synpref_dagster.curation.contamination_review import cleared_pairs, with_cleared
-from synpref_dagster.curation.decontamination import ALGORITHM_VERSION
-from synpref_dagster.curation.pairs import is_among
-from synpref_dagster.curation.personal_data_report import pairs_to_drop
-from synpref_dagster.curation.pooling import count_reasons, screen_structure, select_clean
-from synpref_dagster.curation.routing import risk_counts
+from synpref_dagster.curation.clean_selection import (
+    dropped_by_reason,
+    risk_counts,
+    select_clean,
+)
+from synpref_dagster.curation.pooling import contamination_config
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.clean_shards import HITS, PERSONAL_DATA, review_screening
+from synpref_dagster.resources.contamination_shards import (
+    contaminated_pairs,
+    counts_by_benchmark,
+    look_for_benchmarks,
+    screen_pool,
+)
 from synpref_dagster.resources.judges import JudgePanel
+from synpref_dagster.resources.key_index import mark_pool
 from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.pool_shards import contaminated_shard, ids_of, screen_shard
-from synpref_dagster.resources.pool_sources import LISTING, PoolSources
+from synpref_dagster.resources.pool_sources import LISTING, READING_VERSION, PoolSources
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards, read_manifest
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
 GROUP = "1_pool"
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}), check_specs=pool_specs("raw_pool"))
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, code_version=READING_VERSION),
+    check_specs=pool_specs("raw_pool"),
+)
 def raw_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -55,8 +65,8 @@ def raw_pool(
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
         step.note(shard_counts(read, "files"))
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
-        quarantined = campaign.frame(pool.dropped, ["source", "reason"])
-        reasons = count_reasons(quarantined)
+        quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason"]))
+        reasons = rows_by_reason(quarantined)
         return step.result(
             pool,
             metrics={
@@ -107,7 +117,7 @@ def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
     body = clean_pool_without_personal_data if drops_personal_data else clean_pool
     return [
         dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+            **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
             name="clean_pool",
             check_specs=pool_specs("clean_pool"),
         )(body)
@@ -178,32 +188,30 @@ def zero_contamination(
 ) -> dg.AssetCheckResult:
     """Look at every clean pair again, whatever was screened: zero hits, or nothing downstream.
 
-    A shard that was looked at before, with the same prompts, is not looked at again.
+    The look has evidence of its own, and takes nothing from that of the screening. A shard in which
+    a benchmark was looked for before is not looked at again for it.
     """
-    uri = campaign.uri("data", "clean_pool", "zero_contamination")
-    ids = ids_of(clean_pool.kept, uri=f"{uri}/ids")
-    found = map_shards(
-        partial(contaminated_shard, prompts_ref=benchmark_prompts),
-        ids,
-        beside=[campaign.texts(clean_pool.kept)],
-        uri=f"{uri}/contaminated",
-        version=ALGORITHM_VERSION,
-        params={
-            "prompts": benchmark_prompts.fingerprint,
-            "ngram_words": campaign.profile.pool.ngram_words,
-        },
+    texts = campaign.texts(clean_pool.kept)
+    looked = look_for_benchmarks(
+        texts,
+        benchmark_prompts,
+        uri=campaign.uri("data", "clean_pool", "zero_contamination", "looked_for"),
+        config=contamination_config(campaign.profile.pool.ngram_words),
         executor=shards.executor(),
     )
+    found = contaminated_pairs(clean_pool.kept, texts, list(looked.refs.values()))
     cleared = cleared_in(campaign, clean_pool.kept)
-    num_contaminated = int((~is_among(campaign.frame(found.ref)["pair_id"], cleared)).sum())
+    num_contaminated = len(set(found) - cleared)
+    num_pairs = clean_pool.kept.num_rows
     return dg.AssetCheckResult(
         passed=num_contaminated == 0,
-        description=f"{num_contaminated} of {ids.num_rows:,} clean pairs are contaminated",
+        description=f"{num_contaminated} of {num_pairs:,} clean pairs are contaminated",
         metadata={
-            "num_pairs": ids.num_rows,
+            "num_pairs": num_pairs,
             "num_contaminated": num_contaminated,
             "num_cleared_by_judges": len(cleared),
-            **shard_counts(found, "shards"),
+            **shard_counts(looked, "shards"),
+            **counts_by_benchmark(looked),
         },
     )
 
@@ -217,27 +225,44 @@ def _clean(
     prompts: DatasetRef,
     personal_data: DatasetRef | None = None,
 ) -> dg.MaterializeResult:
-    campaign, settings = step.campaign, step.campaign.profile.pool
-    screened = _screen(step, shards, raw_pool, prompts=prompts)
-    reviewed = reviewed_hits(step, judges, screened.ref, texts=raw_pool.kept, prompts=prompts)
-    params: dict[str, Any] = {"ngram_words": settings.ngram_words}
-    if personal_data is not None:
-        params["pii_drop_level"] = settings.pii.drop_level
-    pool = step.selection(
-        lambda: _clean_by_shard(campaign, screened.ref, personal_data, reviewed=reviewed),
-        inputs=[raw_pool, prompts, *(ref for ref in (personal_data, reviewed) if ref)],
-        params=params,
-        meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
+    campaign = step.campaign
+    screened = _screen(step, shards, raw_pool, prompts=prompts).ref
+    reviewed = reviewed_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
+    reviews = {HITS: reviewed, PERSONAL_DATA: personal_data}
+    found = review_screening(
+        screened,
+        {name: ref for name, ref in reviews.items() if ref is not None},
+        uri=campaign.uri("data", step.name, "reviewed"),
+        drop_level=campaign.profile.pool.pii.drop_level,
+        executor=shards.executor(),
     )
-    reasons = count_reasons(campaign.frame(pool.dropped, ["source", "reason"]))
-    found = campaign.frame(pool.kept, ["risk", "risky"])
+    marked = mark_pool(found, uri=campaign.uri("data", step.name, "index"))
+    step.note(
+        {
+            "num_shards_judged": marked.num_new_shards,
+            "num_known_pairs_judged_again": marked.num_known_pairs_read,
+        }
+    )
+    cleaned = map_shards(
+        select_clean,
+        found,
+        beside=[marked.marks],
+        uri=campaign.uri("data", step.name),
+        version=step.version,
+        params={},
+        meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
+        executor=shards.executor(),
+        outputs=["kept", "dropped", "tally"],
+    ).outputs
+    pool = SelectionRef(kept=cleaned["kept"], dropped=cleaned["dropped"])
+    tally = campaign.frame(cleaned["tally"])
+    reasons = dropped_by_reason(tally)
     return step.result(
         pool,
         metrics={
             "num_clean": pool.kept.num_rows,
             "num_dropped": pool.dropped.num_rows,
-            "num_risky": int(found["risky"].sum()),
-            **risk_counts(found),
+            **risk_counts(tally),
         },
         facts={"dropped_by_reason": reasons},
         plot=bar_plot(reasons, title="Dropped while cleaning", value_label="pairs", percent=False),
@@ -254,44 +279,14 @@ def _clean(
 def _screen(
     step: Step, shards: Shards, raw_pool: SelectionRef, *, prompts: DatasetRef
 ) -> MapResult:
-    """What speaks against each pair alone; other benchmarks repeat the second half only."""
-    structured = map_shards(
-        screen_structure,
+    """What speaks against each pair alone; texts are read for what nobody looked for in them."""
+    screening = screen_pool(
         raw_pool.kept,
-        uri=step.campaign.uri("data", step.name, "structure"),
+        prompts,
+        uri=step.campaign.uri("data", step.name),
         version=step.version,
-        params={},
+        config=contamination_config(step.campaign.profile.pool.ngram_words),
         executor=shards.executor(),
     )
-    words = step.campaign.profile.pool.ngram_words
-    screened = map_shards(
-        partial(screen_shard, prompts_ref=prompts),
-        raw_pool.kept,
-        beside=[structured.ref],
-        uri=step.campaign.uri("data", step.name, "screened"),
-        version=step.version,
-        params={"prompts": prompts.fingerprint, "ngram_words": words},
-        executor=shards.executor(),
-    )
-    step.note(shard_counts(screened, "shards"))
-    return screened
-
-
-def _clean_by_shard(
-    campaign: Campaign,
-    screened: DatasetRef,
-    personal_data: DatasetRef | None,
-    *,
-    reviewed: DatasetRef | None,
-) -> tuple[list[pd.DataFrame], pd.DataFrame]:
-    """Kept pairs, those of one raw shard together, and dropped ones."""
-    found: dict[bytes, str] = {}
-    if personal_data is not None:
-        level = campaign.profile.pool.pii.drop_level
-        found = pairs_to_drop(campaign.frame(personal_data), level=level)
-    cleared = cleared_pairs(campaign.frame(reviewed)) if reviewed else set()
-    kept, dropped = select_clean(with_cleared(campaign.table(screened), cleared), found)
-    ends = np.cumsum([shard.num_rows for shard in read_manifest(screened).shards])
-    edges = [0, *np.searchsorted(kept.index, ends)]
-    parts = [kept.iloc[start:end] for start, end in pairwise(edges)]
-    return [part.reset_index(drop=True) for part in parts], dropped.reset_index(drop=True)
+    step.note(shard_counts(screening, "shards"), counts_by_benchmark(screening.looked))
+    return screening.screened

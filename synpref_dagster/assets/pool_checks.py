@@ -1,12 +1,13 @@
 """Whether the pool holds pairs at all: a campaign without any stops where they were lost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
 from synpref_dagster.assets.step import conservation_spec
-from synpref_dagster.curation.pooling import count_reasons
+from synpref_dagster.curation.tallies import tally
 from synpref_dagster.storage import SelectionRef
 
 PAIRS_FOUND = "pairs_found"
@@ -27,6 +28,18 @@ def pool_specs(asset: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def count_quarantined(shards: Iterable[pa.Table]) -> pd.DataFrame:
+    """source, reason and num_rows of quarantined rows, in order of first appearance."""
+    return tally(shards, ["source", "reason"], count="num_rows")
+
+
+def rows_by_reason(quarantined: pd.DataFrame) -> dict[str, int]:
+    """Number of rows per reason, most frequent first, from what `count_quarantined` gives."""
+    totals = quarantined.groupby("reason", sort=False)["num_rows"].sum()
+    totals = totals.sort_values(ascending=False, kind="stable")
+    return {str(reason): int(count) for reason, count in totals.items()}
+
+
 def raw_pairs_found(
     pool: SelectionRef, counts: pd.DataFrame, quarantined: pd.DataFrame
 ) -> dg.AssetCheckResult:
@@ -35,23 +48,23 @@ def raw_pairs_found(
     Args:
         pool: pairs and quarantined rows.
         counts: per source, as its index: num_rows, num_unfolded and num_outside.
-        quarantined: source and reason of each quarantined row.
+        quarantined: from `count_quarantined`.
     """
     if not pool.kept.num_rows:
         num_read, num_outside = int(counts["num_rows"].sum()), int(counts["num_outside"].sum())
-        told = [_by_reason("quarantined as", count_reasons(quarantined))]
+        told = [_by_reason("quarantined as", rows_by_reason(quarantined))]
         told += [f"{num_outside:,} outside the part that the options select"] * (num_outside > 0)
         what = "; ".join(part for part in told if part) or "the sources are empty"
         return _stop(f"{num_read:,} rows read, no pair among them: {what}", pool)
     lost = {
         str(source): rows
         for source, rows in quarantined.groupby("source", sort=True)
-        if len(rows) > MOST * counts.loc[source, ["num_rows", "num_unfolded"]].sum()
+        if rows["num_rows"].sum() > MOST * counts.loc[source, ["num_rows", "num_unfolded"]].sum()
     }
     warnings = [
-        f"source {source!r} lost {len(rows):,} of "
+        f"source {source!r} lost {int(rows['num_rows'].sum()):,} of "
         f"{int(counts.loc[source, ['num_rows', 'num_unfolded']].sum()):,} rows: "
-        + _by_reason("quarantined as", count_reasons(rows))
+        + _by_reason("quarantined as", rows_by_reason(rows))
         for source, rows in lost.items()
     ]
     return dg.AssetCheckResult(

@@ -1,7 +1,7 @@
 """Reports on the pool that change nothing by themselves: personal data and near-duplicates."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 
 import dagster as dg
 import pandas as pd
@@ -16,6 +16,7 @@ from synpref_dagster.assets.step import (
     conservation_spec,
     shard_counts,
 )
+from synpref_dagster.curation.first_rows import first_of_each, repeated_words
 from synpref_dagster.curation.near_duplicates import (
     BAND_COLUMNS,
     candidate_links,
@@ -27,25 +28,46 @@ from synpref_dagster.curation.near_duplicates import (
     sign_shard,
     summary,
 )
-from synpref_dagster.curation.pairs import table_to_pairs
+from synpref_dagster.curation.pairs import id_array, table_to_pairs
 from synpref_dagster.curation.personal_data_report import (
     HIGH_LEVEL,
     NOT_JUDGED,
+    TALLIED,
     count_by_source,
-    flagged_pairs,
     level_counts,
-    pairs_to_judge,
+    num_pairs,
     sample_estimate,
     scan_shard,
-    with_judges,
+    tally_pairs,
+)
+from synpref_dagster.curation.personal_data_sample import (
+    SAMPLED_SCHEMA,
+    nearest_unflagged,
+    sampled_by_shard,
 )
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.resources.personal_data_judging import judging_params, score_pairs
+from synpref_dagster.resources.personal_data_judging import (
+    flag_shard,
+    judge_shard,
+    judging_params,
+    level_shard,
+)
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards, select_rows
+from synpref_dagster.storage import (
+    DatasetRef,
+    SelectionRef,
+    build_dataset,
+    find_manifest,
+    iter_tables,
+    make_ref,
+    map_shards,
+    select_rows,
+    step_key,
+)
 
 GROUP = "1_pool"
 LINKS_AT_A_TIME = 20_000
@@ -96,22 +118,21 @@ def pii_report(
         step.note(shard_counts(scan, "shards"))
         findings = scan.outputs["findings"]
         pairs = _scored_pairs(step, judges, raw_pool.kept, findings)
-        found = campaign.frame(findings, ["source", "pair_id", "kind"])
-        scored = campaign.frame(pairs)
-        by_source = count_by_source(campaign.frame(scan.outputs["scanned"]), found)
+        tallied = tally_pairs(iter_tables(pairs, TALLIED))
+        by_source = count_by_source(campaign.frame(scan.outputs["scanned"]), tallied)
         by_kind = by_source.drop(columns=["source", "num_pairs", "num_flagged"]).sum()
         return step.result(
             {"pairs": pairs, "findings": findings},
             metrics={
                 "num_flagged": int(by_source["num_flagged"].sum()),
                 "num_findings": findings.num_rows,
-                "num_high_level": int((scored["level"] >= HIGH_LEVEL).sum()),
-                "num_judged": int((scored["judge_level"] != NOT_JUDGED).sum()),
-                **sample_estimate(scored),
+                "num_high_level": num_pairs(tallied, tallied["level"] >= HIGH_LEVEL),
+                "num_judged": num_pairs(tallied, tallied["judge_level"] != NOT_JUDGED),
+                **sample_estimate(tallied),
             },
             facts={
                 "scored_by": _scored_by(judges),
-                "pairs_by_level": dict(level_counts(scored)),
+                "pairs_by_level": dict(level_counts(tallied)),
                 "pairs_by_source_and_kind": markdown_table(by_source),
             },
             plot=bar_plot(
@@ -206,29 +227,65 @@ def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
 def _scored_pairs(
     step: Step, judges: JudgePanel, raw: DatasetRef, findings: DatasetRef
 ) -> DatasetRef:
-    campaign, num_sampled = step.campaign, step.campaign.profile.pool.pii.num_sampled
-    params: dict[str, Any] = {}
-    if judges.uses_endpoints:
-        params = {**judging_params(judges), "num_sampled": num_sampled, "seed": campaign.seed}
+    """Flagged and judged pairs, each where it is first in the raw pool."""
+    campaign = step.campaign
+    flagged = map_shards(
+        flag_shard,
+        findings,
+        uri=campaign.uri("data", step.name, "flagged"),
+        version=step.version,
+        params={},
+    ).ref
 
-    def compute() -> pd.DataFrame:
-        flagged = flagged_pairs(campaign.frame(findings))
-        if not judges.uses_endpoints:
-            return with_judges(flagged)
-        id_shards = (table.column("pair_id") for table in iter_tables(raw, ["pair_id"]))
-        wanted = pairs_to_judge(
-            list(flagged["pair_id"]),
-            (ids.combine_chunks().storage.to_pylist() for ids in id_shards),
-            num_sampled=num_sampled,
-            seed=campaign.seed,
+    def once() -> Iterator[pa.Table]:
+        repeated = repeated_words(iter_tables(flagged, ["pair_id"]), "pair_id")
+        return first_of_each(iter_tables(flagged), repeated, "pair_id")
+
+    distinct = step.dataset(once, inputs=[flagged], part="distinct")
+    scored = partial(
+        map_shards,
+        dataset=distinct,
+        uri=campaign.uri("data", step.name, "pairs"),
+        version=step.version,
+    )
+    if not judges.uses_endpoints:
+        return scored(level_shard, params={}).ref
+    with judges_asked():
+        found = scored(
+            partial(judge_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
+            beside=[_sampled(step, raw, flagged), raw],
+            params={"key": judging_params(judges)},
+            executor=AllSent(),
         )
-        with judges_asked():
-            asked = list(table_to_pairs(select_rows(raw, wanted)))
-            return with_judges(flagged, score_pairs(judges.endpoint_judges(step.name), asked))
-
-    pairs = step.dataset(compute, inputs=[raw, findings], params=params, part="pairs")
     step.note(spending(judges, step.name))
-    return pairs
+    return found.ref
+
+
+def _sampled(step: Step, raw: DatasetRef, flagged: DatasetRef) -> DatasetRef:
+    """The pairs without a finding that judges look at, shard by shard.
+
+    Those of earlier nights stay, so that what only the sample found does not come back.
+    """
+    campaign = step.campaign
+    uri = campaign.uri("data", step.name, "sampled_so_far")
+    manifest = find_manifest(uri)
+    before = make_ref(uri, manifest) if manifest else None
+    known = set(campaign.frame(before)["pair_id"]) if before else set()
+    nearest = nearest_unflagged(
+        zip(iter_tables(raw, ["pair_id"]), iter_tables(flagged, ["pair_id"]), strict=True),
+        num_sampled=campaign.profile.pool.pii.num_sampled,
+        seed=campaign.seed,
+    )
+    ever = sorted(known.union(nearest))
+    if before is None or len(ever) > len(known):
+        table = pa.Table.from_arrays([id_array(ever)], schema=SAMPLED_SCHEMA)
+        key = step_key(version=step.version, inputs=[pair_id.hex() for pair_id in ever], params={})
+        before = build_dataset(uri, step=key, compute=lambda: table)
+    return step.dataset(
+        lambda: sampled_by_shard(iter_tables(raw, ["pair_id"]), ever),
+        inputs=[raw, before],
+        part="sampled",
+    )
 
 
 def _scored_by(judges: JudgePanel) -> str:

@@ -67,6 +67,7 @@ def skywork_reward_v2(
             context=context,
             model_size=size,
         )
+        trained.track(step.tracked)
         return step.result(
             trained.ref,
             metrics=trained.metrics(),

@@ -9,16 +9,10 @@ import pandas as pd
 
 from synpref_dagster.assets.filtering import all_decisions, flip_guard
 from synpref_dagster.assets.step import box, campaign_step
-from synpref_dagster.curation.accuracy import Accuracy
-from synpref_dagster.curation.evidence import Claim, campaign_claims
+from synpref_dagster.curation.claims import Claim, campaign_claims, claims_in
 from synpref_dagster.curation.filtering import count_decisions
 from synpref_dagster.curation.pooling import count_reasons
-from synpref_dagster.curation.reporting import (
-    CampaignFacts,
-    accuracies,
-    build_report,
-    precision_by_rule,
-)
+from synpref_dagster.curation.reporting import CampaignFacts, build_report
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.report_page import render_report
 from synpref_dagster.resources.report_plots import report_figures
@@ -26,6 +20,7 @@ from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef, to_path
 
 GROUP = "7_evidence"
+CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
 STARTED_TAG = "synpref/started_at"
 
 
@@ -57,7 +52,10 @@ def campaign_report(
     }
     with campaign_step(context, campaign, tracking, evidence) as step:
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}
-        claims = _claims(campaign, tables)
+        claims = campaign_claims(
+            claims_in(tables[name] for name in CLAIMED_IN),
+            thresholds=campaign.profile.evidence.thresholds,
+        )
         report = build_report(
             CampaignFacts(
                 profile=campaign.profile.name,
@@ -81,27 +79,17 @@ def campaign_report(
         )
         return step.result(
             claims_ref,
-            metrics={"num_claims": len(claims), "num_held": sum(claim.held for claim in claims)},
+            metrics={"num_claims": len(claims), **_verdicts(claims)},
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
         )
 
 
-def _claims(campaign: Campaign, tables: dict[str, pd.DataFrame]) -> list[Claim]:
-    audit, curve = tables["filter_audit"], tables["iteration_curve"]
-    whole = tables["curation_variants"].query("slice == 'all'")
-    test = curve.query("set == 'test' and slice == 'all'").sort_values("iteration")
-    rules = {
-        rule: {part: Accuracy(**found) for part, found in parts.items()}
-        for rule, parts in precision_by_rule(audit).items()
+def _verdicts(claims: list[Claim]) -> dict[str, int]:
+    """`num_held`, `num_not_held`, `num_not_decided`: how many claims came to what."""
+    return {
+        f"num_{verdict.replace(' ', '_')}": sum(claim.verdict == verdict for claim in claims)
+        for verdict in ("held", "not held", "not decided")
     }
-    return campaign_claims(
-        rm_accuracy=accuracies(whole, "variant"),
-        rules=rules,
-        judges=accuracies(tables["judge_audit"].query("slice == 'all'"), "exemplars"),
-        labels=accuracies(audit.query("measure == 'label_accuracy'"), "name"),
-        iterations=list(accuracies(test, "iteration").values()),
-        thresholds=campaign.profile.evidence.thresholds,
-    )
 
 
 def _pool_facts(

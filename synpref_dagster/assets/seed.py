@@ -32,10 +32,11 @@ People = Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
 """Asset that waits for people -> the external assets that stand for them."""
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="3"))
 def seed_candidates(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    reviewers: Reviewers,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
@@ -51,11 +52,15 @@ def seed_candidates(
                 campaign.frame(unverified_pool).merge(
                     campaign.frame(attribute_labels), on="pair_id", validate="one_to_one"
                 ),
+                answerable=reviewers.answerable(
+                    campaign.frame(unverified_pool, ["content_id"])["content_id"]
+                ),
                 num_gold=settings.num_gold,
                 num_silver=settings.num_silver,
                 seed=campaign.seed,
+                max_risky_share=settings.max_risky_share,
             ),
-            inputs=[unverified_pool, attribute_labels],
+            inputs=[unverified_pool, attribute_labels, *reviewers.recorded_fingerprint()],
             params=settings.model_dump(),
         )
         frame = campaign.frame(candidates, ["asked", "task_category", "risky"])
@@ -112,7 +117,7 @@ def human_verified_seed(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            context.log.info("%d pairs are before people; their verdicts are missing", len(asked))
+            context.log.info("%d pairs are before people", len(asked))
             yield conservation(0, {"before_people": 0})
             return
         ledger = step.dataset(
@@ -131,6 +136,8 @@ def human_verified_seed(
             meta={"ledger": campaign.as_fact(ledger)},
         )
         frame = campaign.frame(gold.kept)
+        parts = {"gold": gold.kept.num_rows, "dropped": gold.dropped.num_rows}
+        step.tracked.log_campaign_metrics({"gold/num_pairs": parts["gold"]}, step=0)
         yield step.result(
             gold,
             metrics={
@@ -140,11 +147,7 @@ def human_verified_seed(
                 "num_undecidable": gold.dropped.num_rows,
                 "source_label_accuracy": float((frame["label"] > 0).mean()),
             },
-            checks=[
-                conservation(
-                    len(asked), {"gold": gold.kept.num_rows, "dropped": gold.dropped.num_rows}
-                )
-            ],
+            checks=[conservation(len(asked), parts)],
         )
 
 

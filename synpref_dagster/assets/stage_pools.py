@@ -1,10 +1,7 @@
 """Box 1, its outcome: the clean pool split between stage 1 and stage 2."""
 
-from itertools import pairwise
-
 import dagster as dg
-import numpy as np
-import pandas as pd
+import pyarrow.compute as pc
 
 from synpref_dagster.assets.contamination_review import cleared_in
 from synpref_dagster.assets.step import (
@@ -13,41 +10,44 @@ from synpref_dagster.assets.step import (
     campaign_step,
     conservation,
     conservation_spec,
+    shard_counts,
 )
-from synpref_dagster.curation.pairs import is_among
-from synpref_dagster.curation.pooling import POOL_COLUMNS
-from synpref_dagster.curation.routing import in_stage_one
+from synpref_dagster.assets.strict_overlaps import barred_from_gold
+from synpref_dagster.curation.routing import pool_of_stage
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.clean_shards import barred_pairs
+from synpref_dagster.resources.routed_shards import ROUTED
+from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.stage_routing import route_pairs
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, find_manifest, make_ref, read_manifest
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "1_pool"
 
 
 @dg.asset(
-    **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+    **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
     check_specs=conservation_spec("unverified_pool"),
 )
 def unverified_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
+    strict_overlaps: DatasetRef,
     wild_pool: DatasetRef,
 ) -> dg.MaterializeResult:
     """D_un: clean pairs whose source label a person set, and risky ones; stage 1 (Sec. 3.2).
 
-    Risky pairs of other origin come in up to `pool.max_risky_share` of the human-labelled ones.
+    Risky pairs of other origin come in up to `pool.max_risky_share` of the human-labelled ones;
+    pairs that overlap with a benchmark (`strict_overlaps`) do not.
     """
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool = _pool_of_stage(step, clean_pool, stage=1)
-        origins = campaign.frame(clean_pool.kept, ["origin"])["origin"]
+        pool, routed = _pool_of_stage(step, shards, clean_pool, strict=strict_overlaps, stage=1)
         return step.result(
             pool,
-            metrics={
-                "num_pairs": pool.num_rows,
-                "num_risky_routed": pool.num_rows - int((origins == "human").sum()),
-            },
+            metrics={"num_pairs": pool.num_rows, "num_risky_routed": routed.num_rows},
             checks=[
                 conservation(
                     clean_pool.kept.num_rows,
@@ -57,48 +57,51 @@ def unverified_pool(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="3"))
 def wild_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
+    strict_overlaps: DatasetRef,
 ) -> dg.MaterializeResult:
     """D_wild: the other clean pairs, labelled by a model or rule; stage 2 only (Sec. 3.3)."""
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool = _pool_of_stage(step, clean_pool, stage=2)
-        risky = campaign.frame(pool, ["risky"])["risky"]
+        pool, _ = _pool_of_stage(step, shards, clean_pool, strict=strict_overlaps, stage=2)
+        risky = (pc.sum(part["risky"]).as_py() for part in iter_tables(pool, ["risky"]))
         return step.result(
-            pool, metrics={"num_pairs": pool.num_rows, "num_risky_left": int(risky.sum())}
+            pool,
+            metrics={"num_pairs": pool.num_rows, "num_risky_left": sum(filter(None, risky))},
         )
 
 
-def _pool_of_stage(step: Step, clean_pool: SelectionRef, *, stage: int) -> DatasetRef:
-    campaign, share = step.campaign, step.campaign.profile.pool.max_risky_share
-
-    def compute() -> list[pd.DataFrame]:
-        clean = campaign.frame(clean_pool.kept)
-        first = in_stage_one(clean, max_risky_share=share, already=_unverified_so_far(campaign))
-        first &= ~is_among(clean["pair_id"], cleared_in(campaign, clean_pool.kept))
-        chosen = first == (stage == 1)
-        ends = np.cumsum([shard.num_rows for shard in read_manifest(clean_pool.kept).shards])
-        return [
-            clean.iloc[start:end].loc[chosen[start:end], POOL_COLUMNS].reset_index(drop=True)
-            for start, end in pairwise([0, *ends])
-        ]
-
-    cleared = [pair_id.hex() for pair_id in sorted(cleared_in(campaign, clean_pool.kept))]
-    return step.dataset(
-        compute,
-        inputs=[clean_pool],
-        params={"stage": stage, "max_risky_share": share, "cleared": cleared},
-        meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
+def _pool_of_stage(
+    step: Step, shards: Shards, clean_pool: SelectionRef, *, strict: DatasetRef, stage: int
+) -> tuple[DatasetRef, DatasetRef]:
+    """The pool, and the pairs that risk routed to stage 1."""
+    campaign, clean = step.campaign, clean_pool.kept
+    uri = campaign.uri("data", "stage_routing")
+    barred = [
+        barred_pairs(clean, cleared_in(campaign, clean), uri=f"{uri}/barred"),
+        barred_from_gold(campaign, strict),
+    ]
+    routed = route_pairs(
+        clean,
+        uri=uri,
+        max_share=campaign.profile.pool.max_risky_share,
+        barred=barred,
+        executor=shards.executor(),
     )
-
-
-def _unverified_so_far(campaign: Campaign) -> list[bytes]:
-    uri = campaign.uri("data", "unverified_pool")
-    manifest = find_manifest(uri)
-    if manifest is None:
-        return []
-    return list(campaign.frame(make_ref(uri, manifest), ["pair_id"])["pair_id"])
+    split = map_shards(
+        pool_of_stage,
+        clean,
+        beside=[routed, *barred],
+        uri=campaign.uri("data", step.name),
+        version=step.version,
+        params={"stage": stage},
+        meta={"texts": campaign.facts(clean)["texts"], ROUTED: campaign.as_fact(routed)},
+        executor=shards.executor(),
+    )
+    step.note(shard_counts(split, "shards"))
+    return split.ref, routed

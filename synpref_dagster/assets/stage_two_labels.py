@@ -4,37 +4,50 @@ The evidence is cross-fitted on gold: every gold pair is seen by a gold RM that 
 conversation, and by judges that were not shown it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from synpref_dagster.assets.judged import ask_judges, leak_spec, no_exemplar_leak
-from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.assets.judged import (
+    ShardTargets,
+    ask_judges,
+    ask_judges_by_shard,
+    leak_spec,
+    no_exemplar_leak,
+    no_leak_in_any_shard,
+)
+from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.assets.views import (
     embed_new,
     gold_exemplars,
     stage_one_views,
     verified_pairs,
 )
+from synpref_dagster.curation.content_labels import labelled_table
 from synpref_dagster.curation.crossfit import cross_fitted_margins
 from synpref_dagster.curation.filtering import FlipGuard, GuardConfig, estimate_flip_guard
+from synpref_dagster.curation.first_rows import first_of_each, repeated_words
 from synpref_dagster.curation.gold_silver import undecidable_content
-from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.curation.pairs import PreferencePair, id_index
 from synpref_dagster.curation.witnesses import (
     human_labels,
-    pairs_to_relabel,
     witness_frame,
     witnesses_from_frame,
 )
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
+from synpref_dagster.resources.panel_shards import candidate_shard
 from synpref_dagster.resources.reward_models import RewardModels
+from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 Pairs = Sequence[PreferencePair]
@@ -50,7 +63,7 @@ def build_stage_two_labels(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.As
             check_specs=[leak_spec("flip_evidence")],
         )(flip_evidence),
         dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, pool="judge_api"),
+            **box(GROUP, kinds={"python", "parquet"}, pool="judge_api", code_version="2"),
             ins={**verified, "silver": dg.AssetIn(silver)},
             check_specs=[leak_spec("relabelled_pairs")],
         )(relabelled_pairs),
@@ -124,6 +137,7 @@ def relabelled_pairs(
     judges: JudgePanel,
     labelling: AttributeLabelling,
     embedding: PairEmbedding,
+    shards: Shards,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     vocabulary: dict[str, DatasetRef],
@@ -136,46 +150,96 @@ def relabelled_pairs(
 ) -> dg.MaterializeResult:
     """Judge labels where the best RM disagrees with the source label or is unsure (p <= 0.5).
 
-    Pairs that people or judges labelled in stage 1 are not asked about again.
+    Pairs that people or judges labelled in stage 1 are not asked about again. Shard by shard: a
+    night asks about the pairs that came, and finds the rest.
     """
     views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        known = undecidable_content(campaign.frame(gold.dropped)).union(
-            *(campaign.frame(part)["content_id"] for part in (gold.kept, silver.kept))
-        )
-        asked = pairs_to_relabel(
-            campaign.frame(clean_pool.kept, ["pair_id", "content_id"]),
-            campaign.frame(pool_rewards, ["pair_id", "best_margin"]),
-            labelled=known,
-            unsure_band=campaign.profile.filtering.unsure_band,
-        )
-
-        def targets() -> EmbeddedPairs:
-            pairs = campaign.pairs(clean_pool.kept, list(asked["pair_id"]))
-            folder = campaign.facts(pair_embeddings)["embedder"]
-            return embed_new(pairs, labelling, embedding, folder=folder, asset=step.name)
-
-        panel = ask_judges(
+        asked = _asked(step, shards, clean_pool.kept, pool_rewards, gold=gold, silver=silver)
+        folder = campaign.facts(pair_embeddings)["embedder"]
+        panel = ask_judges_by_shard(
             step,
             judges,
             pool=vocabulary["unverified"],
-            targets=targets,
-            gold=lambda: gold_exemplars(
-                campaign, views, campaign.frame(gold.kept), embedding=embedding
+            targets=ShardTargets(
+                asked=asked,
+                texts=campaign.texts(clean_pool.kept),
+                embed=partial(
+                    embed_new,
+                    labelling=labelling,
+                    embedding=embedding,
+                    folder=folder,
+                    asset=step.name,
+                ),
+                # Its folder is named by what the embedder was fitted on and how.
+                embedded_by={"labeller": labelling.params(), "embedder": Path(folder).name},
             ),
-            inputs=[clean_pool, pool_rewards, gold, silver, pair_embeddings],
+            gold=gold_exemplars(campaign, views, campaign.frame(gold.kept), embedding=embedding),
         )
-        labels = campaign.frame(panel["labels"])
         return step.result(
             panel,
             metrics={
-                "num_not_asked": clean_pool.kept.num_rows - len(asked),
-                "num_relabelled": len(labels),
-                "num_undecided": int((labels["label"] == 0).sum()),
-                "source_label_upheld": float((labels["label"] > 0).mean()),
+                "num_not_asked": clean_pool.kept.num_rows - asked.num_rows,
+                **_label_metrics(panel["labels"]),
             },
-            checks=[no_exemplar_leak(step, panel)],
+            checks=[no_leak_in_any_shard(step, panel)],
         )
+
+
+def _asked(
+    step: Step,
+    shards: Shards,
+    clean: DatasetRef,
+    rewards: DatasetRef,
+    *,
+    gold: SelectionRef,
+    silver: SelectionRef,
+) -> DatasetRef:
+    """The pairs that judges are asked about, one shard per clean shard, each content once."""
+    campaign = step.campaign
+
+    def labelled() -> pa.Table:
+        known = undecidable_content(campaign.frame(gold.dropped)).union(
+            *(
+                campaign.frame(part, ["content_id"])["content_id"]
+                for part in (gold.kept, silver.kept)
+            )
+        )
+        ids = id_index(sorted(known))
+        return labelled_table(pd.DataFrame({"content_id": ids, "pair_id": ids, "label": 0}))
+
+    known = step.dataset(labelled, inputs=[gold, silver], part="labelled")
+    candidates = map_shards(
+        partial(candidate_shard, labelled_at=known),
+        clean,
+        beside=[rewards],
+        uri=campaign.uri("data", step.name, "candidates"),
+        version=step.version,
+        params={
+            "labelled": known.fingerprint,
+            "unsure_band": campaign.profile.filtering.unsure_band,
+        },
+        executor=shards.executor(),
+    ).ref
+
+    def once() -> Iterator[pa.Table]:
+        repeated = repeated_words(iter_tables(candidates, ["content_id"]), "content_id")
+        return first_of_each(iter_tables(candidates), repeated, "content_id")
+
+    return step.dataset(once, inputs=[candidates], part="asked")
+
+
+def _label_metrics(labels: DatasetRef) -> dict[str, float]:
+    columns = [table.column("label") for table in iter_tables(labels, ["label"])]
+    num_undecided, num_upheld = (
+        sum(pc.sum(found(column, 0)).as_py() or 0 for column in columns)
+        for found in (pc.equal, pc.greater)
+    )
+    return {
+        "num_relabelled": labels.num_rows,
+        "num_undecided": num_undecided,
+        "source_label_upheld": num_upheld / labels.num_rows if labels.num_rows else np.nan,
+    }
 
 
 def guard_metrics(guard: FlipGuard) -> dict[str, float]:

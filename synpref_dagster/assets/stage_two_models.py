@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 
 from synpref_dagster.assets.step import box, campaign_step, shard_counts
 from synpref_dagster.curation.crossfit import best_by_accuracy
+from synpref_dagster.curation.margin_counts import count_margins, sum_margins
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import bar_plot, histogram
 from synpref_dagster.resources.reward_models import RewardModels
 from synpref_dagster.resources.scoring_shards import score_shard
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, map_shards
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 
@@ -91,6 +91,7 @@ def gold_reward_model(
             vocabulary=vocabulary["clean"],
             context=context,
         )
+        trained.track(step.tracked)
         return step.result(trained.ref, metrics=trained.metrics())
 
 
@@ -117,18 +118,26 @@ def pool_rewards(
             executor=shards.executor(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))
-        rewards = scored.ref
-        margins = campaign.frame(rewards, ["best_margin", "gold_margin"])
-        agree = np.sign(margins["best_margin"]) == np.sign(margins["gold_margin"])
+        counted = map_shards(
+            count_margins,
+            scored.ref,
+            uri=campaign.uri("data", step.name, "counted"),
+            version=step.version,
+            params={},
+            executor=shards.executor(),
+            outputs=["totals", "bins"],
+        )
+        margins = sum_margins(*(iter_tables(counted.outputs[part]) for part in ("totals", "bins")))
         return step.result(
-            rewards,
+            scored.ref,
             metrics={
-                "best_agrees_with_source": float((margins["best_margin"] > 0).mean()),
-                "gold_agrees_with_source": float((margins["gold_margin"] > 0).mean()),
-                "models_agree": float(agree.mean()),
+                "best_agrees_with_source": margins.share("num_best_positive"),
+                "gold_agrees_with_source": margins.share("num_gold_positive"),
+                "models_agree": margins.share("num_agreeing"),
             },
             plot=histogram(
-                {"best RM": margins["best_margin"], "gold RM": margins["gold_margin"]},
+                {f"{name} RM": counts for name, counts in margins.counts.items()},
+                margins.edges,
                 title="Margins of the source labels",
                 x_label="margin",
             ),

@@ -1,15 +1,16 @@
 """What every asset does around its one call: name its box, track its run, report its result."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from synpref_dagster.assets.column_words import column_schema
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import markdown_image
 from synpref_dagster.resources.pool_shards import ids_of
@@ -17,16 +18,16 @@ from synpref_dagster.resources.tracked_step import TrackedStep
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import (
     DatasetRef,
-    MapResult,
     ModelRef,
     SelectionRef,
-    read_manifest,
 )
 
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a run's description
+SHOWN_DIGITS = 6
 OWNERS = ["team:preference-data"]
 Result: TypeAlias = DatasetRef | SelectionRef | ModelRef | Mapping[str, DatasetRef]
 Table: TypeAlias = pd.DataFrame | pa.Table
-Shards: TypeAlias = Sequence[pd.DataFrame]
+Shards: TypeAlias = Iterable[Table]
 
 
 def box(
@@ -46,6 +47,20 @@ def box(
     }
 
 
+class CountsShards(Protocol):
+    """What a map over shards says that it cost."""
+
+    @property
+    def num_shards_computed(self) -> int:
+        """Shards worked on."""
+        ...
+
+    @property
+    def num_shards_reused(self) -> int:
+        """Shards found finished."""
+        ...
+
+
 class Step:
     """One materialisation of one asset: its code version, its MLflow run, its results."""
 
@@ -58,6 +73,7 @@ class Step:
         self.name = "/".join(context.asset_key.path)
         spec = context.assets_def.get_asset_spec(context.asset_key)
         self.version = str(spec.code_version)
+        self.description = spec.description or ""
         self.noted: dict[str, Any] = {}
 
     def dataset(
@@ -155,7 +171,9 @@ class Step:
         """
         numbers = {name: _plain(number) for name, number in (metrics or {}).items()}
         self.tracked.log_metrics({name: float(number) for name, number in numbers.items()})
-        metadata: dict[str, Any] = {**numbers, **self.noted, **(facts or {}), **_about(value)}
+        shown = {name: _rounded(number) for name, number in numbers.items()}
+        metadata: dict[str, Any] = {**shown, **self.noted, **(facts or {}), **_about(value)}
+        metadata |= {"profile": self.campaign.profile.name, "seed": self.campaign.seed}
         if plot is not None:
             metadata["plot"] = dg.MetadataValue.md(markdown_image(plot, self.name))
             self.tracked.log_figure("plot", plot)
@@ -176,11 +194,14 @@ def campaign_step(
     inputs: Mapping[str, Result] | None = None,
 ) -> Iterator[Step]:
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
+    _tag_run(context, campaign.profile.run_tags())
     with tracking.step(context) as tracked:
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):
                 tracked.log_input(part, data.fingerprint, uri=data.uri, num_rows=data.num_rows)
-        yield Step(context, campaign, tracked)
+        step = Step(context, campaign, tracked)
+        tracked.log_tags({NOTE_TAG: str(step.description)})
+        yield step
 
 
 def fingerprint(ref: Result | str) -> str:
@@ -194,7 +215,7 @@ def fingerprint(ref: Result | str) -> str:
     return ref.fingerprint
 
 
-def shard_counts(mapped: MapResult, what: str) -> dict[str, int]:
+def shard_counts(mapped: CountsShards, what: str) -> dict[str, int]:
     """Metrics that say what a run cost: shards worked on, and shards found finished."""
     return {
         f"num_{what}_computed": mapped.num_shards_computed,
@@ -228,6 +249,13 @@ def conservation_spec(asset: str | Sequence[str]) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def _tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
+    """Name the campaign on the run; one that the pages started does not say which it is for."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and any(run.tags.get(name) != value for name, value in tags.items()):
+        context.instance.add_run_tags(run.run_id, dict(tags))
+
+
 def _parts(name: str, ref: Result) -> list[tuple[str, DatasetRef]]:
     if isinstance(ref, SelectionRef):
         return [(name, ref.kept)]
@@ -247,15 +275,15 @@ def _about(value: Result) -> dict[str, Any]:
     return {
         "dagster/row_count": value.num_rows,
         "dagster/uri": value.uri,
-        "dagster/column_schema": _column_schema(value),
+        "dagster/column_schema": column_schema(value),
     }
-
-
-def _column_schema(ref: DatasetRef) -> dg.TableSchema:
-    schema = read_manifest(ref).schema
-    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
 def _plain(number: Any) -> float | int:
     # Dagster refuses numpy scalars in metadata.
     return number.item() if isinstance(number, np.generic) else number
+
+
+def _rounded(number: float | int) -> float | int:
+    """A figure for a page; MLflow keeps all its digits."""
+    return float(f"{number:.{SHOWN_DIGITS}g}") if isinstance(number, float) else number

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.curation.corrections import EDITS_COLUMN, corrected, read_edits
 from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, id_index
+from synpref_dagster.curation.pairs import ID_BYTES, PreferencePair, id_index
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import attribute_account
-from synpref_dagster.storage import DatasetRef
+from synpref_dagster.storage import DatasetRef, find_rows
 
 PoolViews = dict[str, DatasetRef]
 """The three references behind an embedded view: `pool`, `attributes`, `vectors`."""
@@ -30,11 +31,10 @@ def embedded_pairs(campaign: Campaign, views: PoolViews, ids: list[bytes]) -> Em
     """The pairs `ids` of the unverified pool with their attributes and vectors, in pool order."""
     pairs = campaign.pairs(views["pool"], ids)
     found = [pair.pair_id for pair in pairs]
-    position, vectors = vectors_by_id(campaign.table(views["vectors"]))
     return EmbeddedPairs(
         pairs=pairs,
-        attributes=attribute_rows(campaign.frame(views["attributes"]), found),
-        vectors=vectors[[position[pair_id] for pair_id in found]],
+        attributes=attribute_rows(campaign.rows(views["attributes"], found), found),
+        vectors=vectors_of(find_rows(views["vectors"], found), found),
     )
 
 
@@ -104,9 +104,10 @@ def beside_texts(
         attribute_labels: the labeller's attributes.
         ids: the pairs in the order in which people see them.
     """
+    wanted = list(ids)
     risk = campaign.frame(about, ["pair_id", "risk"])
-    known = campaign.frame(attribute_labels).merge(risk, on="pair_id", validate="one_to_one")
-    return known.set_index("pair_id").loc[id_index(ids)].reset_index()
+    known = campaign.rows(attribute_labels, wanted).merge(risk, on="pair_id", validate="one_to_one")
+    return known.set_index("pair_id").loc[id_index(wanted)].reset_index()
 
 
 def corrected_labels(labels: pd.DataFrame, gold: pd.DataFrame) -> pd.DataFrame:
@@ -125,9 +126,18 @@ def attribute_rows(labels: pd.DataFrame, ids: list[bytes]) -> list[dict[str, str
     ]
 
 
-def vectors_by_id(table: pa.Table) -> tuple[dict[bytes, int], np.ndarray]:
-    """Row of each pair id, and the float32 (n, dim) matrix of a vector table."""
-    ids = table.column("pair_id").combine_chunks().storage.to_pylist()
+def vectors_of(table: pa.Table, ids: Iterable[bytes]) -> np.ndarray:
+    """float32 (n, dim): the vectors of the pairs `ids`, in their order.
+
+    Raises:
+        ValueError: a pair has no vector in the table.
+    """
+    known = table.column("pair_id").combine_chunks().cast(pa.binary(ID_BYTES))
+    rows = pc.index_in(pa.array(list(ids), pa.binary(ID_BYTES)), value_set=known)
+    if rows.null_count:
+        raise ValueError(
+            f"{rows.null_count} of {len(rows)} pairs have no vector: materialize pair_embeddings"
+        )
     column = table.column("vector").combine_chunks()
-    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
-    return {pair_id: row for row, pair_id in enumerate(ids)}, matrix
+    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    return np.asarray(matrix[rows.to_numpy()])

@@ -45,10 +45,6 @@ class Selection(NamedTuple):
     kept: pa.Table
     dropped: pa.Table
 
-    def by_name(self) -> dict[str, pa.Table]:
-        """{"kept": ..., "dropped": ...}, the two outputs of a function mapped over shards."""
-        return self._asdict()
-
 
 def structural_reason(pair: PreferencePair, *, max_text_bytes: int = MAX_TEXT_BYTES) -> str | None:
     """First structural reason against a pair, None for a sound one.
@@ -108,13 +104,6 @@ def check_structure(table: pa.Table, *, max_text_bytes: int = MAX_TEXT_BYTES) ->
     )
 
 
-def check_structure_shard(
-    table: pa.Table, *, max_text_bytes: int = MAX_TEXT_BYTES
-) -> dict[str, pa.Table]:
-    """`check_structure` for one shard, its two tables by name."""
-    return check_structure(table, max_text_bytes=max_text_bytes).by_name()
-
-
 def select(
     table: pa.Table,
     keep: np.ndarray,
@@ -135,27 +124,12 @@ def select(
     return Selection(table.filter(pa.array(keep)), dropped)
 
 
-def deduplicate(table: pa.Table, *, known_ids: pa.ChunkedArray | None = None) -> Selection:
-    """Exact deduplication on `pair_id`: the first occurrence in table order wins.
+def first_copies(table: pa.Table) -> np.ndarray:
+    """(n,) int64: row with the first copy of each pair, which exact deduplication keeps.
 
-    Needs the column `pair_id` only, so that a whole pool is deduplicated on its ids.
-    `known_ids` are pairs accepted earlier: their repetitions are dropped as `already_known`, the
-    others as `duplicate`, with the position of the row that was kept in `detail`.
+    Needs the column `pair_id` only. Raises ValueError when an id is null.
     """
-    keys = id_keys(table.column("pair_id"))
-    known = id_keys(known_ids) if known_ids is not None else keys[:0]
-    # The known ids come first, so that "the first occurrence wins" covers both cases.
-    first = first_occurrences(np.concatenate([known, keys]))[len(known) :] - len(known)
-    keep = first == np.arange(len(keys))
-    repeated = pa.array(first[~keep])
-    is_known = pc.less(repeated, 0)
-    position = pc.binary_join_element_wise("row", pc.cast(repeated, pa.string()), " ")
-    return select(
-        table,
-        keep,
-        reasons=pc.if_else(is_known, "already_known", "duplicate"),
-        details=pc.if_else(is_known, "", position),
-    )
+    return first_occurrences(id_keys(table.column("pair_id")))
 
 
 def contradicted_rows(table: pa.Table) -> np.ndarray:
@@ -170,19 +144,6 @@ def contradicted_rows(table: pa.Table) -> np.ndarray:
     contradicted = np.zeros(len(flips), dtype=bool)
     contradicted[first_content[flips]] = True
     return contradicted[first_content]
-
-
-def find_contradictions(table: pa.Table) -> pa.Array:
-    """Distinct content ids that occur under both labels, in order of appearance."""
-    ids = table.column("content_id").filter(pa.array(contradicted_rows(table)))
-    keys = id_keys(ids)
-    is_first = first_occurrences(keys) == np.arange(len(keys))
-    return ids.combine_chunks().filter(pa.array(is_first))
-
-
-def drop_contradictions(table: pa.Table) -> Selection:
-    """Drops every pair whose content occurs under both labels, as `contradictory_label`."""
-    return select(table, ~contradicted_rows(table), reasons="contradictory_label")
 
 
 def id_keys(ids: pa.ChunkedArray) -> np.ndarray:

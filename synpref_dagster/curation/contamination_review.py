@@ -2,7 +2,7 @@
 
 Screening stops at the first shared stretch. Before a pair is cleared, every benchmark prompt that
 shares one with it is found, and the ones it shares most with are shown to the judges; one that is
-no coincidence is enough to leave the pair out.
+no coincidence is enough to leave the pair out, of the pool or (in the strict pass) of stage 1.
 """
 
 from collections import Counter, defaultdict
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from synpref_dagster.curation.decontamination import (
     BenchmarkPrompt,
     DecontaminationConfig,
+    Scope,
     normalised,
 )
 from synpref_dagster.curation.ngrams import unsegmented_characters, words
@@ -49,6 +50,16 @@ class Suspicion:
     shared: str
 
 
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """One text of a pair, by the pair's number."""
+
+    pair: int
+    text: str
+    said_by_people: bool
+    """Whether it can be a short prompt as a whole: a turn, not a response."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opinion:
     """What one judge says about a suspicion."""
@@ -58,7 +69,11 @@ class Opinion:
 
 
 def suspicions(
-    pairs: Sequence[PreferencePair], prompts: Iterable[BenchmarkPrompt], *, ngram_words: int
+    pairs: Sequence[PreferencePair],
+    prompts: Iterable[BenchmarkPrompt],
+    *,
+    ngram_words: int,
+    scope: Scope = "first_turn",
 ) -> list[Suspicion]:
     """What judges have to look at before a contaminated pair may come back.
 
@@ -66,29 +81,31 @@ def suspicions(
         pairs: pairs that screening called contaminated.
         prompts: first-turn prompts of all benchmarks.
         ngram_words: shared words that make a hit.
+        scope: the texts of a pair that were looked at.
 
     Returns:
-        At most `MAX_PROMPTS` per pair, those with the most shared grams first.
+        At most `MAX_PROMPTS` per pair, those with the most shared grams first, each with the text
+        that shares the most with it.
     """
-    texts = [first_user_turn(pair.conversation) for pair in pairs]
+    texts = [text for number, pair in enumerate(pairs) for text in _texts(pair, number, scope)]
     holders: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        for gram in set(_grams(text, ngram_words)):
-            holders[gram].append(row)
-    shared: list[Counter[BenchmarkPrompt]] = [Counter() for _ in texts]
+    for place, looked_at in enumerate(texts):
+        for gram in set(_grams(looked_at.text, ngram_words, whole=looked_at.said_by_people)):
+            holders[gram].append(place)
+    shared: list[Counter[tuple[BenchmarkPrompt, int]]] = [Counter() for _ in pairs]
     for prompt in sorted(set(prompts), key=lambda p: (p.benchmark, p.item_id, p.prompt)):
         for gram in set(_grams(prompt.prompt, ngram_words)) & holders.keys():
-            for row in holders[gram]:
-                shared[row][prompt] += 1
+            for place in holders[gram]:
+                shared[texts[place].pair][prompt, place] += 1
     return [
         Suspicion(
             pair_id=pair.pair_id,
-            text=text,
+            text=texts[place].text,
             prompt=prompt,
-            shared=_longest_shared(text, prompt.prompt, ngram_words),
+            shared=_longest_shared(texts[place].text, prompt.prompt, ngram_words),
         )
-        for pair, text, counts in zip(pairs, texts, shared, strict=True)
-        for prompt, _ in counts.most_common(MAX_PROMPTS)
+        for pair, counts in zip(pairs, shared, strict=True)
+        for prompt, place in _most_alike(counts)
     ]
 
 
@@ -161,10 +178,27 @@ def review_counts(reviewed: pd.DataFrame) -> Mapping[str, int]:
     }
 
 
-def _grams(text: str, ngram_words: int) -> Iterator[str]:
+def _texts(pair: PreferencePair, number: int, scope: Scope) -> list[_LookedAt]:
+    if scope == "first_turn":
+        return [_LookedAt(number, first_user_turn(pair.conversation), True)]
+    turns = [_LookedAt(number, turn["content"], True) for turn in pair.conversation]
+    return [*turns, *(_LookedAt(number, text, False) for text in (pair.chosen, pair.rejected))]
+
+
+def _most_alike(
+    counts: Counter[tuple[BenchmarkPrompt, int]],
+) -> list[tuple[BenchmarkPrompt, int]]:
+    """The prompts that share the most grams with one text, and the place of that text."""
+    best: dict[BenchmarkPrompt, int] = {}
+    for (prompt, place), _ in counts.most_common():
+        best.setdefault(prompt, place)
+    return list(best.items())[:MAX_PROMPTS]
+
+
+def _grams(text: str, ngram_words: int, *, whole: bool = True) -> Iterator[str]:
     """Everything of a text that would make a hit: word grams, or a short prompt as a whole."""
     units = words(text)
-    if len(units) < ngram_words:
+    if whole and len(units) < ngram_words:
         yield f"whole: {normalised(text)}"
     for start in range(len(units) - ngram_words + 1):
         yield " ".join(units[start : start + ngram_words])

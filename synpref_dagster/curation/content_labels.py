@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.cleaning import id_keys
 from synpref_dagster.curation.columns import from_numbers, to_numbers
@@ -80,6 +81,35 @@ def labelled_table(frame: pd.DataFrame) -> pa.Table:
         id_array(frame["pair_id"].tolist()),
         from_numbers(frame["label"].to_numpy(dtype=np.int8)),
     ]
+    return pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA)
+
+
+def decided_labels(labels: pa.Table, targets: pa.Table) -> pa.Table:
+    """`LABELLED_SCHEMA` of one shard's labels, without the undecided ones.
+
+    Args:
+        labels: pair_id and label of the pairs that were asked about.
+        targets: pair_id and content_id of these pairs, and of `gold` ones shown beside them.
+
+    Raises:
+        ValueError: a labelled pair is not among the targets.
+    """
+    if not labels.num_rows:
+        return LABELLED_SCHEMA.empty_table()
+    decided = labels.filter(pc.not_equal(labels.column("label"), 0))
+    asked = targets.filter(pc.invert(targets.column("gold")))
+    wanted, known = (
+        each.column("pair_id").combine_chunks().cast(pa.binary(ID_BYTES))
+        for each in (decided, asked)
+    )
+    rows = pc.index_in(wanted, value_set=known)
+    if rows.null_count:
+        raise ValueError(
+            f"{rows.null_count} of {len(rows)} labels are about pairs that nobody asked about: "
+            "materialize the labels again"
+        )
+    contents = asked.column("content_id").take(rows)
+    columns = [contents, decided.column("pair_id"), decided.column("label")]
     return pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA)
 
 

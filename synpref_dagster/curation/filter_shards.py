@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 from synpref_dagster.curation.accuracy import Accuracy
 from synpref_dagster.curation.columns import from_numbers, from_strings, to_numbers
 from synpref_dagster.curation.content_labels import ContentLabels
-from synpref_dagster.curation.filtering import DECISIONS, KEPT, REASONS, FlipGuard, Recycle, decide
+from synpref_dagster.curation.filtering import (
+    DECISIONS,
+    FLIPPED,
+    KEPT,
+    REASONS,
+    FlipGuard,
+    Recycle,
+    decide,
+)
 from synpref_dagster.curation.pairs import ID_TYPE
 from synpref_dagster.curation.witnesses import Witnesses, confidence
 
@@ -132,6 +140,11 @@ def decide_clean_shard(
         "dropped": decided.filter(pc.invert(kept)),
         "counts": found["counts"],
     }
+
+
+def flipped_pairs(dropped: pa.Table) -> pa.Table:
+    """The flipped ones among the dropped pairs that `decide_clean_shard` gives."""
+    return dropped.filter(pc.equal(dropped.column("decision"), FLIPPED))
 
 
 def _score_columns(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from synpref_dagster.curation.accuracy import Accuracy, accuracy_of
+from synpref_dagster.curation.differences import Judged
 from synpref_dagster.curation.witnesses import Witnesses, confidence
 
 if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
@@ -165,6 +166,14 @@ def flip_precision_of_rules(evidence: Witnesses) -> dict[str, dict[str, Accuracy
     Returns:
         rule -> {"kept": ..., "flipped": ...}; rules are best_rm, gold_rm, judges, consistency.
     """
+    return {
+        rule: {part: found.accuracy() for part, found in parts.items()}
+        for rule, parts in judged_by_rule(evidence).items()
+    }
+
+
+def judged_by_rule(evidence: Witnesses) -> dict[str, dict[str, Judged]]:
+    """Which pairs each rule keeps and flips, and where it is right to do so."""
     right = evidence.human_label
     gold, best = np.sign(evidence.gold_margin), np.sign(evidence.best_margin)
     judges = evidence.judge_label
@@ -182,8 +191,8 @@ def flip_precision_of_rules(evidence: Witnesses) -> dict[str, dict[str, Accuracy
     }
     return {
         rule: {
-            KEPT: accuracy_of(right[kept[rule]] > 0),
-            FLIPPED: accuracy_of(right[flipped[rule]] < 0),
+            KEPT: Judged(right=right > 0, counted=kept[rule]),
+            FLIPPED: Judged(right=right < 0, counted=flipped[rule]),
         }
         for rule in kept
     }

@@ -4,8 +4,10 @@ For every target pair: find gold exemplars, ask the panel, aggregate. Only the t
 gold is ever shown to a judge, so that a validation label cannot reach a training set through it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,7 @@ from synpref_dagster.curation.judging import (
     in_turn,
     label_with_panel,
 )
-from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.curation.pairs import ID_BYTES, PreferencePair
 from synpref_dagster.curation.retrieval import random_exemplars, retrieve_exemplars
 from synpref_dagster.curation.votes import labels_from_votes
 
@@ -115,6 +117,15 @@ def label_with_exemplars(
     if panel.weights is not None:
         result = replace(result, labels=labels_from_votes(result.votes, panel.weights))
     return LabelledTargets(panel=result, exemplars=_shown_frame(targets, gold, rows))
+
+
+def exemplar_fingerprint(gold: EmbeddedPairs, gold_labels: Sequence[int]) -> str:
+    """Identity of all that judges can be shown: gold pairs, labels, attributes and vectors."""
+    hasher = blake2b(gold.vectors.astype("<f4").tobytes(), digest_size=ID_BYTES)
+    for pair, attributes, label in zip(gold.pairs, gold.attributes, gold_labels, strict=True):
+        about = [pair.pair_id.hex(), int(label), dict(attributes)]
+        hasher.update(json.dumps(about, sort_keys=True).encode() + b"\n")
+    return hasher.hexdigest()
 
 
 def leaked_exemplars(exemplars: pd.DataFrame, conversations: Mapping[bytes, bytes]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Levels are those of App. D.3, 0 to 3. Patterns give a first one; where judges lo
 theirs counts, because they tell a real person's data from an invented one's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.curation.pairs import ID_TYPE, is_among
 from synpref_dagster.curation.personal_data import KINDS, Finding, find_in_texts
+from synpref_dagster.curation.tallies import tally
 
 NOT_JUDGED = -1
 HIGH_LEVEL = 2  # App. D.3: levels 2 and 3 are looked at again
@@ -28,6 +29,17 @@ FINDING_SCHEMA = pa.schema(
     ]
 )
 SCANNED_SCHEMA = pa.schema([("source", pa.string()), ("num_pairs", pa.int64())])
+FLAGGED_SCHEMA = pa.schema(
+    [
+        ("pair_id", ID_TYPE),
+        ("source", pa.string()),
+        ("kinds", pa.string()),
+        ("pattern_level", pa.int8()),
+    ]
+)
+SCORED_SCHEMA = pa.schema([*FLAGGED_SCHEMA, ("judge_level", pa.int8()), ("level", pa.int8())])
+JOINED = "; "  # between the kinds of a pair
+TALLIED = ["source", "kinds", "level", "judge_level"]
 PAIR_COLUMNS = ["pair_id", "source", "kinds", "pattern_level", "judge_level", "level"]
 
 
@@ -69,36 +81,10 @@ def flagged_pairs(findings: pd.DataFrame) -> pd.DataFrame:
     known = findings.assign(pattern_level=findings["kind"].map(KINDS).astype("int8"))
     pairs = known.groupby("pair_id", sort=False).agg(
         source=("source", "first"),
-        kinds=("kind", lambda kinds: "; ".join(sorted(set(kinds)))),
+        kinds=("kind", lambda kinds: JOINED.join(sorted(set(kinds)))),
         pattern_level=("pattern_level", "max"),
     )
     return pairs.reset_index()
-
-
-def pairs_to_judge(
-    flagged: Sequence[bytes], id_shards: Iterator[Sequence[bytes]], *, num_sampled: int, seed: int
-) -> list[bytes]:
-    """Pairs that judges score: every flagged one, and a sample of the others.
-
-    Ids are hashes: those nearest to a point drawn with the seed are a sample, whatever the order
-    of the pool, and a pool that grows changes it little.
-
-    Args:
-        flagged: ids of pairs with findings.
-        id_shards: all ids of the pool, shard by shard.
-        num_sampled: pairs without a finding.
-        seed: the campaign's seed.
-    """
-    known = set(flagged)
-    point = int(np.random.default_rng(seed).integers(1 << 63))
-    sample: dict[bytes, int] = {}
-    for ids in id_shards:
-        for each in ids:
-            if each not in known:
-                sample[each] = int.from_bytes(each[:8], "little") ^ point
-        nearest = sorted(sample.items(), key=lambda item: (item[1], item[0]))
-        sample = dict(nearest[:num_sampled])
-    return [*flagged, *sample]
 
 
 def with_judges(flagged: pd.DataFrame, judged: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -136,44 +122,61 @@ def pairs_to_drop(pairs: pd.DataFrame, *, level: int) -> dict[bytes, str]:
     }
 
 
-def count_by_source(scanned: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+def tally_pairs(shards: Iterable[pa.Table]) -> pd.DataFrame:
+    """How many pairs there are of each sort: source, kinds, level, judge_level and num_pairs.
+
+    Args:
+        shards: at least the columns `TALLIED`, each pair once.
+    """
+    return tally(shards, TALLIED, count="num_pairs")
+
+
+def count_by_source(scanned: pd.DataFrame, tallied: pd.DataFrame) -> pd.DataFrame:
     """Pairs with each kind, by source: one row per source, also those without a finding.
 
     Args:
         scanned: source and num_pairs, several rows per source allowed.
-        findings: with pair_id, source and kind.
+        tallied: from `tally_pairs`.
 
     Returns:
         source, num_pairs, num_flagged, then one column per kind that occurs, in order of `KINDS`.
     """
     totals = scanned.groupby("source")["num_pairs"].sum().to_frame()
-    distinct = findings[["source", "pair_id", "kind"]].drop_duplicates()
-    flagged = distinct.drop_duplicates(["source", "pair_id"]).groupby("source").size()
-    kinds = distinct.groupby(["source", "kind"]).size().unstack(fill_value=0)
-    named = [kind for kind in KINDS if kind in kinds]
-    report = totals.assign(num_flagged=flagged).join(kinds[named])
+    flagged = tallied[tallied["kinds"] != ""]
+    report = totals.assign(num_flagged=flagged.groupby("source")["num_pairs"].sum())
+    for kind in KINDS:
+        has = np.array([kind in kinds.split(JOINED) for kinds in flagged["kinds"]], dtype=bool)
+        if has.any():
+            report[kind] = flagged[has].groupby("source")["num_pairs"].sum()
     return report.fillna(0).astype("int64").reset_index()
 
 
-def sample_estimate(pairs: pd.DataFrame) -> dict[str, float]:
+def sample_estimate(tallied: pd.DataFrame) -> dict[str, float]:
     """What judges say of the patterns: share of findings above level 0, of the sample at level 2+.
 
     Empty when nothing was judged.
     """
-    judged = pairs[pairs["judge_level"] != NOT_JUDGED]
+    judged = tallied[tallied["judge_level"] != NOT_JUDGED]
     estimate = {}
     flagged, sampled = judged[judged["kinds"] != ""], judged[judged["kinds"] == ""]
     if len(flagged):
-        estimate["confirmed_share"] = float((flagged["judge_level"] > 0).mean())
+        confirmed = num_pairs(flagged, flagged["judge_level"] > 0)
+        estimate["confirmed_share"] = confirmed / int(flagged["num_pairs"].sum())
     if len(sampled):
-        estimate["missed_share"] = float((sampled["judge_level"] >= HIGH_LEVEL).mean())
+        missed = num_pairs(sampled, sampled["judge_level"] >= HIGH_LEVEL)
+        estimate["missed_share"] = missed / int(sampled["num_pairs"].sum())
     return estimate
 
 
-def level_counts(pairs: pd.DataFrame) -> Mapping[str, int]:
+def level_counts(tallied: pd.DataFrame) -> Mapping[str, int]:
     """Number of pairs by level, 0 to 3, of those flagged or judged."""
-    counts = pairs["level"].value_counts()
+    counts = tallied.groupby("level")["num_pairs"].sum()
     return {f"level {level}": int(counts.get(level, 0)) for level in range(4)}
+
+
+def num_pairs(tallied: pd.DataFrame, rows: pd.Series) -> int:
+    """How many pairs stand in some rows of a tally."""
+    return int(tallied.loc[rows, "num_pairs"].sum())
 
 
 def _found(table: pa.Table) -> Iterator[tuple[int, str, Finding]]:

@@ -4,48 +4,33 @@ Structural check, global exact deduplication, decontamination, contradictions. T
 pairs; contradictory pairs and those on a preference cycle stay and are marked risky, because people
 should see them first.
 
-What one shard alone can tell (`screen`) is kept apart from what needs them all (`select_clean`):
-on a second night only new shards are screened.
+What one shard alone can tell (`screen`) is kept apart from what needs them all (`pool_marks`), and
+that from the selection (`clean_selection`): on a second night only new shards are screened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.curation.cleaning import (
-    STRUCTURAL_REASONS,
-    check_structure,
-    contradicted_rows,
-    deduplicate,
-)
-from synpref_dagster.curation.cycles import (
-    EDGE_COLUMNS,
-    KEY_COLUMNS,
-    cycle_sizes,
-    with_response_keys,
-)
+from synpref_dagster.curation.clean_selection import EVIDENCE_COLUMNS, select_clean
+from synpref_dagster.curation.cleaning import check_structure
+from synpref_dagster.curation.contamination_hits import find_hits, first_hits
+from synpref_dagster.curation.contamination_review import CONTAMINATED
+from synpref_dagster.curation.cycles import KEY_COLUMNS, with_response_keys
 from synpref_dagster.curation.decontamination import (
     BenchmarkPrompt,
     ContaminationIndex,
     DecontaminationConfig,
     build_index,
-    decontaminate,
+    by_benchmark,
 )
 from synpref_dagster.curation.pairs import PAIR_SCHEMA
+from synpref_dagster.curation.pool_marks import marks_in_memory
 
-POOL_COLUMNS = ["pair_id", "content_id", "conversation_id", "source", "risky"]
-CLEAN_COLUMNS = ["pair_id", "content_id", "conversation_id", "source", "origin", "risky", "risk"]
-CONTRADICTION, CYCLE = "contradictory_label", "preference_cycle"
-LARGE_CYCLE = "large_preference_cycle"
-MAX_CYCLE_RESPONSES = 8
-"""Responses on a cycle up to which its pairs are risky. A larger one says that a source is noisy:
-with many labels per conversation nearly every pair lies on one, so that it singles out none."""
-PERSONAL_DATA = "pii"
 NO_LIMIT = 2**63 - 1  # bytes of a text: each source's own limit was applied when it was read
-EVIDENCE_COLUMNS = ["benchmark", "item_id", "gram", "rule"]
 IDENTITY_COLUMNS = ["pair_id", "content_id", "conversation_id", "source", "origin"]
 SCREENED_SCHEMA = pa.schema(
     [
@@ -57,7 +42,6 @@ SCREENED_SCHEMA = pa.schema(
     ]
 )
 _WITHOUT_PREFIX = {"screen_reason": "reason", "screen_detail": "detail"}
-DROPPED_COLUMNS = ["pair_id", "content_id", "source", "reason", "detail", *EVIDENCE_COLUMNS]
 
 
 def clean(
@@ -73,22 +57,23 @@ def clean(
     Returns:
         kept with `CLEAN_COLUMNS` and dropped with `DROPPED_COLUMNS`; together they are `raw`.
     """
-    index = contamination_index(prompts, ngram_words=ngram_words)
-    return select_clean(screen(raw, index))
+    screened = screen(raw, contamination_indexes(prompts, ngram_words=ngram_words))
+    clean_shard = select_clean(screened, marks_in_memory(screened))
+    return clean_shard["kept"].to_pandas(), clean_shard["dropped"].to_pandas()
 
 
-def screen(raw: pa.Table, index: ContaminationIndex) -> pa.Table:
+def screen(raw: pa.Table, indexes: Sequence[ContaminationIndex]) -> pa.Table:
     """Structure and contamination of every pair, whatever the other pairs are.
 
     Args:
         raw: `PAIR_SCHEMA`, a shard or a whole pool.
-        index: see `contamination_index`.
+        indexes: see `contamination_indexes`.
 
     Returns:
         `SCREENED_SCHEMA`, one row per pair in order; `screen_reason` is null for a pair with
         nothing against it.
     """
-    return screen_contamination(raw, screen_structure(raw), index)
+    return screen_contamination(screen_structure(raw), *find_hits(raw, indexes))
 
 
 def screen_structure(raw: pa.Table) -> pa.Table:
@@ -98,85 +83,35 @@ def screen_structure(raw: pa.Table) -> pa.Table:
     return pa.concat_tables(parts).sort_by("place").select(SCREENED_SCHEMA.names)
 
 
-def screen_contamination(
-    raw: pa.Table, structured: pa.Table, index: ContaminationIndex
-) -> pa.Table:
+def screen_contamination(structured: pa.Table, *hits: pa.Table) -> pa.Table:
     """The other part of `screen`: what the benchmarks contaminate of the structurally sound pairs.
 
-    Args:
-        raw: `PAIR_SCHEMA`.
-        structured: what `screen_structure` says about the same pairs.
-        index: see `contamination_index`.
-    """
-    sound = pc.is_null(structured["screen_reason"])
-    placed = _placed(structured)
-    keyed = placed.select([*KEY_COLUMNS, "place"]).filter(sound)
-    texts = raw.filter(sound)
-    for name in keyed.column_names:
-        texts = texts.append_column(name, keyed.column(name))
-    hits = _screened(decontaminate(texts, index).dropped)
-    hit = np.zeros(raw.num_rows, dtype=bool)
-    hit[hits.column("place").to_numpy()] = True
-    others = placed.filter(pa.array(~hit)).select(hits.column_names)
-    return pa.concat_tables([hits, others]).sort_by("place").select(SCREENED_SCHEMA.names)
-
-
-def select_clean(
-    screened: pa.Table, personal_data: Mapping[bytes, str] | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The clean pool from what `screen` found: deduplication and contradictions need all pairs.
+    It depends on what each benchmark finds, and on nothing else: not on the order in which they
+    were looked for, nor on those that are gone. Of several the first by name is the evidence.
 
     Args:
-        screened: `SCREENED_SCHEMA`, all sources in order; the first occurrence of a pair wins.
-        personal_data: pair_id -> what was found, for pairs to drop on that account.
-
-    Returns:
-        kept with `CLEAN_COLUMNS`, in order, and dropped with `DROPPED_COLUMNS`; the index of
-        both is the row in `screened`.
+        structured: what `screen_structure` says about the pairs.
+        hits: per benchmark what `contamination_hits.find_hits` finds in their first user turns.
     """
-    placed = _placed(screened)
-    structural = pc.is_in(placed["screen_reason"], pa.array(STRUCTURAL_REASONS))
-    sound = placed.filter(pc.invert(structural))
-    distinct = deduplicate(sound)
-    clean_rows = pc.is_null(distinct.kept["screen_reason"])
-    pure, personal = _without(distinct.kept.filter(clean_rows), personal_data or {})
-    kept = _frame(pure.select([*IDENTITY_COLUMNS, "place"]))
-    kept["risk"] = _risks(pure)
-    kept["risky"] = kept["risk"].isin([CONTRADICTION, CYCLE])
-    repeated = _frame(distinct.dropped.select([*IDENTITY_COLUMNS, "reason", "detail", "place"]))
-    # "row 7" counts the sound rows; people look for it among all rows of the raw pool.
-    places = sound.column("place").to_numpy()
-    repeated["detail"] = [
-        f"row {places[int(row.removeprefix('row '))]}" for row in repeated["detail"]
-    ]
-    against = [placed.filter(structural), distinct.kept.filter(pc.invert(clean_rows))]
-    found = [_frame(part).rename(columns=_WITHOUT_PREFIX) for part in against]
-    rows = pd.concat([found[0], repeated, found[1], personal])
-    rows = rows.reindex(columns=DROPPED_COLUMNS)
-    return kept[CLEAN_COLUMNS], rows.fillna(dict.fromkeys(EVIDENCE_COLUMNS, ""))
-
-
-def _without(pairs: pa.Table, personal_data: Mapping[bytes, str]) -> tuple[pa.Table, pd.DataFrame]:
-    """The pairs that stay, and those with personal data as dropped rows."""
-    ids = pairs.column("pair_id").combine_chunks().storage.to_pylist()
-    details = [personal_data.get(pair_id) for pair_id in ids] if personal_data else []
-    keep = np.array([detail is None for detail in details] or [True] * len(ids), dtype=bool)
-    dropped = _frame(pairs.filter(pa.array(~keep)).select([*IDENTITY_COLUMNS, "place"]))
-    found = [detail for detail in details if detail is not None]
-    return pairs.filter(pa.array(keep)), dropped.assign(
-        reason=PERSONAL_DATA, detail=np.array(found, dtype=object)
+    is_sound = np.asarray(pc.is_null(structured["screen_reason"].combine_chunks()))
+    found = first_hits(hits)
+    found = found.filter(pa.array(is_sound[found["row"].to_numpy()]))
+    contaminated = np.zeros(structured.num_rows, dtype=bool)
+    contaminated[found["row"].to_numpy()] = True
+    detail = pc.binary_join_element_wise(
+        found["rule"], "of", found["benchmark"], found["item_id"], " "
     )
-
-
-def _risks(pairs: pa.Table) -> np.ndarray:
-    """(n,) object: one of the three risks or nothing; a contradicted content is on no cycle."""
-    edges = pairs.select([*EDGE_COLUMNS, *KEY_COLUMNS])
-    sizes = cycle_sizes(edges)
-    risks = np.full(pairs.num_rows, "", dtype=object)
-    risks[sizes > 0] = CYCLE
-    risks[sizes > MAX_CYCLE_RESPONSES] = LARGE_CYCLE
-    risks[contradicted_rows(edges)] = CONTRADICTION
-    return risks
+    evidence = {
+        "screen_reason": pa.array([CONTAMINATED] * found.num_rows, pa.string()),
+        "screen_detail": detail.combine_chunks(),
+        **{name: found[name].combine_chunks() for name in EVIDENCE_COLUMNS},
+    }
+    for name, values in evidence.items():
+        place = structured.schema.get_field_index(name)
+        column = structured[name].combine_chunks()
+        replaced = pc.replace_with_mask(column, pa.array(contaminated), values)
+        structured = structured.set_column(place, structured.schema.field(place), replaced)
+    return structured
 
 
 def _placed(table: pa.Table) -> pa.Table:
@@ -196,16 +131,17 @@ def _screened(part: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas().set_index("place")
-
-
-def contamination_index(
+def contamination_indexes(
     prompts: Sequence[BenchmarkPrompt], *, ngram_words: int
-) -> ContaminationIndex:
-    """Index of benchmark prompts under the paper's rule: one shared n-gram of `ngram_words`."""
-    config = DecontaminationConfig(min_words=ngram_words, max_words=ngram_words)
-    return build_index(prompts, config)
+) -> list[ContaminationIndex]:
+    """An index per benchmark, by name, under the rule of `contamination_config`."""
+    config = contamination_config(ngram_words)
+    return [build_index(listed, config) for listed in by_benchmark(prompts).values()]
+
+
+def contamination_config(ngram_words: int) -> DecontaminationConfig:
+    """The paper's rule for the pool: one shared n-gram of `ngram_words` in the first user turn."""
+    return DecontaminationConfig(min_words=ngram_words, max_words=ngram_words)
 
 
 def prompts_from_rows(rows: pd.DataFrame) -> list[BenchmarkPrompt]:

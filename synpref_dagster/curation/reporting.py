@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.accuracy import Accuracy
-from synpref_dagster.curation.evidence import Claim
+from synpref_dagster.curation.claims import Claim
 
 ACCURACY_FIELDS = ("value", "low", "high", "n")
 CLEAN_TEST_SET = "the clean test set"
@@ -80,7 +80,10 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "people": _people(facts.people_audit),
         "leaderboard": facts.leaderboard.to_dict("records"),
         "flip_guard": dict(facts.flip_guard),
-        "claims": [{**asdict(claim), "held": claim.held} for claim in facts.claims],
+        "claims": [
+            {**asdict(claim), "verdict": claim.verdict, "held": claim.verdict == "held"}
+            for claim in facts.claims
+        ],
         "simulated": list(facts.simulated),
         "next_steps": list(facts.next_steps),
     }

@@ -9,46 +9,99 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from synpref_dagster.curation.clean_selection import CLEAN_SCHEMA, POOL_COLUMNS
 from synpref_dagster.curation.pairs import is_among
-from synpref_dagster.curation.pooling import CONTRADICTION, CYCLE, LARGE_CYCLE
+from synpref_dagster.curation.pool_marks import CYCLE
+
+HUMAN = "human"
+CANDIDATE_COLUMNS = ["pair_id", "content_id", "conversation_id", "risk"]
+CANDIDATE_SCHEMA = pa.schema([CLEAN_SCHEMA.field(name) for name in CANDIDATE_COLUMNS])
+ORIGIN_SCHEMA = pa.schema([("num_human", pa.int64())])
 
 
-def in_stage_one(
-    clean: pd.DataFrame, *, max_risky_share: float, already: Iterable[bytes] = ()
+def risky_candidates(clean: pa.Table, *barred: pa.Table) -> dict[str, pa.Table]:
+    """The pairs of one shard that no person labelled, and that stage 1 should see.
+
+    Args:
+        clean: `CLEAN_SCHEMA`.
+        barred: each with the column pair_id: pairs that may not come into stage 1.
+
+    Returns:
+        "candidates" with `CANDIDATE_SCHEMA`; "origins" with `ORIGIN_SCHEMA`, one row that counts
+        the pairs of people.
+    """
+    of_people = pc.equal(clean["origin"], HUMAN)
+    wanted = pc.and_not(clean["risky"], pc.or_(of_people, _is_barred(clean, barred)))
+    count = pa.array([pc.sum(of_people, min_count=0).as_py()], pa.int64())
+    return {
+        "candidates": clean.filter(wanted).select(CANDIDATE_COLUMNS).cast(CANDIDATE_SCHEMA),
+        "origins": pa.Table.from_arrays([count], schema=ORIGIN_SCHEMA),
+    }
+
+
+def routable(clean: pa.Table, wanted: pa.Table, *barred: pa.Table) -> pa.Table:
+    """The wanted pairs of one shard that no person labelled and that are not barred."""
+    of_people = pc.equal(clean["origin"], HUMAN)
+    excluded = pc.or_(of_people, _is_barred(clean, barred))
+    return clean.filter(pc.and_not(_is_in(clean, wanted), excluded))
+
+
+def routed_to_stage_one(
+    candidates: pd.DataFrame, *, num_human: int, max_share: float, already: Iterable[bytes] = ()
 ) -> np.ndarray:
-    """(n,) bool: whether each clean pair belongs to the unverified pool.
+    """(n,) bool: which risky pairs that no person labelled come into stage 1 all the same.
 
     Groups stay together: all labels of a contradicted content, all pairs of a conversation's
     cycles. Contradictions come first, then cycles, small groups before large ones. Who was there
     before stays, whatever arrives: people and judges may have labelled it by now.
 
     Args:
-        clean: columns pair_id, content_id, conversation_id, origin and risk.
-        max_risky_share: most risky pairs of other origin, as a share of the human-labelled ones.
-        already: ids of the pairs of the unverified pool so far.
+        candidates: `CANDIDATE_COLUMNS`, in any order.
+        num_human: pairs that people labelled.
+        max_share: most routed pairs, as a share of those.
+        already: ids of the pairs that were routed before.
     """
-    human = (clean["origin"] == "human").to_numpy(bool)
-    stays = is_among(clean["pair_id"], already) & ~human
-    most = int(max_risky_share * human.sum()) - int(stays.sum())
-    risk = clean["risk"].to_numpy(object)
-    candidates = np.flatnonzero(~human & ~stays & ((risk == CONTRADICTION) | (risk == CYCLE)))
-    on_cycle = risk[candidates] == CYCLE
+    stays = is_among(candidates["pair_id"], already)
+    others = np.flatnonzero(~stays)
+    on_cycle = (candidates["risk"] == CYCLE).to_numpy(bool)[others]
     groups = np.where(
         on_cycle,
-        clean["conversation_id"].to_numpy(object)[candidates],
-        clean["content_id"].to_numpy(object)[candidates],
+        candidates["conversation_id"].to_numpy(object)[others],
+        candidates["content_id"].to_numpy(object)[others],
     )
-    routed = human | stays
-    routed[candidates[_first_groups(groups, on_cycle, most)]] = True
+    most = int(max_share * num_human) - int(stays.sum())
+    routed = stays.copy()
+    routed[others[_first_groups(groups, on_cycle, most)]] = True
     return routed
 
 
-def risk_counts(clean: pd.DataFrame) -> dict[str, int]:
-    """Number of pairs with each risk."""
-    counts = clean["risk"].value_counts()
-    names = (CONTRADICTION, CYCLE, LARGE_CYCLE)
-    return {f"num_{risk}": int(counts.get(risk, 0)) for risk in names}
+def pool_of_stage(clean: pa.Table, routed: pa.Table, *barred: pa.Table, stage: int) -> pa.Table:
+    """The pairs of one shard that belong to a stage, with `POOL_COLUMNS`.
+
+    Args:
+        clean: `CLEAN_SCHEMA`.
+        routed: pair_id of the pairs of other origin that come into stage 1.
+        barred: each with the column pair_id: pairs that may not.
+        stage: 1 or 2.
+    """
+    first = pc.and_not(pc.equal(clean["origin"], HUMAN), _is_barred(clean, barred))
+    first = pc.or_(first, _is_in(clean, routed))
+    return clean.filter(first if stage == 1 else pc.invert(first)).select(POOL_COLUMNS)
+
+
+def _is_barred(clean: pa.Table, barred: Iterable[pa.Table]) -> pa.Array:
+    found = pa.repeat(False, clean.num_rows)
+    for table in barred:
+        found = pc.or_(found, _is_in(clean, table))
+    return found
+
+
+def _is_in(clean: pa.Table, named: pa.Table) -> pa.Array:
+    ids, others = (each["pair_id"].combine_chunks().storage for each in (clean, named))
+    return pc.is_in(ids, value_set=others)
 
 
 def _first_groups(groups: np.ndarray, on_cycle: np.ndarray, most: int) -> np.ndarray:

@@ -4,6 +4,8 @@ Paper Sec. 3.2: objective, low-controversiality pairs come first, spread over th
 a pair that people cannot decide is discarded everywhere and never labelled by a judge instead.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -21,7 +23,9 @@ CONSENSUS_COLUMNS = [
 CONTROVERSIALITY_RANK = {"low": 0, "medium": 1, "high": 2}
 
 
-def prioritise(candidates: pd.DataFrame, *, num_pairs: int, seed: int) -> pd.DataFrame:
+def prioritise(
+    candidates: pd.DataFrame, *, num_pairs: int, seed: int, max_risky: int | None = None
+) -> pd.DataFrame:
     """The `num_pairs` candidates people see first, stratified over task categories.
 
     Inside a category: risky pairs (contradictory labels), then objective ones, then low
@@ -32,13 +36,18 @@ def prioritise(candidates: pd.DataFrame, *, num_pairs: int, seed: int) -> pd.Dat
         candidates: columns pair_id, task_category, objectivity, controversiality, risky.
         num_pairs: size of the batch; all candidates when there are fewer.
         seed: shuffles within equal priority.
+        max_risky: most pairs that come first because they are risky; None for all. Further ones
+            take their place by objectivity and controversiality, like pairs that are not risky.
     """
     shuffled = candidates.sample(frac=1.0, random_state=np.random.default_rng(seed))
     ranked = shuffled.assign(
         subjective=shuffled["objectivity"] != "objective",
         controversy=shuffled["controversiality"].map(CONTROVERSIALITY_RANK),
-        safe=~shuffled["risky"].astype(bool),
-    ).sort_values(["safe", "subjective", "controversy"], kind="stable")
+    ).sort_values(["subjective", "controversy"], kind="stable")
+    risky = ranked["risky"].to_numpy(bool)
+    if max_risky is not None:
+        risky = _first_by_category(ranked, risky, max_risky)
+    ranked = ranked.iloc[np.argsort(~risky, kind="stable")]
     return _by_category(ranked, num_pairs)[list(candidates.columns)].reset_index(drop=True)
 
 
@@ -66,7 +75,13 @@ def mark_risk(
 
 
 def pick_seed(
-    candidates: pd.DataFrame, *, num_gold: int, num_silver: int, seed: int
+    candidates: pd.DataFrame,
+    *,
+    num_gold: int,
+    num_silver: int,
+    seed: int,
+    max_risky_share: float = 1.0,
+    answerable: Collection[bytes] | None = None,
 ) -> pd.DataFrame:
     """The pairs of the seed, with `asked` = people (they become gold) or judges (silver).
 
@@ -80,9 +95,17 @@ def pick_seed(
         num_gold: pairs for people.
         num_silver: pairs for judges.
         seed: order among equals.
+        max_risky_share: most of the people's pairs that come first because they are risky. Risky
+            pairs grow with the pool, people's time does not: without a bound they were all asked.
+        answerable: ids of the contents that people can answer for; None for all.
     """
     distinct = candidates.drop_duplicates("content_id")
-    people = prioritise(distinct, num_pairs=num_gold, seed=seed)
+    for_people = distinct
+    if answerable is not None:
+        for_people = distinct[is_among(distinct["content_id"], answerable)]
+    people = prioritise(
+        for_people, num_pairs=num_gold, seed=seed, max_risky=int(max_risky_share * num_gold)
+    )
     rest = distinct[~is_among(distinct["pair_id"], people["pair_id"])]
     judges = _by_category(
         rest.sample(frac=1.0, random_state=np.random.default_rng(seed)), num_silver
@@ -203,6 +226,14 @@ def accuracy_by(scored: pd.DataFrame, column: str) -> dict[str, float]:
     """Share of pairs with a positive `margin` per value of a column."""
     right = (scored["margin"] > 0).groupby(scored[column], sort=True).mean()
     return {str(value): float(share) for value, share in right.items()}
+
+
+def _first_by_category(ranked: pd.DataFrame, risky: np.ndarray, most: int) -> np.ndarray:
+    """(n,) bool: the first `most` risky rows when categories take turns."""
+    places = ranked[risky].assign(place=np.flatnonzero(risky))
+    chosen = np.zeros(len(ranked), dtype=bool)
+    chosen[_by_category(places, most)["place"].to_numpy(int)] = True
+    return chosen
 
 
 def _by_category(ranked: pd.DataFrame, num_pairs: int) -> pd.DataFrame:

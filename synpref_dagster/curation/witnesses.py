@@ -5,13 +5,13 @@ All of them speak relative to the source label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synpref_dagster.curation.pairs import PreferencePair, id_index, is_among
+from synpref_dagster.curation.pairs import PreferencePair, id_index
 
 if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
     import pandas as pd
@@ -91,23 +91,3 @@ def witnesses_from_frame(frame: pd.DataFrame) -> Witnesses:
         human_label=frame["human_label"].to_numpy(),
         human_seen=np.ones(len(frame), dtype=bool),
     )
-
-
-def pairs_to_relabel(
-    pool: pd.DataFrame, rewards: pd.DataFrame, *, labelled: Iterable[bytes], unsure_band: float
-) -> pd.DataFrame:
-    """The pairs that stage 2 asks the judges about: the best RM disagrees or is unsure (Sec. 3.3).
-
-    Each content is asked once, and none that people or judges labelled in stage 1. A pair without
-    a reward is asked about too: nothing else speaks for it.
-
-    Args:
-        pool: pair_id, content_id of all clean pairs.
-        rewards: pair_id, best_margin.
-        labelled: content ids that have a label, or that people could not decide.
-        unsure_band: also ask where p <= 0.5 + this.
-    """
-    asked = pool.merge(rewards, on="pair_id", how="left", validate="one_to_one")
-    unsure = ~(confidence(asked["best_margin"].to_numpy()) > CONFIDENT + unsure_band)
-    asked = asked[unsure & ~is_among(asked["content_id"], labelled)]
-    return asked.drop_duplicates("content_id").reset_index(drop=True)

@@ -8,7 +8,7 @@ texts of the vocabulary and kept in a folder.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,13 @@ class PairEmbedding(dg.ConfigurableResource):
         attributes: Sequence[Mapping[str, str]],
     ) -> np.ndarray:
         """float32 (n, dim) vectors under the embedder kept in `folder`."""
-        return TfidfSvdEmbedder.load(Path(folder)).embed(_texts(pairs, attributes))
+        return _embedder(folder).embed(_texts(pairs, attributes))
+
+
+@lru_cache(maxsize=1)
+def _embedder(folder: str) -> TfidfSvdEmbedder:
+    # Its folder is named by what it was fitted on: another embedder lies in another folder.
+    return TfidfSvdEmbedder.load(Path(folder))
 
 
 def _texts(pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]) -> list[str]:

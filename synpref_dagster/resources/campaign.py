@@ -5,7 +5,7 @@ results are addressed by what they were computed from, so that a restarted campa
 finished steps and a changed input never meets an old result.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from synpref_dagster.curation.pairs import (
     PreferencePair,
-    is_among,
     oriented,
     table_from_frame,
     table_to_pairs,
@@ -26,12 +25,14 @@ from synpref_dagster.settings import Profile
 from synpref_dagster.storage import (
     DatasetRef,
     build_dataset,
+    find_rows,
     hash_json,
     read_frame,
     read_manifest,
     read_table,
     select_rows,
     step_key,
+    to_frame,
 )
 
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
@@ -77,7 +78,7 @@ class Campaign(dg.ConfigurableResource):
     def dataset(
         self,
         name: str,
-        compute: Callable[[], pd.DataFrame | pa.Table | Sequence[pd.DataFrame]],
+        compute: Callable[[], pd.DataFrame | pa.Table | Iterable[pd.DataFrame | pa.Table]],
         *,
         version: str,
         inputs: Sequence[str],
@@ -88,21 +89,19 @@ class Campaign(dg.ConfigurableResource):
 
         Args:
             name: folder below `data/`.
-            compute: gives the table, or one frame per shard; called only when nothing reusable is
-                found.
+            compute: gives the table, or one after the other those that are a shard each; called
+                only when nothing reusable is found.
             version: code version of the step.
             inputs: fingerprints of all inputs.
             params: everything else the result depends on.
             meta: small JSON facts to keep in the manifest.
         """
 
-        def as_tables() -> pa.Table | list[pa.Table]:
+        def as_tables() -> pa.Table | Iterable[pa.Table]:
             result = compute()
-            if isinstance(result, pa.Table):
-                return result
-            if isinstance(result, pd.DataFrame):
-                return table_from_frame(result)
-            return [table_from_frame(frame) for frame in result]
+            if isinstance(result, pa.Table | pd.DataFrame):
+                return _as_table(result)
+            return map(_as_table, result)
 
         step = step_key(version=version, inputs=list(inputs), params=dict(params or {}))
         return build_dataset(self.uri("data", name), step=step, compute=as_tables, meta=meta)
@@ -110,6 +109,15 @@ class Campaign(dg.ConfigurableResource):
     def frame(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """A narrow table as a frame; ids are bytes."""
         return read_frame(ref, columns=list(columns) if columns is not None else None)
+
+    def rows(
+        self, ref: DatasetRef, ids: Iterable[bytes], columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The rows of the pairs `ids` as a frame, in the order of the table.
+
+        What `frame` is for tables that are as long as a pool: memory holds one shard of it.
+        """
+        return to_frame(find_rows(ref, ids, columns=columns))
 
     def facts(self, ref: DatasetRef) -> Mapping[str, Any]:
         """The small facts kept in a data set's manifest."""
@@ -121,9 +129,10 @@ class Campaign(dg.ConfigurableResource):
         A pool is a selection of ids: its texts are those of the raw pool it was made from, each
         written once.
         """
-        wanted = self.frame(pool, ["pair_id"])["pair_id"]
-        if ids is not None:
-            wanted = wanted[is_among(wanted, ids)]
+        if ids is None:
+            wanted = self.frame(pool, ["pair_id"])["pair_id"]
+        else:
+            wanted = self.rows(pool, ids, ["pair_id"])["pair_id"]
         return list(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
 
     def as_fact(self, ref: DatasetRef) -> dict[str, Any]:
@@ -154,3 +163,7 @@ class Campaign(dg.ConfigurableResource):
     def table(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Table:
         """A data set as one Arrow table."""
         return read_table(ref, columns=list(columns) if columns is not None else None)
+
+
+def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:
+    return result if isinstance(result, pa.Table) else table_from_frame(result)

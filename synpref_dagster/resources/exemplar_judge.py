@@ -13,19 +13,18 @@ from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from synpref_dagster.curation.judging import Exemplar, JudgeQuestion, Verdict
 from synpref_dagster.curation.pairs import Turn, canonical_sign, digest
 from synpref_dagster.resources.judge_checks import CHECKS, CheckName, style_features
+from synpref_dagster.resources.judge_views import PAIRS, WORDS, WORDS_AND_PAIRS, Views
 
-View = Literal["words", "words_and_pairs", "word_pairs"]
-NGRAMS: dict[View, tuple[int, int]] = {
-    "words": (1, 1),
-    "words_and_pairs": (1, 2),
-    "word_pairs": (2, 2),
+ViewName = Literal["words", "words_and_pairs", "word_pairs"]
+NGRAMS: dict[ViewName, tuple[int, int]] = {
+    "words": WORDS,
+    "words_and_pairs": WORDS_AND_PAIRS,
+    "word_pairs": PAIRS,
 }
-TOKEN_PATTERN = r"(?u)\b\w+\b"  # single letters and digits count
 EVIDENCE_WEIGHT = 3.0
 RELEVANCE_POWER = 2.0
 OTHER_CATEGORY_FACTOR = 0.5
@@ -34,6 +33,7 @@ EXEMPLAR_DROPOUT = 0.35
 NOISE = 0.1
 TIE_BELOW = 0.01
 BYTES_PER_DRAW = 4
+BLOCK_QUESTIONS = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class JudgeProfile:
 
     name: str
     """Name in verdicts and votes."""
-    view: View
+    view: ViewName
     """Which word features it compares responses by."""
     checks: tuple[CheckName, ...] = ()
     """The checks it can run by itself."""
@@ -79,35 +79,15 @@ PANEL: tuple[JudgeProfile, ...] = (
 
 
 class ExemplarJudge:
-    """One judge of the panel; make one with `fit_view`."""
+    """One judge of the panel: a profile, and word weights that come from texts, not labels."""
 
-    def __init__(
-        self, profile: JudgeProfile, *, responses: TfidfVectorizer, topics: TfidfVectorizer
-    ) -> None:
+    def __init__(self, profile: JudgeProfile, views: Views) -> None:
+        """A judge that compares responses by its own view, and conversations by words and pairs."""
         self.profile = profile
         self.name = profile.name
         self.num_samples = profile.num_samples
-        self._responses = responses
-        self._topics = topics
-
-    @classmethod
-    def fit_view(cls, profile: JudgeProfile, texts: Sequence[str]) -> "ExemplarJudge":
-        """A judge whose word weights (idf) come from texts; it sees no labels.
-
-        Args:
-            profile: view, checks and biases.
-            texts: conversations and responses of the pool.
-
-        Raises:
-            ValueError: `texts` is empty.
-        """
-        if not texts:
-            raise ValueError("texts is empty; a judge's view needs at least one text to fit")
-        responses = TfidfVectorizer(
-            ngram_range=NGRAMS[profile.view], token_pattern=TOKEN_PATTERN, norm=None
-        )
-        topics = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN)
-        return cls(profile, responses=responses.fit(texts), topics=topics.fit(texts))
+        self._responses = views[NGRAMS[profile.view]].vectorizer(normed=False)
+        self._topics = views[WORDS_AND_PAIRS].vectorizer(normed=True)
 
     def verdict(self, question: JudgeQuestion, *, seed: int) -> Verdict:
         """One verdict; the same as `verdicts` gives for this question and seed."""
@@ -129,7 +109,7 @@ class ExemplarJudge:
         row_of_id = {identity: row for row, identity in enumerate(first_seen)}
         rows = np.array([row_of_id[id(question)] for question in questions])
         prior = np.array([self._prior(question) for question in distinct])
-        evidence = self._evidence(distinct)
+        evidence = self._evidence_in_blocks(distinct)
         draws = self._draws(distinct, rows, seeds=seeds)
         kept = np.where(draws[:, 2:] < EXEMPLAR_DROPOUT, 0.0, evidence[rows])
         signs = np.array([canonical_sign(q.candidate_1, q.candidate_2) for q in distinct])
@@ -159,6 +139,15 @@ class ExemplarJudge:
             )
         )
         return CHECK_WEIGHT * checked + style
+
+    def _evidence_in_blocks(self, questions: Sequence[JudgeQuestion]) -> np.ndarray:
+        """`_evidence` of all questions; memory holds the word features of one block."""
+        most = max(len(question.exemplars) for question in questions)
+        evidence = np.zeros((len(questions), most))
+        for start in range(0, len(questions), BLOCK_QUESTIONS):
+            found = self._evidence(questions[start : start + BLOCK_QUESTIONS])
+            evidence[start : start + len(found), : found.shape[1]] = found
+        return evidence
 
     def _evidence(self, questions: Sequence[JudgeQuestion]) -> np.ndarray:
         """float64 (questions, most exemplars): signed evidence of every exemplar, 0 where none."""
@@ -218,10 +207,10 @@ class ExemplarJudge:
 
 
 def build_panel(
-    texts: Sequence[str], *, profiles: Sequence[JudgeProfile] = PANEL
+    views: Views, *, profiles: Sequence[JudgeProfile] = PANEL
 ) -> tuple[ExemplarJudge, ...]:
-    """The embedded panel: one judge per profile, all fitted on the same texts."""
-    return tuple(ExemplarJudge.fit_view(profile, texts) for profile in profiles)
+    """The embedded panel: one judge per profile, all with word weights of the same texts."""
+    return tuple(ExemplarJudge(profile, views) for profile in profiles)
 
 
 def _verdict(score: float, num_exemplars: int) -> Verdict:

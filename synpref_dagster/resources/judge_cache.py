@@ -83,6 +83,12 @@ class ReplyCache:
                 found[key] = JudgeReply(**{**known, "refused": bool(known["refused"])})
         return found
 
+    def knows(self, endpoint: str, model: str) -> bool:
+        """Whether a model at this base URL has ever replied."""
+        query = "SELECT 1 FROM replies WHERE endpoint = ? AND model = ? LIMIT 1"
+        with self._lock:
+            return bool(self._connection.execute(query, [endpoint.rstrip("/"), model]).fetchall())
+
     def add(self, request: JudgeRequest, reply: JudgeReply, payer: Payer) -> None:
         """Keep a reply and book its price, in one transaction; a second one of a key is ignored."""
         about: dict[str, str | int | float] = {

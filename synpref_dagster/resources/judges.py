@@ -14,22 +14,25 @@ import dagster as dg
 from synpref_dagster.curation.judge_prompts import ATTRIBUTES, PAIRWISE, JudgePrompt
 from synpref_dagster.curation.judge_screening import ScreeningRule
 from synpref_dagster.curation.labelling import Panel
-from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.endpoint_judge import EndpointAttributeLabeller, EndpointJudge
-from synpref_dagster.resources.exemplar_judge import PANEL, ExemplarJudge
+from synpref_dagster.resources.exemplar_judge import PANEL, ExemplarJudge, build_panel
 from synpref_dagster.resources.judge_batch_ledger import BatchLedger
 from synpref_dagster.resources.judge_batches import all_sent, batch_service
 from synpref_dagster.resources.judge_budget import Budget
 from synpref_dagster.resources.judge_cache import Payer, ReplyCache
 from synpref_dagster.resources.judge_client import JudgeClient
 from synpref_dagster.resources.judge_requests import JudgeUnavailableError
-from synpref_dagster.storage import DatasetRef
+from synpref_dagster.resources.judge_views import kept_views, pool_texts
+from synpref_dagster.storage import DatasetRef, hash_json, lowest_ids
 
 # What decides a reply; everything else about an endpoint only decides how fast or dear it comes.
 ENDPOINT_IDENTITY = {"name", "base_url", "model", "temperature", "max_tokens", "extra"}
 
+MAX_FITTED = 20_000
+"""Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
+settled by then, and the vocabulary still fits into memory."""
 PART = ":"  # between an asset and its part, in accounts
 
 
@@ -197,12 +200,18 @@ class JudgePanel(dg.ConfigurableResource):
     def _samples(self, endpoint: JudgeEndpoint) -> int:
         return endpoint.num_samples or self.settings.num_samples
 
-    def _embedded(self, pool: DatasetRef) -> list[ExemplarJudge]:
-        texts = pool_texts(self.campaign.pairs(pool))
-        return [
-            ExemplarJudge.fit_view(replace(profile, num_samples=self.settings.num_samples), texts)
-            for profile in PANEL
-        ]
+    def _embedded(self, pool: DatasetRef) -> tuple[ExemplarJudge, ...]:
+        def texts() -> list[str]:
+            return pool_texts(self.campaign.pairs(pool, lowest_ids(pool, MAX_FITTED)))
+
+        fitted_on = hash_json([pool.fingerprint, MAX_FITTED])
+        views = kept_views(
+            self.campaign.local_folder("models", "judge_views", fitted_on[:16]), texts
+        )
+        num_samples = self.settings.num_samples
+        return build_panel(
+            views, profiles=[replace(each, num_samples=num_samples) for each in PANEL]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,17 +224,6 @@ class AnsweredBatches:
     """Replies still under way."""
     unreachable: Sequence[str] = ()
     """What judges' services said instead of an answer."""
-
-
-def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
-    """Every turn and response of the pairs, each text once, in order of appearance."""
-    texts: dict[str, None] = {}
-    for pair in pairs:
-        for turn in pair.conversation:
-            texts.setdefault(turn["content"])
-        texts.setdefault(pair.chosen)
-        texts.setdefault(pair.rejected)
-    return list(texts)
 
 
 def attribute_account(asset: str) -> str:

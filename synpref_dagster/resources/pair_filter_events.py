@@ -8,14 +8,13 @@ import numpy as np
 from synpref_dagster.curation.witnesses import confidence
 from synpref_dagster.resources.pair_event import FILTERING, RELEASE, Event
 from synpref_dagster.resources.pair_label_events import gold_after
-from synpref_dagster.resources.pair_panel_events import PANEL, panel_events
+from synpref_dagster.resources.pair_panel_events import FLIP_EVIDENCE, panel_events
 from synpref_dagster.resources.pair_records import CampaignRecords, PairIds, Row
 from synpref_dagster.resources.pair_words import DECISION_WORDS, LABEL_WORDS, in_words
 from synpref_dagster.reward.backbones import BACKBONES
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 DECIDED = "consistency_filtered_subset"
-EVIDENCE = "flip_evidence"
 Sides: TypeAlias = tuple[DatasetRef | None, DatasetRef | None]
 REWARD_COLUMNS = (
     "best_chosen", "best_rejected", "best_margin", "gold_chosen", "gold_rejected", "gold_margin",
@@ -42,9 +41,7 @@ def filter_events(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
         )
     yield from _evidence(records, ids)
     relabelled = records.ref("relabelled_pairs")
-    asked = list(
-        panel_events(records, ids, relabelled or {}, box=FILTERING, step="relabelled_pairs")
-    )
+    asked = list(panel_events(records, ids, box=FILTERING, step="relabelled_pairs"))
     if relabelled and rewards and not any("label" in event.facts for event in asked):
         agrees = (rewards[0]["best_margin"] or 0.0) > 0
         yield Event(
@@ -99,23 +96,19 @@ def _opinion(margin: float | None) -> str:
 
 
 def _evidence(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
-    evidence = records.ref(EVIDENCE)
-    for row in records.rows(evidence, ids.both()):
+    for row in records.rows(records.ref(FLIP_EVIDENCE), ids.both()):
         sign = ids.sign(row)
         labels = {name: sign * row[name] for name in ("human_label", "judge_label")}
         margins = {name: _signed(sign, row[name]) for name in ("gold_margin", "best_margin")}
         yield Event(
             box=FILTERING,
-            step=EVIDENCE,
+            step=FLIP_EVIDENCE,
             what="as a gold pair it measures flips: people "
             f"{LABEL_WORDS[labels['human_label']]}, judges {LABEL_WORDS[labels['judge_label']]}, "
             f"a gold RM that never saw it {_opinion(margins['gold_margin'])}",
             facts={"pair_id": row["pair_id"], **labels, **margins},
         )
-    if evidence is not None:
-        # The reference names the witnesses only: what the panel said lies beside them.
-        parts = {name: records.part(EVIDENCE, name) for name in PANEL}
-        yield from panel_events(records, ids, parts, box=FILTERING, step=EVIDENCE)
+    yield from panel_events(records, ids, box=FILTERING, step=FLIP_EVIDENCE)
 
 
 def _signed(sign: int, value: float | None) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from synpref_dagster.curation.corrections import EDITS_COLUMN, read_edits
 from synpref_dagster.resources.pair_event import SEED, Event, iteration_box
-from synpref_dagster.resources.pair_panel_events import PANEL, panel_events
+from synpref_dagster.resources.pair_panel_events import SILVER_SEED, panel_events
 from synpref_dagster.resources.pair_records import SHOWN_DIGITS, CampaignRecords, PairIds, Row
 from synpref_dagster.resources.pair_words import (
     DROP_WORDS,
@@ -19,7 +19,7 @@ from synpref_dagster.resources.pair_words import (
 )
 from synpref_dagster.storage import DatasetRef
 
-GOLD_SEED, SILVER_SEED = "human_verified_seed", "silver_seed"
+GOLD_SEED = "human_verified_seed"
 
 
 def seed_events(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
@@ -36,10 +36,7 @@ def seed_events(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
     ledger = records.fact(records.kept(GOLD_SEED), "ledger")
     yield from _verdicts(records, ids, ledger, box=SEED, step=GOLD_SEED)
     yield from _gold(records, ids, 0, box=SEED)
-    if records.ref(SILVER_SEED) is not None:
-        # A selection names its rows only: what the panel said lies beside it.
-        parts = {name: records.part(SILVER_SEED, name) for name in PANEL}
-        yield from panel_events(records, ids, parts, box=SEED, step=SILVER_SEED)
+    yield from panel_events(records, ids, box=SEED, step=SILVER_SEED)
     yield from _silver(records, ids, SILVER_SEED, number=0, box=SEED)
     yield from _gold_confidence(records, ids, 0)
 
@@ -50,8 +47,7 @@ def iteration_events(records: CampaignRecords, ids: PairIds, number: int) -> Ite
     yield from _retrieval(records, ids, f"{name}/retrieved_pairs", box=box)
     ledger = f"{name}/human_verdicts"
     yield from _verdicts(records, ids, records.ref(ledger), box=box, step=ledger)
-    votes = f"{name}/judge_votes"
-    yield from panel_events(records, ids, records.ref(votes) or {}, box=box, step=votes)
+    yield from panel_events(records, ids, box=box, step=f"{name}/judge_votes")
     yield from _gold(records, ids, number, box=box)
     yield from _silver(records, ids, f"{name}/silver", number=number, box=box)
     yield from _gold_confidence(records, ids, number)

@@ -10,25 +10,32 @@ from synpref_dagster.storage import DatasetRef
 
 PANEL = ("labels", "votes", "verdicts", "exemplars")
 """What is read of what a panel of judges leaves."""
+SILVER_SEED, FLIP_EVIDENCE = "silver_seed", "flip_evidence"
+BESIDE_RESULT = frozenset({SILVER_SEED, FLIP_EVIDENCE})
+"""Assets whose reference names what they made of the answers; what the panel said lies beside it.
+The reference of every other asset that asks judges names the panel's tables themselves."""
 
 
-def panel_events(
-    records: CampaignRecords,
-    ids: PairIds,
-    parts: Mapping[str, DatasetRef | None],
-    *,
-    box: str,
-    step: str,
-) -> Iterator[Event]:
+def panel_tables(records: CampaignRecords, step: str) -> Mapping[str, DatasetRef | None]:
+    """The panel's tables of an asset that asked judges; none when it has not run."""
+    ref = records.ref(step)
+    if ref is None:
+        return {}
+    if step in BESIDE_RESULT:
+        return {name: records.part(step, name) for name in PANEL}
+    return {name: ref.get(name) for name in PANEL}
+
+
+def panel_events(records: CampaignRecords, ids: PairIds, *, box: str, step: str) -> Iterator[Event]:
     """The panel's label of a pair, and for how many pairs it was shown as an exemplar.
 
     Args:
         records: the campaign.
         ids: the pair; its twin may have been asked about in its place.
-        parts: labels, votes, verdicts and exemplars of the panel.
         box: of the figure.
         step: the asset that asked.
     """
+    parts = panel_tables(records, step)
     exemplars = parts.get("exemplars")
     for row in records.rows(parts.get("labels"), ids.both()):
         asked = [row["pair_id"]]

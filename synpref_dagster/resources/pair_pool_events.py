@@ -17,6 +17,7 @@ from synpref_dagster.storage import DatasetRef, find_rows
 
 CLEAN = "clean_pool"
 REVIEW = "contamination_review"  # fact of the clean pool: what judges said about its hits
+STRICT, STRICT_REVIEW = "strict_overlaps", "review"  # the same of the strict pass
 OCCURRENCE_COLUMNS = ["pair_id", "source", "origin", "meta"]
 
 
@@ -29,6 +30,7 @@ def pool_events(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
     if not is_clean(cleaned):
         return
     yield from _near_duplicates(records, ids)
+    yield from _strict_overlaps(records, ids)
     yield from _stage(records, ids)
 
 
@@ -173,6 +175,26 @@ def _near_duplicates(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
             step="near_duplicates",
             what=f"nearly the same as {counted(len(alike), 'other pair')}",
             facts={"alike": alike},
+        )
+
+
+def _strict_overlaps(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
+    found = records.ref(STRICT)
+    reviewed = records.rows(records.fact(found, STRICT_REVIEW), [ids.pair_id])
+    fields = {"conversation": "a turn", "chosen": "the chosen", "rejected": "the rejected"}
+    for row in records.rows(found, [ids.pair_id]):
+        place = f"{fields[row['field']]}{'' if row['field'] == 'conversation' else ' response'}"
+        outcome = (
+            "judges call it coincidence"
+            if row["cleared"]
+            else "it stays out of stage 1 and of gold"
+        )
+        yield Event(
+            box=POOL,
+            step=STRICT,
+            what=f"{place} shares '{row['gram']}' with {row['benchmark']} {row['item_id']}: "
+            f"{outcome}",
+            facts={**row, "reviews": reviewed},
         )
 
 

@@ -135,44 +135,38 @@ def line_plot(
 
 
 def histogram(
-    groups: Mapping[str, Sequence[float]],
+    counts: Mapping[str, Sequence[int] | np.ndarray],
+    edges: Sequence[float] | np.ndarray,
     *,
     title: str,
     x_label: str,
-    num_bins: int = 30,
     marker: float | None = None,
 ) -> bytes:
     """Distributions of one quantity over shared bins, one outline per group.
 
     Args:
-        groups: group name -> values; values that are not finite are left out and counted.
+        counts: group name -> how many values are in each bin.
+        edges: of the bins, one more than there are.
         title: what the plot says.
         x_label: name and unit of the quantity.
-        num_bins: number of bins.
         marker: where to draw a dashed line, e.g. a threshold.
 
     Returns:
         PNG bytes.
     """
-    if not groups:
+    if not counts:
         return empty_plot(title)
-    arrays = {name: np.asarray(values, dtype=float) for name, values in groups.items()}
-    finite = {name: values[np.isfinite(values)] for name, values in arrays.items()}
     figure, axes = new_axes(title, height=3.0)
-    pooled = np.concatenate(list(finite.values()))
-    edges = np.histogram_bin_edges(pooled if len(pooled) else [0.0, 1.0], bins=num_bins)
-    for index, (name, values) in enumerate(finite.items()):
-        counts, _ = np.histogram(values, bins=edges)
-        lost = len(arrays[name]) - len(values)
-        label = f"{name} (n = {len(values):,}" + (f", {lost:,} not finite)" if lost else ")")
+    for index, (name, values) in enumerate(counts.items()):
+        label = f"{name} (n = {int(np.sum(values)):,})"
         colour = PALETTE[index % len(PALETTE)]
-        axes.stairs(counts, edges, color=colour, lw=1.6, label=label, zorder=3)
-        axes.stairs(counts, edges, color=colour, fill=True, alpha=0.18, zorder=2)
+        axes.stairs(values, edges, color=colour, lw=1.6, label=label, zorder=3)
+        axes.stairs(values, edges, color=colour, fill=True, alpha=0.18, zorder=2)
     if marker is not None:
         axes.axvline(marker, color=INK, ls="--", lw=1, zorder=4)
     axes.set_xlabel(x_label)
     axes.set_ylabel("count")
-    legend(figure, axes, columns=min(len(groups), 3))
+    legend(figure, axes, columns=min(len(counts), 3))
     finish(axes, grid="y", percent_axis="")
     return png_bytes(figure)
 

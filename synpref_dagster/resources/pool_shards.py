@@ -1,4 +1,4 @@
-"""What is done to one shard of the pool: read a source file, screen its pairs, check them.
+"""What is done to one shard of the pool: read a source file, take ids or texts out of it.
 
 Each function depends on the shard and on what its fingerprints name, so that `map_shards` repeats
 it for new shards only. Addresses travel beside them: where something lies does not change it.
@@ -6,29 +6,28 @@ it for new shards only. Addresses travel beside them: where something lies does 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.curation.decontamination import ContaminationIndex, decontaminate
 from synpref_dagster.curation.pairs import (
     PAIR_SCHEMA,
     PreferencePair,
     table_to_pairs,
 )
-from synpref_dagster.curation.pooling import (
-    contamination_index,
-    prompts_from_rows,
-    screen_contamination,
-)
+from synpref_dagster.resources.recorded_votes import VOTE_SCHEMA, votes_of
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, SourceBatch, SourceSpec
-from synpref_dagster.storage import DatasetRef, map_shards, read_frame
+from synpref_dagster.storage import DatasetRef, map_shards
 
 COUNT_COLUMNS = ["num_rows", "num_unfolded", "num_pairs", "num_quarantined", "num_outside"]
 COUNT_SCHEMA = pa.schema([("source", pa.string()), *((name, pa.int64()) for name in COUNT_COLUMNS)])
-READ_SCHEMAS = {"kept": PAIR_SCHEMA, "dropped": QUARANTINE_SCHEMA, "counts": COUNT_SCHEMA}
+READ_SCHEMAS = {
+    "kept": PAIR_SCHEMA,
+    "dropped": QUARANTINE_SCHEMA,
+    "counts": COUNT_SCHEMA,
+    "votes": VOTE_SCHEMA,
+}
 # A file without rows is counted too.
 EMPTY_BATCH = SourceBatch(pairs=(), recorded_verdicts=(), quarantined=(), num_outside=0, num_rows=0)
 SHARD_BYTES = 64 * 2**20
@@ -36,27 +35,26 @@ SHARD_BYTES = 64 * 2**20
 
 
 def read_file(
-    table: pa.Table, *, seed: int, paths: Mapping[str, str | None], folders: frozenset[str]
+    table: pa.Table, *, seed: int, paths: Mapping[str, str | None]
 ) -> Iterator[dict[str, pa.Table]]:
     """Reads one source file, some `SHARD_BYTES` of pairs at a time.
 
     Args:
-        table: one row with `key` and `spec`, the specification as JSON without its path.
+        table: one row with `key`, `spec`, the specification as JSON without its path, and
+            `named`, what quarantined rows call the file: empty where it is a source of its own.
         seed: for formats that draw a label.
         paths: key -> where the file lies, None for a hub data set.
-        folders: names of sources of several files: their quarantined rows name the file.
 
     Yields:
-        "kept" with `PAIR_SCHEMA`, "dropped" with `QUARANTINE_SCHEMA`, "counts" with `COUNT_SCHEMA`;
-        the counts of all parts add up to those of the file.
+        "kept" with `PAIR_SCHEMA`, "dropped" with `QUARANTINE_SCHEMA`, "counts" with
+        `COUNT_SCHEMA`, "votes" with `VOTE_SCHEMA`; the counts of all parts add up to those of the
+        file.
     """
     [row] = table.to_pylist()
-    path = paths[row["key"]]
-    spec = SourceSpec(**json.loads(row["spec"]), path=path, licence="")
-    file_name = path.rstrip("/").rpartition("/")[2] if path and spec.name in folders else None
-    batches, num_bytes = [_batch_tables(EMPTY_BATCH, spec.name, None)], 0
+    spec = SourceSpec(**json.loads(row["spec"]), path=paths[row["key"]], licence="")
+    batches, num_bytes = [_batch_tables(EMPTY_BATCH, spec.name, row["named"])], 0
     for batch in read_source(spec, seed=seed):
-        batches.append(_batch_tables(batch, spec.name, file_name))
+        batches.append(_batch_tables(batch, spec.name, row["named"]))
         num_bytes += batches[-1]["kept"].nbytes
         if num_bytes >= SHARD_BYTES:
             yield _concatenated(batches)
@@ -64,7 +62,7 @@ def read_file(
     yield _concatenated(batches)
 
 
-def _batch_tables(batch: SourceBatch, source: str, file_name: str | None) -> dict[str, pa.Table]:
+def _batch_tables(batch: SourceBatch, source: str, file_name: str) -> dict[str, pa.Table]:
     dropped = batch.quarantine_table()
     counts = {
         "source": source,
@@ -78,6 +76,7 @@ def _batch_tables(batch: SourceBatch, source: str, file_name: str | None) -> dic
         "kept": batch.pairs_table(),
         "dropped": _naming_the_file(dropped, file_name) if file_name else dropped,
         "counts": pa.Table.from_pylist([counts], schema=COUNT_SCHEMA),
+        "votes": votes_of(batch, source),
     }
 
 
@@ -86,31 +85,6 @@ def _concatenated(parts: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
         name: pa.concat_tables([schema.empty_table(), *(part[name] for part in parts)])
         for name, schema in READ_SCHEMAS.items()
     }
-
-
-def screen_shard(
-    table: pa.Table,
-    structured: pa.Table,
-    *,
-    prompts: str,
-    ngram_words: int,
-    prompts_ref: DatasetRef,
-) -> pa.Table:
-    """`pooling.screen_contamination` of one raw shard.
-
-    Args:
-        table: `PAIR_SCHEMA`.
-        structured: what `pooling.screen_structure` says about it.
-        prompts: fingerprint of the benchmark prompts, part of what identifies the work.
-        ngram_words: words of an n-gram that counts as contamination.
-        prompts_ref: where the prompts lie.
-
-    Raises:
-        ValueError: the reference names other prompts than the fingerprint.
-    """
-    return screen_contamination(
-        table, structured, _checked_index(prompts, prompts_ref, ngram_words)
-    )
 
 
 def only_ids(table: pa.Table) -> pa.Table:
@@ -150,33 +124,6 @@ def shard_texts(ids: pa.Table, texts: pa.Table) -> pa.Table:
 def shard_pairs(ids: pa.Table, texts: pa.Table) -> list[PreferencePair]:
     """The pairs of one shard, see `shard_texts`."""
     return list(table_to_pairs(shard_texts(ids, texts)))
-
-
-def contaminated_shard(
-    table: pa.Table, texts: pa.Table, *, prompts: str, ngram_words: int, prompts_ref: DatasetRef
-) -> pa.Table:
-    """pair_id of the clean pairs of one shard that the benchmark prompts contaminate: none, please.
-
-    Args:
-        table: pair_id of the clean pairs.
-        texts: the raw shard that they come from.
-        prompts: see `screen_shard`, like the others.
-        ngram_words: words of an n-gram that counts as contamination.
-        prompts_ref: where the prompts lie.
-    """
-    index = _checked_index(prompts, prompts_ref, ngram_words)
-    return only_ids(decontaminate(shard_texts(table, texts), index).dropped)
-
-
-def _checked_index(prompts: str, ref: DatasetRef, ngram_words: int) -> ContaminationIndex:
-    if ref.fingerprint != prompts:
-        raise ValueError(f"prompts {ref.fingerprint} given, but {prompts} asked for")
-    return _index(ref, ngram_words)
-
-
-@lru_cache(maxsize=1)
-def _index(prompts: DatasetRef, ngram_words: int) -> ContaminationIndex:
-    return contamination_index(prompts_from_rows(read_frame(prompts)), ngram_words=ngram_words)
 
 
 def _naming_the_file(dropped: pa.Table, name: str) -> pa.Table:

@@ -5,7 +5,7 @@ files on first use. The world's sealed truth is not reachable from here (see `se
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,12 +21,11 @@ from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.pool_shards import read_file
+from synpref_dagster.resources.pool_shards import READ_SCHEMAS, read_file
+from synpref_dagster.resources.recorded_votes import named_votes
 from synpref_dagster.settings import SourceSettings
-from synpref_dagster.sources.annotators import AnnotatorNumbers
 from synpref_dagster.sources.file_identity import content_identity, listing_identity
-from synpref_dagster.sources.reading import read_source
-from synpref_dagster.sources.records import SourceBatch, SourceSpec
+from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.rows import source_files
 from synpref_dagster.storage import (
     MapResult,
@@ -43,6 +42,8 @@ from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES, BenchmarkSize
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
 LISTING = "source_listing"  # metadata of the raw pool
+READING_VERSION = "2"
+"""Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
 # What decides which pairs a file gives; licence and citation travel with exports, not with rows.
 _IDENTIFYING = ("name", "hub_id", "revision", "format", "origin")
 
@@ -115,8 +116,10 @@ class PoolSources(dg.ConfigurableResource):
         ]
         return str(hash_json(about))
 
-    def read_pool(self, *, version: str, executor: ShardExecutor | None = None) -> MapResult:
-        """All sources, file by file: `kept` pairs, `dropped` (quarantined) rows and `counts`.
+    def read_pool(
+        self, *, version: str = READING_VERSION, executor: ShardExecutor | None = None
+    ) -> MapResult:
+        """All sources, file by file: `kept` pairs, `dropped` rows, `counts` and people's `votes`.
 
         Files that were read before, by content and specification, are not read again, and stay
         before new ones: of two equal pairs the one that came first is kept, today and tomorrow.
@@ -131,33 +134,34 @@ class PoolSources(dg.ConfigurableResource):
         rows = self._file_rows()
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
-        files, names = self.files(), [spec.name for spec in self.specs()]
         uri = self.campaign.uri("data", "raw_pool", "files")
         listed = build_dataset(
             uri,
             step=step_key(version=version, inputs=[self.fingerprint()], params={}),
             compute=lambda: [pa.Table.from_pylist([row]) for row in _known_first(rows, uri)],
         )
-        several = frozenset(name for name in names if [f.name for f in files].count(name) > 1)
-        paths = {row["key"]: spec.path for row, spec in zip(rows, files, strict=True)}
+        paths = {row["key"]: spec.path for row, spec in zip(rows, self.files(), strict=True)}
         return map_shards(
-            partial(read_file, paths=paths, folders=several),
+            partial(read_file, paths=paths),
             listed,
             uri=self.campaign.uri("data", "raw_pool"),
             version=version,
             params={"seed": self.campaign.seed},
             executor=executor,
-            outputs=["kept", "dropped", "counts"],
+            outputs=list(READ_SCHEMAS),
         )
 
     def _file_rows(self) -> list[dict[str, str]]:
         # Without the path: a file that was moved is the same file.
+        whole = {spec.path for spec in self.specs()}
         rows = []
         for spec in self.files():
             about = {name: getattr(spec, name) for name in _IDENTIFYING}
             text = json.dumps({**about, "options": dict(spec.options)}, sort_keys=True)
-            key = str(hash_json([text, _content(spec)]))
-            rows.append({"spec": text, "key": key, "file": _file_name(spec)})
+            # Not by the number of files: a second one must not change what is said of the first.
+            named = "" if spec.path in whole else _base_name(str(spec.path))
+            key = str(hash_json([text, named, _content(spec)]))
+            rows.append({"spec": text, "key": key, "file": _file_name(spec), "named": named})
         return rows
 
     def verdict_fingerprint(self) -> str:
@@ -166,27 +170,22 @@ class PoolSources(dg.ConfigurableResource):
             return self.world.fingerprint
         return self.fingerprint()
 
-    def recorded_verdicts(self) -> list[dict[str, Any]]:
-        """Verdicts of people about pool pairs, against the sorted order of the responses."""
+    def recorded_verdicts(self, contents: Iterable[bytes] | None = None) -> list[dict[str, Any]]:
+        """Verdicts of people about pool pairs, against the sorted order of the responses.
+
+        Args:
+            contents: ids of the contents in question; None takes all.
+        """
         if self.is_synthetic:
             # Reading the manifest first makes sure that the world is there.
             assert self.world
             frame = pd.read_json(
                 self.world_folder() / "recorded_verdicts.jsonl", lines=True, dtype=False
             )
-            return frame.to_dict("records")
-        # One numbering over all files: a person who voted in two of them is one person.
-        numbers = AnnotatorNumbers()
-        return [
-            {
-                "content_id": verdict.content_id,
-                "annotator": numbers.name(spec.name, verdict.annotator),
-                "verdict": verdict.verdict,
-            }
-            for spec in self.files()
-            for batch in self._batches(spec)
-            for verdict in batch.recorded_verdicts
-        ]
+            wanted = None if contents is None else {each.hex() for each in contents}
+            rows = frame.to_dict("records")
+            return [row for row in rows if wanted is None or row["content_id"] in wanted]
+        return named_votes(self.read_pool().outputs["votes"], contents)
 
     def benchmark_fingerprint(self) -> str:
         """What the benchmarks depend on."""
@@ -239,9 +238,6 @@ class PoolSources(dg.ConfigurableResource):
         ]
         return pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
 
-    def _batches(self, spec: SourceSpec) -> Iterator[SourceBatch]:
-        return read_source(spec, seed=self.campaign.seed)
-
 
 def _spec(source: SourceSettings) -> SourceSpec:
     values = source.model_dump()
@@ -262,7 +258,11 @@ def _known_first(rows: list[dict[str, str]], uri: str) -> list[dict[str, str]]:
 
 
 def _file_name(spec: SourceSpec) -> str:
-    return f"{spec.name}/{spec.path.rstrip('/').rpartition('/')[2] if spec.path else spec.hub_id}"
+    return f"{spec.name}/{_base_name(spec.path) if spec.path else spec.hub_id}"
+
+
+def _base_name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _content(spec: SourceSpec) -> str:

@@ -39,7 +39,7 @@ class RecordedReviewer:
         """
         self._recorded: dict[bytes, dict[str, int | None]] = {}
         for row in rows:
-            by_annotator = self._recorded.setdefault(_content_id(row["content_id"]), {})
+            by_annotator = self._recorded.setdefault(content_id(row["content_id"]), {})
             if max_annotators is None or len(by_annotator) < max_annotators:
                 by_annotator.setdefault(str(row["annotator"]), _sign(row["verdict"]))
         self._asked: set[bytes] = set()
@@ -82,7 +82,8 @@ class RecordedReviewer:
         return ledger
 
 
-def _content_id(value: object) -> bytes:
+def content_id(value: object) -> bytes:
+    """The 16 bytes of a content id that is given as such, or in hexadecimal digits."""
     if isinstance(value, bytes) and len(value) == ID_BYTES:
         return value
     if isinstance(value, str) and len(value) == 2 * ID_BYTES:

@@ -3,11 +3,11 @@
 Shares stand with their intervals; what was not measured is a dash, never a zero.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-NOT_MEASURED = "–"
+from synpref_dagster.resources.report_tables import NOT_MEASURED, Cell, FigureTable, points, share
+
 PANEL = "panel"
 SLICED = "agreement "  # followed by objectivity or task category
 AGAINST = {
@@ -17,24 +17,7 @@ AGAINST = {
 Quality = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """A figure, and what stands in small below it."""
-
-    text: str
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgeTable:
-    """A table as the page shows it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
-
-
-def judge_tables(quality: Quality | None) -> list[JudgeTable]:
+def judge_tables(quality: Quality | None) -> list[FigureTable]:
     """The tables of a report's `judge_quality`, people's gold first: a column for each judge.
 
     Args:
@@ -44,16 +27,16 @@ def judge_tables(quality: Quality | None) -> list[JudgeTable]:
     return [_table(AGAINST[name], found[name]) for name in AGAINST if found.get(name)]
 
 
-def _table(title: str, judges: Mapping[str, Mapping[str, Any]]) -> JudgeTable:
+def _table(title: str, judges: Mapping[str, Mapping[str, Any]]) -> FigureTable:
     ordered = _panel_last(judges)
     known = {name for _, found in ordered for name in found}
     by_category = sorted(name for name in known if name.startswith(SLICED) and name not in MEASURES)
     rows = [(name, *MEASURES[name]) for name in MEASURES if name in known]
     rows += [
-        (name, f"agreement, {name.removeprefix(SLICED).replace('_', ' ')}", _share)
+        (name, f"agreement, {name.removeprefix(SLICED).replace('_', ' ')}", share)
         for name in by_category
     ]
-    return JudgeTable(
+    return FigureTable(
         title=title,
         columns=[judge for judge, _ in ordered],
         rows=[
@@ -79,14 +62,6 @@ def _cell(found: Mapping[str, Any] | None, shown: Callable[[float], str]) -> Cel
     return Cell(text=shown(found["value"]), note=", ".join(parts))
 
 
-def _share(value: float) -> str:
-    return f"{value:.1%}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
-
-
 def _weight(value: float) -> str:
     return f"{value:.2f}"
 
@@ -103,16 +78,16 @@ def _dollars(value: float) -> str:
 # measure -> heading and how it is written, in the order of the rows.
 MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "vote_weight": ("vote counts", _weight),
-    "agreement": ("agreement", _share),
-    "agreement objective": ("agreement, objective", _share),
-    "agreement subjective": ("agreement, subjective", _share),
-    "decided": ("decided", _share),
-    "swap_consistency": ("same when swapped", _share),
-    "first_position_share": ("prefers the first", _share),
-    "length_bias": ("length bias, points", _points),
-    "repetition_stability": ("same when repeated", _share),
-    "abstention_rate": ("abstains", _share),
-    "tie_rate": ("ties", _share),
-    "injection_resistance": ("resists instructions", _share),
+    "agreement": ("agreement", share),
+    "agreement objective": ("agreement, objective", share),
+    "agreement subjective": ("agreement, subjective", share),
+    "decided": ("decided", share),
+    "swap_consistency": ("same when swapped", share),
+    "first_position_share": ("prefers the first", share),
+    "length_bias": ("length bias, points", points),
+    "repetition_stability": ("same when repeated", share),
+    "abstention_rate": ("abstains", share),
+    "tie_rate": ("ties", share),
+    "injection_resistance": ("resists instructions", share),
     "usd_per_correct_label": ("per correct label", _dollars),
 }

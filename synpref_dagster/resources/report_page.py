@@ -15,10 +15,10 @@ from synpref_dagster.benchmarks.suite import SUITE
 from synpref_dagster.curation.reporting import CLEAN_TEST_SET
 from synpref_dagster.resources.report_judges import judge_tables
 from synpref_dagster.resources.report_people import people_tables
+from synpref_dagster.resources.report_tables import NOT_MEASURED
 
 Report = Mapping[str, Any]
 
-NOT_MEASURED = "–"
 # key -> name and explanation, in the order of the page; other keys follow under their own name.
 LABEL_SETS = {
     "before": ("Before", "clean pool, labels as they came"),
@@ -57,7 +57,7 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
     ]
     if missing:
         raise ValueError(f"the report has no {', '.join(missing)}")
-    outcomes: dict[str, list[Any]] = {"held": [], "not_held": [], "not_measured": []}
+    outcomes: dict[str, list[Any]] = {name: [] for name in OUTCOMES}
     for claim in report.get("claims") or []:
         outcomes[_outcome(claim)].append(claim)
     template = _environment().get_template("report.html.jinja")
@@ -81,6 +81,7 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
     )
 
 
+OUTCOMES = ("held", "not_held", "not_decided", "not_measured")  # what a claim comes to
 _OPTIONAL_POOL: dict[str, Any] = {"dropped": None, "quarantined_by_reason": None}
 # What the template asks for and a report may lack.
 _OPTIONAL: dict[str, Any] = {
@@ -199,14 +200,16 @@ def _aligned(report: Report) -> list[Any]:
 
 
 def _headline(outcomes: Mapping[str, Sequence[Any]]) -> str:
-    held, failed, unknown = (len(outcomes[key]) for key in ("held", "not_held", "not_measured"))
-    if not held + failed:
+    held, failed, undecided, unknown = (len(outcomes[name]) for name in OUTCOMES)
+    measured = held + failed + undecided
+    if not measured:
         return "No claim was measured in this campaign"
     claims = "measured claim" if unknown else "claim"
-    tested = f"{held} of {held + failed} {claims}s held"
-    if not failed:
+    tested = f"{held} of {measured} {claims}s held"
+    if held == measured:
         tested = f"All {held} {claims}s held" if held > 1 else f"The one {claims} held"
-    return f"{tested}, {unknown} not measured" if unknown else tested
+    others = {"not decided": undecided, "not measured": unknown}
+    return ", ".join([tested, *(f"{count} {name}" for name, count in others.items() if count)])
 
 
 def _lead(report: Report) -> str:
@@ -215,16 +218,23 @@ def _lead(report: Report) -> str:
     if not (_has_value(before) and _has_value(after)):
         return ""
     gain = after["value"] - before["value"]
-    # Overlapping intervals are no proof of equality, but no ground for a claim either.
-    apart = after.get("low", 0) > before.get("high", 1) or after.get("high", 1) < before.get(
-        "low", 0
-    )
+    claims = {claim.get("name"): claim for claim in report.get("claims") or []}
+    apart = _is_apart(claims.get("labels_improve"))
     verb = "rose" if gain >= 0 else "fell"
-    sure = "" if apart else " The intervals overlap: this campaign alone does not settle it."
+    sure = (
+        ""
+        if apart
+        else " The interval of the difference holds zero: this campaign does not settle it."
+    )
     return (
         f"Label accuracy {verb} from {percent(before['value'])} in the pool to "
         f"{percent(after['value'])} in the curated set.{sure}"
     )
+
+
+def _is_apart(gain: Any) -> bool:
+    """Whether the interval of a difference leaves out zero."""
+    return _has_value(gain) and bool(gain["low"] > 0 or gain["high"] < 0)
 
 
 def _cards(report: Report) -> list[dict[str, str]]:
@@ -259,8 +269,7 @@ def _accuracy_card(name: str, now: Any, *, before: Any = None) -> dict[str, str]
 
 def _outcome(claim: Mapping[str, Any]) -> str:
     # A claim whose number is missing was not refuted: it was not tested.
-    held = None if claim.get("value") is None else claim.get("held")
-    return "not_measured" if held is None else "held" if held else "not_held"
+    return "not_measured" if claim.get("value") is None else claim["verdict"].replace(" ", "_")
 
 
 def _scored(release: Mapping[str, Any]) -> bool:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from synpref_dagster.resources.report_judges import NOT_MEASURED, Cell, JudgeTable
+from synpref_dagster.resources.report_tables import NOT_MEASURED, Cell, FigureTable, points, share
 
 Measures = Mapping[str, Mapping[str, Any]]
 Columns = Mapping[str, tuple[str, Callable[[float], str]]]
 
 
-def people_tables(people: Mapping[str, Measures] | None) -> list[JudgeTable]:
+def people_tables(people: Mapping[str, Measures] | None) -> list[FigureTable]:
     """The tables of a report's `people`: the whole, by annotator, by asset, by task category.
 
     Args:
@@ -23,9 +23,9 @@ def people_tables(people: Mapping[str, Measures] | None) -> list[JudgeTable]:
     ]
 
 
-def _table(title: str, named: Measures, columns: Columns) -> JudgeTable:
+def _table(title: str, named: Measures, columns: Columns) -> FigureTable:
     known = [name for name in columns if any(row.get(name) is not None for row in named.values())]
-    return JudgeTable(
+    return FigureTable(
         title=title,
         columns=[columns[name][0] for name in known],
         rows=[
@@ -42,20 +42,12 @@ def _cell(value: float | None, shown: Callable[[float], str]) -> Cell:
     return Cell(text=NOT_MEASURED if value is None else shown(value))
 
 
-def _share(value: float) -> str:
-    return f"{value:.1%}"
-
-
 def _alpha(value: float) -> str:
     return f"{value:.3f}"
 
 
 def _count(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
 
 
 def _seconds(value: float) -> str:
@@ -73,7 +65,7 @@ def _money(value: float) -> str:
 _COUNTED: Columns = {"num_verdicts": ("verdicts", _count)}
 _AGREEMENT: Columns = {
     "alpha": ("Krippendorff's alpha", _alpha),
-    "pairwise": ("equal answers", _share),
+    "pairwise": ("equal answers", share),
     "num_pairs_seen_twice": ("pairs seen by two or more", _count),
 }
 _EFFORT: Columns = {
@@ -85,14 +77,14 @@ _EFFORT: Columns = {
 SCOPES: Mapping[str, tuple[str, Columns]] = {
     "all": (
         "All people",
-        {**_COUNTED, **_AGREEMENT, "undecided_share": ("could not decide", _share), **_EFFORT},
+        {**_COUNTED, **_AGREEMENT, "undecided_share": ("could not decide", share), **_EFFORT},
     ),
     "annotator": (
         "By annotator",
         {
             **_COUNTED,
-            "agreement": ("agreement with others", _share),
-            "drift": ("drift, points", _points),
+            "agreement": ("agreement with others", share),
+            "drift": ("drift, points", points),
             **_EFFORT,
         },
     ),

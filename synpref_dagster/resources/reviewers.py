@@ -4,7 +4,7 @@ A reviewer reveals a verdict only about a pair that it was asked about: what a c
 people is what it asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import dagster as dg
@@ -16,7 +16,7 @@ from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
 from synpref_dagster.curation.verification import LEDGER_COLUMNS
 from synpref_dagster.resources.people import Answers, People
 from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.resources.recorded_reviewer import RecordedReviewer
+from synpref_dagster.resources.recorded_reviewer import RecordedReviewer, content_id
 from synpref_dagster.review.agreement import UNDECIDED
 
 
@@ -24,10 +24,6 @@ class Reviewers(dg.ConfigurableResource):
     """Asks people, or those who recorded their verdicts, about pairs."""
 
     sources: PoolSources
-
-    @cached_property
-    def _reviewer(self) -> RecordedReviewer:
-        return RecordedReviewer(self.sources.recorded_verdicts())
 
     @cached_property
     def _people(self) -> People:
@@ -55,12 +51,32 @@ class Reviewers(dg.ConfigurableResource):
         """What the answers depend on: the recorded verdicts."""
         return self.sources.verdict_fingerprint()
 
+    def answerable(self, contents: Iterable[bytes]) -> set[bytes] | None:
+        """Of some contents those that there is an answer for; None where people can be asked.
+
+        Recorded verdicts say nothing about other pairs: to ask for these would be in vain. Also
+        None when they say nothing about any.
+        """
+        if self.sources.campaign.profile.people.backend != "recorded":
+            return None
+        recorded = self.sources.recorded_verdicts(contents)
+        return {content_id(row["content_id"]) for row in recorded} or None
+
+    def recorded_fingerprint(self) -> list[str]:
+        """What `answerable` depends on; nothing where people can be asked."""
+        return (
+            [self.fingerprint()]
+            if self.sources.campaign.profile.people.backend == "recorded"
+            else []
+        )
+
     def ledger(self, pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """What each annotator said about each pair; one row per verdict.
 
         Recorded verdicts hold no corrections, and neither when they were given nor in what time.
         """
-        ledger = pd.DataFrame(self._reviewer.review(pairs), columns=LEDGER_COLUMNS)
+        recorded = self.sources.recorded_verdicts({pair.content_id for pair in pairs})
+        ledger = pd.DataFrame(RecordedReviewer(recorded).review(pairs), columns=LEDGER_COLUMNS)
         ledger = ledger.astype({"verdict": "int8", "decided": bool})
         signs = {pair.pair_id: canonical_sign(pair.chosen, pair.rejected) for pair in pairs}
         against_sorted = ledger["verdict"].astype(int) * ledger["pair_id"].map(signs)

@@ -6,7 +6,7 @@ lose to longer-is-better. `hub`: the real backbones, fine-tuned.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -19,8 +19,9 @@ import torch
 
 from synpref_dagster.curation.pairs import PreferencePair, digest
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.judges import pool_texts
+from synpref_dagster.resources.judge_views import pool_texts
 from synpref_dagster.resources.torchrun import train_with_torchrun
+from synpref_dagster.resources.tracked_step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
 from synpref_dagster.reward.checkpoints import folder_fingerprint
 from synpref_dagster.reward.linear import LinearConfig, train_linear_reward_model
@@ -42,6 +43,8 @@ class TrainedModel:
     ref: ModelRef
     folder: Path
     report: TrainingReport
+    settings: Mapping[str, Any]
+    """What it was trained with, as MLflow lists it."""
 
     @property
     def accuracy(self) -> float:
@@ -71,6 +74,11 @@ class TrainedModel:
                 "num_validation_pairs": found.num_pairs,
             }
         return numbers
+
+    def track(self, step: TrackedStep) -> None:
+        """Log what it was trained with, and the loss of every step."""
+        step.log_params(self.settings)
+        step.log_curve("training/loss", self.losses)
 
     def left_out_by_reason(self) -> dict[str, int]:
         """Training pairs left out, by source and reason."""
@@ -126,7 +134,15 @@ class RewardModels(dg.ConfigurableResource):
                 output_dir=folder,
             )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
-        return TrainedModel(ref=ref, folder=folder, report=report)
+        known = {
+            **settings.model_dump(exclude_none=True),
+            "model_size": row.model_size,
+            "architecture_of": row.hub_id,
+            "seed": seed,
+        }
+        if settings.backend == "linear":  # on frozen features of its own
+            del known["architecture_of"], known["model_size"]
+        return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
 
     def scorer(self, model: ModelRef) -> Scorer:
         """The model, ready to give rewards."""

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,27 @@ import dagster as dg
 from pydantic import Field
 
 from synpref_dagster.resources.model_registry import MlflowRegistry, ModelRegistry, NullRegistry
+from synpref_dagster.resources.orphaned_runs import (
+    DAGSTER_RUN_TAG,
+    ENDED_TAG,
+    PROCESS_TAG,
+    end_orphans,
+)
+from synpref_dagster.resources.process_owner import process_name
 from synpref_dagster.resources.tracked_step import MlflowStep, NullStep, TrackedStep
 
 logger = logging.getLogger(__name__)
 
 PARENT_TAG = "mlflow.parentRunId"
 CAMPAIGN_TAG = "synpref.campaign"
-DAGSTER_RUN_TAG = "synpref.dagster_run_id"
 ASSET_TAG = "synpref.asset"
 PARTITION_TAG = "synpref.partition"
+# Part of a link: without it MLflow opens the pages for traces and prompts of a chat bot.
+TRAINING_PAGES = "workflowType=machine_learning"
+CAMPAIGN_NOTE = {
+    "mlflow.note.content": "A campaign: one child run for each asset and partition. Its own "
+    "metrics are curves over the iterations of stage 1; 0 is the seed."
+}
 # Tag values go into MLflow's filter language; these characters cannot end a quoted string there.
 SAFE_TAG_VALUE = re.compile(r"[A-Za-z0-9_./|:@+ -]+")
 
@@ -91,7 +104,8 @@ class MlflowTracking(Tracking):
                 directly, outside a Dagster run, has none of these: give it `NullTracking`.
 
         Yields:
-            The step to log through. The child ends FAILED when the block raises, else FINISHED.
+            The step to log through. The child ends FAILED when the block raises, else FINISHED;
+            one whose process is killed is ended by the campaign's next step.
         """
         asset, partition = _asset_and_partition(context)
         with self._lock():
@@ -107,6 +121,13 @@ class MlflowTracking(Tracking):
         }
         name = f"{asset} [{partition}]" if partition else asset
         run_id = self._child(client, experiment_id, name=name, tags=tags)
+        end_orphans(
+            client,
+            experiment_id,
+            f"tags.`{CAMPAIGN_TAG}` = '{self.campaign}' and attributes.status = 'RUNNING'",
+            is_over=partial(_is_over, context.instance),
+            spare=run_id,
+        )
         logger.debug("MLflow run %s for %s", run_id, name)
         status = "FAILED"
         try:
@@ -165,7 +186,9 @@ class MlflowTracking(Tracking):
         tags = _checked({CAMPAIGN_TAG: self.campaign, ASSET_TAG: "campaign"})
         found = _oldest(client, experiment_id, tags)
         if found is None:
-            created = client.create_run(experiment_id, tags=tags, run_name=self.campaign)
+            created = client.create_run(
+                experiment_id, tags={**tags, **CAMPAIGN_NOTE}, run_name=self.campaign
+            )
             # Two machines may both have found nothing. All of them keep the oldest run.
             found = _oldest(client, experiment_id, tags) or created
             if found.info.run_id != created.info.run_id:
@@ -177,15 +200,20 @@ class MlflowTracking(Tracking):
         tags = _checked(tags)
         run = _oldest(client, experiment_id, tags)
         if run is None:
-            run = client.create_run(experiment_id, tags=tags, run_name=name)
-        elif run.info.status != "RUNNING":
-            client.update_run(run.info.run_id, status="RUNNING")
-        return str(run.info.run_id)
+            owned = {**tags, PROCESS_TAG: process_name()}
+            return str(client.create_run(experiment_id, tags=owned, run_name=name).info.run_id)
+        run_id = str(run.info.run_id)
+        client.set_tag(run_id, PROCESS_TAG, process_name())
+        if ENDED_TAG in run.data.tags:
+            client.delete_tag(run_id, ENDED_TAG)
+        if run.info.status != "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+        return run_id
 
     def _run_url(self, experiment_id: str, run_id: str) -> str:
         served = self.tracking_uri.startswith(("http://", "https://"))
         base = (self.tracking_uri if served else self.ui_url).rstrip("/")
-        return f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -205,6 +233,11 @@ def _asset_and_partition(context: Any) -> tuple[str, str]:
     # A step of several assets is one step: it goes by the name of its function.
     asset = context.asset_key.to_user_string() if len(keys) == 1 else context.op_def.name
     return asset, context.partition_key if context.has_partition_key else ""
+
+
+def _is_over(instance: dg.DagsterInstance, dagster_run: str) -> bool:
+    run = instance.get_run_by_id(dagster_run)
+    return run is not None and run.is_finished
 
 
 def _checked(tags: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,14 @@ from synpref_dagster.storage import from_json
 
 pytestmark = pytest.mark.servers
 
-POOL = ("raw_pool", "benchmark_prompts", "clean_pool", "wild_pool", "unverified_pool")
+POOL = (
+    "raw_pool",
+    "benchmark_prompts",
+    "clean_pool",
+    "strict_overlaps",
+    "wild_pool",
+    "unverified_pool",
+)
 COINCIDENCE = json.dumps({"reason": "boilerplate", "decision": "coincidence"})
 
 

@@ -10,6 +10,7 @@ import shutil
 import dagster as dg
 import pytest
 
+from synpref_dagster.assets.column_words import COLUMN_WORDS
 from synpref_dagster.curation.pairs import is_among
 from synpref_dagster.reward import loop
 from synpref_dagster.storage import DatasetRef, SelectionRef, dataset, read_manifest
@@ -196,6 +197,20 @@ def test_every_data_asset_shows_its_rows_and_columns(finished_campaign):
             assert "dagster/uri" in metadata
 
 
+def test_columns_are_explained_and_no_explanation_is_of_a_column_that_is_gone(finished_campaign):
+    shown = {}
+    for result in finished_campaign.results:
+        for event in result.get_asset_materialization_events():
+            metadata = event.step_materialization_data.materialization.metadata
+            if "dagster/column_schema" in metadata:
+                columns = metadata["dagster/column_schema"].value.columns
+                shown["/".join(event.asset_key.path)] = {c.name: c for c in columns}
+    assert set(COLUMN_WORDS) <= {name for columns in shown.values() for name in columns}
+    for asset in ("clean_pool", "consistency_filtered_subset", "human_verified_seed"):
+        assert [c.name for c in shown[asset].values() if not c.description] == []
+    assert shown["clean_pool"]["pair_id"].type == "uuid"
+
+
 def test_curation_needs_no_sealed_truth(finished_campaign, new_campaign):
     blind = new_campaign("blind")
     shutil.copytree(finished_campaign.root / "world", blind.root / "world")
@@ -252,5 +267,21 @@ def test_mlflow_keeps_one_parent_with_a_child_per_asset_and_the_curve_of_gold(fi
     children = {run.data.tags["synpref.asset"] for run in runs if run is not parent}
     assert children == {key.to_user_string() for key in keys_of(finished_campaign.defs, *JOBS)}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    curve = client.get_metric_history(parent.info.run_id, "gold/accuracy")
-    assert sorted({point.step for point in curve}) == [0, 1]
+    for metric in ("gold/accuracy", "gold/num_pairs"):
+        curve = client.get_metric_history(parent.info.run_id, metric)
+        assert sorted({point.step for point in curve}) == [0, 1]
+
+
+def test_a_trained_model_shows_in_mlflow_what_it_is_its_settings_and_its_loss(finished_campaign):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=finished_campaign.tracking_uri)
+    experiment = client.get_experiment_by_name("smoke").experiment_id
+    settings = finished_campaign.campaign.profile.reward_model
+    for asset in ("iteration_01/reward_model", "gold_reward_model"):
+        # A later run finds the finished model, and shows the same of it.
+        run = client.search_runs([experiment], f"tags.`synpref.asset` = '{asset}'")[0]
+        assert "eward model trained on" in run.data.tags["mlflow.note.content"]
+        assert run.data.params["learning_rate"] == str(settings.learning_rate)
+        losses = client.get_metric_history(run.info.run_id, "training/loss")
+        assert sorted(point.step for point in losses) == list(range(settings.num_steps))

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from synpref_dagster import cli
 from synpref_dagster.resources.pair_history import pair_history
+from synpref_dagster.resources.pair_panel_events import BESIDE_RESULT, PANEL, panel_tables
 from synpref_dagster.resources.pair_records import CampaignRecords
 from synpref_dagster.storage import read_table
 
@@ -291,3 +292,12 @@ def test_a_campaign_that_never_ran_says_how_to_run_it(synpref, monkeypatch, tmp_
     code, output = synpref("abcdef")
     assert code == 2
     assert "synpref run --profile smoke" in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    "step", ["iteration_01/judge_votes", "relabelled_pairs", *sorted(BESIDE_RESULT)]
+)
+def test_what_a_panel_said_is_found_for_every_asset_that_asks_judges(records, step):
+    tables = panel_tables(records, step)
+    assert [name for name in PANEL if tables[name] is None] == []
+    assert tables["votes"].num_rows >= tables["labels"].num_rows > 0

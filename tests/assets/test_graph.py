@@ -17,6 +17,7 @@ SEED_GROUPS = {
         "near_duplicates",
         "clean_pool",
         "unverified_pool",
+        "strict_overlaps",
         "wild_pool",
         "vocabulary",
     },
@@ -70,6 +71,7 @@ SELECTORS = [
 INVARIANTS = {
     "conservation",
     "zero_contamination",
+    "zero_strict_overlap",
     "no_exemplar_leak",
     "no_validation_conversation_trained_on",
     "disjoint_from_gold_00",

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 
@@ -13,6 +14,7 @@ from synpref_dagster.benchmarks.gates import promotion_gates
 from synpref_dagster.benchmarks.items import spread_scores
 from synpref_dagster.benchmarks.leaderboard import leaderboard
 from synpref_dagster.resources.plots import leaderboard_plot
+from synpref_dagster.resources.pool_sources import PoolSources
 
 SOURCES = SimpleNamespace(benchmark_fingerprint=lambda: "none")
 TRAINING = {"report": {"evaluation": {"accuracy": 0.9, "low": 0.8, "high": 0.95}}}
@@ -52,3 +54,18 @@ def test_releases_without_an_average_make_an_empty_plot():
     board = leaderboard({"qwen3-0.6b": []}, complete=False)
     averages = dict(zip(board["model_size"], board["average"], strict=True))
     assert leaderboard_plot(averages, title="T") == leaderboard_plot({}, title="T")
+
+
+def test_judges_are_asked_nothing_without_benchmarks_and_the_job_says_so(
+    finished_campaign, monkeypatch
+):
+    monkeypatch.setattr(PoolSources, "benchmarks", lambda _: [])
+    job = finished_campaign.defs.resolve_job_def("score_judges")
+    result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+    scores, board = (
+        result.asset_materializations_for_node(name)[0].metadata
+        for name in ("judge_scores", "judge_leaderboard")
+    )
+    assert scores["num_comparisons"].value == 0
+    assert "no benchmark is named" in scores["no_score"].value
+    assert board["num_candidates"].value == 1  # the release, scored before

@@ -4,10 +4,16 @@ import json
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from synpref_dagster.assets.pool_checks import clean_pairs_found, raw_pairs_found
+from synpref_dagster.assets.pool_checks import (
+    clean_pairs_found,
+    count_quarantined,
+    raw_pairs_found,
+    rows_by_reason,
+)
 from synpref_dagster.build import build_defs
 from synpref_dagster.progress import CampaignProgress, progress_logger
 from synpref_dagster.settings import SourceSettings, load_profile
@@ -27,9 +33,13 @@ def counts(**rows):
 
 
 def quarantined(*rows):
-    """(source, reason, how often) as rows."""
-    each = [(source, reason) for source, reason, times in rows for _ in range(times)]
-    return pd.DataFrame(each, columns=["source", "reason"])
+    """(source, reason, how often) of quarantined rows that stand in two shards."""
+    each = [
+        {"source": source, "reason": reason} for source, reason, times in rows for _ in range(times)
+    ]
+    schema = pa.schema([("source", pa.string()), ("reason", pa.string())])
+    shards = [pa.Table.from_pylist(part, schema=schema) for part in (each[::2], [], each[1::2])]
+    return count_quarantined(shards)
 
 
 def test_a_pool_without_pairs_stops_with_counts_and_reasons():
@@ -59,8 +69,17 @@ def test_a_source_that_lost_more_than_half_is_a_warning_and_half_is_none():
     assert found.description == (
         "source 'most' lost 3 of 4 rows: 2 quarantined as tied, 1 as not_json"
     )
-    sound = raw_pairs_found(selection(kept=2, dropped=2), counts(half=[4, 0, 0]), rows[:2])
+    half = quarantined(("half", "tied", 2))
+    sound = raw_pairs_found(selection(kept=2, dropped=2), counts(half=[4, 0, 0]), half)
     assert sound.passed
+
+
+def test_rows_are_counted_over_all_shards_the_most_frequent_reason_first():
+    rows = quarantined(("a", "tied", 2), ("b", "not_json", 3), ("b", "tied", 2))
+    assert rows_by_reason(rows) == {"tied": 4, "not_json": 3}
+    assert list(rows_by_reason(rows)) == ["tied", "not_json"]
+    assert rows.set_index(["source", "reason"])["num_rows"]["b", "tied"] == 2
+    assert rows_by_reason(quarantined()) == {}
 
 
 def test_a_clean_pool_without_pairs_stops_with_its_most_frequent_reasons():
@@ -120,7 +139,8 @@ def test_sources_without_votes_cannot_have_recorded_people(run_own_data):
     ]
     progress, store = run_own_data(
         rows,
-        *("raw_pool", "benchmark_prompts", "clean_pool", "wild_pool", "unverified_pool"),
+        *("raw_pool", "benchmark_prompts", "clean_pool", "strict_overlaps"),
+        *("wild_pool", "unverified_pool"),
         *("attribute_labels", "seed_candidates", "human_verified_seed"),
     )
     [failure] = progress.failures

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 import fake_judge_server as fake
+import pyarrow as pa
 import pytest
 
 from synpref_dagster.build import build_defs
+from synpref_dagster.curation.pairs import PreferencePair, id_array
+from synpref_dagster.curation.personal_data_sample import nearest_unflagged
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
 from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import PoolSettings, load_profile
@@ -15,7 +18,14 @@ from synpref_dagster.storage import from_json, read_frame
 
 EMAIL, CARD = "ann.lee@posteo.de", "4929 5071 8263 9413"
 UNTRACKED = {"tracking": NullTracking()}
-POOL = ["raw_pool", "benchmark_prompts", "clean_pool", "wild_pool", "unverified_pool"]
+POOL = [
+    "raw_pool",
+    "benchmark_prompts",
+    "clean_pool",
+    "strict_overlaps",
+    "wild_pool",
+    "unverified_pool",
+]
 CHATS = [
     {"prompt": "What is rain?", "chosen": "Water", "rejected": "Snow"},
     {"prompt": "Who are you?", "chosen": f"Ann, {EMAIL}", "rejected": "Nobody"},
@@ -166,6 +176,63 @@ def test_judges_score_flagged_pairs_and_a_sample_and_decide_what_is_dropped(plac
     dropped = read_frame(place.ref("clean_pool").dropped)
     assert sorted(dropped["reason"]) == ["duplicate", "pii", "pii"]
     assert set(dropped.loc[dropped["reason"] == "pii", "detail"]) == {"level 2: found by judges"}
+
+
+def test_a_pair_that_only_the_sample_found_stays_dropped_when_the_pool_grows(place):
+    """Every night brings a pair that is nearer to the point of the sample than all before."""
+
+    def answer(body):
+        found = "Sky?" in body["messages"][-1]["content"]
+        return json.dumps({"evidence": "none", "level": 3 if found else 0})
+
+    def night():
+        found = place.run(
+            [*POOL, "pii_report"],
+            judges=JudgeSettings(kind="endpoints", endpoints=[judge]),
+            pii={"action": "drop", "num_sampled": 1},
+        )
+        dropped = read_frame(place.ref("clean_pool").dropped)
+        return (
+            dropped.loc[dropped["reason"] == "pii", "pair_id"].tolist(),
+            found["pii_report"].metadata["num_judged"].value,
+        )
+
+    rows = [{"prompt": f"Plain {n}", "chosen": "a", "rejected": "b"} for n in range(300)]
+    rows = rows_by_distance([*rows, {"prompt": "Sky?", "chosen": "a", "rejected": "b"}])
+    sky = next(place for place, row in enumerate(rows) if row["prompt"] == "Sky?")
+    (place.folder / "chats.jsonl").write_text(json.dumps(rows[-1]))
+    with fake.serve(answer) as server:
+        judge = JudgeEndpoint(name="judge", base_url=server.url, model="judge")
+        (place.folder / "web.jsonl").write_text(json.dumps(rows[sky]))
+        [first], num_judged = night()
+        assert num_judged == 1
+        for number, nearer in enumerate(rows[sky - 1 :: -1][:2]):
+            with (place.folder / "web.jsonl").open("a") as file:
+                file.write("\n" + json.dumps(nearer))
+            assert night() == ([first], number + 2)
+        calls = server.num_calls
+        assert night() == ([first], 3)
+        assert server.num_calls == calls == 3
+
+
+def rows_by_distance(rows):
+    """Rows in the order of the sample that the smoke profile's seed draws."""
+    pairs = {pair_of(row).pair_id: row for row in rows}
+    shard = pa.table({"pair_id": id_array(list(pairs))})
+    order = nearest_unflagged(
+        [(shard, shard.slice(0, 0))], num_sampled=len(rows), seed=load_profile("smoke").seed
+    )
+    return [pairs[each] for each in order]
+
+
+def pair_of(row):
+    return PreferencePair(
+        conversation=({"role": "user", "content": row["prompt"]},),
+        chosen=row["chosen"],
+        rejected=row["rejected"],
+        source="web",
+        origin="synthetic",
+    )
 
 
 def test_risky_pairs_of_other_origin_reach_stage_one_up_to_their_share(place):

@@ -7,14 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synpref_dagster.curation.pooling import screen_structure, select_clean
+from synpref_dagster.curation.clean_selection import select_clean
+from synpref_dagster.curation.decontamination import DecontaminationConfig
+from synpref_dagster.curation.pool_marks import marks_in_memory
+from synpref_dagster.curation.pooling import screen_structure
 from synpref_dagster.resources import pool_shards, scoring_shards
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.pool_shards import screen_shard
+from synpref_dagster.resources.contamination_shards import screen_pool
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.settings import load_profile
 from synpref_dagster.sources.reading import read_source
-from synpref_dagster.storage import MapResult, map_shards, read_frame, read_manifest, read_table
+from synpref_dagster.storage import (
+    InProcessExecutor,
+    MapResult,
+    map_shards,
+    read_frame,
+    read_manifest,
+    read_table,
+)
 
 PROMPTS = pd.DataFrame(
     [{"benchmark": "b", "item_id": "1", "prompt": "How do bees find their way home at night?"}]
@@ -45,24 +55,21 @@ def pool(tmp_path):
     return folder, campaign, PoolSources(campaign=campaign)
 
 
-def screened(campaign, raw, executor=None):
+def screened(campaign, raw):
     prompts = campaign.dataset("prompts", lambda: PROMPTS, version="1", inputs=[])
-    structured = map_shards(
-        screen_structure,
+    return screen_pool(
         raw.outputs["kept"],
-        uri=campaign.uri("data", "structure"),
+        prompts,
+        uri=campaign.uri("data", "screening"),
         version="1",
-        params={},
+        config=DecontaminationConfig(),
+        executor=InProcessExecutor(),
     )
-    return map_shards(
-        partial(screen_shard, prompts_ref=prompts),
-        raw.outputs["kept"],
-        beside=[structured.ref],
-        uri=campaign.uri("data", "screened"),
-        version="1",
-        params={"prompts": prompts.fingerprint, "ngram_words": 13},
-        executor=executor,
-    )
+
+
+def selected(screened):
+    parts = select_clean(screened, marks_in_memory(screened))
+    return parts["kept"].to_pandas(), parts["dropped"].to_pandas()
 
 
 def test_a_new_file_is_the_only_one_read_and_screened(pool):
@@ -78,7 +85,7 @@ def test_a_new_file_is_the_only_one_read_and_screened(pool):
     found = screened(campaign, second)
     assert (found.num_shards_computed, found.num_shards_reused) == (1, 2)
 
-    kept, dropped = select_clean(read_table(found.ref))
+    kept, dropped = selected(read_table(found.screened.ref))
     assert len(kept) == 130
     assert dropped["reason"].tolist() == ["duplicate"] * 5
     assert dropped["detail"].tolist()[0] == "row 115"
@@ -99,6 +106,29 @@ def test_quarantined_rows_of_a_folder_name_their_file(pool):
     assert dropped["detail"].str.startswith(("night_0.jsonl: ", "night_1.jsonl: ")).all()
 
 
+def test_a_lone_file_of_a_folder_is_named_too_and_stays_when_another_arrives(pool):
+    folder, campaign, _ = pool
+    (folder / "night_1.jsonl").unlink()
+    alone = PoolSources(campaign=campaign).read_pool(version="1")
+    assert read_frame(alone.outputs["dropped"])["detail"].str.startswith("night_0.jsonl: ").all()
+    write_rows(folder / "night_1.jsonl", 100, 60)
+    both = PoolSources(campaign=campaign).read_pool(version="1")
+    assert (both.num_shards_computed, both.num_shards_reused) == (1, 1)
+    details = read_frame(both.outputs["dropped"])["detail"]
+    assert [each.split(":")[0] for each in details] == ["night_0.jsonl", "night_1.jsonl"]
+
+
+def test_a_file_that_becomes_a_source_of_its_own_is_no_longer_named(pool):
+    folder, campaign, sources = pool
+    sources.read_pool(version="1")
+    profile = json.loads(campaign.profile_json)
+    profile["pool"]["sources"][0]["path"] = str(folder / "night_0.jsonl")
+    campaign = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+    lone = PoolSources(campaign=campaign).read_pool(version="1")
+    [detail] = read_frame(lone.outputs["dropped"])["detail"]
+    assert "night_0" not in detail
+
+
 def test_a_moved_source_is_not_read_again(pool):
     folder, campaign, sources = pool
     sources.read_pool(version="1")
@@ -108,16 +138,6 @@ def test_a_moved_source_is_not_read_again(pool):
     campaign = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
     again = PoolSources(campaign=campaign).read_pool(version="1")
     assert (again.num_shards_computed, again.num_shards_reused) == (0, 2)
-
-
-def test_prompts_that_do_not_match_their_fingerprint_are_refused(pool):
-    _, campaign, sources = pool
-    raw = read_table(sources.read_pool(version="1").outputs["kept"])
-    prompts = campaign.dataset("prompts", lambda: PROMPTS, version="1", inputs=[])
-    with pytest.raises(ValueError, match="asked for"):
-        screen_shard(
-            raw, screen_structure(raw), prompts="other", ngram_words=13, prompts_ref=prompts
-        )
 
 
 class LengthScorer:
@@ -201,7 +221,7 @@ def kept_sources(campaign, **licence):
     profile["pool"]["sources"][0] |= licence
     campaign = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
     raw = PoolSources(campaign=campaign).read_pool(version="1")
-    kept, _ = select_clean(screen_structure(read_table(raw.outputs["kept"])))
+    kept, _ = selected(screen_structure(read_table(raw.outputs["kept"])))
     return raw, kept["source"].value_counts().to_dict()
 
 

@@ -130,7 +130,7 @@ def test_only_what_is_new_is_read_cleaned_labelled_embedded_and_scored(nights):
     before, after = nights
     computed, reused = before["counters"]["raw_pool"]
     assert reused == 0
-    for asset in ("raw_pool", "clean_pool", "pool_rewards"):
+    for asset in ("raw_pool", "clean_pool", "pool_rewards", "relabelled_pairs"):
         assert after["counters"][asset] == (2, computed), asset
     for asset in ("attribute_labels", "pair_embeddings"):
         new, old = after["counters"][asset]

@@ -4,10 +4,15 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from synpref_dagster.assets import views
+from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, id_index
+from synpref_dagster.curation.pairs import PreferencePair, id_index, pairs_to_table
+from synpref_dagster.resources.annotation_shards import vector_table
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.settings import load_profile
 
 
 def test_the_validation_part_of_gold_is_never_shown_to_a_judge(monkeypatch):
@@ -93,3 +98,61 @@ def test_what_people_corrected_is_what_retrieval_and_judges_see(monkeypatch):
     shown = views.corrected_labels(labels, gold).set_index("pair_id")
     assert shown["task_category"].tolist() == ["other", "other", "math"]
     assert shown["objectivity"].tolist() == ["objective", "subjective", "objective"]
+
+
+def test_vectors_come_in_the_order_asked_for():
+    ids = [bytes([number]) * 15 + b"\x00" for number in range(4)]
+    table = vector_table(ids, np.arange(8, dtype=np.float32).reshape(4, 2))
+    assert views.vectors_of(table, [ids[3], ids[1]]).tolist() == [[6.0, 7.0], [2.0, 3.0]]
+    assert views.vectors_of(table.slice(2), [ids[2]]).tolist() == [[4.0, 5.0]]
+    assert views.vectors_of(table.slice(0, 0), []).shape == (0, 2)
+    with pytest.raises(ValueError, match="1 of 2 pairs have no vector"):
+        views.vectors_of(table, [ids[0], b"x" * 16])
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    profile = load_profile("smoke")
+    return Campaign(profile_json=profile.model_dump_json(), store_root=str(tmp_path))
+
+
+def test_an_embedded_view_is_that_of_the_wanted_pairs_in_pool_order(campaign):
+    pairs = [
+        PreferencePair(
+            conversation=({"role": "user", "content": str(n)},),
+            chosen="a",
+            rejected="b",
+            source="s",
+            origin="human",
+        )
+        for n in range(6)
+    ]
+    ids = [pair.pair_id for pair in pairs]
+    told = [
+        {name: f"{name} {n}" for name in ATTRIBUTE_COLUMNS} | {"pair_id": id_}
+        for n, id_ in enumerate(ids)
+    ]
+    tables = {
+        "pool": [pairs_to_table(pairs[:3]), pairs_to_table(pairs[3:])],
+        # Others need not be in the order of the pool.
+        "attributes": [pd.DataFrame(told[::-1])],
+        "vectors": [vector_table(ids, np.eye(6, dtype=np.float32))],
+    }
+    references = {
+        name: campaign.dataset(name, lambda parts=parts: parts, version="1", inputs=[])
+        for name, parts in tables.items()
+    }
+    found = views.embedded_pairs(campaign, references, [ids[4], b"x" * 16, ids[0]])
+    assert [pair.pair_id for pair in found.pairs] == [ids[0], ids[4]]
+    assert [row["objectivity"] for row in found.attributes] == ["objectivity 0", "objectivity 4"]
+    assert found.vectors.tolist() == np.eye(6)[[0, 4]].tolist()
+
+
+def test_people_see_attributes_and_risk_in_their_order(campaign):
+    ids = [bytes([number]) * 16 for number in range(3)]
+    risk = pd.DataFrame({"pair_id": id_index(ids), "risk": ["low", "contradictory", "cycle"]})
+    about = campaign.dataset("about", lambda: risk, version="1", inputs=[])
+    labels = pd.DataFrame({"pair_id": id_index(ids), "objectivity": ["x", "y", "z"]})
+    attributes = campaign.dataset("attributes", lambda: labels, version="1", inputs=[])
+    seen = views.beside_texts(campaign, about, attributes, iter([ids[2], ids[0]]))
+    assert seen[["objectivity", "risk"]].to_numpy().tolist() == [["z", "cycle"], ["x", "low"]]

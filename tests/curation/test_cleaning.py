@@ -1,7 +1,5 @@
 """Structural reasons, exact deduplication and contradictions on tables a person can check."""
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,10 +10,8 @@ from synpref_dagster.curation.cleaning import (
     DROPPED_SCHEMA,
     STRUCTURAL_REASONS,
     check_structure,
-    check_structure_shard,
-    deduplicate,
-    drop_contradictions,
-    find_contradictions,
+    contradicted_rows,
+    first_copies,
     structural_reason,
     structural_reasons,
 )
@@ -117,7 +113,6 @@ def test_a_table_is_split_into_sound_and_dropped_rows():
     assert kept.equals(pa.concat_tables([table.slice(0, 1), table.slice(3, 1)]))
     assert dropped.schema == DROPPED_SCHEMA
     assert dropped.column("reason").to_pylist() == ["empty_response", "identical_responses"]
-    assert check_structure_shard(table)["dropped"].equals(dropped)
 
 
 def test_a_null_response_in_a_table_is_dropped():
@@ -129,84 +124,50 @@ def test_a_null_response_in_a_table_is_dropped():
 
 def test_an_empty_table_stays_empty_and_typed():
     empty = PAIR_SCHEMA.empty_table()
-    for selection in (check_structure(empty), deduplicate(empty), drop_contradictions(empty)):
-        assert selection.kept.schema == PAIR_SCHEMA
-        assert selection.dropped.schema == DROPPED_SCHEMA
-        assert selection.kept.num_rows == selection.dropped.num_rows == 0
-    assert len(find_contradictions(empty)) == 0
+    selection = check_structure(empty)
+    assert selection.kept.schema == PAIR_SCHEMA
+    assert selection.dropped.schema == DROPPED_SCHEMA
+    assert selection.kept.num_rows == selection.dropped.num_rows == 0
+    assert first_copies(empty).tolist() == []
+    assert contradicted_rows(empty).tolist() == []
 
 
-def test_the_first_occurrence_wins_across_sources():
+def test_the_first_copy_counts_across_sources():
     rows = [pair(source="s1"), pair("c", "d"), pair(source="s2"), pair("b", "a"), pair()]
-    kept, dropped = deduplicate(pairs_to_table(rows))
-    assert kept.column("source").to_pylist() == ["s1", "s1", "s1"]
-    assert kept.column("chosen").to_pylist() == ["a", "c", "b"]
-    assert dropped.column("source").to_pylist() == ["s2", "s1"]
-    assert dropped.column("reason").to_pylist() == ["duplicate", "duplicate"]
-    assert dropped.column("detail").to_pylist() == ["row 0", "row 0"]
-
-
-def test_known_pairs_are_dropped_even_at_their_first_occurrence():
-    table = pairs_to_table([pair(), pair("c", "d"), pair(), pair("c", "d")])
-    known = pairs_to_table([pair()]).column("pair_id")
-    kept, dropped = deduplicate(table, known_ids=known)
-    assert kept.column("chosen").to_pylist() == ["c"]
-    assert dropped.column("reason").to_pylist() == ["already_known", "already_known", "duplicate"]
-
-
-def test_dedup_is_idempotent():
-    table = pairs_to_table([pair(), pair(), pair("c", "d"), pair()])
-    once = deduplicate(table).kept
-    assert deduplicate(once).kept.equals(once)
-    assert deduplicate(once).dropped.num_rows == 0
+    assert first_copies(pairs_to_table(rows)).tolist() == [0, 1, 0, 3, 0]
 
 
 @given(st.lists(st.integers(0, 6), max_size=30), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
-def test_dedup_equals_a_set_of_seen_ids_on_any_chunking(numbers, chunk):
+def test_first_copies_are_those_of_a_set_of_seen_ids_on_any_chunking(numbers, chunk):
     # Ids that agree in their first or second half only are different ids.
     ids = [bytes([number // 3] * 8 + [number % 3] * 8) for number in numbers]
     chunks = [id_array(ids[start : start + chunk]) for start in range(0, len(ids), chunk)]
     column = pa.chunked_array(chunks, type=PAIR_SCHEMA.field("pair_id").type)
-    table = pa.table({"pair_id": column, "n": pa.array(range(len(ids)))})
     seen = {}
-    for place, one in enumerate(ids):
-        seen.setdefault(one, place)
-    selection = deduplicate(table)
-    assert selection.kept.column("n").to_pylist() == sorted(seen.values())
-    assert selection.kept.num_rows + selection.dropped.num_rows == len(ids)
+    expected = [seen.setdefault(one, place) for place, one in enumerate(ids)]
+    assert first_copies(pa.table({"pair_id": column})).tolist() == expected
 
 
 def test_a_pair_under_both_labels_is_a_contradiction():
     rows = [pair("a", "b"), pair("c", "d"), pair("b", "a"), pair("a", "b"), pair("a", "b", ask="?")]
-    table = pairs_to_table(rows)
-    assert [one.bytes for one in find_contradictions(table).to_pylist()] == [rows[0].content_id]
-    kept, dropped = drop_contradictions(table)
-    assert kept.num_rows == 2
-    assert dropped.column("reason").to_pylist() == ["contradictory_label"] * 3
+    assert contradicted_rows(pairs_to_table(rows)).tolist() == [True, False, True, True, False]
 
 
 def test_a_repeated_pair_is_no_contradiction():
-    assert len(find_contradictions(pairs_to_table([pair(), pair(), pair()]))) == 0
+    assert not contradicted_rows(pairs_to_table([pair(), pair(), pair()])).any()
 
 
 def test_ids_without_value_are_refused():
     storage = pa.array([b"x" * 16, None], pa.binary(16))
     column = pa.ExtensionArray.from_storage(pa.uuid(), storage)
     with pytest.raises(ValueError, match="1 ids are null"):
-        deduplicate(pa.table({"pair_id": column}))
+        first_copies(pa.table({"pair_id": column}))
 
 
-def test_selections_work_on_sliced_tables():
-    rows = [pair(str(number % 4), "x") for number in range(12)]
-    whole = pairs_to_table(rows)
-    cut = whole.slice(3, 6)
-    fresh = pairs_to_table(rows[3:9])
-    assert deduplicate(cut).kept.equals(deduplicate(fresh).kept)
-    assert Counter(deduplicate(cut).dropped.column("detail").to_pylist()) == {
-        "row 0": 1,
-        "row 1": 1,
-    }
+def test_sliced_tables_count_from_their_own_first_row():
+    whole = pairs_to_table([pair(str(number % 4), "x") for number in range(12)])
+    assert first_copies(whole.slice(3, 6)).tolist() == [0, 1, 2, 3, 0, 1]
 
 
 def test_the_schema_of_conversations_survives():

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.contamination_review import (
     MAX_PROMPTS,
     Opinion,
@@ -15,7 +16,8 @@ from synpref_dagster.curation.contamination_review import (
 )
 from synpref_dagster.curation.decontamination import BenchmarkPrompt
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.curation.pooling import contamination_index, screen, select_clean
+from synpref_dagster.curation.pool_marks import marks_in_memory
+from synpref_dagster.curation.pooling import contamination_indexes, screen
 
 TEMPLATE = "please answer the following question with one word only and give no reason"
 ITEM = f"{TEMPLATE} what is the capital of france"
@@ -77,7 +79,7 @@ def test_whatever_screening_drops_has_a_suspicion():
         pair("请用一句话回答下面的问题不要解释原因法国的首都", 3),
         pair("nothing to see", 4),
     ]
-    screened = screen(pairs_to_table(pairs), contamination_index(prompts, ngram_words=13))
+    screened = screen(pairs_to_table(pairs), contamination_indexes(prompts, ngram_words=13))
     frame = pd.DataFrame(
         {
             "pair_id": pd.Series([each.pair_id for each in pairs], dtype=object),
@@ -115,11 +117,16 @@ def test_one_real_hit_keeps_a_pair_out_whatever_the_others_are():
     assert review_counts(found) == {"num_hits_reviewed": 1, "num_hits_cleared": 0}
 
 
+def selected(screened):
+    parts = select_clean(screened, marks_in_memory(screened))
+    return parts["kept"].to_pandas(), parts["dropped"].to_pandas()
+
+
 def test_a_cleared_pair_comes_back_and_only_that():
     pairs = [pair(f"{TEMPLATE} what is the capital of spain", 1), pair(ITEM, 2), pair("hello", 3)]
-    index = contamination_index([prompt(ITEM)], ngram_words=13)
+    index = contamination_indexes([prompt(ITEM)], ngram_words=13)
     screened = screen(pairs_to_table(pairs), index)
-    kept, dropped = select_clean(with_cleared(screened, {pairs[0].pair_id}))
+    kept, dropped = selected(with_cleared(screened, {pairs[0].pair_id}))
     assert kept["pair_id"].tolist() == [pairs[0].pair_id, pairs[2].pair_id]
     assert dropped["pair_id"].tolist() == [pairs[1].pair_id]
     assert dropped["gram"].tolist() != [""]
@@ -134,8 +141,10 @@ def test_a_pair_dropped_for_another_reason_does_not_come_back():
         source="s",
         origin="human",
     )
-    screened = screen(pairs_to_table([broken]), contamination_index([prompt(ITEM)], ngram_words=13))
-    kept, dropped = select_clean(with_cleared(screened, {broken.pair_id}))
+    screened = screen(
+        pairs_to_table([broken]), contamination_indexes([prompt(ITEM)], ngram_words=13)
+    )
+    kept, dropped = selected(with_cleared(screened, {broken.pair_id}))
     assert kept.empty
     assert len(dropped) == 1
 
@@ -144,3 +153,36 @@ def test_no_hits_give_an_empty_review():
     found = review([], [])
     assert cleared_pairs(found) == set()
     assert review_counts(found) == {"num_hits_reviewed": 0, "num_hits_cleared": 0}
+
+
+def test_in_the_strict_pass_every_turn_and_both_responses_are_suspected():
+    asked = PreferencePair(
+        conversation=(
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "hello"},
+            {"role": "user", "content": f"well {ITEM}"},
+        ),
+        chosen=f"so {OTHER} then",
+        rejected="how are you",
+        source="s",
+        origin="human",
+    )
+    prompts = [prompt(ITEM), prompt(OTHER, 1), prompt("how are you", 2), prompt("hello", 3)]
+    found = suspicions([asked], prompts, ngram_words=13, scope="all_texts")
+    # A response that is a short prompt as a whole is none, a turn is.
+    assert {(each.text, each.prompt.item_id) for each in found} == {
+        (f"well {ITEM}", "item-0"),
+        (f"so {OTHER} then", "item-1"),
+        ("hello", "item-3"),
+    }
+    assert suspicions([asked], prompts, ngram_words=13) == []
+
+
+def test_judges_see_the_text_that_shares_most_with_a_prompt():
+    [few, many] = [f"{TEMPLATE} nothing", f"say {ITEM}"]
+    asked = PreferencePair(
+        conversation=({"role": "user", "content": few},), chosen=many, rejected="no",
+        source="s", origin="human",
+    )  # fmt: skip
+    [found] = suspicions([asked], [prompt(ITEM)], ngram_words=13, scope="all_texts")
+    assert (found.text, found.shared) == (many, ITEM)

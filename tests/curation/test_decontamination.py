@@ -6,7 +6,6 @@ import pickle
 import re
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,12 +15,12 @@ from synpref_dagster.curation.decontamination import (
     DecontaminationConfig,
     Evidence,
     build_index,
-    decontaminate,
-    decontaminate_shard,
+    by_benchmark,
+    find_by_index,
     find_contaminated,
+    index_fingerprint,
     normalised,
 )
-from synpref_dagster.curation.pairs import PAIR_SCHEMA, PreferencePair, pairs_to_table
 
 LONG = "Explain in plain words why the sky over the harbour turns red when evening comes near"
 SHORT = "Write a poem about love"
@@ -35,19 +34,6 @@ def index_of(*prompts: str, **config):
 
 def found(index, *texts: str) -> list[str | None]:
     return [evidence and evidence.rule for evidence in find_contaminated(index, texts)]
-
-
-def pair(*turns: str, chosen: str = "Yes.", rejected: str = "No.") -> PreferencePair:
-    roles = ("user", "assistant")
-    return PreferencePair(
-        conversation=tuple(
-            {"role": roles[place % 2], "content": turn} for place, turn in enumerate(turns)
-        ),
-        chosen=chosen,
-        rejected=rejected,
-        source="s",
-        origin="human",
-    )
 
 
 def test_thirteen_shared_words_are_contamination_and_twelve_are_not():
@@ -175,75 +161,32 @@ def test_short_prompts_are_counted():
     assert index_of(LONG, SHORT, CHINESE).num_short_prompts == 2
 
 
-def test_only_the_first_user_turn_counts_by_default():
-    rows = [
-        pair(LONG),
-        pair("Hi", LONG, "Go on"),
-        pair("Hi", "Yes?", LONG),
-        pair("Hi", chosen=LONG),
-    ]
-    kept, dropped = decontaminate(pairs_to_table(rows), index_of(LONG))
-    assert (kept.num_rows, dropped.num_rows) == (3, 1)
-    (row,) = dropped.to_pylist()
-    assert row["pair_id"].bytes == rows[0].pair_id
-    assert (row["reason"], row["detail"]) == ("contaminated", "word_gram of bench 0")
-    assert (row["benchmark"], row["item_id"], row["rule"]) == ("bench", "0", "word_gram")
-    assert (row["field"], row["gram"]) == ("conversation", " ".join(LONG.lower().split()[:13]))
+def test_several_indexes_asked_at_once_find_what_each_finds_alone():
+    indexes = [index_of(LONG), index_of(SHORT, CHINESE), index_of()]
+    texts = [LONG, "clean", SHORT, CHINESE, f"x {LONG} {CHINESE}"]
+    together = find_by_index(indexes, texts)
+    assert [sorted(found) for found in together] == [[0, 4], [2, 3, 4], []]
+    for index, found in zip(indexes, together, strict=True):
+        assert [found.get(place) for place in range(len(texts))] == find_contaminated(index, texts)
 
 
-def test_the_strict_pass_reads_every_turn_and_both_responses():
-    rows = [
-        pair("Hi"),
-        pair("Hi", "Yes?", LONG),
-        pair("Hi", chosen=LONG),
-        pair("Hi", rejected=LONG),
-    ]
-    index = index_of(LONG, scope="all_texts", min_words=5)
-    kept, dropped = decontaminate(pairs_to_table(rows), index)
-    assert kept.num_rows == 1
-    assert dropped.column("field").to_pylist() == ["conversation", "chosen", "rejected"]
+def test_indexes_of_different_settings_do_not_share_a_pass():
+    with pytest.raises(ValueError, match="one by one"):
+        find_by_index([index_of(LONG), index_of(LONG, min_words=7)], [LONG])
 
 
-def test_a_response_that_reads_like_a_short_prompt_is_no_contamination():
-    rows = [pair("Hi", chosen=SHORT), pair(SHORT)]
-    index = index_of(SHORT, scope="all_texts", min_words=5)
-    assert decontaminate(pairs_to_table(rows), index).dropped["field"].to_pylist() == [
-        "conversation"
-    ]
+def test_prompts_are_told_apart_by_benchmark_in_order_of_name():
+    prompts = [BenchmarkPrompt(name, "1", LONG) for name in ("b", "a", "b", "c")]
+    assert {name: len(found) for name, found in by_benchmark(prompts).items()} == {
+        "a": 1, "b": 2, "c": 1,
+    }  # fmt: skip
+    assert list(by_benchmark(prompts)) == ["a", "b", "c"]
 
 
-def test_a_system_turn_before_the_first_user_turn_is_skipped():
-    row = PreferencePair(
-        conversation=({"role": "system", "content": "x"}, {"role": "user", "content": LONG}),
-        chosen="a",
-        rejected="b",
-        source="s",
-        origin="human",
-    )
-    assert decontaminate(pairs_to_table([pair("Hi"), row]), index_of(LONG)).dropped.num_rows == 1
-
-
-def test_tables_in_chunks_slices_or_without_rows_are_split_alike(monkeypatch):
-    whole = pairs_to_table([pair(f"Hi {number}", chosen="a") for number in range(6)] + [pair(LONG)])
-    chunked = pa.concat_tables([whole.slice(0, 2), whole.slice(2, 4), whole.slice(6, 1)])
-    index = index_of(LONG)
-    assert decontaminate(chunked, index).kept.equals(whole.slice(0, 6))
-    assert decontaminate(whole.slice(5, 2), index).dropped.num_rows == 1
-    monkeypatch.setattr("synpref_dagster.curation.decontamination.BATCH_ROWS", 2)
-    for scope in ("first_turn", "all_texts"):
-        small_steps = decontaminate(whole, index_of(LONG, scope=scope))
-        assert small_steps.kept.equals(whole.slice(0, 6))
-    empty = decontaminate(PAIR_SCHEMA.empty_table(), index)
-    assert empty.kept.schema == PAIR_SCHEMA
-    assert empty.dropped.schema == decontaminate(whole, index).dropped.schema
-
-
-def test_a_shard_function_takes_plain_values():
-    table = pairs_to_table([pair(LONG), pair("Hi")])
-    result = decontaminate_shard(
-        table, prompts=[["bench", "0", LONG]], config={"min_words": 5, "max_words": 13}
-    )
-    assert {name: part.num_rows for name, part in result.items()} == {"kept": 1, "dropped": 1}
+def test_the_fingerprint_of_an_index_is_known_before_it_is_built():
+    prompts = [BenchmarkPrompt("b", "2", SHORT), BenchmarkPrompt("b", "1", " ")]
+    for config in (DecontaminationConfig(), DecontaminationConfig(min_words=5)):
+        assert index_fingerprint(prompts, config) == build_index(prompts, config).fingerprint
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from synpref_dagster.curation.filter_shards import (
     SCORE_SCHEMA,
     decide_clean_shard,
     filter_shard,
+    flipped_pairs,
     total_counts,
 )
 from synpref_dagster.curation.filtering import FlipGuard, decide
@@ -178,6 +179,9 @@ def test_a_clean_shard_is_decided_by_rewards_and_labels_also_of_twins():
     assert dropped["reason"].to_pylist() == ["human_undecided", "all_disagree", "human_disagrees"]
     assert dropped["decision"].to_pylist() == ["discarded", "flipped", "flipped"]
     assert dropped["judge_label"].to_pylist() == [0, -1, 0]
+    recycled = flipped_pairs(dropped)
+    assert recycled["reason"].to_pylist() == ["all_disagree", "human_disagrees"]
+    assert recycled.schema == dropped.schema
     assert kept.schema == dropped.schema
     cells = {(row["source"], row["task_category"]): row for row in found["counts"].to_pylist()}
     assert cells["b", "y"]["reason"] == "all_disagree"

@@ -5,19 +5,25 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from synpref_dagster.curation.pairs import PAIR_SCHEMA, PreferencePair, pairs_to_table
+from synpref_dagster.curation.pairs import (
+    PAIR_SCHEMA,
+    PreferencePair,
+    pairs_to_table,
+    table_from_frame,
+)
 from synpref_dagster.curation.personal_data_report import (
     FINDING_SCHEMA,
     NOT_JUDGED,
     PAIR_COLUMNS,
     SCANNED_SCHEMA,
+    SCORED_SCHEMA,
     count_by_source,
     flagged_pairs,
     level_counts,
     pairs_to_drop,
-    pairs_to_judge,
     sample_estimate,
     scan_shard,
+    tally_pairs,
     with_judges,
 )
 from synpref_dagster.storage import to_frame
@@ -70,7 +76,7 @@ def test_a_finding_names_pair_field_kind_and_place():
 def test_no_table_of_the_report_holds_the_data():
     tables = scanned()
     pairs = with_judges(flagged_pairs(tables["findings"]))
-    for frame in (*tables.values(), pairs, count_by_source(tables["scanned"], tables["findings"])):
+    for frame in (*tables.values(), pairs, count_by_source(tables["scanned"], tally(pairs))):
         text = frame.to_csv()
         assert "posteo" not in text
         assert "4929" not in text
@@ -112,7 +118,8 @@ def test_a_pair_has_all_its_kinds_and_the_level_of_the_worst():
 
 def test_counts_by_source_are_pairs_not_findings_and_name_clean_sources_too():
     tables = scanned()
-    report = count_by_source(tables["scanned"], tables["findings"]).set_index("source")
+    flagged = with_judges(flagged_pairs(tables["findings"]))
+    report = count_by_source(tables["scanned"], tally(flagged)).set_index("source")
     assert list(report.columns) == ["num_pairs", "num_flagged", "payment_card", "email"]
     assert report.loc["chats"].tolist() == [2, 1, 0, 1]
     assert report.loc["quiz"].tolist() == [1, 0, 0, 0]
@@ -121,12 +128,19 @@ def test_counts_by_source_are_pairs_not_findings_and_name_clean_sources_too():
 
 def test_a_pool_without_findings_is_reported_as_such():
     tables = scanned(PAIRS[:1])
-    report = count_by_source(tables["scanned"], tables["findings"])
-    assert report.to_dict("records") == [{"source": "chats", "num_pairs": 1, "num_flagged": 0}]
     pairs = with_judges(flagged_pairs(tables["findings"]))
+    report = count_by_source(tables["scanned"], tally(pairs))
+    assert report.to_dict("records") == [{"source": "chats", "num_pairs": 1, "num_flagged": 0}]
     assert list(pairs.columns) == PAIR_COLUMNS
-    assert level_counts(pairs) == {"level 0": 0, "level 1": 0, "level 2": 0, "level 3": 0}
+    assert level_counts(tally(pairs)) == {"level 0": 0, "level 1": 0, "level 2": 0, "level 3": 0}
     assert pairs_to_drop(pairs, level=1) == {}
+
+
+def tally(pairs):
+    """Counted over two shards, whichever pair is in which."""
+    empty = SCORED_SCHEMA.empty_table()
+    table = table_from_frame(pairs).cast(SCORED_SCHEMA) if len(pairs) else empty
+    return tally_pairs([table.slice(0, 1), table.slice(1)])
 
 
 def judged(*rows):
@@ -145,14 +159,16 @@ def test_a_judge_has_the_last_word_and_a_silent_one_has_none():
     assert pairs["level"].tolist() == [1, 0, 2, 0]
     assert pairs["judge_level"].tolist() == [NOT_JUDGED, 0, 2, 0]
     assert pairs["kinds"].tolist() == ["email", "email; payment_card", "", ""]
-    assert sample_estimate(pairs) == {"confirmed_share": 0.0, "missed_share": 0.5}
+    told = tally(pairs.reset_index())
+    assert sample_estimate(told) == {"confirmed_share": 0.0, "missed_share": 0.5}
+    assert level_counts(told) == {"level 0": 2, "level 1": 1, "level 2": 1, "level 3": 0}
 
 
 def test_without_judges_the_patterns_decide():
     pairs = with_judges(flagged_pairs(scanned()["findings"]))
     assert pairs["level"].tolist() == [1, 3]
     assert set(pairs["judge_level"]) == {NOT_JUDGED}
-    assert sample_estimate(pairs) == {}
+    assert sample_estimate(tally(pairs)) == {}
 
 
 @pytest.mark.parametrize(("level", "dropped"), [(1, [1, 2]), (2, [2]), (3, [2])])
@@ -161,26 +177,3 @@ def test_pairs_from_the_level_on_are_dropped_and_the_reason_names_kinds_only(lev
     found = pairs_to_drop(pairs, level=level)
     assert set(found) == {PAIRS[number].pair_id for number in dropped}
     assert found[PAIRS[2].pair_id] == "level 3: email; payment_card"
-
-
-def ids(count):
-    return [pair(f"question {number}").pair_id for number in range(count)]
-
-
-def test_judges_get_all_flagged_pairs_and_a_sample_whatever_the_shards_are():
-    known = ids(200)
-    flagged = known[:5]
-    wanted = pairs_to_judge(flagged, iter([known]), num_sampled=20, seed=1)
-    assert wanted[:5] == flagged
-    assert len(wanted) == len(set(wanted)) == 25
-    pieces = [known[start : start + 10] for start in range(0, 200, 10)]
-    for order in (pieces, pieces[::-1]):
-        again = pairs_to_judge(flagged, iter(order), num_sampled=20, seed=1)
-        assert set(again) == set(wanted)
-    assert set(pairs_to_judge(flagged, iter([known]), num_sampled=20, seed=2)) != set(wanted)
-
-
-def test_a_sample_larger_than_the_pool_is_the_pool():
-    known = ids(3)
-    assert set(pairs_to_judge([], iter([known]), num_sampled=10, seed=0)) == set(known)
-    assert pairs_to_judge(known[:1], iter([known]), num_sampled=0, seed=0) == known[:1]

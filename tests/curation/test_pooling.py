@@ -5,20 +5,26 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from synpref_dagster.curation.decontamination import BenchmarkPrompt
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.curation.pooling import (
+from synpref_dagster.curation.clean_selection import (
     CLEAN_COLUMNS,
     DROPPED_COLUMNS,
-    MAX_CYCLE_RESPONSES,
+    dropped_by_reason,
+    risk_counts,
+    select_clean,
+    with_personal_data,
+)
+from synpref_dagster.curation.contamination_hits import find_hits
+from synpref_dagster.curation.decontamination import BenchmarkPrompt
+from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
+from synpref_dagster.curation.pool_marks import MAX_CYCLE_RESPONSES, marks_in_memory
+from synpref_dagster.curation.pooling import (
     clean,
-    contamination_index,
+    contamination_indexes,
     count_reasons,
     prompts_from_rows,
     screen,
     screen_contamination,
     screen_structure,
-    select_clean,
 )
 
 WORDS = [f"word{chr(ord('a') + n)}" for n in range(14)]
@@ -49,6 +55,11 @@ PAIRS = [
 
 def run(pairs=PAIRS, prompts=(PROMPT,)):
     return clean(pairs_to_table(pairs), list(prompts), ngram_words=13)
+
+
+def selected(screened):
+    parts = select_clean(screened, marks_in_memory(screened))
+    return parts["kept"].to_pandas(), parts["dropped"].to_pandas()
 
 
 def test_kept_and_dropped_are_the_raw_pool():
@@ -122,9 +133,9 @@ def test_a_contradiction_is_no_cycle_and_what_is_dropped_closes_none():
 
 def test_pairs_with_personal_data_are_dropped_with_what_was_found():
     table = pairs_to_table(PAIRS)
-    screened = screen(table, contamination_index([PROMPT], ngram_words=13))
+    screened = screen(table, contamination_indexes([PROMPT], ngram_words=13))
     found = {PAIRS[0].pair_id: "level 3: payment_card", PAIRS[4].pair_id: "level 1: email"}
-    kept, dropped = select_clean(screened, found)
+    kept, dropped = selected(with_personal_data(screened, found))
     assert len(kept) + len(dropped) == len(PAIRS)
     reasons = dropped.set_index("pair_id")["reason"]
     assert reasons[PAIRS[4].pair_id] == "contaminated"  # an earlier reason stands
@@ -176,9 +187,9 @@ def test_screening_in_two_steps_is_screening_in_one_and_the_first_knows_no_bench
     }
     assert structured["benchmark"].null_count == len(PAIRS)
     for prompts in ([PROMPT], [], [PROMPT, PROMPT]):
-        index = contamination_index(prompts, ngram_words=13)
-        found = screen_contamination(raw, structured, index)
-        assert found.equals(screen(raw, index))
+        indexes = contamination_indexes(prompts, ngram_words=13)
+        found = screen_contamination(structured, *find_hits(raw, indexes))
+        assert found.equals(screen(raw, indexes))
         contaminated = [reason == "contaminated" for reason in found["screen_reason"].to_pylist()]
         assert contaminated == [bool(prompts) and place == 4 for place in range(len(PAIRS))]
 
@@ -187,3 +198,24 @@ def test_the_row_of_the_kept_copy_counts_all_rows_of_the_raw_pool():
     broken, first, again = PAIRS[3], PAIRS[0], PAIRS[0]
     _, dropped = run([broken, broken, first, again])
     assert dropped["detail"].tolist()[-1] == "row 2"
+
+
+def test_the_tally_counts_every_pair_once_by_what_became_of_it():
+    ring = [pair("rank", one, other) for one, other in ("ab", "bc", "ca")]
+    raw = pairs_to_table([*PAIRS, *ring])
+    screened = screen(raw, contamination_indexes([PROMPT], ngram_words=13))
+    tally = select_clean(screened, marks_in_memory(screened))["tally"].to_pandas()
+    assert tally["num_pairs"].sum() == raw.num_rows
+    assert dropped_by_reason(tally) == {
+        "contaminated": 1,
+        "duplicate": 1,
+        "empty_response": 1,
+        "identical_responses": 1,
+    }
+    assert risk_counts(tally) == {
+        "num_risky": 5,
+        "num_contradictory_label": 2,
+        "num_preference_cycle": 3,
+        "num_large_preference_cycle": 0,
+    }
+    assert tally[tally["origin"] == "synthetic"]["num_pairs"].tolist() == [1]

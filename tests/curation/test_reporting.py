@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synpref_dagster.curation.evidence import Claim
+from synpref_dagster.curation.claims import Claim
 from synpref_dagster.curation.reporting import (
     CampaignFacts,
     accuracies,
@@ -88,7 +88,7 @@ FACTS = CampaignFacts(
     leaderboard=pd.DataFrame(
         [{"model_size": "qwen3-0.6b", "average": np.float64(0.5), "rmb": nan}]
     ),
-    claims=[Claim(name="n", claim="c", value=nan, threshold=0.1)],
+    claims=[Claim(name="n", claim="c", value=nan, low=nan, high=nan, n=0, threshold=0.1)],
     flip_guard={"max_confidence": np.float32(0.5), "vector": np.array([1.0, np.inf])},
     simulated=("people",),
     next_steps=["look"],
@@ -128,6 +128,7 @@ def test_what_is_not_a_number_becomes_null():
     assert REPORT["leaderboard"] == [{"model_size": "qwen3-0.6b", "average": 0.5, "rmb": None}]
     assert REPORT["claims"][0]["value"] is None
     assert REPORT["claims"][0]["held"] is False
+    assert REPORT["claims"][0]["verdict"] == "not measured"
     assert REPORT["flip_guard"] == {"max_confidence": 0.5, "vector": [1.0, None]}
 
 

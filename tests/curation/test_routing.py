@@ -2,11 +2,19 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from synpref_dagster.curation.pairs import is_among
-from synpref_dagster.curation.pooling import CONTRADICTION, CYCLE, LARGE_CYCLE
-from synpref_dagster.curation.routing import in_stage_one, risk_counts
+from synpref_dagster.curation.clean_selection import CLEAN_SCHEMA
+from synpref_dagster.curation.pairs import id_array, is_among
+from synpref_dagster.curation.pool_marks import CONTRADICTION, CYCLE, LARGE_CYCLE
+from synpref_dagster.curation.routing import (
+    pool_of_stage,
+    risky_candidates,
+    routable,
+    routed_to_stage_one,
+)
+from synpref_dagster.storage import to_frame
 
 
 def identity(number):
@@ -28,6 +36,40 @@ CIRCLE = [("synthetic", CYCLE, number, 60) for number in (61, 62, 63)]
 LARGE_CIRCLE = [("synthetic", CYCLE, number, 70) for number in (71, 72, 73, 74)]
 PLAIN = [("synthetic", "", 80, 80)]
 CLEAN = pool(*TEN_PEOPLE, *LARGE_CIRCLE, *CIRCLE, *CONTRADICTED, *PLAIN)
+
+
+def clean_table(clean):
+    columns = {
+        name: id_array(clean[name].tolist())
+        for name in ("pair_id", "content_id", "conversation_id")
+    }
+    risky = clean["risk"].isin([CONTRADICTION, CYCLE]).tolist()
+    columns |= {"source": ["s"] * len(clean), "origin": clean["origin"].tolist(), "risky": risky}
+    return pa.table({**columns, "risk": clean["risk"].tolist()}, schema=CLEAN_SCHEMA)
+
+
+def ids(*pairs):
+    return pa.table({"pair_id": id_array([each for part in pairs for each in part])})
+
+
+def in_stage_one(clean, *, max_risky_share, already=(), barred=()):
+    """Mask of the clean pairs that stage 1 gets, by the three steps; stage 2 gets the others."""
+    table = clean_table(clean)
+    found = risky_candidates(table, ids(barred))
+    candidates = to_frame(found["candidates"])
+    mask = routed_to_stage_one(
+        candidates,
+        num_human=found["origins"]["num_human"][0].as_py(),
+        max_share=max_risky_share,
+        already=already,
+    )
+    chosen = ids(candidates["pair_id"][mask])
+    first, second = (
+        to_frame(pool_of_stage(table, chosen, ids(barred), stage=stage)) for stage in (1, 2)
+    )
+    inside = is_among(clean["pair_id"], first["pair_id"])
+    assert (is_among(clean["pair_id"], second["pair_id"]) == ~inside).all()
+    return inside
 
 
 def routed(clean, share):
@@ -79,15 +121,6 @@ def test_a_pool_without_people_or_without_risk_is_split_by_origin():
     assert len(in_stage_one(pool(), max_risky_share=1.0)) == 0
 
 
-def test_risks_are_counted_by_name():
-    noisy = [("synthetic", LARGE_CYCLE, 90, 90)] * 3
-    assert risk_counts(pool(*CONTRADICTED, *CIRCLE, *noisy, *PLAIN)) == {
-        "num_contradictory_label": 2,
-        "num_preference_cycle": 3,
-        "num_large_preference_cycle": 3,
-    }
-
-
 def test_a_large_cycle_singles_out_no_pair_and_sends_none():
     noisy = [("synthetic", LARGE_CYCLE, 90, 90)] * 3
     assert routed(pool(*TEN_PEOPLE, *noisy), 10.0).empty
@@ -105,3 +138,17 @@ def test_who_was_in_stage_one_stays_when_others_would_come_first():
     assert again == stayed
     with_room = in_stage_one(grown, max_risky_share=0.5, already=stayed)
     assert with_room.all()
+
+
+def test_barred_pairs_never_come_into_stage_one_whoever_labelled_them():
+    clean = pool(*TEN_PEOPLE, *CONTRADICTED)
+    barred = [clean["pair_id"][0], clean["pair_id"][10]]
+    mask = in_stage_one(clean, max_risky_share=1.0, barred=barred)
+    assert clean["pair_id"][~mask].tolist() == barred
+
+
+def test_of_former_pairs_those_that_no_person_labelled_and_nobody_barred_are_routable():
+    clean = pool(*TEN_PEOPLE[:2], *PLAIN, *CONTRADICTED)
+    named, barred = ids(clean["pair_id"][[1, 2, 3]]), ids(clean["pair_id"][[3]])
+    found = to_frame(routable(clean_table(clean), named, barred))
+    assert found["pair_id"].tolist() == [clean["pair_id"][2]]

@@ -55,6 +55,30 @@ def test_risky_then_objective_then_uncontroversial_pairs_come_first():
     assert list(chosen.columns) == list(MIXED.columns)
 
 
+@pytest.mark.parametrize(
+    ("max_risky", "order"), [(None, [0, 2, 1, 3, 4]), (1, [0, 1, 3, 2, 4]), (0, [1, 3, 0, 2, 4])]
+)
+def test_risky_pairs_beyond_the_bound_take_their_place_by_objectivity(max_risky, order):
+    pool = candidates(
+        ("math", "subjective", "low", True),
+        ("math", "objective", "low", False),
+        ("math", "subjective", "medium", True),
+        ("math", "objective", "medium", False),
+        ("math", "subjective", "high", False),
+    )
+    chosen = numbers_of(prioritise(pool, num_pairs=5, seed=0, max_risky=max_risky)["pair_id"])
+    assert chosen == order
+
+
+def test_the_bound_on_risky_pairs_is_shared_by_the_categories():
+    rows = [(c, "subjective", "low", True) for c in ["math"] * 20 + ["editing"] * 10]
+    rows += [(c, "objective", "low", False) for c in ["math"] * 20 + ["editing"] * 10]
+    chosen = prioritise(candidates(*rows), num_pairs=60, seed=0, max_risky=9)
+    for category, bound in {"math": 6, "editing": 3}.items():
+        risky = chosen[chosen["task_category"] == category]["risky"].tolist()
+        assert risky[: bound + 1] == [True] * bound + [False]
+
+
 def test_equals_are_shuffled_by_the_seed_alone():
     pool = candidates(*[("math", "objective", "low", False)] * 30)
     one, again, other = (prioritise(pool, num_pairs=10, seed=s)["pair_id"] for s in (1, 1, 2))
@@ -292,3 +316,11 @@ def test_the_seed_says_which_of_its_pairs_are_risky():
     risky = dict(zip(POOL["pair_id"], POOL["risky"], strict=True))
     assert [bool(text) for text in picked["risk"]] == [risky[i] for i in picked["pair_id"]]
     assert set(picked["risk"]) == {"", "contradictory"}
+
+
+def test_people_are_asked_about_what_they_can_answer_for_and_judges_about_the_rest():
+    can = set(POOL["content_id"][::3])
+    picked = pick_seed(POOL, num_gold=len(POOL), num_silver=len(POOL), seed=0, answerable=can)
+    by_asked = {name: set(part["content_id"]) for name, part in picked.groupby("asked")}
+    assert by_asked["people"] == can
+    assert by_asked["judges"] == set(POOL["content_id"]) - can

@@ -2,10 +2,12 @@
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from synpref_dagster.curation.pairs import PreferencePair
-from synpref_dagster.resources.curated_export import export_table, with_tier, write_export
+from synpref_dagster.resources import curated_export
+from synpref_dagster.resources.curated_export import export_table, write_export
 from synpref_dagster.resources.release_cards import render_data_card, tier_rows
 from synpref_dagster.resources.release_folder import changed_files
 from synpref_dagster.reward.backbones import backbone
@@ -55,25 +57,12 @@ def folder(tmp_path):
     table = export_table(pairs[:6], origin(pairs), split="train")
     held_out = export_table(pairs[6:], origin(pairs), split="validation")
     return write_export(
-        pa.concat_tables([table, held_out]),
+        [table, held_out],
         tmp_path / "data",
+        num_rows={"train": 6, "validation": 2},
         texts={"README.md": render_data_card(CARD), "USAGE.md": "use it"},
         manifest={"seed": 0},
     )
-
-
-def test_the_label_that_ranks_first_names_the_tier():
-    pairs = [pair(number) for number in range(4)]
-    ids = pd.Series([each.content_id for each in pairs], dtype=object)
-    tiers = with_tier(
-        pd.DataFrame({"content_id": ids}),
-        gold=pd.DataFrame({"content_id": ids[[0, 1]], "split": ["train", "validation"]}),
-        silver=pd.DataFrame({"content_id": ids[[0, 1]]}),
-        decisions=pd.DataFrame(
-            {"content_id": ids, "decision": ["kept", "kept", "kept", "flipped"]}
-        ),
-    )
-    assert tiers["tier"].tolist() == ["gold", "silver", "curated", "recycled"]
 
 
 def test_a_flipped_pair_is_written_under_its_new_label_and_says_so():
@@ -102,13 +91,42 @@ def test_the_same_content_leaves_the_folder_alone(folder, tmp_path):
     table = export_table(pairs[:6], origin(pairs), split="train")
     held_out = export_table(pairs[6:], origin(pairs), split="validation")
     write_export(
-        pa.concat_tables([table, held_out]),
+        [pa.concat_tables([table, held_out])],
         folder,
+        num_rows={"train": 6, "validation": 2},
         texts={"README.md": render_data_card(CARD), "USAGE.md": "use it"},
         manifest={"seed": 0},
     )
     assert (folder / "training_manifest.json").stat().st_mtime_ns == before
     assert not (tmp_path / "data.part").exists()
+
+
+def test_files_hold_so_many_rows_each_wherever_the_tables_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(curated_export, "ROWS_PER_FILE", 4)
+    pairs = [pair(number) for number in range(12)]
+    tables = [
+        export_table(pairs[start:end], origin(pairs), split="train")
+        for start, end in ((0, 1), (1, 1), (1, 7), (7, 12))
+    ]
+    folder = write_export(
+        iter(tables), tmp_path / "data", num_rows={"train": 12}, texts={}, manifest={}
+    )
+    files = sorted((folder / "data").iterdir())
+    assert [file.name for file in files] == [
+        *(f"train-{number:05d}-of-00003.parquet" for number in range(3)),
+        "validation-00000-of-00001.parquet",
+    ]
+    written = [pq.read_table(file) for file in files]
+    assert [table.num_rows for table in written] == [4, 4, 4, 0]
+    ids = [each for table in written for each in table["pair_id"].to_pylist()]
+    assert ids == [each.pair_id.hex() for each in pairs]
+
+
+def test_other_numbers_of_rows_than_announced_leave_no_folder(tmp_path):
+    table = export_table([pair(1)], origin([pair(1)]), split="train")
+    with pytest.raises(ValueError, match="1 rows of split 'train' came, 2 were announced"):
+        write_export([table], tmp_path / "data", num_rows={"train": 2}, texts={}, manifest={})
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.slow

@@ -12,8 +12,10 @@ from synpref_dagster.curation.judging import (
     exemplar_from_gold,
     label_with_panel,
 )
+from synpref_dagster.resources import exemplar_judge
 from synpref_dagster.resources.embedders import TfidfSvdEmbedder
-from synpref_dagster.resources.exemplar_judge import PANEL, ExemplarJudge, build_panel
+from synpref_dagster.resources.exemplar_judge import PANEL, build_panel
+from synpref_dagster.resources.judge_views import fit_views
 from synpref_dagster.synthetic.draws import iter_examples
 
 NUM_GOLD, NUM_TARGETS, NUM_EXEMPLARS = 400, 300, 8
@@ -41,7 +43,7 @@ def panel(pool):
         for example in pool
         for text in (example.conversation[0]["content"], example.right, example.wrong)
     ]
-    return build_panel(texts)
+    return build_panel(fit_views(texts))
 
 
 @pytest.fixture(scope="module")
@@ -184,5 +186,12 @@ def test_wrong_numbers_of_seeds_and_empty_fits_are_refused(panel, questions):
     with pytest.raises(ValueError, match="seeds"):
         panel[0].verdicts(questions[:2], [1])
     with pytest.raises(ValueError, match="empty"):
-        ExemplarJudge.fit_view(PANEL[0], [])
+        fit_views([])
     assert panel[0].verdicts([], []) == []
+
+
+def test_questions_are_answered_alike_in_one_block_or_in_many(panel, questions, monkeypatch):
+    asked, seeds = questions[:7], list(range(7))
+    whole = panel[0].verdicts(asked, seeds)
+    monkeypatch.setattr(exemplar_judge, "BLOCK_QUESTIONS", 2)
+    assert panel[0].verdicts(asked, seeds) == whole

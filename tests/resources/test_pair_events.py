@@ -122,7 +122,7 @@ def test_votes_and_verdicts_are_told_relative_to_the_pair(store, asked, sign):
     counts = {"confidence": 0.5, "num_for": 2, "num_against": 1, "reason": "majority"}
     vote = {**key, "judge": "j", "vote": 1, "score": 0.5, "num_verdicts": 2, "num_abstained": 1}
     said = {**key, "judge": "j", "reason": "r"}
-    parts: dict[str, DatasetRef | None] = {
+    parts: dict[str, DatasetRef] = {
         "labels": store.table("labels", [{**key, "label": 1, **counts}]),
         "votes": store.table("votes", [vote]),
         "verdicts": store.table(
@@ -133,9 +133,9 @@ def test_votes_and_verdicts_are_told_relative_to_the_pair(store, asked, sign):
                 {**said, "sample": 2, "chosen_first": False, "choice": "abstain"},
             ],
         ),
-        "exemplars": None,
     }
-    [event] = panel_events(store.records, IDS, parts, box="b", step="s")
+    store.publish("relabelled_pairs", parts)
+    [event] = panel_events(store.records, IDS, box="b", step="relabelled_pairs")
     assert event.facts["label"] == sign
     assert event.facts["votes"][0]["vote"] == sign
     assert [each["verdict"] for each in event.facts["verdicts"]] == [sign, -sign, None]
@@ -204,6 +204,25 @@ def test_personal_data_and_near_duplicates_are_told_where_they_were_looked_for(s
             "relation": "opposite_label",
         }
     ]
+
+
+def test_what_a_pair_shares_with_a_benchmark_in_the_strict_pass_is_told(store):
+    raw = write_dataset(str(store.root / "raw"), pairs_to_table([PAIR]), step="s")
+    store.publish("raw_pool", SelectionRef(raw, raw))
+    common = {"pair_id": PAIR.pair_id, "item_id": "7", "gram": "two plus two", "rule": "word_gram"}
+    rows = [
+        {**common, "field": "chosen", "benchmark": "rmb", "cleared": False},
+        {**common, "field": "conversation", "benchmark": "own", "cleared": True},
+    ]
+    said = store.table("said", [{"pair_id": PAIR.pair_id, "cleared": False, "why": "the same sum"}])
+    review = {"uri": said.uri, "num_rows": 1, "fingerprint": said.fingerprint}
+    store.publish("strict_overlaps", store.table("strict", rows, review=review))
+    told = list(pool_events(store.records, IDS))[1:]
+    assert [event.what for event in told] == [
+        "the chosen response shares 'two plus two' with rmb 7: it stays out of stage 1 and of gold",
+        "a turn shares 'two plus two' with own 7: judges call it coincidence",
+    ]
+    assert [each["why"] for each in told[0].facts["reviews"]] == ["the same sum"]
 
 
 def test_reports_that_the_profile_leaves_out_are_not_missed(store):

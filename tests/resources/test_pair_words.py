@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.clean_selection import PERSONAL_DATA
 from synpref_dagster.curation.cleaning import STRUCTURAL_REASONS
 from synpref_dagster.curation.filtering import REASONS
 from synpref_dagster.curation.gold_silver import NO_VERDICT, UNDECIDED_REASONS
-from synpref_dagster.curation.pooling import CONTRADICTION, CYCLE, LARGE_CYCLE, PERSONAL_DATA
+from synpref_dagster.curation.pool_marks import CONTRADICTION, CYCLE, LARGE_CYCLE
 from synpref_dagster.curation.verification import mark_risk
 from synpref_dagster.resources.pair_words import (
     DECISION_WORDS,

@@ -21,7 +21,8 @@ def all_plots(rng):
             {"loss": rng.random(2000)}, title="T", x_label="step", y_label="loss", percent=False
         ),
         "histogram": plots.histogram(
-            {"kept": rng.normal(size=9000), "flipped": rng.normal(size=90)},
+            {"kept": rng.integers(0, 9000, size=30), "flipped": rng.integers(0, 90, size=30)},
+            np.linspace(-3.0, 3.0, 31),
             title="T",
             x_label="margin",
             marker=0,
@@ -64,7 +65,8 @@ def test_degenerate_values_still_plot():
     assert plots.line_plot({"loss": []}, title="T", x_label="x", y_label="y")
     assert plots.leaderboard_plot({"a": np.nan}, title="T")
     assert plots.bar_plot({"a": 0.0, "b": 0.0}, title="T", value_label="share")
-    assert plots.histogram({"none": [], "odd": [np.nan, np.inf]}, title="T", x_label="margin")
+    assert plots.histogram({"none": [0, 0]}, [0.0, 1.0, 2.0], title="T", x_label="margin")
+    assert plots.histogram({}, [0.0, 1.0], title="T", x_label="margin")
     assert plots.line_plot({"gap": [np.nan, 0.5, np.nan]}, title="T", x_label="x", y_label="y")
     assert plots.stacked_shares({"empty": {"kept": 0}}, title="T")
     assert plots.leaderboard_plot({"only": 0.5}, title="T")

@@ -1,14 +1,17 @@
 """Recorded votes over several files and sources: a person stays one person, two stay two."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from synpref_dagster.resources import pool_shards
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.recorded_reviewer import RecordedReviewer
 from synpref_dagster.settings import PoolSettings, load_profile
 from synpref_dagster.sources.reading import read_source
+from synpref_dagster.storage import read_manifest
 
 
 def votes(ask, **cast):
@@ -45,6 +48,16 @@ def sources(tmp_path):
     return PoolSources(campaign=campaign)
 
 
+def pairs(sources):
+    """The pairs by their prompt; of two equal ones the last."""
+    return {
+        pair.conversation[0]["content"]: pair
+        for spec in sources.files()
+        for batch in read_source(spec, seed=0)
+        for pair in batch.pairs
+    }
+
+
 def test_a_person_has_one_name_in_all_files_of_a_source_and_another_in_each_source(sources):
     names = [row["annotator"] for row in sources.recorded_verdicts()]
     ann, bob, cyd, dan = (f"crowd/annotator_{number}" for number in range(4))
@@ -62,12 +75,39 @@ def test_no_worker_id_is_in_what_leaves_the_sources(sources):
 
 def test_no_vote_is_lost_where_two_files_hold_votes_on_one_pair(sources):
     reviewer = RecordedReviewer(sources.recorded_verdicts())
-    pairs = {
-        pair.conversation[0]["content"]: pair
-        for spec in sources.files()
-        for batch in read_source(spec, seed=0)
-        for pair in batch.pairs
-    }
-    ledger = reviewer.review([pairs["One?"]])
+    ledger = reviewer.review([pairs(sources)["One?"]])
     assert len(ledger) == 5
     assert len({row["annotator"] for row in ledger}) == 5
+
+
+def test_votes_are_found_beside_the_pool_without_reading_the_sources_again(sources, monkeypatch):
+    sources.read_pool()
+    monkeypatch.setattr(pool_shards, "read_source", None)
+    assert len(sources.recorded_verdicts()) == 9
+
+
+def test_only_votes_on_wanted_pairs_are_held_and_people_keep_their_numbers(sources):
+    found = pairs(sources)
+    wanted = [found["Three?"].content_id, found["Two?"].content_id]
+    rows = sources.recorded_verdicts(wanted)
+    # Bob was met first on another pair, and Ann before him.
+    assert [row["annotator"].removeprefix("crowd/annotator_") for row in rows] == [*"12", *"20"]
+    assert {row["content_id"] for row in rows} == set(wanted)
+    assert sources.recorded_verdicts([]) == []
+
+
+def test_people_keep_their_numbers_when_a_file_arrives_before_those_that_are_known(sources):
+    before = sources.recorded_verdicts()
+    crowd = Path(sources.files()[0].path).parent
+    (crowd / "another.jsonl").write_text(json.dumps(votes("Four?", CYD="a", NEW="b")))
+    after = PoolSources(campaign=sources.campaign).recorded_verdicts()
+    assert after[: len(before)] == before
+    names = [row["annotator"] for row in after[len(before) :]]
+    assert names == ["crowd/annotator_2", "crowd/annotator_4"]
+
+
+def test_a_file_without_votes_has_an_empty_shard_of_them(sources, tmp_path):
+    row = {"prompt": "Five?", "chosen": "a", "rejected": "b"}
+    (tmp_path / "crowd" / "plain.jsonl").write_text(json.dumps(row))
+    read = PoolSources(campaign=sources.campaign).read_pool()
+    assert [each.num_rows for each in read_manifest(read.outputs["votes"]).shards] == [4, 0, 3, 2]

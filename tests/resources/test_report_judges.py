@@ -1,6 +1,7 @@
 """The judges' tables of the report page."""
 
-from synpref_dagster.resources.report_judges import NOT_MEASURED, judge_tables
+from synpref_dagster.resources.report_judges import judge_tables
+from synpref_dagster.resources.report_tables import NOT_MEASURED
 
 
 def figures(value, n=50):

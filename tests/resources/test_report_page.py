@@ -55,12 +55,19 @@ def report():
         ],
         "claims": [
             {
+                "name": "labels_improve",
                 "claim": "Curation raises label accuracy",
-                "held": True,
-                "value": 0.24,
+                "verdict": "held",
+                **accuracy(0.24),
                 "threshold": 0,
             },
-            {"claim": "Flips add accuracy", "held": False, "value": 0.009, "threshold": "> 0.01"},
+            {
+                "name": "flips",
+                "claim": "Flips add accuracy",
+                "verdict": "not held",
+                **accuracy(0.009),
+                "threshold": "> 0.01",
+            },
         ],
         "simulated": ["Judges: exemplar judge"],
         "next_steps": ["Add your own sources"],
@@ -92,9 +99,13 @@ def test_every_figure_has_its_interval_and_count(report):
     assert "3 min 33 s" in text
 
 
-def test_overlapping_intervals_are_not_sold_as_a_result(report):
-    report["label_accuracy"]["after"] = accuracy(0.69)
-    assert "The intervals overlap" in words(render_report(report))
+@pytest.mark.parametrize(
+    ("low", "high", "settled"), [(-0.01, 0.05, False), (0.01, 0.05, True), (-0.05, -0.01, True)]
+)
+def test_a_gain_whose_interval_holds_zero_is_not_sold_as_a_result(report, low, high, settled):
+    report["claims"][0] |= {"low": low, "high": high}
+    shown = words(render_report(report))
+    assert ("this campaign does not settle it" in shown) != settled
 
 
 def test_what_is_simulated_is_named_at_the_top_and_below(report):
@@ -123,7 +134,7 @@ def test_what_was_not_measured_is_said_and_never_shown_as_zero(report):
     for key in ("label_accuracy", "rm_accuracy", "judge_agreement", "leaderboard", "simulated"):
         report[key] = None
     report["gold_accuracy_by_iteration"] = []
-    report["claims"] = [{"claim": "C", "held": None, "value": None, "threshold": 0.5}]
+    report["claims"] = [{"claim": "C", "verdict": "not measured", "value": None, "threshold": 0.5}]
     text = words(render_report(report))
     assert "No claim was measured" in text
     assert "What was not measured" in text
@@ -169,6 +180,15 @@ def test_the_headline_counts_among_the_measured_claims(report):
     unknown = {**report["claims"][0], "value": None}
     report["claims"] += [unknown] * 6
     assert "1 of 2 measured claims held, 6 not measured" in words(render_report(report))
+
+
+def test_a_claim_that_is_not_decided_stands_by_itself_with_its_interval(report):
+    report["claims"][1]["verdict"] = "not decided"
+    text = words(render_report(report))
+    assert "1 of 2 claims held, 1 not decided" in text
+    assert "What this campaign does not decide" in text
+    assert "not decided Flips add accuracy 0.009 -0.011 to 0.029, n = 1,000 needed" in text
+    assert "What did not hold" not in text
 
 
 def test_without_a_test_set_the_page_names_gold_validation_instead(report):

@@ -1,5 +1,8 @@
 import math
 import re
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -28,10 +31,26 @@ def tracking(store, request):
     )
 
 
-def step_context(asset="iteration_01/reward_model", *, run_id="run-1", partition=None):
+class Dagster:
+    """What Dagster knows of its runs: which of them have ended."""
+
+    def __init__(self, *ended):
+        self.ended = ended
+
+    def get_run_by_id(self, run_id):
+        return SimpleNamespace(is_finished=True) if run_id in self.ended else None
+
+
+NOTHING_ENDED = Dagster()
+
+
+def step_context(
+    asset="iteration_01/reward_model", *, run_id="run-1", partition=None, instance=NOTHING_ENDED
+):
     key = dg.AssetKey(asset.split("/"))
     return SimpleNamespace(
         run=SimpleNamespace(run_id=run_id),
+        instance=instance,
         asset_key=key,
         selected_asset_keys={key},
         has_partition_key=partition is not None,
@@ -86,6 +105,71 @@ def test_a_retry_continues_the_same_run_and_another_partition_does_not(tracking)
     assert len({first.run_id, other.run_id, rerun.run_id}) == 3
     assert {s.campaign_run_id for s in (first, other, rerun)} == {first.campaign_run_id}
     assert client_of(tracking).get_run(first.run_id).info.status == "FINISHED"
+
+
+KILLED_STEP = """
+import os, signal, sys
+from types import SimpleNamespace
+import dagster as dg
+from synpref_dagster.resources.tracking import MlflowTracking
+key = dg.AssetKey("pool_rewards")
+context = SimpleNamespace(
+    run=SimpleNamespace(run_id="killed"), asset_key=key, selected_asset_keys={key},
+    has_partition_key=False, instance=SimpleNamespace(get_run_by_id=lambda run: None),
+)
+tracking = MlflowTracking(tracking_uri=sys.argv[1], experiment="tests", campaign=sys.argv[2])
+with tracking.step(context):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_run_of_a_killed_process_is_ended_by_the_next_step_and_continued_by_a_retry(tracking):
+    with tracking.step(step_context("raw_pool")):
+        pass
+    command = [sys.executable, "-c", KILLED_STEP, tracking.tracking_uri, tracking.campaign]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
+    [left] = [run for run in children_of(tracking) if run.info.status == "RUNNING"]
+
+    with tracking.step(step_context("clean_pool")) as alive, tracking.step(step_context()):
+        ended = client_of(tracking).get_run(left.info.run_id)
+        assert client_of(tracking).get_run(alive.run_id).info.status == "RUNNING"
+    assert ended.info.status == "KILLED"
+    assert re.fullmatch(r"its process \S+:\d+ was killed", ended.data.tags["synpref.ended_because"])
+
+    with tracking.step(step_context("pool_rewards", run_id="killed")) as retry:
+        pass
+    assert retry.run_id == left.info.run_id
+    continued = client_of(tracking).get_run(retry.run_id)
+    assert continued.info.status == "FINISHED"
+    assert "synpref.ended_because" not in continued.data.tags
+
+
+def test_a_step_on_another_machine_is_ended_when_dagster_says_that_its_run_is_over(tracking):
+    client = client_of(tracking)
+    with tracking.step(step_context("raw_pool", run_id="over")) as over:
+        pass
+    with tracking.step(step_context("raw_pool", run_id="at work")) as at_work:
+        pass
+    for each in (over, at_work):
+        client.set_tag(each.run_id, "synpref.process", "elsewhere:1")
+        client.update_run(each.run_id, status="RUNNING")
+    with tracking.step(step_context(instance=Dagster("over"))):
+        pass
+    found = client.get_run(over.run_id)
+    assert found.info.status == "KILLED"
+    assert found.data.tags["synpref.ended_because"] == "its Dagster run over ended without it"
+    assert client.get_run(at_work.run_id).info.status == "RUNNING"
+
+
+def test_a_campaign_leaves_the_runs_of_others_alone(tracking):
+    other = tracking.model_copy(update={"campaign": f"{tracking.campaign}_other"})
+    with other.step(step_context(run_id="over")) as step:
+        pass
+    client = client_of(tracking)
+    client.update_run(step.run_id, status="RUNNING")
+    with tracking.step(step_context(instance=Dagster("over"))):
+        pass
+    assert client.get_run(step.run_id).info.status == "RUNNING"
 
 
 def test_iterations_make_one_curve_on_the_campaign(tracking):

@@ -2,20 +2,18 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from synpref_dagster.benchmarks.items import first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_suite
 from synpref_dagster.curation.attributes import TASK_CATEGORIES
-from synpref_dagster.curation.cleaning import deduplicate, find_contradictions
-from synpref_dagster.curation.decontamination import (
-    BenchmarkPrompt,
-    DecontaminationConfig,
-    build_index,
-    decontaminate,
-)
+from synpref_dagster.curation.cleaning import contradicted_rows, first_copies
+from synpref_dagster.curation.contamination_hits import find_hits, first_hits
+from synpref_dagster.curation.decontamination import BenchmarkPrompt
 from synpref_dagster.curation.pairs import canonical_sign, pairs_to_table
+from synpref_dagster.curation.pooling import contamination_indexes
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES
@@ -110,13 +108,13 @@ def test_deduplication_finds_exactly_the_planted_duplicates(world, read):
     table = pairs_to_table([pair for pairs, _ in read.values() for pair in pairs])
     planted = sum(facts["num_duplicates"] for facts in world[1].sources.values())
     assert planted > 0
-    assert deduplicate(table).dropped.num_rows == planted
+    assert table.num_rows - len(set(first_copies(table))) == planted
 
 
 def test_only_the_contradictory_source_contradicts_itself(read):
     for name, (pairs, _) in read.items():
-        num = len(find_contradictions(pairs_to_table(pairs)))
-        assert (num > 0) == (name == "contradictory_llm")
+        contradicted = contradicted_rows(pairs_to_table(pairs))
+        assert contradicted.any() == (name == "contradictory_llm")
 
 
 def test_decontamination_finds_exactly_the_planted_pairs(world, read):
@@ -127,11 +125,12 @@ def test_decontamination_finds_exactly_the_planted_pairs(world, read):
         for items in suite.values()
         for benchmark, item_id, prompt in first_turn_prompts(items)
     ]
-    index = build_index(prompts, DecontaminationConfig())
+    indexes = contamination_indexes(prompts, ngram_words=13)
     table = pairs_to_table([pair for pairs, _ in read.values() for pair in pairs])
-    dropped = decontaminate(deduplicate(table).kept, index).dropped
-    assert dropped.num_rows == manifest.num_planted
-    assert set(dropped["rule"].to_pylist()) == {"exact_prompt", "word_gram"}
+    distinct = table.take(pa.array(sorted(set(first_copies(table)))))
+    found = first_hits(find_hits(distinct, indexes))
+    assert found.num_rows == manifest.num_planted
+    assert set(found["rule"].to_pylist()) == {"exact_prompt", "word_gram"}
 
 
 def test_test_pairs_are_right_and_share_no_prompt_with_the_pool(world, read):

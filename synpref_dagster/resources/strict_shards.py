@@ -1,0 +1,191 @@
+"""The strict pass (App. D.1) in the shards of the pool: looking, asking judges, barring.
+
+Looking is found by one benchmark's prompts, the n-gram settings, the raw shard and its risky pairs;
+what judges say by the overlaps of a shard and by who is asked about which prompts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from synpref_dagster.curation.contamination_review import REVIEW_COLUMNS, review, suspicions
+from synpref_dagster.curation.decontamination import DecontaminationConfig
+from synpref_dagster.curation.pairs import ID_TYPE, table_from_frame
+from synpref_dagster.curation.strict_overlaps import (
+    CANDIDATE_SCHEMAS,
+    OVERLAP_SCHEMA,
+    find_overlaps,
+    overlaps_of,
+    stage_one_candidates,
+)
+from synpref_dagster.resources.contamination_judging import opinions
+from synpref_dagster.resources.contamination_shards import (
+    Wanted,
+    benchmarks_wanted,
+    checked_index,
+    prompts_by_benchmark,
+)
+from synpref_dagster.resources.endpoint_judge import EndpointJudge
+from synpref_dagster.resources.pool_shards import shard_pairs
+from synpref_dagster.storage import (
+    DatasetRef,
+    ShardExecutor,
+    VariantsResult,
+    build_dataset,
+    map_shards,
+    map_variants,
+    read_frame,
+    read_manifest,
+    step_key,
+)
+
+VERSION = "1"
+TEXT = pa.large_string()
+REVIEW_SCHEMA = pa.schema(
+    [
+        ("pair_id", ID_TYPE),
+        *((name, TEXT) for name in ("benchmark", "item_id", "shared")),
+        *((name, pa.int32()) for name in ("num_coincidence", "num_same_item")),
+        ("cleared", pa.bool_()),
+        ("why", TEXT),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StrictLook:
+    """What the strict pass found before any judge was asked."""
+
+    overlaps: DatasetRef
+    """`strict_overlaps.OVERLAP_SCHEMA`, one shard per clean shard."""
+    looked: VariantsResult
+    """What was found for each benchmark."""
+    num_candidates: int
+    """Clean pairs that could come into stage 1."""
+
+
+def look_strictly(
+    clean: DatasetRef,
+    texts: DatasetRef,
+    prompts: DatasetRef,
+    *,
+    uri: str,
+    config: DecontaminationConfig,
+    executor: ShardExecutor,
+) -> StrictLook:
+    """What the candidates for stage 1 share with benchmarks, anywhere in them.
+
+    Args:
+        clean: columns pair_id, origin and risky, one shard per raw shard.
+        texts: the raw pool.
+        prompts: first-turn prompts of all benchmarks.
+        uri: where all of it is kept.
+        config: which shared stretch counts; its scope is all texts.
+        executor: who works on the shards.
+    """
+    candidates = map_shards(
+        stage_one_candidates,
+        clean,
+        uri=f"{uri}/candidates",
+        version=VERSION,
+        params={},
+        executor=executor,
+        outputs=list(CANDIDATE_SCHEMAS),
+    ).outputs
+    looked = map_variants(
+        partial(look_shard_strictly, prompts=prompts, config=config),
+        texts,
+        beside=[candidates["risky"]],
+        uri=f"{uri}/looked_for",
+        version=VERSION,
+        variants=benchmarks_wanted(prompts, config),
+        executor=executor,
+    )
+    overlaps = map_shards(
+        overlaps_of,
+        clean,
+        beside=list(looked.refs.values()),
+        uri=f"{uri}/found",
+        version=VERSION,
+        params={},
+        executor=executor,
+    ).ref
+    counts = read_frame(candidates["counts"])
+    return StrictLook(overlaps, looked, int(counts.to_numpy().sum()))
+
+
+def look_shard_strictly(
+    raw: pa.Table,
+    risky: pa.Table,
+    *,
+    variants: Wanted,
+    prompts: DatasetRef,
+    config: DecontaminationConfig,
+) -> dict[str, pa.Table]:
+    """`strict_overlaps.find_overlaps` of one raw shard, per benchmark asked for.
+
+    Args:
+        raw: `PAIR_SCHEMA`.
+        risky: pair_id of the risky pairs that no person labelled.
+        variants: benchmark -> fingerprint of its index.
+        prompts: where the prompts of all benchmarks lie.
+        config: which shared stretch counts.
+    """
+    indexes = [
+        checked_index(prompts, benchmark, config, wanted=wanted["index"])
+        for benchmark, wanted in variants.items()
+    ]
+    return dict(zip(variants, find_overlaps(raw, risky, indexes), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapReview:
+    """What all shards are reviewed with."""
+
+    judges: Callable[[], Sequence[EndpointJudge]]
+    """Gives the judges, when the first shard needs them."""
+    prompts: DatasetRef
+    """First-turn prompts of all benchmarks."""
+    config: DecontaminationConfig
+    """Which shared stretch made a hit."""
+
+
+def review_shard(
+    overlaps: pa.Table, texts: pa.Table, *, key: Mapping[str, Any], work: OverlapReview
+) -> pa.Table:
+    """What judges say about the pairs of one shard that share words with a benchmark.
+
+    Args:
+        overlaps: `OVERLAP_SCHEMA`.
+        texts: the raw shard that they come from.
+        key: what the answers depend on besides the pairs; identifies the work.
+        work: judges and prompts.
+
+    Returns:
+        `REVIEW_SCHEMA`.
+    """
+    del key
+    if not overlaps.num_rows:
+        return REVIEW_SCHEMA.empty_table()
+    ids = overlaps["pair_id"].combine_chunks().storage.unique()
+    asked = suspicions(
+        shard_pairs(pa.table({"pair_id": ids}, schema=CANDIDATE_SCHEMAS["risky"]), texts),
+        [each for listed in prompts_by_benchmark(work.prompts).values() for each in listed],
+        ngram_words=work.config.min_words,
+        scope=work.config.scope,
+    )
+    reviewed = review(asked, opinions(work.judges(), asked))
+    return table_from_frame(reviewed[REVIEW_COLUMNS]).cast(REVIEW_SCHEMA)
+
+
+def no_overlaps(clean: DatasetRef, *, uri: str) -> DatasetRef:
+    """Nothing found, one shard per clean shard: what a strict pass leaves that was not made."""
+    num_shards = len(read_manifest(clean).shards)
+    return build_dataset(
+        uri,
+        step=step_key(version=VERSION, inputs=[], params={"num_shards": num_shards}),
+        compute=lambda: [OVERLAP_SCHEMA.empty_table()] * num_shards,
+    )
