@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synpref_dagster.curation.cleaning import deduplicate
+from synpref_dagster.curation.cleaning import first_copies
 from synpref_dagster.curation.decontamination import BenchmarkPrompt, build_index, find_contaminated
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +188,7 @@ def deduplication_row(num_pairs: int) -> dict[str, Any]:
     table = pa.table({"pair_id": ids, "row": pa.array(range(num_pairs))})
 
     def ours() -> np.ndarray:
-        return deduplicate(table).kept.column("row").to_numpy()
+        return np.unique(first_copies(table))
 
     def baseline() -> np.ndarray:
         frame = pa.table({"pair_id": storage, "row": table.column("row")}).to_pandas()

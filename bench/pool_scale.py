@@ -1,7 +1,8 @@
 """Pool steps at 1M, 4M and 40M pairs: CPU seconds and peak memory of whole processes.
 
 Filter: score columns in shards, against reading and writing the same columns, pandas, polars and
-`datasets`. Deduplication: 128-bit ids out of core, against reading and writing the same ids.
+`datasets`. Index: exact deduplication, contradictions and cycles of new keys against known ones,
+against reading both and writing the new. Cleaning: that and the selection, two nights, and pandas.
 Every job is a process of its own, measured by what the system charges it, imports included.
 Run: python bench/pool_scale.py [--pairs 1 4 40] [--folder /tmp]; into results/pool_scale.json.
 """
@@ -20,12 +21,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pool_parts.clean_jobs import (
+    clean_floor,
+    clean_ours,
+    clean_pandas,
+    index_floor,
+    index_ours,
+    make_keys,
+    note_known,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "pool_scale.json"
 SHARD_ROWS = 500_000
 NUM_SOURCES, NUM_CATEGORIES = 32, 20
 GUARD = {"max_confidence": 0.3, "recycle": "strict"}
-DUPLICATED, KNOWN = 0.05, 0.10
+SECOND_NIGHT = 0.01
 
 
 def make_scores(folder: Path, num_pairs: int) -> None:
@@ -226,57 +237,6 @@ def filter_datasets_by_row(folder: Path, output: Path) -> Any:
     return totals
 
 
-def make_ids(folder: Path, num_new: int, num_known: int) -> None:
-    """New ids, of which some are repeated and some known, and known ids."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for kind in ("known", "new"):
-        (folder / kind).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    num_shared = int(KNOWN * num_new)
-    shared = rng.bytes(16 * num_shared)
-    for kind, total in (("known", num_known), ("new", num_new)):
-        for start in range(0, total, SHARD_ROWS):
-            n = min(SHARD_ROWS, total - start)
-            raw = np.frombuffer(rng.bytes(16 * n), dtype="V16").copy()
-            places = np.arange(start * num_shared // total, (start + n) * num_shared // total)
-            raw[: len(places)] = np.frombuffer(shared, dtype="V16")[places]
-            if kind == "new":
-                repeated = int(DUPLICATED * n)
-                raw[n - repeated :] = raw[n - 2 * repeated : n - repeated]
-            storage = pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(16), n, [None, pa.py_buffer(raw.tobytes())]
-            )
-            columns = {"pair_id": pa.ExtensionArray.from_storage(pa.uuid(), storage)}
-            if kind == "new":
-                columns["row"] = pa.array(np.arange(start, start + n))
-            pq.write_table(pa.table(columns), folder / kind / f"{start:09d}.parquet",
-                           compression="zstd")  # fmt: skip
-
-
-def dedup_floor(folder: Path, output: Path) -> Any:
-    """Reads all ids and writes the new ones."""
-    import pyarrow.parquet as pq
-
-    output.mkdir()
-    for file in sorted((folder / "known").iterdir()):
-        pq.ParquetFile(file).read()
-    for file in sorted((folder / "new").iterdir()):
-        pq.write_table(pq.ParquetFile(file).read(), output / file.name, compression="zstd")
-    return None
-
-
-def dedup_ours(folder: Path, output: Path) -> Any:
-    """`deduplicate_files` under 2 GB."""
-    from synpref_dagster.curation.known_ids import deduplicate_files
-
-    new, known = (sorted((folder / kind).iterdir()) for kind in ("new", "known"))
-    found = deduplicate_files(new, known, folder=output)
-    return {"kept": found.num_kept, "dropped": found.num_dropped}
-
-
 def make_texts(folder: Path, num_pairs: int) -> None:
     """JSON lines with a prompt and two responses of 2.2 KB each, one line in a thousand broken.
 
@@ -322,15 +282,15 @@ def read_ours(folder: Path, output: Path) -> Any:
     from synpref_dagster.storage import build_dataset, map_shards
 
     about = {"name": "texts", "origin": "synthetic"}
-    row = pa.Table.from_pylist([{"spec": json.dumps(about), "key": "rows"}])
+    row = pa.Table.from_pylist([{"spec": json.dumps(about), "key": "rows", "named": ""}])
     files = build_dataset(str(output / "files"), step="rows", compute=lambda: row)
     read = map_shards(
-        partial(read_file, paths={"rows": str(folder / "rows.jsonl")}, folders=frozenset()),
+        partial(read_file, paths={"rows": str(folder / "rows.jsonl")}),
         files,
         uri=str(output / "pool"),
         version="1",
         params={"seed": 0},
-        outputs=["kept", "dropped", "counts"],
+        outputs=["kept", "dropped", "counts", "votes"],
     )
     return {"rows": sum(read.outputs[name].num_rows for name in ("kept", "dropped"))}
 
@@ -339,8 +299,18 @@ JOBS: dict[str, Callable[[Path, Path], Any]] = {
     job.__name__: job
     for job in (filter_floor, filter_ours, filter_pandas, filter_polars, filter_datasets,
                 filter_datasets_by_row,
-                dedup_floor, dedup_ours, read_floor, read_ours)
+                index_floor, index_ours, clean_floor, clean_ours, clean_pandas,
+                read_floor, read_ours)
 }  # fmt: skip
+
+
+def peak_gb() -> float:
+    """Peak memory of this process, by its own account.
+
+    What `wait4` says of a process is never below the peak of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
 
 
 def measure(job: str, folder: Path, output: Path) -> dict[str, Any]:
@@ -355,11 +325,11 @@ def measure(job: str, folder: Path, output: Path) -> dict[str, Any]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{job} failed with {process.returncode}")
+    told = json.loads(text.strip().splitlines()[-1])
     found = {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "wall_seconds": time.perf_counter() - wall,
-        "peak_gb": usage.ru_maxrss / 2**20,
-        "result": json.loads(text.strip().splitlines()[-1]),
+        **told,
     }
     print(f"{job} {folder.name}: {found['cpu_seconds']:.2f} s CPU, {found['wall_seconds']:.2f} s, "
           f"{found['peak_gb']:.2f} GB, {found['result']}", flush=True)  # fmt: skip
@@ -404,15 +374,38 @@ def filter_rows(work: Path, millions: int) -> list[dict[str, Any]]:
     return rows
 
 
-def dedup_rows(work: Path, new: int, known: int) -> list[dict[str, Any]]:
-    """Out of core against the floor."""
-    folder, output = work / f"dedup_{new}M_{known}M", work / "dedup_out"
-    make_ids(folder, new * 1_000_000, known * 1_000_000)
-    floor = measure("dedup_floor", folder, output)
+def index_rows(work: Path, new: int, known: int) -> list[dict[str, Any]]:
+    """New keys against known ones that are in the index already."""
+    folder, output = work / f"index_{new}M_{known}M", work / "index_out"
+    make_keys(folder, known * 1_000_000)
+    measure("index_ours", folder, output)
+    note_known(folder)
+    make_keys(folder, (known + new) * 1_000_000)
+    ours = measure("index_ours", folder, output)
     remove(output)
-    ours = measure("dedup_ours", folder, output)
+    floor = measure("index_floor", folder, output)
     remove(output, folder)
-    return [row(f"dedup_{new}M_new_{known}M_known_vs_read_and_write", ours, floor)]
+    return [row(f"index_{new}M_new_{known}M_known_vs_read_and_write", ours, floor)]
+
+
+def clean_rows(work: Path, millions: int) -> list[dict[str, Any]]:
+    """A screened pool cleaned, then again with new shards at its end."""
+    folder, output = work / f"clean_{millions}M", work / "clean_out"
+    num_pairs = millions * 1_000_000
+    make_keys(folder, num_pairs)
+    others = {}
+    for other in ["clean_floor", *(["clean_pandas"] if millions <= 4 else [])]:
+        others[other] = measure(other, folder, output)
+        remove(output)
+    ours = measure("clean_ours", folder, output)
+    make_keys(folder, int(num_pairs * (1 + SECOND_NIGHT)))
+    second = measure("clean_ours", folder, output)
+    remove(folder, output)
+    return [
+        row(f"clean_{millions}M_vs_read_and_write", ours, others.pop("clean_floor")),
+        *(row(f"clean_{millions}M_vs_pandas", ours, other) for other in others.values()),
+        {**row(f"clean_{millions}M_second_night_vs_first", second, ours), "exactness": ""},
+    ]
 
 
 def read_rows(work: Path, thousands: int) -> list[dict[str, Any]]:
@@ -439,25 +432,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, nargs="*", default=[1, 4, 40], help="millions")
     parser.add_argument("--texts", type=int, nargs="*", default=[100, 1_000], help="thousands")
-    parser.add_argument("--only", choices=["filter", "dedup", "read"])
+    parser.add_argument("--only", choices=["filter", "index", "clean", "read"])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--job", choices=list(JOBS))
     parser.add_argument("--to", type=Path)
     arguments = parser.parse_args()
     if arguments.job:
-        print(json.dumps(JOBS[arguments.job](arguments.folder, arguments.to)))
+        result = JOBS[arguments.job](arguments.folder, arguments.to)
+        print(json.dumps({"peak_gb": peak_gb(), "result": result}))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         rows = []
         for millions in arguments.pairs:
             if arguments.only in (None, "filter"):
                 rows += filter_rows(Path(name), millions)
-            if arguments.only in (None, "dedup") and millions > 1:
-                rows += dedup_rows(Path(name), millions, millions)
+            if arguments.only in (None, "index") and millions > 1:
+                rows += index_rows(Path(name), millions, millions)
+            if arguments.only in (None, "clean"):
+                rows += clean_rows(Path(name), millions)
         for thousands in arguments.texts if arguments.only in (None, "read") else ():
             rows += read_rows(Path(name), thousands)
-        if arguments.only in (None, "dedup") and max(arguments.pairs) > 4:
-            rows += dedup_rows(Path(name), 4, max(arguments.pairs))
+        if arguments.only in (None, "index") and max(arguments.pairs) > 4:
+            rows += index_rows(Path(name), 4, max(arguments.pairs))
     for one in rows:
         print(f"{one['name']}: {one['ratio_cpu']:.2f}x CPU, {one['exactness']}")
     previous = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []

@@ -1,0 +1,1 @@
+"""Parts of bench/campaign_scale.py: the made sources, and one process per asset."""

@@ -1,0 +1,1 @@
+"""Parts of bench/datatrove_pool.py: one file per side, run as processes of their own."""

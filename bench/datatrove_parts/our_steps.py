@@ -1,0 +1,98 @@
+"""Our side: the functions that the campaign's assets map over shards, on texts in memory."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from timed_steps import read_lines, run_step
+
+from synpref_dagster.curation.cleaning import first_copies
+from synpref_dagster.curation.decontamination import (
+    BenchmarkPrompt,
+    build_index,
+    find_contaminated,
+)
+from synpref_dagster.curation.near_duplicates import (
+    BAND_COLUMNS,
+    candidate_links,
+    clusters,
+    confirm_links,
+    sign_shard,
+)
+from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table, table_to_pairs
+
+MIN_SIMILARITY = 0.8  # default of NearDuplicateSettings
+SHARD_PAIRS = 10_000
+
+
+def decontamination(folder: Path) -> Callable[[], Any]:
+    """Texts that share 13 words with a prompt, every hit confirmed on its words."""
+    prompts = read_lines(folder / "prompts.jsonl")
+    index = build_index([BenchmarkPrompt("b", str(n), text) for n, text in enumerate(prompts)])
+    texts = read_lines(folder / "texts.jsonl")
+
+    def search() -> list[int]:
+        found = find_contaminated(index, texts)
+        return [n for n, hit in enumerate(found) if hit is not None and hit.rule == "word_gram"]
+
+    return search
+
+
+def exact_duplicates(folder: Path) -> Callable[[], Any]:
+    """Rows dropped as repetitions; the 128-bit ids are computed here, three fields each."""
+    pairs = made_pairs(folder / "pairs.jsonl")
+
+    def deduplicated() -> list[int]:
+        parts = [
+            pairs_to_table(pairs[start : start + SHARD_PAIRS]).select(["pair_id"])
+            for start in range(0, len(pairs), SHARD_PAIRS)
+        ]
+        ids = pa.concat_tables(parts)
+        first = first_copies(ids)
+        return np.flatnonzero(first != np.arange(len(first))).tolist()
+
+    return deduplicated
+
+
+def near_duplicates(folder: Path) -> Callable[[], Any]:
+    """Clusters of rows, from MinHash candidates that their texts confirm."""
+    table = pairs_to_table(made_pairs(folder / "near.jsonl"))
+    ids = table.column("pair_id").combine_chunks().storage.to_pylist()
+    row_of = {pair_id: row for row, pair_id in enumerate(ids)}
+
+    def fetch(wanted: Sequence[bytes]) -> list[PreferencePair]:
+        return list(table_to_pairs(table.take([row_of[pair_id] for pair_id in wanted])))
+
+    def clustered() -> list[list[int]]:
+        signed = sign_shard(table)
+        bands = (np.asarray(signed.column(name)) for name in BAND_COLUMNS)
+        candidates = [(ids[first], ids[second]) for first, second in candidate_links(bands)]
+        links = confirm_links(candidates, fetch, min_similarity=MIN_SIMILARITY)
+        sides = (links.column(f"{side}_pair_id").combine_chunks().storage.to_pylist()
+                 for side in ("first", "second"))  # fmt: skip
+        members: dict[int, list[int]] = {}
+        for pair_id, cluster in clusters(zip(*sides, strict=True)).items():
+            members.setdefault(cluster, []).append(row_of[pair_id])
+        return sorted(sorted(rows) for rows in members.values())
+
+    return clustered
+
+
+def made_pairs(path: Path) -> list[PreferencePair]:
+    """Rows of prompt, chosen, rejected."""
+    return [
+        PreferencePair(
+            conversation=({"role": "user", "content": prompt},),
+            chosen=chosen,
+            rejected=rejected,
+            source="made",
+            origin="synthetic",
+        )
+        for prompt, chosen, rejected in read_lines(path)
+    ]
+
+
+if __name__ == "__main__":
+    run_step({step.__name__: step for step in (decontamination, exact_duplicates, near_duplicates)})
