@@ -25,7 +25,7 @@ from synpref_dagster.curation.clean_selection import (
 )
 from synpref_dagster.curation.pooling import contamination_config
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.clean_shards import HITS, PERSONAL_DATA, review_screening
+from synpref_dagster.resources.clean_shards import review_screening
 from synpref_dagster.resources.contamination_shards import (
     contaminated_pairs,
     counts_by_benchmark,
@@ -228,10 +228,10 @@ def _clean(
     campaign = step.campaign
     screened = _screen(step, shards, raw_pool, prompts=prompts).ref
     reviewed = reviewed_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
-    reviews = {HITS: reviewed, PERSONAL_DATA: personal_data}
     found = review_screening(
         screened,
-        {name: ref for name, ref in reviews.items() if ref is not None},
+        hits=reviewed,
+        personal_data=personal_data,
         uri=campaign.uri("data", step.name, "reviewed"),
         drop_level=campaign.profile.pool.pii.drop_level,
         executor=shards.executor(),

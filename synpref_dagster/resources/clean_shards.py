@@ -1,6 +1,6 @@
 """What was found about single pairs, brought to the shards in which they lie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import pyarrow as pa
@@ -15,16 +15,17 @@ from synpref_dagster.storage import (
     ShardExecutor,
     map_shards,
     read_frame,
+    to_frame,
 )
 
-VERSION = "1"
-PERSONAL_DATA, HITS = "personal_data", "contamination_hits"
+VERSION = "2"
 
 
 def review_screening(
     screened: DatasetRef,
-    reviews: Mapping[str, DatasetRef],
     *,
+    hits: DatasetRef | None,
+    personal_data: DatasetRef | None,
     uri: str,
     drop_level: int,
     executor: ShardExecutor | None = None,
@@ -33,52 +34,51 @@ def review_screening(
 
     Args:
         screened: `SCREENED_SCHEMA`.
-        reviews: by `HITS` the judges' look at contamination hits, by `PERSONAL_DATA` the pairs of
-            the personal-data report; without any the screening stands as it is.
+        hits: the judges' look at contamination hits; None without one.
+        personal_data: the pairs of the personal-data report, one shard per shard of `screened`;
+            None where nobody is dropped on that account. Without either the screening stands.
         uri: where the outcome goes.
         drop_level: level of personal data from which pairs are dropped.
         executor: in this process by default.
     """
-    if not reviews:
+    if hits is None and personal_data is None:
         return screened
     return map_shards(
-        partial(reviewed_shard, reviews_at=dict(reviews)),
+        partial(reviewed_shard, hits_at=hits),
         screened,
+        beside=[personal_data] if personal_data else [],
         uri=uri,
         version=VERSION,
-        params={
-            "reviews": {name: ref.fingerprint for name, ref in reviews.items()},
-            "drop_level": drop_level,
-        },
+        params={"hits": hits.fingerprint if hits else None, "drop_level": drop_level},
         executor=executor,
     ).ref
 
 
 def reviewed_shard(
     screened: pa.Table,
-    *,
-    reviews: Mapping[str, str],
+    *personal_data: pa.Table,
+    hits: str | None,
     drop_level: int,
-    reviews_at: Mapping[str, DatasetRef],
+    hits_at: DatasetRef | None,
 ) -> pa.Table:
     """`review_screening` of one shard.
 
     Args:
         screened: `SCREENED_SCHEMA`.
-        reviews: fingerprints of the reviews; they identify the work.
+        personal_data: at most one table: the reported pairs of the shard.
+        hits: fingerprint of the look at contamination hits; it identifies the work.
         drop_level: level of personal data from which pairs are dropped.
-        reviews_at: where the reviews lie.
+        hits_at: where that look lies.
 
     Raises:
-        ValueError: the references name other reviews than the fingerprints.
+        ValueError: the reference names another look than the fingerprint.
     """
-    if dict(reviews) != {name: ref.fingerprint for name, ref in reviews_at.items()}:
-        raise ValueError(f"reviews {dict(reviews)} asked for, but others given: {dict(reviews_at)}")
-    if HITS in reviews_at:
-        screened = with_cleared(screened, _cleared(reviews_at[HITS]))
-    if PERSONAL_DATA in reviews_at:
-        found = _personal_data(reviews_at[PERSONAL_DATA], drop_level)
-        screened = with_personal_data(screened, found)
+    if hits != (hits_at.fingerprint if hits_at else None):
+        raise ValueError(f"hits {hits} asked for, but others given: {hits_at}")
+    if hits_at is not None:
+        screened = with_cleared(screened, _cleared(hits_at))
+    for pairs in personal_data:
+        screened = with_personal_data(screened, pairs_to_drop(to_frame(pairs), level=drop_level))
     return screened
 
 
@@ -99,8 +99,3 @@ def named_pairs(clean: pa.Table, *, ids: Sequence[str]) -> pa.Table:
 @lru_cache(maxsize=1)
 def _cleared(hits: DatasetRef) -> set[bytes]:
     return cleared_pairs(read_frame(hits))
-
-
-@lru_cache(maxsize=1)
-def _personal_data(pairs: DatasetRef, level: int) -> dict[bytes, str]:
-    return pairs_to_drop(read_frame(pairs), level=level)

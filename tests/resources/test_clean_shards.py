@@ -1,17 +1,14 @@
 """Reviews of other assets reach the shards in which their pairs lie."""
 
+from itertools import pairwise
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table, table_from_frame
 from synpref_dagster.curation.pooling import screen_structure
-from synpref_dagster.resources.clean_shards import (
-    HITS,
-    PERSONAL_DATA,
-    review_screening,
-    reviewed_shard,
-)
+from synpref_dagster.resources.clean_shards import review_screening, reviewed_shard
 from synpref_dagster.storage import read_table, write_dataset
 
 PAIRS = [
@@ -37,10 +34,12 @@ def pool(tmp_path):
     return write_dataset(str(tmp_path / "pool"), [screened[:2], screened[2:]], step="1")
 
 
-def written(tmp_path, name, frame):
+def written(tmp_path, name, frame, *ends):
+    """The frame as a data set about the first pairs, its shards ending at some rows."""
     ids = [pair.pair_id for pair in PAIRS]
     table = table_from_frame(frame.assign(pair_id=ids[: len(frame)]))
-    return write_dataset(str(tmp_path / name), table, step="1")
+    parts = [table[start:end] for start, end in pairwise([0, *ends, len(frame)])]
+    return write_dataset(str(tmp_path / name), parts, step="1")
 
 
 def reasons(ref):
@@ -50,15 +49,20 @@ def reasons(ref):
     )
 
 
+def review(pool, uri, *, hits=None, personal_data=None, drop_level=2):
+    return review_screening(
+        pool, hits=hits, personal_data=personal_data, uri=str(uri), drop_level=drop_level
+    )
+
+
 def test_without_reviews_the_screening_stands_as_it_is(tmp_path, pool):
-    assert review_screening(pool, {}, uri=str(tmp_path / "out"), drop_level=2) == pool
+    assert review(pool, tmp_path / "out") == pool
 
 
 def test_a_cleared_pair_comes_back_and_personal_data_come_after_earlier_reasons(tmp_path, pool):
-    levels = pd.DataFrame({"level": LEVELS, "kinds": "email"})
-    cleared = pd.DataFrame({"cleared": [True]})
-    reviews = {PERSONAL_DATA: written(tmp_path, "levels", levels)}
-    found = review_screening(pool, reviews, uri=str(tmp_path / "a"), drop_level=1)
+    frame = pd.DataFrame({"level": LEVELS, "kinds": "email"})
+    levels = written(tmp_path, "levels", frame, 2)
+    found = review(pool, tmp_path / "a", personal_data=levels, drop_level=1)
     broken = ("identical_responses", "")
     assert reasons(found) == [
         ("contaminated", None),
@@ -66,17 +70,14 @@ def test_a_cleared_pair_comes_back_and_personal_data_come_after_earlier_reasons(
         (None, None),
         broken,
     ]
-    reviews[HITS] = written(tmp_path, "hits", cleared)
-    found = review_screening(pool, reviews, uri=str(tmp_path / "b"), drop_level=2)
+    hits = written(tmp_path, "hits", pd.DataFrame({"cleared": [True]}))
+    found = review(pool, tmp_path / "b", hits=hits, personal_data=levels)
     assert reasons(found) == [("pii", "level 3: email"), (None, None), (None, None), broken]
+    found = review(pool, tmp_path / "c", hits=hits)
+    assert reasons(found) == [(None, None), (None, None), (None, None), broken]
 
 
-def test_other_reviews_than_those_asked_for_are_refused(tmp_path, pool):
-    ref = written(tmp_path, "levels", pd.DataFrame({"level": LEVELS, "kinds": "email"}))
+def test_another_look_at_hits_than_the_one_asked_for_is_refused(tmp_path, pool):
+    hits = written(tmp_path, "hits", pd.DataFrame({"cleared": [True]}))
     with pytest.raises(ValueError, match="others given"):
-        reviewed_shard(
-            read_table(pool),
-            reviews={PERSONAL_DATA: "another"},
-            drop_level=1,
-            reviews_at={PERSONAL_DATA: ref},
-        )
+        reviewed_shard(read_table(pool), hits="another", drop_level=1, hits_at=hits)
