@@ -77,7 +77,8 @@ def batched(tmp_path, monkeypatch):
 
 def test_a_tick_starts_what_waited_once_also_after_a_batch_that_expired(batched):
     server = batched.server
-    keys = ["raw_pool", "benchmark_prompts", "clean_pool", "wild_pool", "unverified_pool"]
+    keys = ["raw_pool", "benchmark_prompts", "clean_pool", "strict_overlaps"]
+    keys += ["wild_pool", "unverified_pool"]
     selection = [dg.AssetKey(key) for key in [*keys, "attribute_labels"]]
     assert not batched.run("curate_pool", selection).success
     first = server.under_way()
