@@ -196,7 +196,7 @@ def _claims_table(report: Numbers) -> Table:
         table.add_row(
             claim["claim"],
             shown(claim).partition(" n=")[0],
-            _short(least) if least > 0 else "> 0",
+            _short(least) if least > 0 else f"> {least:g}",
             f"{claim['n']:,}",
             VERDICTS[claim["verdict"]],
         )

@@ -8,7 +8,7 @@ import dagster as dg
 
 from synpref_dagster.assets.judged import judges_asked, spending
 from synpref_dagster.assets.pool_reports import markdown_table
-from synpref_dagster.assets.step import Step, box, campaign_step, shard_counts
+from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.curation.decontamination import DecontaminationConfig
 from synpref_dagster.curation.judge_prompts import CONTAMINATION
 from synpref_dagster.curation.strict_overlaps import OverlapTally, barred_pairs, with_review
@@ -34,7 +34,7 @@ REVIEW = "review"  # fact of the overlaps: what judges said about them
 CANDIDATES_LEFT = "candidates_left"
 MOST = 0.5  # a benchmark that bars more of the candidates shares boilerplate with them
 NUM_SHOWN = 10
-VERSION = "1"
+VERSION = "2"
 
 
 @dg.asset(
@@ -76,7 +76,7 @@ def strict_overlaps(
             config=strict_config(settings),
             executor=shards.executor(),
         )
-        step.note(shard_counts(look.looked, "shards"), counts_by_benchmark(look.looked))
+        step.note(look.counts(), counts_by_benchmark(look.people_s))
         found = _reviewed(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)
         return _reported(step, found, num_candidates=look.num_candidates)
 

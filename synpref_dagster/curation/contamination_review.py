@@ -57,7 +57,7 @@ class _LookedAt:
     pair: int
     text: str
     said_by_people: bool
-    """Whether it can be a short prompt as a whole: a turn, not a response."""
+    """Whether it can be a short prompt as a whole: a turn of the user, not what a model said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,9 +151,13 @@ def cleared_pairs(reviewed: pd.DataFrame) -> set[bytes]:
     return set(reviewed["pair_id"]) - standing
 
 
-def contaminated_ids(screened: pd.DataFrame) -> set[bytes]:
-    """The pairs that screening called contaminated."""
-    return set(screened.loc[screened["screen_reason"] == CONTAMINATED, "pair_id"])
+def contaminated_ids(screened: Iterable[pa.Table]) -> set[bytes]:
+    """The pairs that screening, shard by shard, called contaminated."""
+    found: set[bytes] = set()
+    for shard in screened:
+        hits = shard.filter(pc.equal(shard["screen_reason"], CONTAMINATED))["pair_id"]
+        found.update(hits.combine_chunks().storage.to_pylist())
+    return found
 
 
 def with_cleared(screened: pa.Table, cleared: set[bytes]) -> pa.Table:
@@ -181,7 +185,9 @@ def review_counts(reviewed: pd.DataFrame) -> Mapping[str, int]:
 def _texts(pair: PreferencePair, number: int, scope: Scope) -> list[_LookedAt]:
     if scope == "first_turn":
         return [_LookedAt(number, first_user_turn(pair.conversation), True)]
-    turns = [_LookedAt(number, turn["content"], True) for turn in pair.conversation]
+    turns = [
+        _LookedAt(number, turn["content"], turn["role"] == "user") for turn in pair.conversation
+    ]
     return [*turns, *(_LookedAt(number, text, False) for text in (pair.chosen, pair.rejected))]
 
 

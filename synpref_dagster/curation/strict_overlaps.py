@@ -50,24 +50,43 @@ def stage_one_candidates(clean: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def find_overlaps(
-    raw: pa.Table, risky: pa.Table, indexes: Sequence[ContaminationIndex]
-) -> list[pa.Table]:
-    """What each index finds in the candidates of one raw shard.
+def find_people_s_overlaps(raw: pa.Table, indexes: Sequence[ContaminationIndex]) -> list[pa.Table]:
+    """What each index finds in the pairs of one raw shard that people labelled.
 
-    Pairs that people labelled are looked at whether they are clean or not, so that the outcome for
-    a shard stands when others of its pairs leave the pool or come back.
+    They are looked at whether they are clean or not, so that the outcome for a shard stands when
+    others of its pairs leave the pool or come back.
 
     Args:
         raw: `PAIR_SCHEMA`.
-        risky: pair_id of the other candidates.
+        indexes: of one configuration, one per benchmark.
+
+    Returns:
+        Per index `contamination_hits.HIT_SCHEMA`; rows are those of `raw`.
+    """
+    return _find_among(raw, pc.equal(raw["origin"], HUMAN), indexes)
+
+
+def find_risky_overlaps(
+    raw: pa.Table, risky: pa.Table, indexes: Sequence[ContaminationIndex]
+) -> list[pa.Table]:
+    """What each index finds in the risky pairs of one raw shard that no person labelled.
+
+    Args:
+        raw: `PAIR_SCHEMA`.
+        risky: their pair_id.
         indexes: of one configuration, one per benchmark.
 
     Returns:
         Per index `contamination_hits.HIT_SCHEMA`; rows are those of `raw`.
     """
     ids, wanted = (each["pair_id"].combine_chunks().storage for each in (raw, risky))
-    is_candidate = pc.or_(pc.equal(raw["origin"], HUMAN), pc.is_in(ids, value_set=wanted))
+    is_risky = pc.is_in(ids, value_set=wanted)
+    return _find_among(raw, pc.and_not(is_risky, pc.equal(raw["origin"], HUMAN)), indexes)
+
+
+def _find_among(
+    raw: pa.Table, is_candidate: pa.ChunkedArray, indexes: Sequence[ContaminationIndex]
+) -> list[pa.Table]:
     rows = pc.indices_nonzero(is_candidate)
     return [
         hits.set_column(0, HIT_SCHEMA.field("row"), rows.take(hits["row"]).cast(pa.int64()))
@@ -80,7 +99,7 @@ def overlaps_of(clean: pa.Table, *hits: pa.Table) -> pa.Table:
 
     Args:
         clean: columns pair_id, origin and risky.
-        hits: what was found for each benchmark.
+        hits: what was found for each benchmark, in people's pairs and in risky ones.
     """
     together = pa.concat_tables([HIT_SCHEMA.empty_table(), *hits])
     candidates = clean.filter(pc.or_(pc.equal(clean["origin"], HUMAN), clean["risky"]))

@@ -207,12 +207,15 @@ def counts_by_benchmark(looked: VariantsResult) -> dict[str, Any]:
 def checked_index(
     prompts: DatasetRef, benchmark: str, config: DecontaminationConfig, *, wanted: str
 ) -> ContaminationIndex:
-    """The index of one benchmark's prompts, built once per process.
+    """The index of one benchmark's prompts, built once per pass and process.
 
     Raises:
         ValueError: the prompts are others than those of the fingerprint `wanted`.
     """
-    index = _index(prompts, benchmark, config)
+    built = _indexes(prompts, config)
+    if benchmark not in built:
+        built[benchmark] = build_index(prompts_by_benchmark(prompts).get(benchmark, []), config)
+    index = built[benchmark]
     if index.fingerprint != wanted:
         raise ValueError(
             f"prompts of {benchmark} with index {index.fingerprint} given, but {wanted} asked for"
@@ -220,11 +223,11 @@ def checked_index(
     return index
 
 
-@lru_cache(maxsize=64)
-def _index(
-    prompts: DatasetRef, benchmark: str, config: DecontaminationConfig
-) -> ContaminationIndex:
-    return build_index(prompts_by_benchmark(prompts).get(benchmark, []), config)
+@lru_cache(maxsize=1)
+def _indexes(prompts: DatasetRef, config: DecontaminationConfig) -> dict[str, ContaminationIndex]:
+    """The indexes built so far in a pass; kept by pass: every shard may ask for each of them."""
+    del prompts, config  # They say which pass it is.
+    return {}
 
 
 @lru_cache(maxsize=1)

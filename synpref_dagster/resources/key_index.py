@@ -43,7 +43,7 @@ from synpref_dagster.storage import (
     step_key,
 )
 from synpref_dagster.storage.dataset import read_shard
-from synpref_dagster.storage.manifest import reuse
+from synpref_dagster.storage.manifest import has_all_shards, reuse
 
 VERSION = "1"
 
@@ -88,7 +88,7 @@ def mark_pool(screened: DatasetRef, *, uri: str, sizes: IndexSizes | None = None
         found.tables(base),
         num_shards=num_shards,
         step=step,
-        meta={"screened": asdict(screened)},
+        meta={"screened": asdict(screened), "version": VERSION},
     )
     return MarkedPool(marks, num_shards - num_known, num_known, found.num_known_read)
 
@@ -96,10 +96,13 @@ def mark_pool(screened: DatasetRef, *, uri: str, sizes: IndexSizes | None = None
 def _known(target: str, pool: "_Pool") -> tuple[DatasetRef | None, int]:
     """The marks of an earlier, smaller state of the same pool, and its number of shards.
 
-    None and 0 when a shard of it changed or left: then all pairs are judged again, on their keys.
+    None and 0 when a shard of it changed or left, when marks are lost or were made otherwise: then
+    all pairs are judged again, on their keys.
     """
     manifest = find_manifest(target)
-    if manifest is None:
+    if manifest is None or manifest.meta.get("version") != VERSION:
+        return None, 0
+    if not has_all_shards(target, manifest.shards):
         return None, 0
     before = read_manifest(DatasetRef(**manifest.meta["screened"])).shards
     if before != pool.shards[: len(before)]:

@@ -16,7 +16,6 @@ from synpref_dagster.curation.routing import (
 from synpref_dagster.storage import (
     DatasetRef,
     ShardExecutor,
-    build_dataset,
     find_manifest,
     iter_tables,
     join_uri,
@@ -26,6 +25,7 @@ from synpref_dagster.storage import (
     read_manifest,
     step_key,
     to_frame,
+    write_dataset,
 )
 
 VERSION = "1"
@@ -67,20 +67,22 @@ def route_pairs(
     num_human = int(read_frame(found["origins"])["num_human"].sum())
     target = join_uri(uri, "routed")
 
-    def compute() -> list[pa.Table]:
-        already = _routed_before(target)
-        rows = _with_former(_rows_by_shard(found["candidates"]), already, [clean, *barred])
-        mask = routed_to_stage_one(rows, num_human=num_human, max_share=max_share, already=already)
-        return _ids_by_shard(rows[mask], num_shards=len(read_manifest(clean).shards))
-
     inputs = [ref.fingerprint for ref in (clean, *barred)]
-    step = step_key(version=VERSION, inputs=inputs, params={"max_share": max_share})
-    return build_dataset(target, step=step, compute=compute)
-
-
-def _routed_before(target: str) -> set[bytes]:
-    manifest = find_manifest(target)
-    return set(read_frame(make_ref(target, manifest))["pair_id"]) if manifest else set()
+    work = step_key(version=VERSION, inputs=inputs, params={"max_share": max_share})
+    before = find_manifest(target)
+    if before is not None and before.meta.get("work") == work:
+        return make_ref(target, before)
+    # Who was routed decides too: a pool that goes back to an earlier state forgets nobody.
+    already = set(read_frame(make_ref(target, before))["pair_id"]) if before else set()
+    rows = _with_former(_rows_by_shard(found["candidates"]), already, [clean, *barred])
+    mask = routed_to_stage_one(rows, num_human=num_human, max_share=max_share, already=already)
+    history = [work, before.fingerprint if before else ""]
+    return write_dataset(
+        target,
+        _ids_by_shard(rows[mask], num_shards=len(read_manifest(clean).shards)),
+        step=step_key(version=VERSION, inputs=history, params={}),
+        meta={"work": work},
+    )
 
 
 def _rows_by_shard(candidates: DatasetRef) -> pd.DataFrame:

@@ -1,7 +1,10 @@
 """The strict pass (App. D.1) in the shards of the pool: looking, asking judges, barring.
 
-Looking is found by one benchmark's prompts, the n-gram settings, the raw shard and its risky pairs;
-what judges say by the overlaps of a shard and by who is asked about which prompts.
+There are two looks. What is shared by pairs that people labelled is found by one benchmark's
+prompts, the n-gram settings and the raw shard. Risky pairs turn up all over the pool each night:
+theirs is a look of its own, found by the same and by their ids, so that one more of them costs
+the risky ones of its shard, and where there are none no text is read. What judges say is found by
+the overlaps of a shard and by who is asked about which prompts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from synpref_dagster.curation.contamination_hits import HIT_SCHEMA
 from synpref_dagster.curation.contamination_review import REVIEW_COLUMNS, review, suspicions
-from synpref_dagster.curation.decontamination import DecontaminationConfig
+from synpref_dagster.curation.decontamination import ContaminationIndex, DecontaminationConfig
 from synpref_dagster.curation.pairs import ID_TYPE, table_from_frame
 from synpref_dagster.curation.strict_overlaps import (
     CANDIDATE_SCHEMAS,
     OVERLAP_SCHEMA,
-    find_overlaps,
+    find_people_s_overlaps,
+    find_risky_overlaps,
     overlaps_of,
     stage_one_candidates,
 )
@@ -42,7 +47,7 @@ from synpref_dagster.storage import (
     step_key,
 )
 
-VERSION = "1"
+VERSION = "2"
 TEXT = pa.large_string()
 REVIEW_SCHEMA = pa.schema(
     [
@@ -61,10 +66,20 @@ class StrictLook:
 
     overlaps: DatasetRef
     """`strict_overlaps.OVERLAP_SCHEMA`, one shard per clean shard."""
-    looked: VariantsResult
-    """What was found for each benchmark."""
+    people_s: VariantsResult
+    """What was found for each benchmark in pairs that people labelled."""
+    risky: VariantsResult
+    """What was found for each benchmark in risky pairs of other origin."""
     num_candidates: int
     """Clean pairs that could come into stage 1."""
+
+    def counts(self) -> dict[str, int]:
+        """Metrics that say what a run cost; shards are those of people's pairs."""
+        return {
+            "num_shards_computed": self.people_s.num_shards_computed,
+            "num_shards_reused": self.people_s.num_shards_reused,
+            "num_risky_parts_computed": self.risky.num_shards_computed,
+        }
 
 
 def look_strictly(
@@ -95,50 +110,76 @@ def look_strictly(
         executor=executor,
         outputs=list(CANDIDATE_SCHEMAS),
     ).outputs
-    looked = map_variants(
-        partial(look_shard_strictly, prompts=prompts, config=config),
-        texts,
-        beside=[candidates["risky"]],
-        uri=f"{uri}/looked_for",
+    look = partial(
+        map_variants,
         version=VERSION,
         variants=benchmarks_wanted(prompts, config),
         executor=executor,
     )
+    of_people = partial(look_at_people_s_pairs, prompts=prompts, config=config)
+    people_s = look(of_people, texts, uri=f"{uri}/people_s")
+    of_risky = partial(look_at_risky_pairs, prompts=prompts, config=config)
+    risky = look(
+        of_risky, candidates["risky"], beside=[texts], uri=f"{uri}/risky", empty_alone=True
+    )
     overlaps = map_shards(
         overlaps_of,
         clean,
-        beside=list(looked.refs.values()),
+        beside=[*people_s.refs.values(), *risky.refs.values()],
         uri=f"{uri}/found",
         version=VERSION,
         params={},
         executor=executor,
     ).ref
     counts = read_frame(candidates["counts"])
-    return StrictLook(overlaps, looked, int(counts.to_numpy().sum()))
+    return StrictLook(overlaps, people_s, risky, int(counts.to_numpy().sum()))
 
 
-def look_shard_strictly(
-    raw: pa.Table,
+def look_at_people_s_pairs(
+    raw: pa.Table, *, variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
+) -> dict[str, pa.Table]:
+    """`strict_overlaps.find_people_s_overlaps` of one raw shard, per benchmark asked for.
+
+    Args:
+        raw: `PAIR_SCHEMA`.
+        variants: benchmark -> fingerprint of its index.
+        prompts: where the prompts of all benchmarks lie.
+        config: which shared stretch counts.
+    """
+    found = find_people_s_overlaps(raw, _indexes_of(variants, prompts, config))
+    return dict(zip(variants, found, strict=True))
+
+
+def look_at_risky_pairs(
     risky: pa.Table,
+    raw: pa.Table,
     *,
     variants: Wanted,
     prompts: DatasetRef,
     config: DecontaminationConfig,
 ) -> dict[str, pa.Table]:
-    """`strict_overlaps.find_overlaps` of one raw shard, per benchmark asked for.
+    """`strict_overlaps.find_risky_overlaps` of one raw shard, per benchmark asked for.
 
     Args:
-        raw: `PAIR_SCHEMA`.
         risky: pair_id of the risky pairs that no person labelled.
+        raw: `PAIR_SCHEMA`; may be without rows where `risky` is.
         variants: benchmark -> fingerprint of its index.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
-    indexes = [
+    if not risky.num_rows:
+        return dict.fromkeys(variants, HIT_SCHEMA.empty_table())
+    found = find_risky_overlaps(raw, risky, _indexes_of(variants, prompts, config))
+    return dict(zip(variants, found, strict=True))
+
+
+def _indexes_of(
+    variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
+) -> list[ContaminationIndex]:
+    return [
         checked_index(prompts, benchmark, config, wanted=wanted["index"])
         for benchmark, wanted in variants.items()
     ]
-    return dict(zip(variants, find_overlaps(raw, risky, indexes), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

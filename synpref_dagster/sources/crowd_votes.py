@@ -1,8 +1,9 @@
 """Pairs with crowd votes: {prompt, response_a, response_b, votes: [{worker, value}], debate}.
 
 One seeded random vote among those that are not "equal" becomes the noisy source label; all votes
-become recorded verdicts, to be revealed when people are asked. Worker ids never leave the reader:
-a key stands for each (see `annotators`). A decided gold column is not read.
+become recorded verdicts, to be revealed when people are asked. The draw goes by content: a row
+repeated elsewhere, or with its responses swapped, keeps its label. Worker ids never leave the
+reader: a key stands for each (see `annotators`). A decided gold column is not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
+from synpref_dagster.curation.pairs import canonical_sign
 from synpref_dagster.sources.annotators import annotator_key
 from synpref_dagster.sources.formats import Row, RowFormat, RowReader, build_pair, required
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
@@ -26,7 +27,8 @@ def _looks_like_votes(row: Row) -> bool:
 def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
     """Reader with the options `debates` and `exclude_debates` (names) and `flip_share` (0 to 1).
 
-    The drawn vote depends on the seed and the row number only, never on the selected debates.
+    The label depends on the seed, the pair's content and its votes only: neither the place of a
+    row, nor the order of its responses or votes, nor the selected debates change it.
     """
     include = _names(spec, "debates")
     exclude = _names(spec, "exclude_debates") or frozenset()
@@ -40,36 +42,35 @@ def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
             raise RowRejected("not_text", detail="debate must be a name")
         if (include is not None and debate not in include) or debate in exclude:
             return None
-        label = _draw_label([sign for _, sign in cast], (seed, number), flip_share=flip_share)
-        pair = build_pair(
+        if not any(sign for _, sign in cast):
+            raise RowRejected("no_preference", detail=f"{len(cast)} votes, none of them decided")
+        as_shown = build_pair(
             spec,
             number,
             conversation=[{"role": "user", "content": prompt}],
-            responses=(first, second) if label > 0 else (second, first),
+            responses=(first, second),
             meta={"debate": debate},
         )
-        return ParsedRow(pair, _verdicts(pair, cast, first_is_chosen=label > 0))
+        to_sorted = canonical_sign(as_shown.chosen, as_shown.rejected)
+        signs = [(annotator, sign * to_sorted) for annotator, sign in cast]
+        key = (seed, int.from_bytes(as_shown.content_id, "big"))
+        label = _draw_label([sign for _, sign in signs], key, flip_share=flip_share)
+        verdicts = (RecordedVerdict(as_shown.content_id, *vote) for vote in signs)
+        return ParsedRow(as_shown if label == to_sorted else as_shown.flipped(), tuple(verdicts))
 
     return read
 
 
 def _draw_label(signs: Sequence[int], key: tuple[int, int], *, flip_share: float) -> int:
-    """+1 or -1: one vote that is not a tie, turned round with probability `flip_share`."""
-    decided = [sign for sign in signs if sign]
-    if not decided:
-        raise RowRejected("no_preference", detail=f"{len(signs)} votes, none of them decided")
+    """+1 or -1: one of the votes that are no ties, turned round with probability `flip_share`.
+
+    Votes against the sorted order give a label against the sorted order. One number is drawn
+    however many votes there are, so that a vote added to a repeated pair seldom changes its label.
+    """
+    num_decided = sum(sign != 0 for sign in signs)
     rng = np.random.default_rng(key)
-    label = decided[rng.integers(len(decided))]
+    label = 1 if rng.random() * num_decided < signs.count(1) else -1
     return -label if rng.random() < flip_share else label
-
-
-def _verdicts(
-    pair: PreferencePair, votes: Sequence[tuple[str, int]], *, first_is_chosen: bool
-) -> tuple[RecordedVerdict, ...]:
-    to_sorted = canonical_sign(pair.chosen, pair.rejected) * (1 if first_is_chosen else -1)
-    return tuple(
-        RecordedVerdict(pair.content_id, annotator, sign * to_sorted) for annotator, sign in votes
-    )
 
 
 def _read_votes(votes: Any) -> list[tuple[str, int]]:

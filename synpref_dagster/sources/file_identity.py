@@ -11,14 +11,42 @@ VERSION_FIELDS = ("ETag", "etag", "md5Hash", "VersionId", "LastModified", "mtime
 """What object stores call the version of a file; the first ones name its content."""
 
 
-def content_identity(path: str) -> str:
+def file_digest(file: Path) -> str:
+    """Digest of the bytes of a local file, whatever it is called."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16))
+    return digest.hexdigest()
+
+
+def content_identity(path: str, *, digest: Callable[[Path], str] = file_digest) -> str:
     """Identity of the content of a file or of all files below a folder.
 
     Local files count by their bytes, wherever they lie; files in an object store by address, size
     and version, because reading them only to compare would cost as much as using them. A path that
     does not exist is its own identity: reading it says what is wrong.
+
+    Args:
+        path: file or folder, local or in an object store.
+        digest: gives the digest of a local file, for who remembers it.
     """
-    return _identity(path, lambda file: _bytes(file) if isinstance(file, Path) else _version(file))
+
+    def about(file: UPath) -> str:
+        return f"{file.name} {digest(file)}" if isinstance(file, Path) else _version(file)
+
+    return _identity(path, about)
+
+
+def file_identities(path: str, *, digest: Callable[[Path], str]) -> tuple[str, str]:
+    """`content_identity` of one file, and what of it stays when the file is given another name.
+
+    Of a file in an object store both are the same: its address is part of them.
+    """
+    place = UPath(path)
+    if isinstance(place, Path) and place.is_file():
+        found = digest(place)
+        return content_identity(path, digest=lambda _: found), found
+    identity = content_identity(path, digest=digest)
+    return identity, identity
 
 
 def listing_identity(path: str) -> str:
@@ -33,12 +61,6 @@ def _identity(path: str, about: Callable[[UPath], str]) -> str:
     files = [place] if place.is_file() else sorted(filter(UPath.is_file, place.rglob("*")), key=str)
     parts = "\n".join(map(about, files))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-
-def _bytes(file: Path) -> str:
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16))
-    return f"{file.name} {digest.hexdigest()}"
 
 
 def _version(file: UPath) -> str:

@@ -161,23 +161,29 @@ def find_finished(uri: str, keys: Sequence[str], uris: Mapping[str, str]) -> dic
         uris: output name -> where its shards lie.
     """
     folder = to_path(uri) / MARKER_FOLDER
-    sizes = {name: file_sizes(to_path(target) / SHARD_FOLDER) for name, target in uris.items()}
-    written = file_sizes(folder)
+    sizes = output_sizes(uris)
+    written = file_sizes(folder) if keys else {}
     finished = {}
     for key in dict.fromkeys(keys):
         text = read_bytes(folder / f"{key}.json") if f"{key}.json" in written else None
         marker = Marker.from_json(text) if text is not None else None
-        if (
-            marker is not None
-            and set(marker.shards) == set(uris)
-            and all(
-                sizes[name].get(shard.name) == shard.num_bytes
-                for name, shards in marker.shards.items()
-                for shard in shards
-            )
-        ):
+        if marker is not None and has_outputs(marker, sizes):
             finished[key] = marker
     return finished
+
+
+def output_sizes(uris: Mapping[str, str]) -> dict[str, Mapping[str, int]]:
+    """Bytes of every shard file that is there, by output."""
+    return {name: file_sizes(to_path(target) / SHARD_FOLDER) for name, target in uris.items()}
+
+
+def has_outputs(marker: Marker, sizes: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether each shard that a marker names is there in its full length."""
+    return set(marker.shards) == set(sizes) and all(
+        sizes[name].get(shard.name) == shard.num_bytes
+        for name, shards in marker.shards.items()
+        for shard in shards
+    )
 
 
 def publish_all(

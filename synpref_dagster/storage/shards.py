@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from synpref_dagster.storage.executors import InProcessExecutor, ShardExecutor
+from synpref_dagster.storage.known_tasks import finished_tasks, keep_tasks
 from synpref_dagster.storage.manifest import Shard, reuse, step_key
 from synpref_dagster.storage.refs import DatasetRef
 from synpref_dagster.storage.shard_tasks import (
@@ -17,7 +18,6 @@ from synpref_dagster.storage.shard_tasks import (
     ShardFunction,
     check_names,
     clean_up,
-    find_finished,
     note_shard,
     publish_all,
     read_group,
@@ -66,19 +66,18 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
     """Applies `fn(table, *others, **params)` to every shard and publishes the results.
 
     Args:
-        fn: module-level function of one table, giving a table, or a mapping of output name to
-            table when `outputs` are named; it has to depend on its arguments only. A generator
-            of them gives several shards in place of one, each written before the next is made.
+        fn: module-level function of one table, giving a table, or one by output name when
+            `outputs` are named; it depends on its arguments only. A generator of them gives
+            several shards in place of one, each written before the next is made.
         dataset: the input.
         uri: where the output goes; named outputs go to `uri/NAME`.
         version: changes whenever `fn` computes something else.
         params: keyword arguments of `fn`. They identify the work: JSON values, dataclasses, or
             objects with a `fingerprint` (an index, a reference), picklable for a process pool.
-        beside: data sets that go along with the input, shard by shard: `fn` gets, after its table,
-            those of the same place.
+        beside: data sets whose shards of the same place `fn` gets after its table.
         meta: small JSON facts kept in the manifest of each output.
         executor: in this process by default.
-        outputs: names of the tables in the mapping that `fn` returns.
+        outputs: names of the tables that `fn` returns.
         on_progress: called with (shards done, shards in all) as shards finish.
         empty_alone: what lies beside a shard without rows is not read; `fn` gets empty tables.
 
@@ -98,7 +97,7 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
 
     keys = [task_key(group, version, params) for group in shards]
     clean_up(uri, uris)
-    finished = find_finished(uri, keys, uris)
+    finished = finished_tasks(uri, keys, uris)
     # Shards of equal content share a key: they are worked on once.
     todo = {key: group for key, group in zip(keys, shards, strict=True) if key not in finished}
     job = partial(_map_one, fn=fn, params=dict(params), inputs=inputs, uri=uri, uris=uris)
@@ -108,6 +107,7 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         if on_progress is not None:
             on_progress(num_done, len(shards))
     refs = publish_all([finished[key] for key in keys], uris, step=step, meta=meta or {})
+    keep_tasks(uri, {key: finished[key] for key in keys})
     return MapResult(refs, len(todo), len(shards) - len(todo))
 
 

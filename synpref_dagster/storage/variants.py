@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from synpref_dagster.storage.executors import InProcessExecutor, ShardExecutor
+from synpref_dagster.storage.known_tasks import finished_tasks, keep_tasks
 from synpref_dagster.storage.manifest import Shard, hash_json, reuse, step_key
 from synpref_dagster.storage.refs import DatasetRef
 from synpref_dagster.storage.shard_tasks import (
     Marker,
     clean_up,
-    find_finished,
     note_shard,
     publish_all,
     read_group,
@@ -63,6 +63,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
     variants: Variants,
     beside: Sequence[DatasetRef] = (),
     executor: ShardExecutor | None = None,
+    empty_alone: bool = False,
 ) -> VariantsResult:
     """`map_shards` once per variant, in one pass over the shards that lack any of them.
 
@@ -76,6 +77,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
         variants: name -> parameters, which identify the work as those of `map_shards` do.
         beside: data sets that go along with the input, shard by shard.
         executor: in this process by default.
+        empty_alone: what lies beside a shard without rows is not read; `fn` gets empty tables.
 
     Returns:
         One output per variant, with as many shards as the input.
@@ -90,7 +92,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
         name: step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=params)
         for name, params in variants.items()
     }
-    shards = side_by_side(inputs)
+    shards = side_by_side(inputs, empty_alone=empty_alone)
     done = {
         name: MapResult({"": ref}, 0, len(shards))
         for name in variants
@@ -107,6 +109,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
     for name in lacking:
         markers_in_order = [finished[name][key] for key in keys[name]]
         outputs = publish_all(markers_in_order, {"": places[name]}, step=steps[name], meta={})
+        keep_tasks(places[name], {key: finished[name][key] for key in keys[name]})
         num_computed = sum(name == each for made, _ in tasks for each, _ in made)
         done[name] = MapResult(outputs, num_computed, len(shards) - num_computed)
     in_order = {name: done[name] for name in variants}
@@ -143,7 +146,7 @@ def _map_one(
 
 def _finished(place: str, keys: Sequence[str]) -> dict[str, Marker]:
     clean_up(place, {"": place})
-    return find_finished(place, keys, {"": place})
+    return finished_tasks(place, keys, {"": place})
 
 
 def _tasks(

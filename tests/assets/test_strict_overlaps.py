@@ -136,11 +136,11 @@ def test_a_new_benchmark_is_the_only_one_looked_for_and_goes_without_a_look(plac
     suite.write_text(json.dumps({"prompt": prompt, "chosen": "a", "rejected": "b"}))
     more = told(place.run(suite=suite))
     known = dict.fromkeys(before["shards_looked_at_by_benchmark"], 0)
-    # A shard whose risky pairs changed with the pool is looked at again for all.
     assert more["shards_looked_at_by_benchmark"] == {**known, "our_suite": num_shards}
     again = told(place.run())
     assert again["shards_looked_at_by_benchmark"] == known
     assert (again["num_shards_computed"], again["num_shards_reused"]) == (0, num_shards)
+    assert (before["num_risky_parts_computed"] > 0, again["num_risky_parts_computed"]) == (True, 0)
     assert place.ref("strict_overlaps") == overlaps
 
 

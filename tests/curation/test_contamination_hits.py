@@ -89,6 +89,32 @@ def test_a_response_that_reads_like_a_short_prompt_is_no_contamination():
     assert places(found) == [(1, "conversation")]
 
 
+@pytest.mark.parametrize("prompt", ["yes", "是"])
+def test_only_what_users_say_can_be_a_short_prompt_as_a_whole(prompt):
+    reply = f"{prompt.capitalize()}."
+    by_system = PreferencePair(
+        conversation=({"role": "system", "content": reply}, {"role": "user", "content": "Hi"}),
+        chosen="a", rejected="b", source="s", origin="human",
+    )  # fmt: skip
+    rows = [
+        pair("Is it red?", reply, "Thanks", chosen=reply, rejected="b"),
+        pair("Hi", "Shall I?", reply),
+        by_system,
+        pair(f"{prompt}!", "Fine."),
+    ]
+    [found] = find_hits(pairs_to_table(rows), [index_of(prompt, scope="all_texts", min_words=5)])
+    assert places(found) == [(1, "conversation"), (3, "conversation")]
+    assert found["rule"].to_pylist() == ["exact_prompt"] * 2
+
+
+def test_of_a_conversation_the_turn_that_comes_first_is_named_whoever_said_it():
+    rows = [pair("Hi", LONG, OTHER), pair(OTHER, LONG), pair("Hi", OTHER, SHORT)]
+    index = index_of(LONG, OTHER, SHORT, scope="all_texts", min_words=6, max_words=13)
+    [found] = find_hits(pairs_to_table(rows), [index])
+    assert places(found) == [(row, "conversation") for row in range(3)]
+    assert found["item_id"].to_pylist() == ["0", "1", "1"]
+
+
 def test_tables_in_chunks_slices_or_without_rows_give_the_same(monkeypatch):
     whole = pairs_to_table([pair(f"Hi {number}", chosen="a") for number in range(6)] + [pair(LONG)])
     chunked = pa.concat_tables([whole.slice(0, 2), whole.slice(2, 4), whole.slice(6, 1)])

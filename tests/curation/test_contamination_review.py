@@ -1,6 +1,6 @@
 """False alarms: every prompt that shares words is looked at, and one real hit is enough."""
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.clean_selection import select_clean
@@ -15,7 +15,7 @@ from synpref_dagster.curation.contamination_review import (
     with_cleared,
 )
 from synpref_dagster.curation.decontamination import BenchmarkPrompt
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
+from synpref_dagster.curation.pairs import PreferencePair, id_array, pairs_to_table
 from synpref_dagster.curation.pool_marks import marks_in_memory
 from synpref_dagster.curation.pooling import contamination_indexes, screen
 
@@ -80,15 +80,20 @@ def test_whatever_screening_drops_has_a_suspicion():
         pair("nothing to see", 4),
     ]
     screened = screen(pairs_to_table(pairs), contamination_indexes(prompts, ngram_words=13))
-    frame = pd.DataFrame(
-        {
-            "pair_id": pd.Series([each.pair_id for each in pairs], dtype=object),
-            "screen_reason": screened["screen_reason"].to_pylist(),
-        }
-    )
-    wanted = contaminated_ids(frame)
+    ids = id_array([each.pair_id for each in pairs])
+    table = pa.table({"pair_id": ids, "screen_reason": screened["screen_reason"]})
+    wanted = contaminated_ids([table])
     assert wanted == {each.pair_id for each in pairs[:3]}
     assert {each.pair_id for each in suspicions(pairs, prompts, ngram_words=13)} == wanted
+
+
+def test_hits_are_gathered_from_all_shards_and_ids_keep_their_last_zero_byte():
+    ids = [bytes([number]) + b"\0" * 15 for number in range(1, 6)]
+    reasons = ["contaminated", None, "exact_duplicate", "contaminated", None]
+    table = pa.table({"pair_id": id_array(ids), "screen_reason": pa.array(reasons, pa.string())})
+    shards = [table.slice(0, 3), table.slice(3, 0), table.slice(3, 1), table.slice(4, 1)]
+    assert contaminated_ids(shards) == {ids[0], ids[3]}
+    assert contaminated_ids([]) == set()
 
 
 @pytest.mark.parametrize(
@@ -161,6 +166,8 @@ def test_in_the_strict_pass_every_turn_and_both_responses_are_suspected():
             {"role": "user", "content": "hi"},
             {"role": "assistant", "content": "hello"},
             {"role": "user", "content": f"well {ITEM}"},
+            {"role": "assistant", "content": "fine then"},
+            {"role": "user", "content": "go on"},
         ),
         chosen=f"so {OTHER} then",
         rejected="how are you",
@@ -168,12 +175,13 @@ def test_in_the_strict_pass_every_turn_and_both_responses_are_suspected():
         origin="human",
     )
     prompts = [prompt(ITEM), prompt(OTHER, 1), prompt("how are you", 2), prompt("hello", 3)]
+    prompts += [prompt("Go on!", 4)]
     found = suspicions([asked], prompts, ngram_words=13, scope="all_texts")
-    # A response that is a short prompt as a whole is none, a turn is.
+    # What a model said is no short prompt as a whole, a user's turn is.
     assert {(each.text, each.prompt.item_id) for each in found} == {
         (f"well {ITEM}", "item-0"),
         (f"so {OTHER} then", "item-1"),
-        ("hello", "item-3"),
+        ("go on", "item-4"),
     }
     assert suspicions([asked], prompts, ngram_words=13) == []
 

@@ -1,5 +1,7 @@
 """Labelling with exemplars: who is shown to whom, and what a leak is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,10 @@ from synpref_dagster.curation.labelling import (
     EXEMPLAR_CHOICES,
     EmbeddedPairs,
     Panel,
+    exemplar_fingerprint,
     label_with_exemplars,
     leaked_exemplars,
+    target_fingerprint,
 )
 from synpref_dagster.curation.pairs import PreferencePair, id_index
 
@@ -142,3 +146,29 @@ def test_a_leak_is_the_pair_itself_or_its_conversation_or_one_that_is_unknown():
         }
     )
     assert leaked_exemplars(shown, conversations).index.tolist() == [1, 2, 3, 4]
+
+
+def test_targets_are_the_same_question_until_a_pair_an_attribute_or_a_vector_changes():
+    same = EmbeddedPairs(
+        pairs=list(GOLD.pairs),
+        attributes=[dict(each) for each in GOLD.attributes],
+        vectors=GOLD.vectors.copy(),
+    )
+    assert target_fingerprint(same) == target_fingerprint(GOLD)
+    moved = GOLD.vectors.copy()
+    moved[3, 0] += 0.5
+    others = [
+        replace(GOLD, pairs=[GOLD.pairs[0].flipped(), *GOLD.pairs[1:]]),
+        replace(GOLD, attributes=[{"n": "other"}, *GOLD.attributes[1:]]),
+        replace(GOLD, vectors=moved),
+        EmbeddedPairs(
+            pairs=GOLD.pairs[1:], attributes=GOLD.attributes[1:], vectors=GOLD.vectors[1:]
+        ),
+    ]
+    assert len({target_fingerprint(each) for each in (GOLD, *others)}) == len(others) + 1
+
+
+def test_a_label_is_part_of_what_judges_are_shown_and_not_of_what_they_are_asked():
+    turned = [-label for label in GOLD_LABELS]
+    shown = {exemplar_fingerprint(GOLD, labels) for labels in (GOLD_LABELS, turned)}
+    assert len(shown | {target_fingerprint(GOLD)}) == 3

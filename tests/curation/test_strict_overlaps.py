@@ -14,7 +14,8 @@ from synpref_dagster.curation.strict_overlaps import (
     OVERLAP_SCHEMA,
     OverlapTally,
     barred_pairs,
-    find_overlaps,
+    find_people_s_overlaps,
+    find_risky_overlaps,
     overlaps_of,
     stage_one_candidates,
     with_review,
@@ -57,7 +58,9 @@ SHARD = clean_shard(CLEAN, PROMPT, CHOSEN, REJECTED, RISKY, OTHER)
 def overlaps(shard=SHARD, **config):
     risky = stage_one_candidates(shard)["risky"]
     indexes = [index_of("boats", BOATS, **config), index_of("apples", APPLES, **config)]
-    return overlaps_of(shard, *find_overlaps(pairs_to_table(RAW), risky, indexes))
+    raw = pairs_to_table(RAW)
+    looks = find_people_s_overlaps(raw, indexes), find_risky_overlaps(raw, risky, indexes)
+    return overlaps_of(shard, *looks[0], *looks[1])
 
 
 def ids(table):
@@ -94,12 +97,25 @@ def test_what_left_the_pool_is_not_listed_and_what_comes_back_is():
     assert DROPPED.pair_id in ids(overlaps(clean_shard(CLEAN, DROPPED)))
 
 
+def test_each_pair_is_looked_at_once_by_people_s_look_or_by_that_of_risky_ones():
+    indexes = [index_of("boats", BOATS)]
+    both = pairs_to_table(RAW)
+    wanted = pairs_to_table([CHOSEN, RISKY]).select(["pair_id"])
+    [people_s], [risky] = (
+        find_people_s_overlaps(both, indexes),
+        find_risky_overlaps(both, wanted, indexes),
+    )
+    assert people_s["row"].to_pylist() == [1, 2, 3, 7]
+    assert risky["row"].to_pylist() == [5]
+    assert ids(risky) == [RISKY.pair_id]
+
+
 def test_shorter_runs_of_words_find_more():
     near = clean_shard(pair("x", chosen="boats sail far south"))
     raw = pairs_to_table([pair("x", chosen="boats sail far south")])
     for min_words, num_found in ((3, 1), (4, 0)):
         index = index_of("boats", BOATS, min_words=min_words)
-        hits = find_overlaps(raw, stage_one_candidates(near)["risky"], [index])
+        hits = find_people_s_overlaps(raw, [index])
         assert overlaps_of(near, *hits).num_rows == num_found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from synpref_dagster.curation.decontamination import DecontaminationConfig
+from synpref_dagster.curation.decontamination import DecontaminationConfig, build_index
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table, table_from_frame
 from synpref_dagster.resources.contamination_shards import (
     benchmarks_wanted,
@@ -46,7 +46,7 @@ def raw_pool(folder, asked=ASKED):
 def prompts_of(folder, *names, suites=SUITES):
     rows = [(name, str(n), text) for name in names for n, text in enumerate(suites[name])]
     frame = pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
-    return write_dataset(str(folder), table_from_frame(frame), step="-".join(names) or "none")
+    return write_dataset(str(folder), table_from_frame(frame), step="-".join(names)[:99] or "none")
 
 
 @pytest.fixture
@@ -142,6 +142,31 @@ def test_without_benchmarks_only_the_structure_is_checked(screen):
     assert (none.num_shards_computed, none.num_shards_reused) == (3, 0)
     assert read_frame(none.screened.ref)["screen_reason"].isna().all()
     assert screen().num_shards_computed == 0
+
+
+def test_a_pass_builds_each_index_once_however_many_benchmarks_there_are(screen, monkeypatch):
+    built = []
+
+    def counted(prompts, config):
+        built.append(prompts[0].benchmark)
+        return build_index(prompts, config)
+
+    monkeypatch.setattr("synpref_dagster.resources.contamination_shards.build_index", counted)
+    suites = {f"suite_{number:03}": [f"words of suite {number}"] for number in range(100)}
+    found = looked_for(screen(*suites, suites=suites))
+    assert set(found.values()) == {3}
+    assert sorted(built) == sorted(suites)
+
+
+def test_a_new_benchmark_builds_no_index_of_a_known_one(screen, monkeypatch):
+    screen("apples", "cats")
+    built = []
+    monkeypatch.setattr(
+        "synpref_dagster.resources.contamination_shards.build_index",
+        lambda prompts, config: built.append(prompts[0].benchmark) or build_index(prompts, config),
+    )
+    screen("apples", "boats", "cats")
+    assert built == ["boats"]
 
 
 def test_prompts_that_do_not_match_their_fingerprint_are_refused(tmp_path):

@@ -209,3 +209,26 @@ def test_selection_by_shard_is_the_selection_of_the_pool(tmp_path):
         assert found.combine_chunks().equals(expected[name].combine_chunks())
     tally = pa.concat_tables([part["tally"] for part in parts])
     assert sum(tally["num_pairs"].to_pylist()) == whole.num_rows
+
+
+def test_a_lost_file_of_marks_heals(tmp_path):
+    shards = random_shards(2)
+    pool = write_pool(tmp_path / "pool", shards[:8])
+    mark_pool(pool, uri=str(tmp_path / "index"))
+    for file in list((tmp_path / "index" / "marks" / "shards").iterdir())[:1]:
+        file.unlink()
+    assert mark_pool(pool, uri=tmp_path / "index").num_known_shards == 0
+    for file in list((tmp_path / "index" / "marks" / "shards").iterdir())[:1]:
+        file.unlink()
+    grown = write_pool(tmp_path / "pool", shards)
+    found = mark_pool(grown, uri=tmp_path / "index")
+    assert found.num_known_shards == 0
+    assert read_table(found.marks).num_rows > 0
+
+
+def test_marks_of_another_version_are_made_again(tmp_path, monkeypatch):
+    shards = random_shards(2)
+    mark_pool(write_pool(tmp_path / "pool", shards[:8]), uri=tmp_path / "index")
+    monkeypatch.setattr(key_index, "VERSION", "another")
+    found = mark_pool(write_pool(tmp_path / "pool", shards), uri=tmp_path / "index")
+    assert found.num_known_shards == 0

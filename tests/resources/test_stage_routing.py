@@ -5,6 +5,7 @@ import pyarrow as pa
 from synpref_dagster.curation.clean_selection import CLEAN_SCHEMA
 from synpref_dagster.curation.pairs import id_array
 from synpref_dagster.curation.pool_marks import CONTRADICTION
+from synpref_dagster.resources import stage_routing
 from synpref_dagster.resources.clean_shards import barred_pairs
 from synpref_dagster.resources.stage_routing import route_pairs
 from synpref_dagster.storage import iter_tables, read_frame, write_dataset
@@ -87,3 +88,20 @@ def test_barred_pairs_are_those_of_each_shard(tmp_path):
     found = barred_pairs(clean, ids, uri=str(tmp_path / "barred"))
     assert [len(table) for table in iter_tables(found)] == [1, 1]
     assert read_frame(found)["pair_id"].tolist() == [identity(101), identity(12)]
+
+
+def test_a_pool_that_goes_back_forgets_nobody(tmp_path):
+    calm = shard((10, "synthetic", ""), (12, "synthetic", ""))
+    assert route(tmp_path, PEOPLE, calm) == [[], []]
+    assert route(tmp_path, PEOPLE, calm, shard(risky(10), risky(11))) == [[], [], [10, 11]]
+    assert route(tmp_path, PEOPLE, calm) == [[], [10]]  # its twin's source was taken out again
+
+
+def test_routing_twice_gives_the_same_and_works_once(tmp_path, monkeypatch):
+    first = route(tmp_path, PEOPLE, TWINS)
+
+    def never(*_args, **_kwargs):
+        raise AssertionError("routed again")
+
+    monkeypatch.setattr(stage_routing, "routed_to_stage_one", never)
+    assert route(tmp_path, PEOPLE, TWINS) == first

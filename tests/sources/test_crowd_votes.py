@@ -1,4 +1,4 @@
-"""Crowd votes: one seeded vote becomes the label, all become recorded verdicts."""
+"""Crowd votes: one vote, drawn by content, becomes the label; all become recorded verdicts."""
 
 import pytest
 
@@ -35,8 +35,8 @@ def test_every_vote_becomes_a_verdict_against_the_sorted_order():
         parsed = reader(seed)(row("a", "b", "equal"), 0)
         assert [verdict.verdict for verdict in parsed.verdicts] == [1, -1, 0]
         assert {verdict.content_id for verdict in parsed.verdicts} == {parsed.pair.content_id}
-    swapped = reader()(row("a", "b", "equal", first="Beta", second="Alpha"), 0)
-    assert [verdict.verdict for verdict in swapped.verdicts] == [-1, 1, 0]
+    turned = reader()(row("a", "b", "equal", first="Beta", second="Alpha"), 0)
+    assert [verdict.verdict for verdict in turned.verdicts] == [-1, 1, 0]
 
 
 def test_unanimous_verdicts_agree_with_an_unflipped_label():
@@ -66,22 +66,89 @@ def test_debates_select_the_rows():
     assert taken == [False, True, True]
 
 
-def test_the_drawn_label_depends_on_seed_and_row_number_alone():
-    votes = row("a", "b")
-    labels = [reader(7)(votes, number).pair.chosen for number in range(40)]
-    again = reader(7, debates=["cats"])
-    assert labels == [again(votes, number).pair.chosen for number in range(40)]
-    other = reader(8)
-    assert labels != [other(votes, number).pair.chosen for number in range(40)]
-    assert {"Alpha", "Beta"} == set(labels)
+def many_rows(*votes: str, count: int) -> list[dict]:
+    """Rows of different content, the response that sorts first on either side in turn."""
+    texts = [(f"Alpha {number}", f"Beta {number}") for number in range(count)]
+    return [
+        row(*votes, first=texts[n][n % 2], second=texts[n][1 - n % 2], debate=f"debate {n}")
+        for n in range(count)
+    ]
 
 
-def test_flip_share_turns_that_share_of_labels_round():
-    read = reader(flip_share=0.3)
-    flipped = [read(row("a"), number).pair.chosen == "Beta" for number in range(1_000)]
-    assert 250 < sum(flipped) < 350
-    everything = reader(flip_share=1.0)
-    assert everything(row("a"), 0).pair.chosen == "Beta"
+def swapped(one: dict) -> dict:
+    other_side = {"a": "b", "b": "a", "equal": "equal"}
+    votes = [{**vote, "value": other_side[vote["value"]]} for vote in one["votes"]]
+    return {
+        **one,
+        "response_a": one["response_b"],
+        "response_b": one["response_a"],
+        "votes": votes,
+    }
+
+
+def labels_of(read, rows: list[dict], *, start: int = 0) -> dict[bytes, bytes]:
+    """content_id -> pair_id, which names the chosen response."""
+    pairs = [read(one, number).pair for number, one in enumerate(rows, start)]
+    return {pair.content_id: pair.pair_id for pair in pairs}
+
+
+def test_rows_in_another_order_and_place_keep_their_labels():
+    rows = many_rows("a", "b", "equal", count=200)
+    labels = labels_of(reader(7), rows)
+    assert len(set(labels)) == 200
+    assert labels_of(reader(7), rows, start=1) == labels
+    assert labels_of(reader(7), rows[::-1]) == labels
+    assert labels_of(reader(8), rows) != labels
+
+
+def test_swapped_responses_and_votes_in_another_order_keep_label_and_verdicts():
+    rows = many_rows("a", "b", "b", "equal", count=200)
+    labels = labels_of(reader(7, flip_share=0.3), rows)
+    mirrored = [swapped(one) for one in rows]
+    assert labels_of(reader(7, flip_share=0.3), mirrored, start=1) == labels
+    shuffled = [{**one, "votes": one["votes"][::-1]} for one in rows]
+    assert labels_of(reader(7, flip_share=0.3), shuffled) == labels
+    for one, other in zip(rows, mirrored, strict=True):
+        assert reader()(one, 0).verdicts == reader()(other, 0).verdicts
+
+
+def test_another_vote_for_the_side_that_won_never_turns_a_repeated_pair():
+    for one in many_rows("a", "b", "equal", count=100):
+        pair = reader()(one, 0).pair
+        side = "a" if pair.chosen == one["response_a"] else "b"
+        repeated = {**one, "votes": [*one["votes"], {"worker": "late", "value": side}]}
+        assert reader()(repeated, 1).pair.pair_id == pair.pair_id
+
+
+def test_the_selected_debates_do_not_change_a_label():
+    rows = many_rows("a", "b", count=40)
+    selected = reader(7, debates=[one["debate"] for one in rows])
+    assert labels_of(selected, rows) == labels_of(reader(7), rows)
+
+
+@pytest.mark.parametrize(
+    ("votes", "flip_share", "expected"),
+    [
+        (("a", "b"), 0.0, 0.5),
+        (("a", "a", "a", "b", "equal"), 0.0, 0.75),
+        (("b", "a", "b", "b", "b"), 0.0, 0.2),
+        (("a", "equal"), 0.3, 0.7),
+        (("a", "a", "a", "b"), 0.3, 0.75 * 0.7 + 0.25 * 0.3),
+    ],
+)
+def test_over_many_pairs_the_labels_follow_the_votes(votes, flip_share, expected):
+    read = reader(flip_share=flip_share)
+    rows = many_rows(*votes, count=2_000)
+    # Half of the rows show the response that sorts first as the second: both halves must follow.
+    for half in (rows[::2], rows[1::2]):
+        first_won = [read(one, 0).pair.chosen == one["response_a"] for one in half]
+        assert abs(sum(first_won) / len(half) - expected) < 0.05
+
+
+def test_unanimous_votes_are_followed_and_a_full_flip_share_turns_all_round():
+    for one in many_rows("a", "a", "equal", count=100):
+        assert reader()(one, 0).pair.chosen == one["response_a"]
+        assert reader(flip_share=1.0)(one, 0).pair.chosen == one["response_b"]
 
 
 def test_gold_is_not_read():

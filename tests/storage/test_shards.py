@@ -225,6 +225,8 @@ def _forget_publication(folder):
     (folder / "manifest.json").unlink()
     for path in (folder / "steps").iterdir():
         path.unlink()
+    for place in (folder, folder.parent):  # Of several outputs it lies above them.
+        (place / "known_tasks.json").unlink(missing_ok=True)
 
 
 def test_data_sets_side_by_side_meet_shard_by_shard(source, tmp_path):

@@ -1,7 +1,9 @@
 """Several maps in one pass: each found for itself, a shard read once for all that it lacks."""
 
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from shard_functions import build_numbers, multiples
 
@@ -11,6 +13,7 @@ from synpref_dagster.storage import (
     map_variants,
     read_manifest,
     read_table,
+    write_dataset,
 )
 
 TWO, THREE = {"factor": 2}, {"factor": 3}
@@ -126,6 +129,28 @@ def test_data_sets_go_along_shard_by_shard(source, tmp_path):
     twice = run(source, tmp_path / "twice", {"it": TWO}).refs["it"]
     result = run(source, tmp_path / "out", {"two": TWO}, beside=[twice])
     assert values(result, "two") == [4 * n for n in range(40)]
+
+
+def test_what_lies_beside_an_empty_shard_is_no_reason_to_work_again(tmp_path):
+    few = write_dataset(str(tmp_path / "few"), [numbers(1), numbers(), numbers()], step="few")
+    work = partial(
+        map_variants, beside_lengths, few, uri=str(tmp_path / "out"), version="1",
+        variants={"it": {}}, empty_alone=True,
+    )  # fmt: skip
+    for step, lengths, num_computed in (("a", (3, 4, 5), 2), ("b", (3, 6, 7), 0), ("c", (8, 6), 1)):
+        sizes = [*lengths, 9][:3]
+        beside = [numbers(*range(size)) for size in sizes]
+        found = work(beside=[write_dataset(str(tmp_path / step), beside, step=step)])
+        assert found.num_shards_computed == num_computed
+        assert values(found, "it") == [sizes[0], 0, 0]
+
+
+def numbers(*listed):
+    return pa.table({"n": pa.array(listed, pa.int64())})
+
+
+def beside_lengths(_, other, *, variants):
+    return dict.fromkeys(variants, numbers(other.num_rows))
 
 
 def test_the_outputs_go_beside_the_shards_of_the_input(source, tmp_path):
