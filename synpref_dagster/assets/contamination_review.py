@@ -24,7 +24,7 @@ from synpref_dagster.curation.pooling import prompts_from_rows
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.contamination_judging import opinions
 from synpref_dagster.resources.judges import PART, JudgePanel
-from synpref_dagster.storage import DatasetRef, select_rows
+from synpref_dagster.storage import DatasetRef, iter_tables, select_rows
 
 FACT = "contamination_review"
 
@@ -60,7 +60,7 @@ def reviewed_hits(
     account = f"{step.name}{PART}{FACT}"
 
     def compute() -> pd.DataFrame:
-        wanted = contaminated_ids(campaign.frame(screened, ["pair_id", "screen_reason"]))
+        wanted = contaminated_ids(iter_tables(screened, ["pair_id", "screen_reason"]))
         asked = suspicions(
             list(table_to_pairs(select_rows(texts, wanted))),
             prompts_from_rows(campaign.frame(prompts)),

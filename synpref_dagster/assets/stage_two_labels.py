@@ -24,6 +24,7 @@ from synpref_dagster.assets.judged import (
 )
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.assets.views import (
+    PoolViews,
     embed_new,
     gold_exemplars,
     stage_one_views,
@@ -34,6 +35,7 @@ from synpref_dagster.curation.crossfit import cross_fitted_margins
 from synpref_dagster.curation.filtering import FlipGuard, GuardConfig, estimate_flip_guard
 from synpref_dagster.curation.first_rows import first_of_each, repeated_words
 from synpref_dagster.curation.gold_silver import undecidable_content
+from synpref_dagster.curation.labelling import exemplar_fingerprint, target_fingerprint
 from synpref_dagster.curation.pairs import PreferencePair, id_index
 from synpref_dagster.curation.witnesses import (
     human_labels,
@@ -89,13 +91,8 @@ def flip_evidence(
     views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
-        panel = ask_judges(
-            step,
-            judges,
-            pool=vocabulary["unverified"],
-            targets=lambda: verified_pairs(campaign, views, verified, embedding=embedding),
-            gold=lambda: gold_exemplars(campaign, views, verified, embedding=embedding),
-            inputs=[gold, attribute_labels, pair_embeddings],
+        panel = _ask_about_gold(
+            step, judges, verified, views=views, embedding=embedding, pool=vocabulary["unverified"]
         )
 
         def train_and_score(fold: int, train: Pairs, score: Pairs) -> np.ndarray:
@@ -121,7 +118,7 @@ def flip_evidence(
 
         evidence = step.dataset(
             compute,
-            inputs=[gold, panel, best_reward_model, vocabulary["clean"]],
+            inputs=[gold.kept, panel, best_reward_model, vocabulary["clean"]],
             params={"cross_fit_folds": settings.cross_fit_folds},
             part="witnesses",
         )
@@ -184,6 +181,30 @@ def relabelled_pairs(
             },
             checks=[no_leak_in_any_shard(step, panel)],
         )
+
+
+def _ask_about_gold(
+    step: Step,
+    judges: JudgePanel,
+    gold: pd.DataFrame,
+    *,
+    views: PoolViews,
+    embedding: PairEmbedding,
+    pool: DatasetRef,
+) -> dict[str, DatasetRef]:
+    """What the panel says about every gold pair, shown others of the training part."""
+    asked = verified_pairs(step.campaign, views, gold, embedding=embedding)
+    shown = gold_exemplars(step.campaign, views, gold, embedding=embedding)
+    return ask_judges(
+        step,
+        judges,
+        pool=pool,
+        targets=lambda: asked,
+        gold=lambda: shown,
+        # Not the tables behind the views: they grow with every new file of stage 1, and judges
+        # asked again may answer otherwise, which would change the guard and old decisions.
+        inputs=[target_fingerprint(asked), exemplar_fingerprint(*shown)],
+    )
 
 
 def _asked(

@@ -121,11 +121,12 @@ def label_with_exemplars(
 
 def exemplar_fingerprint(gold: EmbeddedPairs, gold_labels: Sequence[int]) -> str:
     """Identity of all that judges can be shown: gold pairs, labels, attributes and vectors."""
-    hasher = blake2b(gold.vectors.astype("<f4").tobytes(), digest_size=ID_BYTES)
-    for pair, attributes, label in zip(gold.pairs, gold.attributes, gold_labels, strict=True):
-        about = [pair.pair_id.hex(), int(label), dict(attributes)]
-        hasher.update(json.dumps(about, sort_keys=True).encode() + b"\n")
-    return hasher.hexdigest()
+    return _embedded_fingerprint(gold, [[int(label)] for label in gold_labels])
+
+
+def target_fingerprint(targets: EmbeddedPairs) -> str:
+    """Identity of all that judges are asked about: pairs, attributes and vectors, in order."""
+    return _embedded_fingerprint(targets, [[]] * len(targets.pairs))
 
 
 def leaked_exemplars(exemplars: pd.DataFrame, conversations: Mapping[bytes, bytes]) -> pd.DataFrame:
@@ -141,6 +142,15 @@ def leaked_exemplars(exemplars: pd.DataFrame, conversations: Mapping[bytes, byte
     shown = exemplars["gold_pair_id"].map(conversations.get)
     same_pair = exemplars["pair_id"] == exemplars["gold_pair_id"]
     return exemplars[same_pair | (target == shown) | target.isna() | shown.isna()]
+
+
+def _embedded_fingerprint(embedded: EmbeddedPairs, said: Sequence[Sequence[int]]) -> str:
+    """Identity of embedded pairs, each with what was said about it."""
+    hasher = blake2b(embedded.vectors.astype("<f4").tobytes(), digest_size=ID_BYTES)
+    for pair, attributes, labels in zip(embedded.pairs, embedded.attributes, said, strict=True):
+        about = [pair.pair_id.hex(), *labels, dict(attributes)]
+        hasher.update(json.dumps(about, sort_keys=True).encode() + b"\n")
+    return hasher.hexdigest()
 
 
 def _exemplar_rows(

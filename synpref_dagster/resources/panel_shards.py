@@ -20,7 +20,7 @@ from synpref_dagster.curation.labelling import (
     label_with_exemplars,
     leaked_exemplars,
 )
-from synpref_dagster.curation.pairs import ID_TYPE, PreferencePair, table_from_frame
+from synpref_dagster.curation.pairs import ID_TYPE, PreferencePair, is_among, table_from_frame
 from synpref_dagster.curation.relabelling import pairs_to_relabel
 from synpref_dagster.resources.endpoint_judge import EndpointJudge
 from synpref_dagster.resources.pool_shards import shard_pairs
@@ -70,7 +70,7 @@ PANEL_SCHEMAS = {
     ),
     "bill": pa.schema([("judge", TEXT), ("usd", pa.float64())]),
 }
-"""What is kept of a shard; its targets stand beside the gold pairs that its judges could see."""
+"""What is kept of a shard; its targets stand beside the gold pairs that its judges were shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +118,20 @@ def judge_shard(
 def panel_frames(
     targets: EmbeddedPairs, shown: EmbeddedPairs, answer: LabelledTargets
 ) -> dict[str, pd.DataFrame]:
-    """What is kept of an answer: labels, votes, verdicts, exemplars, who was asked and shown."""
+    """What is kept of an answer: labels, votes, verdicts, exemplars, who was asked and shown.
+
+    Of `shown`, only what was an exemplar of a target here: gold repeated in every shard would in
+    time outgrow the targets.
+    """
+    gold = shown.ids()
+    seen = gold[is_among(gold["pair_id"], set(answer.exemplars["gold_pair_id"]))]
     return {
         "labels": answer.panel.labels,
         "votes": answer.panel.votes,
         "verdicts": answer.panel.verdicts,
         "exemplars": answer.exemplars,
         "targets": pd.concat(
-            [targets.ids().assign(gold=False), shown.ids().assign(gold=True)], ignore_index=True
+            [targets.ids().assign(gold=False), seen.assign(gold=True)], ignore_index=True
         ),
     }
 
@@ -135,7 +141,7 @@ def leaked_shard(exemplars: pa.Table, targets: pa.Table) -> pa.Table:
 
     Args:
         exemplars: what was shown.
-        targets: pairs asked about and gold pairs, with their conversations.
+        targets: pairs asked about and gold pairs shown, with their conversations.
     """
     ids = to_frame(targets.select(["pair_id", "conversation_id"]))
     conversations = dict(zip(ids["pair_id"], ids["conversation_id"], strict=True))

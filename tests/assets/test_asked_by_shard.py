@@ -24,7 +24,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import load_profile
-from synpref_dagster.storage import read_frame, read_manifest
+from synpref_dagster.storage import iter_tables, read_frame, read_manifest, to_frame
 
 NUM_GOLD, NUM_SAMPLES, NUM_SHOWN = 6, 2, 3
 
@@ -159,6 +159,19 @@ def test_shards_get_the_labels_that_all_pairs_at_once_would_get(asking):
     )
     asked = read_frame(panel["targets"]).query("not gold")
     assert asked["pair_id"].tolist() == [pair(number).pair_id for number in range(5)]
+
+
+def test_a_shard_keeps_of_gold_only_what_its_judges_were_shown(asking):
+    panel, _ = asking.run([[0, 1], [], [2]])
+    # All vectors are at right angles: every target is shown the same few of gold.
+    assert NUM_SHOWN < NUM_GOLD
+    shards = zip(iter_tables(panel["targets"]), iter_tables(panel["exemplars"]), strict=True)
+    kept = [(to_frame(targets), to_frame(exemplars)) for targets, exemplars in shards]
+    assert [int(targets["gold"].sum()) for targets, _ in kept] == [NUM_SHOWN, 0, NUM_SHOWN]
+    for targets, exemplars in kept:
+        gold = targets[targets["gold"]]
+        assert set(gold["pair_id"]) == set(exemplars["gold_pair_id"])
+        assert gold["conversation_id"].notna().all()
 
 
 def test_a_new_shard_is_asked_about_and_old_ones_are_found_without_their_replies(asking):
