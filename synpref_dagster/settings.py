@@ -57,6 +57,8 @@ class PoolSettings(Section):
     kind: Literal["synthetic_world", "sources"]
     world: WorldSettings = WorldSettings()
     sources: tuple[SourceSettings, ...] = ()
+    allow_missing_files: bool = False
+    """Whether files that were read before may be gone, and their pairs with them."""
     benchmarks: dict[str, str] = Field(default_factory=dict)
     """Benchmark name -> path or hub id; empty for the synthetic world, which brings its own."""
     benchmark_subsets: dict[str, tuple[str, ...]] = Field(default_factory=dict)

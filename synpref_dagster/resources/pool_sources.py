@@ -4,7 +4,6 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `sealed_truth`).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
@@ -21,6 +20,16 @@ from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.content_hashes import ContentHashes
+from synpref_dagster.resources.known_files import (
+    PoolFile,
+    as_facts,
+    check_none_gone,
+    hub_version,
+    known_files,
+    listed_file,
+    reading_order,
+)
 from synpref_dagster.resources.pool_shards import READ_SCHEMAS, read_file
 from synpref_dagster.resources.recorded_votes import named_votes
 from synpref_dagster.settings import SourceSettings
@@ -31,11 +40,8 @@ from synpref_dagster.storage import (
     MapResult,
     ShardExecutor,
     build_dataset,
-    find_manifest,
     hash_json,
-    make_ref,
     map_shards,
-    read_table,
     step_key,
 )
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES, BenchmarkSizes
@@ -44,8 +50,6 @@ from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_wo
 LISTING = "source_listing"  # metadata of the raw pool
 READING_VERSION = "2"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
-# What decides which pairs a file gives; licence and citation travel with exports, not with rows.
-_IDENTIFYING = ("name", "hub_id", "revision", "format", "origin")
 
 
 class PoolSources(dg.ConfigurableResource):
@@ -91,6 +95,10 @@ class PoolSources(dg.ConfigurableResource):
 
     def files(self) -> list[SourceSpec]:
         """The sources file by file: a folder is one source whose files are read one by one."""
+        return [file for _, file in self._located()]
+
+    def _located(self) -> list[tuple[SourceSpec, SourceSpec]]:
+        """Every file, after the source that it belongs to."""
         found = []
         for spec in self.specs():
             paths = source_files(spec.path)
@@ -99,19 +107,27 @@ class PoolSources(dg.ConfigurableResource):
                     f"source {spec.name!r}: no file below {spec.path!r}; is it mounted? Take the "
                     "source out of the profile if its pairs are to leave the pool"
                 )
-            found += [replace(spec, path=path) if path != spec.path else spec for path in paths]
+            found += [(spec, replace(spec, path=path)) for path in paths]
         return found
 
     def fingerprint(self) -> str:
         """What the raw pool depends on: every source's specification and bytes."""
-        return str(hash_json({"sources": self._file_rows(), "seed": self.campaign.seed}))
+        return self._fingerprint(self._listed_files()[0])
+
+    def _fingerprint(self, rows: list[dict[str, str]]) -> str:
+        return str(hash_json({"sources": rows, "seed": self.campaign.seed}))
+
+    @cached_property
+    def content_hashes(self) -> ContentHashes:
+        """Hashes of the source files, which outlive the night."""
+        return ContentHashes(self.campaign.uri("data", "raw_pool", "content_hashes.json"))
 
     def listing(self) -> str:
         """Changes with names, sizes and times of the source files, without reading them."""
         if self.is_synthetic:
             return "synthetic_world"
         about = [
-            [spec.name, spec.path and listing_identity(spec.path), _hub_version(spec)]
+            [spec.name, spec.path and listing_identity(spec.path), hub_version(spec)]
             for spec in self.specs()
         ]
         return str(hash_json(about))
@@ -121,26 +137,35 @@ class PoolSources(dg.ConfigurableResource):
     ) -> MapResult:
         """All sources, file by file: `kept` pairs, `dropped` rows, `counts` and people's `votes`.
 
-        Files that were read before, by content and specification, are not read again, and stay
-        before new ones: of two equal pairs the one that came first is kept, today and tomorrow.
+        Files that were read before, by content and specification, are not read again. Those that
+        did not change come first, see `reading_order`: of two equal pairs the one that came first
+        is kept, today and tomorrow.
 
         Args:
             version: code version of the step.
             executor: who reads the files; in this process by default.
 
         Raises:
-            ValueError: the profile names no source, or a source cannot be read.
+            ValueError: the profile names no source, a source cannot be read, or a file that was
+                read before is gone.
         """
-        rows = self._file_rows()
+        rows, files, paths = self._listed_files()
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
         uri = self.campaign.uri("data", "raw_pool", "files")
+        known = known_files(uri)
+        if not self.campaign.profile.pool.allow_missing_files:
+            check_none_gone(files, known)
+        order = reading_order(files, known)
+        # The order is part of the step: a list of the same files as on an earlier night must not
+        # bring back an order that a night in between has changed.
+        inputs = [self._fingerprint(rows), *(rows[number]["key"] for number in order)]
         listed = build_dataset(
             uri,
-            step=step_key(version=version, inputs=[self.fingerprint()], params={}),
-            compute=lambda: [pa.Table.from_pylist([row]) for row in _known_first(rows, uri)],
+            step=step_key(version=version, inputs=inputs, params={}),
+            compute=lambda: [pa.Table.from_pylist([rows[number]]) for number in order],
+            meta=as_facts([files[number] for number in order]),
         )
-        paths = {row["key"]: spec.path for row, spec in zip(rows, self.files(), strict=True)}
         return map_shards(
             partial(read_file, paths=paths),
             listed,
@@ -151,18 +176,17 @@ class PoolSources(dg.ConfigurableResource):
             outputs=list(READ_SCHEMAS),
         )
 
-    def _file_rows(self) -> list[dict[str, str]]:
-        # Without the path: a file that was moved is the same file.
-        whole = {spec.path for spec in self.specs()}
-        rows = []
-        for spec in self.files():
-            about = {name: getattr(spec, name) for name in _IDENTIFYING}
-            text = json.dumps({**about, "options": dict(spec.options)}, sort_keys=True)
-            # Not by the number of files: a second one must not change what is said of the first.
-            named = "" if spec.path in whole else _base_name(str(spec.path))
-            key = str(hash_json([text, named, _content(spec)]))
-            rows.append({"spec": text, "key": key, "file": _file_name(spec), "named": named})
-        return rows
+    def _listed_files(
+        self,
+    ) -> tuple[list[dict[str, str]], list[PoolFile], dict[str, str | None]]:
+        """Rows that reading the files depends on, how they are known again, key -> path."""
+        found = self._located()
+        listed = [listed_file(spec, source.path, self.content_hashes) for source, spec in found]
+        self.content_hashes.save(spec.path for _, spec in found if spec.path)
+        rows, files = [row for row, _ in listed], [file for _, file in listed]
+        # Beside the rows: a file that was moved is the same file.
+        paths = {file.key: spec.path for file, (_, spec) in zip(files, found, strict=True)}
+        return rows, files, paths
 
     def verdict_fingerprint(self) -> str:
         """What the recorded verdicts depend on."""
@@ -242,32 +266,3 @@ class PoolSources(dg.ConfigurableResource):
 def _spec(source: SourceSettings) -> SourceSpec:
     values = source.model_dump()
     return SourceSpec(**values)
-
-
-def _known_first(rows: list[dict[str, str]], uri: str) -> list[dict[str, str]]:
-    """Files in the order of the list published at `uri`, then new ones in reading order.
-
-    A file that grew or was corrected keeps its place, by source and name.
-    """
-    manifest = find_manifest(uri)
-    known = read_table(make_ref(uri, manifest)).to_pylist() if manifest else []
-    place = {row["file"]: number for number, row in enumerate(known) if "file" in row}
-    place |= {row["key"]: number for number, row in enumerate(known)}
-    new = len(known)
-    return sorted(rows, key=lambda row: place.get(row["key"], place.get(row["file"], new)))
-
-
-def _file_name(spec: SourceSpec) -> str:
-    return f"{spec.name}/{_base_name(spec.path) if spec.path else spec.hub_id}"
-
-
-def _base_name(path: str) -> str:
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def _content(spec: SourceSpec) -> str:
-    return content_identity(spec.path) if spec.path else _hub_version(spec)
-
-
-def _hub_version(spec: SourceSpec) -> str:
-    return f"{spec.hub_id}@{spec.revision}"

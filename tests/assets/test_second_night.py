@@ -1,6 +1,7 @@
 """A second night: only what is new is read, screened and scored, and old decisions stand."""
 
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -11,11 +12,12 @@ from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.decontamination import DecontaminationConfig
 from synpref_dagster.curation.pool_marks import marks_in_memory
 from synpref_dagster.curation.pooling import screen_structure
-from synpref_dagster.resources import pool_shards, scoring_shards
+from synpref_dagster.resources import content_hashes, pool_shards, scoring_shards
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.contamination_shards import screen_pool
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.settings import load_profile
+from synpref_dagster.sources.file_identity import file_digest
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.storage import (
     InProcessExecutor,
@@ -123,6 +125,7 @@ def test_a_file_that_becomes_a_source_of_its_own_is_no_longer_named(pool):
     sources.read_pool(version="1")
     profile = json.loads(campaign.profile_json)
     profile["pool"]["sources"][0]["path"] = str(folder / "night_0.jsonl")
+    profile["pool"]["allow_missing_files"] = True
     campaign = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
     lone = PoolSources(campaign=campaign).read_pool(version="1")
     [detail] = read_frame(lone.outputs["dropped"])["detail"]
@@ -225,7 +228,7 @@ def kept_sources(campaign, **licence):
     return raw, kept["source"].value_counts().to_dict()
 
 
-def test_a_file_that_grew_or_has_another_licence_keeps_its_place(pool):
+def test_a_file_with_another_licence_keeps_its_place(pool):
     folder, campaign, _ = pool
     other = folder.parent / "other.jsonl"
     other.write_text((folder / "night_0.jsonl").read_text())
@@ -233,9 +236,133 @@ def test_a_file_that_grew_or_has_another_licence_keeps_its_place(pool):
     assert kept_sources(campaign)[1] == {"crawl": 120}
     again, counts = kept_sources(campaign, licence="MIT")
     assert (again.num_shards_computed, counts) == (0, {"crawl": 120})
+
+
+def kept_ids(campaign, source):
+    """Ids of the clean pairs of a source."""
+    raw = PoolSources(campaign=campaign).read_pool(version="1")
+    kept, _ = selected(screen_structure(read_table(raw.outputs["kept"])))
+    return set(kept.loc[kept["source"] == source, "pair_id"])
+
+
+def test_a_file_that_grew_takes_no_pair_from_a_file_that_stood_still(pool):
+    folder, campaign, _ = pool
+    other = folder.parent / "other.jsonl"
+    write_rows(other, 200, 20)
+    campaign = crawl_and_other(campaign, folder, other)
+    before = {name: kept_ids(campaign, name) for name in ("crawl", "other")}
+    # Five pairs more than night_0 had, all of which the other source holds.
+    with (folder / "night_0.jsonl").open("a") as file:
+        more = [{"prompt": f"What is {n} plus {n}?", "chosen": str(2 * n),
+                 "rejected": str(3 * n + 1)} for n in range(200, 205)]  # fmt: skip
+        file.write("".join(f"\n{json.dumps(row)}" for row in more))
+    assert {name: kept_ids(campaign, name) for name in before} == before
+
+
+def test_a_changed_file_loses_what_it_shares_with_one_that_stood_still(pool):
+    folder, campaign, _ = pool
+    other = folder.parent / "other.jsonl"
+    other.write_text((folder / "night_0.jsonl").read_text())
+    campaign = crawl_and_other(campaign, folder, other)
+    assert kept_sources(campaign)[1] == {"crawl": 120}
     write_rows(folder / "night_0.jsonl", 0, 61)
     grown, counts = kept_sources(campaign)
-    assert (grown.num_shards_computed, counts) == (1, {"crawl": 121})
+    assert (grown.num_shards_computed, counts) == (1, {"crawl": 61, "other": 60})
+    # Back to what it was: the order is that of the last night, not of the first.
+    write_rows(folder / "night_0.jsonl", 0, 60)
+    assert kept_sources(campaign)[1] == {"crawl": 60, "other": 60}
+
+
+def allowing_missing_files(campaign):
+    profile = json.loads(campaign.profile_json)
+    profile["pool"]["allow_missing_files"] = True
+    return Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+
+
+def test_a_file_that_disappears_is_an_error_until_its_pairs_are_to_leave(pool):
+    folder, campaign, sources = pool
+    sources.read_pool(version="1")
+    (folder / "night_0.jsonl").unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"gone: crawl/night_0\.jsonl; put them back or"):
+            PoolSources(campaign=campaign).read_pool(version="1")
+    smaller = PoolSources(campaign=allowing_missing_files(campaign)).read_pool(version="1")
+    assert smaller.outputs["kept"].num_rows == 60
+    # It has left: without the setting nothing is missing any more.
+    assert PoolSources(campaign=campaign).read_pool(version="1").outputs == smaller.outputs
+
+
+def test_a_missing_file_is_not_hidden_by_a_namesake_in_another_folder(pool):
+    folder, campaign, sources = pool
+    for number in range(2):
+        (folder / f"part={number}").mkdir()
+        (folder / f"night_{number}.jsonl").rename(folder / f"part={number}" / "rows.jsonl")
+    sources.read_pool(version="1")
+    (folder / "part=1" / "rows.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"gone: crawl/part=1/rows\.jsonl;"):
+        PoolSources(campaign=campaign).read_pool(version="1")
+
+
+def test_files_that_were_renamed_moved_or_changed_are_not_gone(pool):
+    folder, campaign, sources = pool
+    sources.read_pool(version="1")
+    (folder / "night_0.jsonl").rename(folder / "z_first.jsonl")
+    write_rows(folder / "night_1.jsonl", 100, 61)
+    assert PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"].num_rows == 121
+    (folder / "below").mkdir()
+    (folder / "z_first.jsonl").rename(folder / "below" / "z_first.jsonl")
+    moved = PoolSources(campaign=campaign).read_pool(version="1")
+    assert (moved.num_shards_computed, moved.outputs["kept"].num_rows) == (0, 121)
+
+
+def test_a_source_taken_out_of_the_profile_takes_its_files_along(pool):
+    folder, campaign, _ = pool
+    other = folder.parent / "other.jsonl"
+    write_rows(other, 200, 20)
+    both = crawl_and_other(campaign, folder, other)
+    assert kept_sources(both)[1] == {"crawl": 120, "other": 20}
+    profile = json.loads(both.profile_json)
+    del profile["pool"]["sources"][1]
+    alone = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+    assert kept_sources(alone)[1] == {"crawl": 120}
+
+
+def let_settle(folder, pattern="*.jsonl"):
+    """Files as if they had been written an hour ago."""
+    for file in folder.glob(pattern):
+        hour_ago = file.stat().st_mtime_ns - 3600 * 10**9
+        os.utime(file, ns=(hour_ago, hour_ago))
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Names of the files that were hashed."""
+    names = []
+
+    def digest(file):
+        names.append(file.name)
+        return file_digest(file)
+
+    monkeypatch.setattr(content_hashes, "file_digest", digest)
+    return names
+
+
+def test_a_second_night_hashes_only_the_new_file(pool, hashed):
+    folder, campaign, sources = pool
+    let_settle(folder)
+    sources.fingerprint()
+    sources.read_pool(version="1")
+    assert sorted(hashed) == ["night_0.jsonl", "night_1.jsonl"]
+    hashed.clear()
+    write_rows(folder / "night_2.jsonl", 200, 5)
+    let_settle(folder, "night_2.jsonl")
+    again = PoolSources(campaign=campaign)
+    again.fingerprint()
+    again.read_pool(version="1")
+    assert hashed == ["night_2.jsonl"]
+    # One long-lived process sees a file that changed between two nights.
+    write_rows(folder / "night_2.jsonl", 200, 6)
+    assert again.read_pool(version="1").outputs["kept"].num_rows == 126
 
 
 def test_a_source_that_is_not_there_is_an_error_and_not_an_empty_pool(pool):

@@ -15,6 +15,8 @@ from synpref_dagster.storage import DatasetRef, read_frame
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES
 from synpref_dagster.synthetic.world import WorldConfig, write_world
 
+# Two campaigns run before the first test: on a busy machine they take minutes.
+pytestmark = pytest.mark.timeout(600)
 NUM_NEW, NUM_REPEATED, NUM_TWINS = 25, 4, 12
 
 
@@ -169,3 +171,17 @@ def test_no_model_is_trained_again(nights):
     assert models
     changed = {name for name in models if after["files"][name] != before["files"].get(name)}
     assert changed == set()
+
+
+def test_judges_are_not_asked_about_gold_again(nights):
+    before, after = nights
+    grown = "data/attribute_labels/"
+    assert part_of(before["files"], grown) != part_of(after["files"], grown)
+    evidence = "data/flip_evidence/"
+    assert part_of(before["files"], f"{evidence}labels/")
+    assert part_of(before["files"], evidence) == part_of(after["files"], evidence)
+
+
+def part_of(files, folder):
+    """The files below a folder of the store, with their hashes."""
+    return {name: content for name, content in files.items() if name.startswith(folder)}
