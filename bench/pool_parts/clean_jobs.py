@@ -16,11 +16,15 @@ CONTAMINATED_IN = 128  # of so many conversations one is contaminated
 KEPT = ["pair_id", "content_id", "conversation_id", "source", "origin"]
 
 
-def make_keys(folder: Path, num_pairs: int) -> None:
-    """The screened pool; a larger one begins with the shards of a smaller one."""
+def make_keys(folder: Path, num_pairs: int, *, copies_only: bool = False) -> None:
+    """The screened pool; a larger one begins with the shards of a smaller one.
+
+    `copies_only`: who speaks about an earlier conversation repeats its pair, and nothing else.
+    """
     from synpref_dagster.storage import write_dataset
 
-    write_dataset(str(folder / "screened"), _shards(num_pairs), step=str(num_pairs))
+    shards = _shards(num_pairs, copies_only=copies_only)
+    write_dataset(str(folder / "screened"), shards, step=str(num_pairs))
 
 
 def clean_floor(folder: Path, output: Path) -> Any:
@@ -112,12 +116,13 @@ def _in_order(folder: Path) -> list[Path]:
     return [folder / "screened" / "shards" / shard.name for shard in manifest.shards]
 
 
-def _shards(num_pairs: int) -> Iterator[Any]:
+def _shards(num_pairs: int, *, copies_only: bool) -> Iterator[Any]:
     for start in range(0, num_pairs, SHARD_PAIRS):
-        yield _shard(start, min(SHARD_PAIRS, num_pairs - start))
+        num_here = min(SHARD_PAIRS, num_pairs - start)
+        yield _shard(start, num_here, copies_only=copies_only)
 
 
-def _shard(start: int, n: int) -> Any:
+def _shard(start: int, n: int, *, copies_only: bool) -> Any:
     import numpy as np
     import pyarrow as pa
 
@@ -127,8 +132,9 @@ def _shard(start: int, n: int) -> Any:
     again = rng.random(n) < SPEAKS_AGAIN
     earlier = (rng.random(n) * max(start, 1)).astype(np.uint64)
     conversation = np.where(again, earlier, np.arange(start, start + n, dtype=np.uint64))
-    chosen = np.where(again, rng.integers(0, NUM_RESPONSES, n), 0)
-    rejected = (chosen + np.where(again, rng.integers(1, NUM_RESPONSES, n), 1)) % NUM_RESPONSES
+    other = again & (not copies_only)
+    chosen = np.where(other, rng.integers(0, NUM_RESPONSES, n), 0)
+    rejected = (chosen + np.where(other, rng.integers(1, NUM_RESPONSES, n), 1)) % NUM_RESPONSES
     sides = [_mixed(conversation * np.uint64(8) + side.astype(np.uint64))
              for side in (chosen + 1, rejected + 1)]  # fmt: skip
     about = _mixed(conversation)
