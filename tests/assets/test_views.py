@@ -15,8 +15,8 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings import load_profile
 
 
-def test_the_validation_part_of_gold_is_never_shown_to_a_judge(monkeypatch):
-    pairs = [
+def six_pairs():
+    return [
         PreferencePair(
             conversation=({"role": "user", "content": str(n)},),
             chosen="a",
@@ -26,6 +26,10 @@ def test_the_validation_part_of_gold_is_never_shown_to_a_judge(monkeypatch):
         )
         for n in range(6)
     ]
+
+
+def test_the_validation_part_of_gold_is_never_shown_to_a_judge(monkeypatch):
+    pairs = six_pairs()
     ids = [pair.pair_id for pair in pairs]
     labels = [1, -1, -1, 1, 1, -1]
 
@@ -117,16 +121,7 @@ def campaign(tmp_path):
 
 
 def test_an_embedded_view_is_that_of_the_wanted_pairs_in_pool_order(campaign):
-    pairs = [
-        PreferencePair(
-            conversation=({"role": "user", "content": str(n)},),
-            chosen="a",
-            rejected="b",
-            source="s",
-            origin="human",
-        )
-        for n in range(6)
-    ]
+    pairs = six_pairs()
     ids = [pair.pair_id for pair in pairs]
     told = [
         {name: f"{name} {n}" for name in ATTRIBUTE_COLUMNS} | {"pair_id": id_}
