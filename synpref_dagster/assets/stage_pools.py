@@ -15,7 +15,7 @@ from synpref_dagster.assets.step import (
 from synpref_dagster.assets.strict_overlaps import barred_from_gold
 from synpref_dagster.curation.routing import pool_of_stage
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.clean_shards import barred_pairs
+from synpref_dagster.resources.clean_shards import pairs_by_shard
 from synpref_dagster.resources.routed_shards import ROUTED
 from synpref_dagster.resources.shards import Shards
 from synpref_dagster.resources.stage_routing import route_pairs
@@ -83,7 +83,7 @@ def _pool_of_stage(
     campaign, clean = step.campaign, clean_pool.kept
     uri = campaign.uri("data", "stage_routing")
     barred = [
-        barred_pairs(clean, cleared_in(campaign, clean), uri=f"{uri}/barred"),
+        pairs_by_shard(clean, cleared_in(campaign, clean), uri=f"{uri}/barred"),
         barred_from_gold(campaign, strict),
     ]
     routed = route_pairs(

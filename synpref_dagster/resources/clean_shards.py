@@ -82,7 +82,7 @@ def reviewed_shard(
     return screened
 
 
-def barred_pairs(clean: DatasetRef, ids: set[bytes], *, uri: str) -> DatasetRef:
+def pairs_by_shard(clean: DatasetRef, ids: set[bytes], *, uri: str) -> DatasetRef:
     """Those of some pairs that each shard of a clean pool holds: one shard per shard, pair_id."""
     return map_shards(
         named_pairs, clean, uri=uri, version=VERSION, params={"ids": [i.hex() for i in sorted(ids)]}

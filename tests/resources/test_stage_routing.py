@@ -6,7 +6,7 @@ from synpref_dagster.curation.clean_selection import CLEAN_SCHEMA
 from synpref_dagster.curation.pairs import id_array
 from synpref_dagster.curation.pool_marks import CONTRADICTION
 from synpref_dagster.resources import stage_routing
-from synpref_dagster.resources.clean_shards import barred_pairs
+from synpref_dagster.resources.clean_shards import pairs_by_shard
 from synpref_dagster.resources.stage_routing import route_pairs
 from synpref_dagster.storage import iter_tables, read_frame, write_dataset
 
@@ -47,7 +47,7 @@ LATE = shard(risky(2), risky(3))
 
 def route(tmp_path, *shards, share=0.5, barred=()):
     clean = write_dataset(str(tmp_path / "clean"), list(shards), step=str(len(shards)))
-    named = barred_pairs(clean, {identity(n) for n in barred}, uri=str(tmp_path / "barred"))
+    named = pairs_by_shard(clean, {identity(n) for n in barred}, uri=str(tmp_path / "barred"))
     routed = route_pairs(clean, uri=str(tmp_path / "routing"), max_share=share, barred=[named])
     return [sorted(each[0] for each in read_ids(table)) for table in iter_tables(routed)]
 
@@ -85,7 +85,7 @@ def test_who_was_routed_goes_when_barred_or_labelled_by_a_person(tmp_path):
 def test_barred_pairs_are_those_of_each_shard(tmp_path):
     clean = write_dataset(str(tmp_path / "clean"), [PEOPLE, TWINS], step="1")
     ids = {identity(12), identity(101), identity(7)}
-    found = barred_pairs(clean, ids, uri=str(tmp_path / "barred"))
+    found = pairs_by_shard(clean, ids, uri=str(tmp_path / "barred"))
     assert [len(table) for table in iter_tables(found)] == [1, 1]
     assert read_frame(found)["pair_id"].tolist() == [identity(101), identity(12)]
 
