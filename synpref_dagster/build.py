@@ -37,7 +37,7 @@ from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.reviewers import Reviewers
 from synpref_dagster.resources.reward_models import RewardModels
 from synpref_dagster.resources.sealed_truth import SealedTruth
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.review_automation import (
     asking_assets,
@@ -119,7 +119,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "embedding": PairEmbedding(),
         "judges": judges,
         "models": RewardModels(campaign=campaign),
-        "shards": Shards(campaign=campaign),
+        "executors": Executors(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(
             tracking_uri=mlflow_uri(),

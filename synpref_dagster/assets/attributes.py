@@ -18,7 +18,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.routed_shards import map_apart, routed_in
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 
@@ -84,7 +84,7 @@ def pair_embeddings(
     campaign: Campaign,
     labelling: AttributeLabelling,
     embedding: PairEmbedding,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
@@ -107,7 +107,7 @@ def pair_embeddings(
             version=step.version,
             params={"embedder": embedder},
             meta={"embedder": str(folder)},
-            executor=shards.executor(holds_model=True),
+            executor=executors.get(holds_model=True),
         )
         step.note(embedded.counts())
         return step.result(embedded.ref, metrics={"num_vectors": embedded.ref.num_rows})

@@ -22,7 +22,7 @@ from synpref_dagster.resources.data_terms import LOADING_DATA, check_licences, t
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.release_cards import render_data_card, tier_rows
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.sources.licences import normalised
 from synpref_dagster.sources.records import SourceSpec
@@ -57,7 +57,7 @@ def curated_dataset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
@@ -74,7 +74,7 @@ def curated_dataset(
     with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
         table = _curated(
             step,
-            shards,
+            executors,
             clean=clean_pool,
             subset=consistency_filtered_subset,
             gold=gold,
@@ -104,7 +104,7 @@ def curated_dataset(
 
 def _curated(
     step: Step,
-    shards: Shards,
+    executors: Executors,
     *,
     clean: SelectionRef,
     subset: SelectionRef,
@@ -122,12 +122,12 @@ def _curated(
     exported = map_shards(
         partial(export_shard, stage_one_at=stage_one),
         clean.kept,
-        beside=[*_decided(step, shards, subset, stage_one), texts],
+        beside=[*_decided(step, executors, subset, stage_one), texts],
         uri=campaign.uri("data", step.name),
         version=step.version,
         params={"stage_one": stage_one.fingerprint},
         meta={"curation": curation_facts(campaign, clean, subset)},
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     step.note(shard_counts(exported, "shards"))
     _refuse_missing(campaign, stage_one, exported.ref)
@@ -135,7 +135,7 @@ def _curated(
 
 
 def _decided(
-    step: Step, shards: Shards, subset: SelectionRef, stage_one: DatasetRef
+    step: Step, executors: Executors, subset: SelectionRef, stage_one: DatasetRef
 ) -> list[DatasetRef]:
     """Kept and flipped pairs that nobody labelled in stage 1, each content once, shard by shard."""
     campaign = step.campaign
@@ -146,7 +146,7 @@ def _decided(
             uri=campaign.uri("data", step.name, decision),
             version=step.version,
             params={"decision": decision, "stage_one": stage_one.fingerprint},
-            executor=shards.executor(),
+            executor=executors.get(),
         ).ref
         for decision, pairs in ((KEPT, subset.kept), (FLIPPED, subset.dropped))
     ]

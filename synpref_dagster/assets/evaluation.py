@@ -22,7 +22,7 @@ from synpref_dagster.resources.benchmark_scoring import (
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import bar_plot, leaderboard_plot, line_plot
 from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, ShardExecutor
 
@@ -50,7 +50,7 @@ def benchmark_scores(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     skywork_reward_v2: ModelRef,
 ) -> dg.MaterializeResult:
@@ -64,7 +64,7 @@ def benchmark_scores(
         size, suite = context.partition_key, sources.benchmarks()
         inputs: list[Result | str] = [skywork_reward_v2, sources.benchmark_fingerprint()]
         candidates = _candidates(step, suite, str(inputs[-1]))
-        executor = shards.executor(holds_model=True)
+        executor = executors.get(holds_model=True)
         scored = _score(step, candidates, skywork_reward_v2, executor=executor)
         items = [item for _, each in suite for item in each]
         parts = {

@@ -31,7 +31,7 @@ from synpref_dagster.curation.witnesses import witnesses_from_frame
 from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.decision_shards import decide_shard
 from synpref_dagster.resources.plots import stacked_shares
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
@@ -51,7 +51,7 @@ def build_consistency_filter(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.
 def consistency_filtered_subset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     attribute_labels: DatasetRef,
@@ -78,7 +78,7 @@ def consistency_filtered_subset(
         )
         decided = _decide(
             step,
-            shards,
+            executors,
             clean_pool,
             beside=[pool_rewards, attribute_labels],
             guard=flip_guard(campaign, flip_evidence),
@@ -123,7 +123,7 @@ def consistency_filtered_subset(
 def recycled_pairs(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     consistency_filtered_subset: SelectionRef,
     flip_evidence: DatasetRef,
@@ -138,7 +138,7 @@ def recycled_pairs(
             uri=campaign.uri("data", step.name),
             version=step.version,
             params={},
-            executor=shards.executor(),
+            executor=executors.get(),
         ).ref
         guard = flip_guard(campaign, flip_evidence)
         reasons: Counter[str] = Counter()
@@ -166,7 +166,7 @@ def recycled_pairs(
 
 def _decide(
     step: Step,
-    shards: Shards,
+    executors: Executors,
     clean_pool: SelectionRef,
     *,
     beside: Sequence[DatasetRef],
@@ -186,7 +186,7 @@ def _decide(
             "labels": {name: ref.fingerprint for name, ref in labels.items()},
         },
         meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
-        executor=shards.executor(),
+        executor=executors.get(),
         outputs=["kept", "dropped", "counts"],
     )
 

@@ -36,7 +36,7 @@ from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.key_index import mark_pool
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.pool_sources import LISTING, READING_VERSION, PoolSources
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
@@ -51,7 +51,7 @@ def raw_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
     """Pairs read from every source of the profile; rows that are no pairs are quarantined.
@@ -61,7 +61,7 @@ def raw_pool(
     """
     with campaign_step(context, campaign, tracking) as step:
         listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
-        read = sources.read_pool(version=step.version, executor=shards.executor())
+        read = sources.read_pool(version=step.version, executor=executors.get())
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
         step.note(shard_counts(read, "files"))
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
@@ -127,7 +127,7 @@ def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
 def clean_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     judges: JudgePanel,
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
@@ -141,13 +141,13 @@ def clean_pool(
     """
     inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
     with campaign_step(context, campaign, tracking, inputs) as step:
-        return _clean(step, shards, raw_pool, judges=judges, prompts=benchmark_prompts)
+        return _clean(step, executors, raw_pool, judges=judges, prompts=benchmark_prompts)
 
 
 def clean_pool_without_personal_data(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     judges: JudgePanel,
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
@@ -165,7 +165,7 @@ def clean_pool_without_personal_data(
     with campaign_step(context, campaign, tracking, inputs) as step:
         return _clean(
             step,
-            shards,
+            executors,
             raw_pool,
             judges=judges,
             prompts=benchmark_prompts,
@@ -182,7 +182,7 @@ def clean_pool_without_personal_data(
 )
 def zero_contamination(
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     clean_pool: SelectionRef,
     benchmark_prompts: DatasetRef,
 ) -> dg.AssetCheckResult:
@@ -197,7 +197,7 @@ def zero_contamination(
         benchmark_prompts,
         uri=campaign.uri("data", "clean_pool", "zero_contamination", "looked_for"),
         config=contamination_config(campaign.profile.pool.ngram_words),
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     found = contaminated_pairs(clean_pool.kept, texts, list(looked.refs.values()))
     cleared = cleared_in(campaign, clean_pool.kept)
@@ -218,7 +218,7 @@ def zero_contamination(
 
 def _clean(
     step: Step,
-    shards: Shards,
+    executors: Executors,
     raw_pool: SelectionRef,
     *,
     judges: JudgePanel,
@@ -226,7 +226,7 @@ def _clean(
     personal_data: DatasetRef | None = None,
 ) -> dg.MaterializeResult:
     campaign = step.campaign
-    screened = _screen(step, shards, raw_pool, prompts=prompts).ref
+    screened = _screen(step, executors, raw_pool, prompts=prompts).ref
     reviewed = reviewed_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
     found = review_screening(
         screened,
@@ -234,7 +234,7 @@ def _clean(
         personal_data=personal_data,
         uri=campaign.uri("data", step.name, "reviewed"),
         drop_level=campaign.profile.pool.pii.drop_level,
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     marked = mark_pool(found, uri=campaign.uri("data", step.name, "index"))
     step.note(
@@ -251,7 +251,7 @@ def _clean(
         version=step.version,
         params={},
         meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
-        executor=shards.executor(),
+        executor=executors.get(),
         outputs=["kept", "dropped", "tally"],
     ).outputs
     pool = SelectionRef(kept=cleaned["kept"], dropped=cleaned["dropped"])
@@ -277,7 +277,7 @@ def _clean(
 
 
 def _screen(
-    step: Step, shards: Shards, raw_pool: SelectionRef, *, prompts: DatasetRef
+    step: Step, executors: Executors, raw_pool: SelectionRef, *, prompts: DatasetRef
 ) -> MapResult:
     """What speaks against each pair alone; texts are read for what nobody looked for in them."""
     screening = screen_pool(
@@ -286,7 +286,7 @@ def _screen(
         uri=step.campaign.uri("data", step.name),
         version=step.version,
         config=contamination_config(step.campaign.profile.pool.ngram_words),
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     step.note(shard_counts(screening, "shards"), counts_by_benchmark(screening.looked))
     return screening.screened

@@ -50,12 +50,12 @@ from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.personal_data_judging import (
     flag_shard,
-    judge_shard,
+    judge_levels_shard,
     judging_params,
     level_shard,
 )
 from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import (
     DatasetRef,
@@ -94,7 +94,7 @@ def build_pool_reports(*, left_out: Sequence[str]) -> list[dg.AssetsDefinition]:
 def pii_report(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     judges: JudgePanel,
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
@@ -112,7 +112,7 @@ def pii_report(
             uri=campaign.uri("data", step.name),
             version=step.version,
             params={},
-            executor=shards.executor(),
+            executor=executors.get(),
             outputs=["findings", "scanned"],
         )
         step.note(shard_counts(scan, "shards"))
@@ -150,7 +150,7 @@ def pii_report(
 def near_duplicates(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
 ) -> dg.MaterializeResult:
@@ -168,7 +168,7 @@ def near_duplicates(
             uri=campaign.uri("data", step.name, "signed"),
             version=step.version,
             params={},
-            executor=shards.executor(),
+            executor=executors.get(),
         )
         step.note(shard_counts(signed, "shards"))
         found = step.parts(
@@ -252,7 +252,7 @@ def _scored_pairs(
         return scored(level_shard, params={}).ref
     with judges_asked():
         found = scored(
-            partial(judge_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
+            partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
             beside=[_sampled(step, raw, flagged), raw],
             params={"key": judging_params(judges)},
             executor=AllSent(),

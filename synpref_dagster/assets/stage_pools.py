@@ -17,7 +17,7 @@ from synpref_dagster.curation.routing import pool_of_stage
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.clean_shards import pairs_by_shard
 from synpref_dagster.resources.routed_shards import ROUTED
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.stage_routing import route_pairs
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
@@ -32,7 +32,7 @@ GROUP = "1_pool"
 def unverified_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     strict_overlaps: DatasetRef,
@@ -44,7 +44,7 @@ def unverified_pool(
     pairs that overlap with a benchmark (`strict_overlaps`) do not.
     """
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool, routed = _pool_of_stage(step, shards, clean_pool, strict=strict_overlaps, stage=1)
+        pool, routed = _pool_of_stage(step, executors, clean_pool, strict=strict_overlaps, stage=1)
         return step.result(
             pool,
             metrics={"num_pairs": pool.num_rows, "num_risky_routed": routed.num_rows},
@@ -61,14 +61,14 @@ def unverified_pool(
 def wild_pool(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     strict_overlaps: DatasetRef,
 ) -> dg.MaterializeResult:
     """D_wild: the other clean pairs, labelled by a model or rule; stage 2 only (Sec. 3.3)."""
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
-        pool, _ = _pool_of_stage(step, shards, clean_pool, strict=strict_overlaps, stage=2)
+        pool, _ = _pool_of_stage(step, executors, clean_pool, strict=strict_overlaps, stage=2)
         risky = (pc.sum(part["risky"]).as_py() for part in iter_tables(pool, ["risky"]))
         return step.result(
             pool,
@@ -77,7 +77,7 @@ def wild_pool(
 
 
 def _pool_of_stage(
-    step: Step, shards: Shards, clean_pool: SelectionRef, *, strict: DatasetRef, stage: int
+    step: Step, executors: Executors, clean_pool: SelectionRef, *, strict: DatasetRef, stage: int
 ) -> tuple[DatasetRef, DatasetRef]:
     """The pool, and the pairs that risk routed to stage 1."""
     campaign, clean = step.campaign, clean_pool.kept
@@ -91,7 +91,7 @@ def _pool_of_stage(
         uri=uri,
         max_share=campaign.profile.pool.max_risky_share,
         barred=barred,
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     split = map_shards(
         pool_of_stage,
@@ -101,7 +101,7 @@ def _pool_of_stage(
         version=step.version,
         params={"stage": stage},
         meta={"texts": campaign.facts(clean)["texts"], ROUTED: campaign.as_fact(routed)},
-        executor=shards.executor(),
+        executor=executors.get(),
     )
     step.note(shard_counts(split, "shards"))
     return split.ref, routed

@@ -47,7 +47,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.panel_shards import candidate_shard
 from synpref_dagster.resources.reward_models import RewardModels
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
@@ -134,7 +134,7 @@ def relabelled_pairs(
     judges: JudgePanel,
     labelling: AttributeLabelling,
     embedding: PairEmbedding,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     vocabulary: dict[str, DatasetRef],
@@ -152,7 +152,7 @@ def relabelled_pairs(
     """
     views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        asked = _asked(step, shards, clean_pool.kept, pool_rewards, gold=gold, silver=silver)
+        asked = _asked(step, executors, clean_pool.kept, pool_rewards, gold=gold, silver=silver)
         folder = campaign.facts(pair_embeddings)["embedder"]
         panel = ask_judges_by_shard(
             step,
@@ -209,7 +209,7 @@ def _ask_about_gold(
 
 def _asked(
     step: Step,
-    shards: Shards,
+    executors: Executors,
     clean: DatasetRef,
     rewards: DatasetRef,
     *,
@@ -240,7 +240,7 @@ def _asked(
             "labelled": known.fingerprint,
             "unsure_band": campaign.profile.filtering.unsure_band,
         },
-        executor=shards.executor(),
+        executor=executors.get(),
     ).ref
 
     def once() -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.plots import bar_plot, histogram
 from synpref_dagster.resources.reward_models import RewardModels
 from synpref_dagster.resources.scoring_shards import score_shard
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
@@ -99,7 +99,7 @@ def gold_reward_model(
 def pool_rewards(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
     best_reward_model: ModelRef,
@@ -115,7 +115,7 @@ def pool_rewards(
             uri=campaign.uri("data", step.name),
             version=step.version,
             params={"models": {name: model.fingerprint for name, model in witnesses.items()}},
-            executor=shards.executor(holds_model=True),
+            executor=executors.get(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))
         counted = map_shards(
@@ -124,7 +124,7 @@ def pool_rewards(
             uri=campaign.uri("data", step.name, "counted"),
             version=step.version,
             params={},
-            executor=shards.executor(),
+            executor=executors.get(),
             outputs=["totals", "bins"],
         )
         margins = sum_margins(*(iter_tables(counted.outputs[part]) for part in ("totals", "bins")))

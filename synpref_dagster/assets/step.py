@@ -27,7 +27,7 @@ SHOWN_DIGITS = 6
 OWNERS = ["team:preference-data"]
 Result: TypeAlias = DatasetRef | SelectionRef | ModelRef | Mapping[str, DatasetRef]
 Table: TypeAlias = pd.DataFrame | pa.Table
-Shards: TypeAlias = Iterable[Table]
+Tables: TypeAlias = Iterable[Table]
 
 
 def box(
@@ -78,7 +78,7 @@ class Step:
 
     def dataset(
         self,
-        compute: Callable[[], Table | Shards],
+        compute: Callable[[], Table | Tables],
         *,
         inputs: Sequence[Result | str],
         params: Mapping[str, Any] | None = None,
@@ -97,7 +97,7 @@ class Step:
 
     def parts(
         self,
-        compute: Callable[[], Mapping[str, Table | Shards]],
+        compute: Callable[[], Mapping[str, Table | Tables]],
         names: Sequence[str],
         *,
         inputs: Sequence[Result | str],
@@ -106,9 +106,9 @@ class Step:
         folder: str | None = None,
     ) -> dict[str, DatasetRef]:
         """Several data sets that one computation gives; it runs once, or not at all."""
-        outcome: dict[str, Table | Shards] = {}
+        outcome: dict[str, Table | Tables] = {}
 
-        def part(name: str) -> Table | Shards:
+        def part(name: str) -> Table | Tables:
             if not outcome:
                 outcome.update(compute())
             return outcome[name]
@@ -126,7 +126,7 @@ class Step:
 
     def selection(
         self,
-        compute: Callable[[], tuple[Table | Shards, Table]],
+        compute: Callable[[], tuple[Table | Tables, Table]],
         *,
         inputs: Sequence[Result | str],
         params: Mapping[str, Any] | None = None,
@@ -134,7 +134,7 @@ class Step:
     ) -> SelectionRef:
         """Kept and dropped rows of a selector as two data sets."""
 
-        def both() -> dict[str, Table | Shards]:
+        def both() -> dict[str, Table | Tables]:
             kept, dropped = compute()
             return {"kept": kept, "dropped": dropped}
 

@@ -17,7 +17,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.contamination_shards import contaminated_pairs, counts_by_benchmark
 from synpref_dagster.resources.judge_batches import AllSent
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.resources.strict_shards import (
     OverlapReview,
     StrictLook,
@@ -51,7 +51,7 @@ VERSION = "2"
 def strict_overlaps(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
-    shards: Shards,
+    executors: Executors,
     judges: JudgePanel,
     tracking: MlflowTracking,
     clean_pool: SelectionRef,
@@ -74,7 +74,7 @@ def strict_overlaps(
             benchmark_prompts,
             uri=campaign.uri("data", NAME, "look"),
             config=strict_config(settings),
-            executor=shards.executor(),
+            executor=executors.get(),
         )
         step.note(look.counts(), counts_by_benchmark(look.people_s))
         found = _reviewed(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)

@@ -7,7 +7,6 @@ everything once.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from synpref_dagster.benchmarks.items import (
     distinct_candidates,
     spread_scores,
 )
-from synpref_dagster.resources.checkpoint_scorer import open_scorer
+from synpref_dagster.resources.checkpoint_scorer import opened_scorer
 from synpref_dagster.reward.scoring import Scorer
 from synpref_dagster.storage import (
     DatasetRef,
@@ -102,7 +101,7 @@ def score_chunk(table: pa.Table, *, model: ModelRef) -> pa.Table:
         tuple(json.loads(text)) for text in table.column("conversation").to_pylist()
     ]
     responses: list[str] = table.column("response").to_pylist()
-    scorer = _scorer(model.uri, model.fingerprint)
+    scorer = opened_scorer(model.uri, model.fingerprint)
     rewards = np.asarray(scorer.rewards(conversations, responses), dtype=np.float32)
     if not np.isfinite(rewards).all():
         raise ValueError(f"{int((~np.isfinite(rewards)).sum())} rewards are not finite")
@@ -121,14 +120,6 @@ def _lengths(
         return np.full(len(responses), UNKNOWN_LENGTH, dtype=np.int32), np.iinfo(np.int32).max
     lengths = [len(ids) for ids in encoder.encode(conversations, responses)]
     return np.array(lengths, dtype=np.int32), int(encoder.max_length_tokens)
-
-
-@lru_cache(maxsize=1)
-def _scorer(uri: str, fingerprint: str) -> Scorer:
-    # Chunks of one model follow each other: it is loaded once. The fingerprint is part of the
-    # key, so that weights that were replaced in their folder are loaded again.
-    del fingerprint
-    return open_scorer(uri)
 
 
 def _tables(items: Sequence[BenchmarkItem], chunk: int) -> Iterator[pa.Table]:

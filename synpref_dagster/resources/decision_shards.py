@@ -39,12 +39,13 @@ def decide_shard(
         clean,
         rewards,
         attributes,
-        judged=_labels(labels_at["judged"]),
-        people=_labels(labels_at["people"]),
+        judged=read_labels(labels_at["judged"]),
+        people=read_labels(labels_at["people"]),
         guard=guard,
     )
 
 
 @lru_cache(maxsize=2)
-def _labels(ref: DatasetRef) -> ContentLabels:
+def read_labels(ref: DatasetRef) -> ContentLabels:
+    """Labels by content; kept, since shards of one campaign follow each other."""
     return ContentLabels.from_table(read_table(ref))

@@ -6,13 +6,11 @@ exemplar judges one view of the pool, which is made when the first shard needs i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.content_labels import ContentLabels
 from synpref_dagster.curation.labelling import (
     EmbeddedPairs,
     LabelledTargets,
@@ -22,9 +20,10 @@ from synpref_dagster.curation.labelling import (
 )
 from synpref_dagster.curation.pairs import ID_TYPE, PreferencePair, is_among, table_from_frame
 from synpref_dagster.curation.relabelling import pairs_to_relabel
+from synpref_dagster.resources.decision_shards import read_labels
 from synpref_dagster.resources.endpoint_judge import EndpointJudge
 from synpref_dagster.resources.pool_shards import shard_pairs
-from synpref_dagster.storage import DatasetRef, read_table, to_frame
+from synpref_dagster.storage import DatasetRef, to_frame
 
 TEXT = pa.large_string()
 EXEMPLAR_SCHEMA = pa.schema([("pair_id", ID_TYPE), ("gold_pair_id", ID_TYPE), ("rank", pa.int64())])
@@ -171,7 +170,9 @@ def candidate_shard(
     """
     if labelled != labelled_at.fingerprint:
         raise ValueError(f"labels {labelled_at.fingerprint} given, but {labelled} asked for")
-    return pairs_to_relabel(clean, rewards, labelled=_labels(labelled_at), unsure_band=unsure_band)
+    return pairs_to_relabel(
+        clean, rewards, labelled=read_labels(labelled_at), unsure_band=unsure_band
+    )
 
 
 def worth_of(panel: Panel) -> dict[str, float]:
@@ -183,8 +184,3 @@ def bill_of(panel: Panel, before: Mapping[str, float]) -> pd.DataFrame:
     """judge, usd: what the replies cost that were read since `before`."""
     rows = [(name, usd - before[name]) for name, usd in worth_of(panel).items()]
     return pd.DataFrame(rows, columns=["judge", "usd"]).astype({"judge": "str", "usd": "float64"})
-
-
-@lru_cache(maxsize=1)
-def _labels(ref: DatasetRef) -> ContentLabels:
-    return ContentLabels.from_table(read_table(ref))

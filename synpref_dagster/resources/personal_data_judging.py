@@ -50,15 +50,15 @@ def score_pairs(judges: Sequence[EndpointJudge], pairs: Sequence[PreferencePair]
 
 def flag_shard(findings: pa.Table) -> pa.Table:
     """`flagged_pairs` of one shard's findings with `FLAGGED_SCHEMA`."""
-    return _as_table(flagged_pairs(to_frame(findings)), FLAGGED_SCHEMA)
+    return scored_table(flagged_pairs(to_frame(findings)), FLAGGED_SCHEMA)
 
 
 def level_shard(flagged: pa.Table) -> pa.Table:
     """The flagged pairs of one shard at the level that patterns give, with `SCORED_SCHEMA`."""
-    return _as_table(with_judges(to_frame(flagged)), SCORED_SCHEMA)
+    return scored_table(with_judges(to_frame(flagged)), SCORED_SCHEMA)
 
 
-def judge_shard(
+def judge_levels_shard(
     flagged: pa.Table,
     sampled: pa.Table,
     texts: pa.Table,
@@ -83,7 +83,7 @@ def judge_shard(
     if not asked.num_rows:
         return SCORED_SCHEMA.empty_table()
     judged = score_pairs(judges(), shard_pairs(asked, texts))
-    return _as_table(with_judges(to_frame(flagged), judged), SCORED_SCHEMA)
+    return scored_table(with_judges(to_frame(flagged), judged), SCORED_SCHEMA)
 
 
 def judging_params(panel: JudgePanel) -> dict[str, Any]:
@@ -91,7 +91,8 @@ def judging_params(panel: JudgePanel) -> dict[str, Any]:
     return panel.identity(PERSONAL_DATA)
 
 
-def _as_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+def scored_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The rows as a table with that schema, also where there are none."""
     return table_from_frame(frame).cast(schema) if len(frame) else schema.empty_table()
 
 

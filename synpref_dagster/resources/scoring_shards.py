@@ -1,16 +1,14 @@
 """Rewards of one shard of the pool, for `map_shards`; the only shard work that needs torch."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.curation.pairs import table_from_frame
-from synpref_dagster.resources.checkpoint_scorer import open_scorer
+from synpref_dagster.resources.checkpoint_scorer import opened_scorer
 from synpref_dagster.resources.pool_shards import shard_pairs
-from synpref_dagster.reward.scoring import Scorer
 
 
 def score_shard(
@@ -33,14 +31,8 @@ def score_shard(
     conversations = [pair.conversation for pair in pairs]
     responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     for name, model in models.items():
-        rewards = _scorer(folders[name], model).rewards(conversations * 2, responses)
+        rewards = opened_scorer(folders[name], model).rewards(conversations * 2, responses)
         chosen, rejected = np.asarray(rewards[: len(pairs)]), np.asarray(rewards[len(pairs) :])
         frame[f"{name}_chosen"], frame[f"{name}_rejected"] = chosen, rejected
         frame[f"{name}_margin"] = chosen - rejected
     return table_from_frame(frame)
-
-
-@lru_cache(maxsize=2)
-def _scorer(folder: str, fingerprint: str) -> Scorer:
-    del fingerprint  # Another checkpoint in the same folder is another scorer.
-    return open_scorer(folder)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dagster_ray import RayResource
 
 
-class Shards(dg.ConfigurableResource):
+class Executors(dg.ConfigurableResource):
     """Gives `map_shards` its executor.
 
     Override `cluster` to bring another resource of dagster-ray, for instance a cluster on
@@ -23,7 +23,7 @@ class Shards(dg.ConfigurableResource):
     campaign: Campaign
     _cluster: Any = PrivateAttr(default=None)
 
-    def executor(self, *, holds_model: bool = False) -> ShardExecutor:
+    def get(self, *, holds_model: bool = False) -> ShardExecutor:
         """The executor of one step; a cluster is not asked before there is a shard to work on.
 
         Args:

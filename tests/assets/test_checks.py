@@ -16,7 +16,7 @@ from synpref_dagster.assets.filtering import recycled_pairs
 from synpref_dagster.assets.iteration import gold_and_silver_disjoint
 from synpref_dagster.assets.judged import no_exemplar_leak
 from synpref_dagster.assets.pool import zero_contamination
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.storage import (
     SelectionRef,
     read_frame,
@@ -89,9 +89,9 @@ def test_a_pool_with_benchmark_prompts_is_contaminated(finished_campaign):
     num_planted = int((finished_campaign.frame(clean.dropped)["reason"] == "contaminated").sum())
     check = zero_contamination.node_def.compute_fn.decorated_fn
     campaign = finished_campaign.campaign
-    shards = Shards(campaign=campaign)
-    assert check(campaign, shards, clean, prompts).passed
-    found = check(campaign, shards, raw, prompts)
+    executors = Executors(campaign=campaign)
+    assert check(campaign, executors, clean, prompts).passed
+    found = check(campaign, executors, raw, prompts)
     assert not found.passed
     assert found.metadata["num_contaminated"].value >= num_planted > 0
 

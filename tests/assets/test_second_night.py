@@ -12,7 +12,7 @@ from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.decontamination import DecontaminationConfig
 from synpref_dagster.curation.pool_marks import marks_in_memory
 from synpref_dagster.curation.pooling import screen_structure
-from synpref_dagster.resources import content_hashes, pool_shards, scoring_shards
+from synpref_dagster.resources import checkpoint_scorer, content_hashes, pool_shards, scoring_shards
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.contamination_shards import screen_pool
 from synpref_dagster.resources.pool_sources import PoolSources
@@ -152,8 +152,8 @@ class LengthScorer:
 
 def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeypatch):
     folder, campaign, _ = pool
-    monkeypatch.setattr(scoring_shards, "open_scorer", lambda folder: LengthScorer())
-    scoring_shards._scorer.cache_clear()
+    monkeypatch.setattr(checkpoint_scorer, "open_scorer", lambda folder: LengthScorer())
+    checkpoint_scorer.opened_scorer.cache_clear()
 
     def score() -> MapResult:
         raw = PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"]

@@ -58,7 +58,7 @@ def suite(path, num_items):
 @pytest.fixture
 def scorer(monkeypatch):
     def use(scorer):
-        monkeypatch.setattr(benchmark_scoring, "_scorer", lambda uri, fingerprint: scorer)
+        monkeypatch.setattr(benchmark_scoring, "opened_scorer", lambda uri, fingerprint: scorer)
         return scorer
 
     return use

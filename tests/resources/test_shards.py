@@ -10,7 +10,7 @@ import pytest
 
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.ray_shards import RayShardExecutor, Surroundings, WorkerNeeds
-from synpref_dagster.resources.shards import Shards
+from synpref_dagster.resources.shards import Executors
 from synpref_dagster.settings import load_profile
 from synpref_dagster.shard_settings import RaySettings, ShardSettings
 from synpref_dagster.storage import InProcessExecutor, ProcessPoolShardExecutor
@@ -26,30 +26,30 @@ ON_GPUS = ShardSettings(
 
 def shards_of(settings, store="/campaigns"):
     profile = load_profile("smoke").model_copy(update={"shards": settings})
-    return Shards(campaign=Campaign(profile_json=profile.model_dump_json(), store_root=store))
+    return Executors(campaign=Campaign(profile_json=profile.model_dump_json(), store_root=store))
 
 
 def test_shards_are_worked_on_in_process_unless_told_otherwise():
-    assert isinstance(shards_of(ShardSettings()).executor(), InProcessExecutor)
+    assert isinstance(shards_of(ShardSettings()).get(), InProcessExecutor)
 
 
 def test_steps_that_hold_a_model_have_their_own_number_of_processes():
     shards = shards_of(ShardSettings(executor="processes", workers=6, model_workers=1))
-    plain, with_model = shards.executor(), shards.executor(holds_model=True)
+    plain, with_model = shards.get(), shards.get(holds_model=True)
     assert isinstance(plain, ProcessPoolShardExecutor)
     assert (plain.max_workers, with_model.max_workers) == (6, 1)
 
 
 def test_only_steps_that_hold_a_model_ask_for_gpus():
     shards = shards_of(ON_GPUS)
-    plain, with_model = shards.executor(), shards.executor(holds_model=True)
+    plain, with_model = shards.get(), shards.get(holds_model=True)
     assert (plain.num_workers, plain.needs) == (64, WorkerNeeds(num_cpus=2, num_gpus=0))
     assert (with_model.num_workers, with_model.needs) == (8, WorkerNeeds(num_cpus=2, num_gpus=0.5))
 
 
 def test_workers_have_to_see_a_local_store_but_not_an_object_store():
-    assert shards_of(ON_GPUS).executor().store == "/campaigns"
-    assert shards_of(ON_GPUS, store="s3://bucket/campaigns").executor().store is None
+    assert shards_of(ON_GPUS).get().store == "/campaigns"
+    assert shards_of(ON_GPUS, store="s3://bucket/campaigns").get().store is None
 
 
 def test_nothing_is_connected_when_all_shards_are_finished():
@@ -72,9 +72,9 @@ def test_definitions_load_without_ray_and_a_step_that_needs_it_says_what_to_inst
         "from synpref_dagster.shard_settings import ShardSettings\n"
         "profile = load_profile('smoke').model_copy(\n"
         "    update={'shards': ShardSettings(executor='ray')})\n"
-        "shards = build_defs(profile).resources['shards']\n"
+        "executors = build_defs(profile).resources['executors']\n"
         "try:\n"
-        "    list(shards.executor().run(str, [1]))\n"
+        "    list(executors.get().run(str, [1]))\n"
         "except ValueError as error:\n"
         "    print(error)\n"
     )
