@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.judge_cli import judge_app
-from synpref_dagster.partitions import model_sizes
 from synpref_dagster.refusals import load_or_refuse, refuse, refuse_missing_keys, say
 from synpref_dagster.review_cli import review_app
 from synpref_dagster.settings import Profile, packaged_profiles
@@ -131,7 +130,9 @@ def _steady(shown: Console) -> Console:
 
 
 def _sizes(text: str) -> list[str]:
-    known = list(model_sizes.get_partition_keys())
+    from synpref_dagster.reward.backbones import MODEL_SIZES
+
+    known = list(MODEL_SIZES)
     if text in ("all", "none"):
         return known if text == "all" else []
     wanted = [size.strip() for size in text.split(",")]

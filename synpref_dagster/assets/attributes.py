@@ -15,7 +15,7 @@ from synpref_dagster.curation.tallies import tally
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.annotation_shards import embed_shard, label_shard
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.judge_batches import AllSent
+from synpref_dagster.resources.judge_batches import AllSent, all_sent
 from synpref_dagster.resources.plots import bar_plot
 from synpref_dagster.resources.routed_shards import map_apart, routed_in
 from synpref_dagster.resources.shards import Executors
@@ -51,6 +51,7 @@ def attribute_labels(
                 version=step.version,
                 params={"labeller": labelling.params()},
                 executor=AllSent(),
+                run_both=all_sent,
             )
         step.note(labelled.counts())
         step.note(spending(labelling.judges, step.name))

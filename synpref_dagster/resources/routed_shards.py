@@ -4,7 +4,7 @@ A night's new pairs make old ones risky all over the pool, and each comes into s
 in which it lies. Worked on together with the others of its shard, one such pair would cost a shard.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.judge_batches import all_sent
 from synpref_dagster.storage import (
     DatasetRef,
     MapResult,
@@ -57,6 +56,7 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
     beside: Sequence[DatasetRef] = (),
     meta: Mapping[str, Any] | None = None,
     executor: ShardExecutor | None = None,
+    run_both: Callable[[Iterable[Callable[[], MapResult]]], list[MapResult]] | None = None,
 ) -> ApartResult:
     """`map_shards` with the routed pairs of each shard worked on apart, and put in their places.
 
@@ -72,6 +72,8 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
         beside: data sets that go along, shard by shard.
         meta: facts for the manifest of the output.
         executor: in this process by default.
+        run_both: calls the work on either part and gives both results; one after the other by
+            default. Work that waits for batches passes a function that sends all before it waits.
     """
     work = partial(map_shards, fn, beside=beside, version=version, params=params, executor=executor)
     if routed is None:
@@ -86,7 +88,7 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
         params={},
         outputs=[OWN, ROUTED],
     ).outputs
-    own, others = all_sent(
+    own, others = (run_both or _in_turn)(
         partial(work, split[name], uri=join_uri(uri, f"of_{name}"), empty_alone=True)
         for name in (OWN, ROUTED)
     )
@@ -131,6 +133,10 @@ def join_parts(pool: pa.Table, *parts: pa.Table, version: str) -> pa.Table:
     if rows.null_count:
         raise ValueError(f"{rows.null_count} of {pool.num_rows} pairs have no row in either part")
     return whole.take(rows)
+
+
+def _in_turn(calls: Iterable[Callable[[], MapResult]]) -> list[MapResult]:
+    return [call() for call in calls]
 
 
 def _ids(table: pa.Table) -> pa.Array:
