@@ -25,7 +25,7 @@ from synpref_dagster.progress_facts import (
     ProgressFact,
     tell,
 )
-from synpref_dagster.resources.judge_batches import WaitingForBatches
+from synpref_dagster.resources.judges import WaitingForBatches
 from synpref_dagster.runner import Stage, campaign_stages, end_dead_runs, open_instance
 from synpref_dagster.settings import load_profile
 

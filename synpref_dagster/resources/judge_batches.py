@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-import dagster as dg
-
 from synpref_dagster.judge_settings import JudgeEndpoint
 from synpref_dagster.resources.judge_batch_files import (
     BATCH_URL,
@@ -33,7 +31,6 @@ from synpref_dagster.resources.judge_requests import (
 
 LOGGER = logging.getLogger(__name__)
 
-WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
 MAX_TOLD = 5  # batches that a message names
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -44,13 +41,6 @@ NAME_FIELD = "synpref_batch"
 
 class BatchPendingError(JudgeError):
     """The replies are being made elsewhere; run again when the batch is collected."""
-
-
-class WaitingForBatches(dg.Failure):
-    """The step ends without a result: its replies are made in batches, and no worker waits."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description, metadata={WAITING_FOR: "judge batches"}, allow_retries=False)
 
 
 class BatchService:

@@ -37,6 +37,14 @@ MAX_FITTED = 20_000
 """Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
 settled by then, and the vocabulary still fits into memory."""
 PART = ":"  # between an asset and its part, in accounts
+WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
+
+
+class WaitingForBatches(dg.Failure):
+    """The step ends without a result: its replies are made in batches, and no worker waits."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, metadata={WAITING_FOR: "judge batches"}, allow_retries=False)
 
 
 class JudgePanel(dg.ConfigurableResource):
