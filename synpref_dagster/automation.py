@@ -14,7 +14,7 @@ import dagster as dg
 
 from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.hub_publishing import push_to_hub
-from synpref_dagster.resources.judge_batches import WAITING_FOR
+from synpref_dagster.resources.judges import WAITING_FOR
 from synpref_dagster.resources.pool_sources import LISTING, PoolSources
 
 SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]

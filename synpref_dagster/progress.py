@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, assert_never
 
 import dagster as dg
 from rich.console import Console
@@ -14,15 +14,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from synpref_dagster.automation import first_cause, waits_for
+from synpref_dagster.progress_facts import (
+    BeforePeople,
+    ChunksDone,
+    JudgeReplies,
+    ProgressFact,
+    progress_of,
+)
 
 EVENT = dg.DagsterEventType
-JUDGED = re.compile(  # what a judge's client says every few seconds
-    r"\bjudge (?P<judge>[^:]+): (?P<done>[\d,]+) of (?P<total>[\d,]+) replies, (?P<rest>.+)$"
-)
-CHUNKS = re.compile(r"\b(?P<done>\d+)/(?P<total>\d+) chunks\b")  # what a resumable step logs
-BEFORE_PEOPLE = re.compile(  # what a step says that puts a batch before people and ends
-    r"\b(?P<asked>[\d,]+ pairs are before people)"
-)
 NO_RESULT = re.compile(  # a warning of Dagster about a check that a step did not answer
     r"^Blocking asset check '[^']+' emitted no result in step '(?P<step>[^']+)'"
 )
@@ -113,33 +113,39 @@ class CampaignProgress(logging.Handler):
             event = json.loads(event)
         if event is not None and hasattr(event, "event_type"):
             self._show(event)
-        elif found := CHUNKS.search(record.getMessage()):
-            self._show_chunks(int(found["done"]), int(found["total"]))
-        elif found := JUDGED.search(record.getMessage()):
-            self._show_judge(found)
-        elif found := BEFORE_PEOPLE.search(record.getMessage()):
-            self._asked[str(_step_of(record))] = found["asked"]
+        elif (fact := progress_of(record)) is not None:
+            self._show_fact(fact, str(_step_of(record)))
 
-    def _show_judge(self, said: re.Match[str]) -> None:
+    def _show_fact(self, fact: ProgressFact, step: str) -> None:
+        match fact:
+            case ChunksDone():
+                self._show_chunks(fact)
+            case JudgeReplies():
+                self._show_judge(fact)
+            case BeforePeople():
+                self._asked[step] = str(fact)
+            case _:
+                assert_never(fact)
+
+    def _show_judge(self, said: JudgeReplies) -> None:
         """A bar for each judge that is asked: replies, rate, cost, time left; a line in a pipe."""
-        judge, rest = said["judge"], said["rest"]
-        done, total = (int(said[name].replace(",", "")) for name in ("done", "total"))
         if not self.console.is_terminal:
-            self.console.print(f"  {escape(said[0])}", highlight=False, soft_wrap=True)
+            self.console.print(f"  {escape(str(said))}", highlight=False, soft_wrap=True)
             return
+        judge, done, total = said.judge, said.done, said.total
         if judge not in self._judges:
             self._judges[judge] = self.bar.add_task("", total=total)
-        what = f"judge {escape(judge)}  {escape(rest)}"
+        what = f"judge {escape(judge)}  {escape(said.pace)}"
         self.bar.update(self._judges[judge], completed=done, total=total, description=what)
         if done >= total:
             self.bar.remove_task(self._judges.pop(judge))
 
-    def _show_chunks(self, done: int, total: int) -> None:
-        """A bar of its own for a step that logs `3/49 chunks`."""
+    def _show_chunks(self, said: ChunksDone) -> None:
+        """A bar of its own for a step that works in chunks."""
         if self._chunks is None:
-            self._chunks = self.bar.add_task("chunks", total=total)
-        self.bar.update(self._chunks, completed=done, total=total)
-        if done == total:
+            self._chunks = self.bar.add_task("chunks", total=said.total)
+        self.bar.update(self._chunks, completed=said.done, total=said.total)
+        if said.done == said.total:
             self.bar.remove_task(self._chunks)
             self._chunks = None
 

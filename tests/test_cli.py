@@ -7,6 +7,7 @@ import pty
 import socket
 import subprocess
 import sys
+from typing import get_args
 
 import dagster as dg
 import pytest
@@ -16,7 +17,15 @@ from typer.testing import CliRunner
 from synpref_dagster import cli, runner
 from synpref_dagster.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.progress import CHECKING, CampaignProgress, progress_logger
-from synpref_dagster.resources.judge_batches import WaitingForBatches
+from synpref_dagster.progress_facts import (
+    ATTRIBUTE,
+    BeforePeople,
+    ChunksDone,
+    JudgeReplies,
+    ProgressFact,
+    tell,
+)
+from synpref_dagster.resources.judges import WaitingForBatches
 from synpref_dagster.runner import Stage, campaign_stages, end_dead_runs, open_instance
 from synpref_dagster.settings import load_profile
 
@@ -280,7 +289,7 @@ def asking_campaign(profile, *, loggers):
 
     @dg.asset(output_required=False)
     def human_verified_seed(context: dg.AssetExecutionContext):
-        context.log.info("1,200 pairs are before people")
+        tell(context.log, BeforePeople(num_pairs=1200))
         if False:
             yield
 
@@ -336,11 +345,59 @@ def test_a_check_that_a_step_forgot_to_answer_is_still_warned_of(caplog):
 
 
 def judge_line(done, total=1200):
-    said = f"judge gpt [x]: {done:,} of {total:,} replies, 12.5/s, $0.0042 spent, 88 s left"
-    # Dagster puts job, run and step before what was logged.
-    return logging.LogRecord(
-        "dagster", logging.INFO, __file__, 1, f"curate_pool - 1f - judge_audit - {said}", None, None
+    said = JudgeReplies(
+        judge="gpt [x]", done=done, total=total, per_second=12.5, usd=0.0042, seconds_left=88.0
     )
+    # What the line says, and what Dagster puts before it, is nothing to go by.
+    return logging.makeLogRecord({"msg": "in other words", ATTRIBUTE: said})
+
+
+FACTS = {
+    ChunksDone: ChunksDone(what="candidates", done=3, total=49),
+    JudgeReplies: JudgeReplies(
+        judge="gpt", done=1, total=4, per_second=2.0, usd=0.0, seconds_left=None
+    ),
+    BeforePeople: BeforePeople(num_pairs=1200),
+}
+
+
+@pytest.mark.parametrize("kind", get_args(ProgressFact))
+@pytest.mark.parametrize("by_the_step", [True, False])
+def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_step):
+    progress = CampaignProgress(Console(force_terminal=True, width=160, record=True))
+
+    @dg.asset(output_required=False)
+    def asking(context: dg.AssetExecutionContext):
+        logger = context.log if by_the_step else dg.get_dagster_logger("judges")
+        logger.info("in other words", extra={ATTRIBUTE: FACTS[kind]})
+        if False:
+            yield
+
+    dg.Definitions(
+        assets=[asking], loggers={"progress": progress_logger(progress)}
+    ).resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(), run_config={"loggers": {"progress": {}}}
+    )
+    bars = [(task.description, task.completed, task.total) for task in progress.bar.tasks]
+    waits = "waits  asking" in (text := progress.console.export_text())
+    assert (bars, waits) == {
+        ChunksDone: ([("chunks", 3, 49)], False),
+        JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
+        BeforePeople: ([], True),
+    }[kind]
+    assert ("1,200 pairs are before people" in text) == waits
+
+
+@pytest.mark.parametrize("fact", FACTS.values())
+def test_words_alone_move_no_bar(fact):
+    progress = CampaignProgress(Console(force_terminal=True, record=True))
+    progress.emit(logging.makeLogRecord({"msg": str(fact)}))
+    assert (progress.bar.tasks, progress._asked) == ([], {})
+
+
+@pytest.mark.parametrize("fact", FACTS.values())
+def test_a_logger_that_writes_json_can_write_the_facts(fact):
+    assert json.loads(json.dumps({ATTRIBUTE: fact})) == {ATTRIBUTE: list(fact)}
 
 
 def test_a_terminal_gets_a_bar_per_judge_with_rate_cost_and_time_left():

@@ -11,9 +11,9 @@ from synpref_dagster.outcomes import (
     CampaignWaitingError,
     refuse_unfinished,
 )
-from synpref_dagster.resources.judge_batches import WaitingForBatches
 from synpref_dagster.resources.judge_budget import BudgetExhaustedError
 from synpref_dagster.resources.judge_requests import JudgeUnavailableError
+from synpref_dagster.resources.judges import WaitingForBatches
 from synpref_dagster.settings import PeopleSettings
 
 PAGE = PeopleSettings(backend="page")

@@ -14,6 +14,7 @@ from synpref_dagster.benchmarks.leaderboard import leaderboard as build_leaderbo
 from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import evaluate
 from synpref_dagster.partitions import model_sizes
+from synpref_dagster.progress_facts import ChunksDone, tell
 from synpref_dagster.resources.benchmark_scoring import (
     build_candidates,
     full_score_table,
@@ -175,7 +176,7 @@ def _score(
     size = step.context.partition_key
 
     def report(done: int, total: int) -> None:
-        step.context.log.info(f"benchmark candidates: {done}/{total} chunks scored")
+        tell(step.context.log, ChunksDone(what="benchmark candidates", done=done, total=total))
 
     return score_candidates(
         candidates,

@@ -25,6 +25,7 @@ from synpref_dagster.assets.views import (
 )
 from synpref_dagster.curation.pairs import PreferencePair, is_among
 from synpref_dagster.curation.verification import choose_for_people
+from synpref_dagster.progress_facts import BeforePeople, tell
 from synpref_dagster.resources.annotation import PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.crowd_consensus import decide
@@ -113,7 +114,7 @@ def human_verdicts(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            context.log.info("%d pairs are before people", len(chosen()))
+            tell(context.log, BeforePeople(num_pairs=len(chosen())))
             return
         ledger = step.dataset(
             answers.ledger,

@@ -31,9 +31,9 @@ from synpref_dagster.curation.labelling import (
 )
 from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.resources.endpoint_judge import EndpointJudge
-from synpref_dagster.resources.judge_batches import AllSent, BatchPendingError, WaitingForBatches
+from synpref_dagster.resources.judge_batches import AllSent, BatchPendingError
 from synpref_dagster.resources.judge_requests import JudgeError
-from synpref_dagster.resources.judges import PART, JudgePanel, attribute_account
+from synpref_dagster.resources.judges import PART, JudgePanel, WaitingForBatches, attribute_account
 from synpref_dagster.resources.panel_shards import (
     PANEL_SCHEMAS,
     PanelWork,

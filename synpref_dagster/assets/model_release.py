@@ -24,6 +24,7 @@ from synpref_dagster.resources.model_registry import (
     FINGERPRINT_TAG,
     SCORECARD_TAG,
     ModelRegistry,
+    registered_name,
 )
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.release_cards import render_model_card
@@ -83,7 +84,7 @@ def model_release(
             manifest=_manifest(step, skywork_reward_v2, curated_dataset, training),
         )
         card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
-        name = f"{campaign.profile.name}-skywork-reward-v2-{size}"
+        name = registered_name(campaign.profile.name, size)
         gates, version = register_release(
             step, tracking.registry(), name, folder, card, skywork_reward_v2
         )

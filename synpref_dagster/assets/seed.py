@@ -18,6 +18,7 @@ from synpref_dagster.assets.views import (
 from synpref_dagster.curation.gold_silver import first_gold, silver_from_labels
 from synpref_dagster.curation.pooling import count_reasons
 from synpref_dagster.curation.verification import pick_seed
+from synpref_dagster.progress_facts import BeforePeople, tell
 from synpref_dagster.resources.annotation import PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.crowd_consensus import decide
@@ -117,7 +118,7 @@ def human_verified_seed(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            context.log.info("%d pairs are before people", len(asked))
+            tell(context.log, BeforePeople(num_pairs=len(asked)))
             yield conservation(0, {"before_people": 0})
             return
         ledger = step.dataset(

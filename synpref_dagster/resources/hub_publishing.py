@@ -14,7 +14,7 @@ import dagster as dg
 
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.data_terms import check_release
-from synpref_dagster.resources.model_registry import CHAMPION
+from synpref_dagster.resources.model_registry import CHAMPION, registered_name
 from synpref_dagster.resources.release_folder import MANIFEST, changed_files
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.reward.backbones import MODEL_SIZES
@@ -90,7 +90,7 @@ def release_folder(config: PushConfig, campaign: Campaign, tracking: MlflowTrack
         return campaign.local_folder("releases", CURATED) / config.fingerprint
     if config.what not in MODEL_SIZES:
         raise ValueError(f"what={config.what!r}: use {CURATED} or one of {', '.join(MODEL_SIZES)}")
-    name = f"{campaign.profile.name}-skywork-reward-v2-{config.what}"
+    name = registered_name(campaign.profile.name, config.what)
     found = tracking.registry().aliased(name, config.alias)
     if found is None:
         raise ValueError(f"{name} has no version with alias {config.alias!r}; nothing was pushed")

@@ -5,12 +5,11 @@ next run finds the replies in the cache. What a batch ended without goes into an
 keeps failing is asked one by one.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
-
-import dagster as dg
 
 from synpref_dagster.judge_settings import JudgeEndpoint
 from synpref_dagster.resources.judge_batch_files import (
@@ -30,9 +29,8 @@ from synpref_dagster.resources.judge_requests import (
     JudgeUnavailableError,
 )
 
-logger = dg.get_dagster_logger(__name__)
+LOGGER = logging.getLogger(__name__)
 
-WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
 MAX_TOLD = 5  # batches that a message names
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -45,23 +43,24 @@ class BatchPendingError(JudgeError):
     """The replies are being made elsewhere; run again when the batch is collected."""
 
 
-class WaitingForBatches(dg.Failure):
-    """The step ends without a result: its replies are made in batches, and no worker waits."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description, metadata={WAITING_FOR: "judge batches"}, allow_retries=False)
-
-
 class BatchService:
     """The batch service of one endpoint (OpenAI's files and batches)."""
 
-    def __init__(self, endpoint: JudgeEndpoint, *, cache: ReplyCache, folder: Path) -> None:
+    def __init__(
+        self,
+        endpoint: JudgeEndpoint,
+        *,
+        cache: ReplyCache,
+        folder: Path,
+        logger: logging.Logger = LOGGER,
+    ) -> None:
         from openai import OpenAI
 
         self.endpoint = endpoint
         self.cache = cache
         self.ledger = BatchLedger(cache)
         self.folder = folder
+        self.logger = logger
         folder.mkdir(parents=True, exist_ok=True)
         self._client = OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint))
 
@@ -107,7 +106,7 @@ class BatchService:
             raise _unavailable(self.endpoint, f"did not take a batch: {error}") from error
         # From now on the batch goes by the service's name, which the sensor asks about.
         self.ledger.rename(name, batch.id)
-        logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, len(requests))
+        self.logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, len(requests))
         return batch.id
 
     def collect_finished(self) -> dict[str, Collected]:
@@ -137,7 +136,7 @@ class BatchService:
         try:
             batch = self._client.batches.retrieve(name)
         except openai.NotFoundError:
-            logger.warning("batch %s is unknown to its service; it is sent again", name)
+            self.logger.warning("batch %s is unknown to its service; it is sent again", name)
             self.ledger.close(name, rest="unsent")
             return None
         if batch.status not in ENDED:
@@ -148,7 +147,8 @@ class BatchService:
         found = collect_batch(
             path, batch=name, cache=self.cache, prices=batch_prices(self.endpoint)
         )
-        log = logger.info if found.num_replies and not found.num_unanswered else logger.warning
+        all_is_well = found.num_replies and not found.num_unanswered
+        log = self.logger.info if all_is_well else self.logger.warning
         log("batch %s is %s: %s", name, batch.status, asdict(found))
         return found
 
@@ -198,9 +198,12 @@ class AllSent:
             raise BatchPendingError("; ".join(waiting[:MAX_TOLD]) + more)
 
 
-def batch_service(endpoint: JudgeEndpoint, cache: ReplyCache) -> BatchService:
+def batch_service(
+    endpoint: JudgeEndpoint, cache: ReplyCache, *, logger: logging.Logger = LOGGER
+) -> BatchService:
     """The service of an endpoint, its files beside the cache."""
-    return BatchService(endpoint, cache=cache, folder=cache.path.with_suffix(".batches"))
+    folder = cache.path.with_suffix(".batches")
+    return BatchService(endpoint, cache=cache, folder=folder, logger=logger)
 
 
 def missing_requests(requests: Sequence[JudgeRequest], *, cache: ReplyCache) -> list[JudgeRequest]:

@@ -5,6 +5,7 @@ model). Concurrency grows by one per round of successes and halves when the endp
 """
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -14,8 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-import dagster as dg
 
 from synpref_dagster.curation.judge_replies import Failure
 from synpref_dagster.judge_settings import JudgeEndpoint
@@ -31,7 +30,7 @@ from synpref_dagster.resources.judge_requests import (
     read_completion,
 )
 
-logger = dg.get_dagster_logger(__name__)
+LOGGER = logging.getLogger(__name__)
 
 TRANSIENT_STATUS = (408, 409, 425)
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
@@ -97,6 +96,7 @@ class EndpointCaller:
         mode: SchemaMode,
         on_mode: Callable[[SchemaMode, str], None],
         policy: RetryPolicy,
+        logger: logging.Logger = LOGGER,
     ) -> None:
         from openai import AsyncOpenAI
 
@@ -106,6 +106,7 @@ class EndpointCaller:
         self.num_retries = 0
         self._on_mode = on_mode
         self._policy = policy
+        self._logger = logger
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=api_key(endpoint),
@@ -170,7 +171,7 @@ class EndpointCaller:
         if self.mode != refused:
             return  # another call in flight has found out already
         self.mode = SCHEMA_MODES[SCHEMA_MODES.index(refused) + 1]
-        logger.warning(
+        self._logger.warning(
             "judge %s refuses %s, asking for %s: %s",
             self.endpoint.name,
             refused,

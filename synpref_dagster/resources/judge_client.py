@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import replace
-from logging import INFO, WARNING
+from logging import INFO, WARNING, Logger, getLogger
 from typing import NoReturn
 
-import dagster as dg
-
 from synpref_dagster.judge_settings import JudgeEndpoint
+from synpref_dagster.progress_facts import JudgeReplies, tell
 from synpref_dagster.resources.judge_batch_ledger import BatchLedger
 from synpref_dagster.resources.judge_batches import BatchPendingError, BatchService, batch_service
 from synpref_dagster.resources.judge_budget import Budget, Prices, estimate_usd
@@ -33,9 +32,7 @@ from synpref_dagster.resources.judge_requests import (
     JudgeUnavailableError,
 )
 
-# Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
-logger = dg.get_dagster_logger(__name__)
-
+LOGGER = getLogger(__name__)
 NUM_PILOT = 16
 MAX_FAILURES_IN_A_ROW = 25
 SECONDS_BETWEEN_LINES = 2.0  # in the first minute; a long job gets a line in ten seconds
@@ -54,12 +51,14 @@ class JudgeClient:
         budget: Budget,
         payer: Payer,
         policy: RetryPolicy | None = None,
+        logger: Logger = LOGGER,
     ) -> None:
         self.endpoint = endpoint
         self.cache = cache
         self.budget = budget
         self.payer = payer
         self.policy = policy or RetryPolicy()
+        self.logger = logger
         self.tally = AskTally()
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[Answer]:
@@ -90,7 +89,7 @@ class JudgeClient:
         if not missing:
             BatchLedger(self.cache).mark_used(self.payer)
             return {}
-        service = batch_service(self.endpoint, self.cache)
+        service = batch_service(self.endpoint, self.cache, logger=self.logger)
         service.collect_finished()
         found: dict[str, Answer] = dict(self.cache.find([request.key for request in missing]))
         left = [request.key for request in missing if request.key not in found]
@@ -143,6 +142,7 @@ class _Asking:
                 endpoint.base_url, endpoint.model, mode=mode, reason=reason
             ),
             policy=client.policy,
+            logger=client.logger,
         )
         try:
             await self._ask(caller, self.missing[:NUM_PILOT])
@@ -217,15 +217,18 @@ class _Asking:
         pause = SECONDS_BETWEEN_LATER_LINES if late else SECONDS_BETWEEN_LINES
         if (ended and self._said_anything) or now - self._last_line >= pause:
             self._last_line, self._said_anything = now, True
-            logger.info("%s", self._line(now))
+            tell(self.client.logger, self._so_far(now))
 
-    def _line(self, now: float) -> str:
+    def _so_far(self, now: float) -> JudgeReplies:
         done, total = len(self.answers), len(self.missing)
         rate = done / max(now - self._started, 1e-9)
-        left = f"{(total - done) / rate:.0f} s" if rate > 0 else "unknown time"
-        return (
-            f"judge {self.client.payer.judge}: {done:,} of {total:,} replies, {rate:.1f}/s, "
-            f"${self._usd:.4f} spent, {left} left"
+        return JudgeReplies(
+            judge=self.client.payer.judge,
+            done=done,
+            total=total,
+            per_second=rate,
+            usd=self._usd,
+            seconds_left=(total - done) / rate if rate > 0 else None,
         )
 
     def _estimate(self) -> None:
@@ -237,7 +240,7 @@ class _Asking:
         tally.estimated_usd = (tally.estimated_usd or 0.0) + usd
         judge = self.client.payer.judge
         left = self.client.budget.left(judge) + self._usd
-        logger.log(
+        self.client.logger.log(
             WARNING if usd > left else INFO,
             "judge %s: %s replies are missing, about $%.4f by a pilot of %d; $%.4f may be spent",
             judge,

@@ -27,6 +27,9 @@ from synpref_dagster.resources.judge_requests import JudgeUnavailableError
 from synpref_dagster.resources.judge_views import kept_views, pool_texts
 from synpref_dagster.storage import DatasetRef, hash_json, lowest_ids
 
+# Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
+logger = dg.get_dagster_logger(__name__)
+
 # What decides a reply; everything else about an endpoint only decides how fast or dear it comes.
 ENDPOINT_IDENTITY = {"name", "base_url", "model", "temperature", "max_tokens", "extra"}
 
@@ -34,6 +37,14 @@ MAX_FITTED = 20_000
 """Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
 settled by then, and the vocabulary still fits into memory."""
 PART = ":"  # between an asset and its part, in accounts
+WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
+
+
+class WaitingForBatches(dg.Failure):
+    """The step ends without a result: its replies are made in batches, and no worker waits."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, metadata={WAITING_FOR: "judge batches"}, allow_retries=False)
 
 
 class JudgePanel(dg.ConfigurableResource):
@@ -127,6 +138,7 @@ class JudgePanel(dg.ConfigurableResource):
                     cache=cache,
                     budget=budget,
                     payer=Payer(campaign=self.account, asset=asset, judge=endpoint.name),
+                    logger=logger,
                 ),
                 num_samples=self._samples(endpoint),
             )
@@ -173,7 +185,7 @@ class JudgePanel(dg.ConfigurableResource):
         for endpoint in self.settings.endpoints:
             if endpoint.batch and endpoint.name in set(ledger.pending()["judge"]):
                 try:
-                    batch_service(endpoint, self.cache).collect_finished()
+                    batch_service(endpoint, self.cache, logger=logger).collect_finished()
                 except JudgeUnavailableError as error:
                     unreachable.append(str(error))
         pending = ledger.pending().query("campaign == @self.account")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import pandas as pd
 
 from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
@@ -33,6 +32,21 @@ TOKEN_VARIABLE = "LABEL_STUDIO_TOKEN"
 RISK_COLUMN = "risk"
 PRE_VERIFICATION_COLUMNS = {"first": "check_first", "second": "check_second"}
 """Which of the sorted responses -> column with what an LLM says about it alone."""
+
+
+class PeopleError(Exception):
+    """People cannot be asked, or their answers are of no use; another attempt alone mends neither.
+
+    `Reviewers` tells Dagster so; whoever else asks people gets it as it is.
+    """
+
+
+class DisagreementError(PeopleError):
+    """People agree less than the profile's floor."""
+
+
+class NoLabelStudioError(PeopleError):
+    """People are to answer in Label Studio, but its address or its token is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,8 @@ class People:
                 `PRE_VERIFICATION_COLUMNS`; called when the batch is put before people.
 
         Raises:
-            dagster.Failure: people agree less than the profile's floor.
+            DisagreementError: people agree less than the profile's floor.
+            NoLabelStudioError: they answer in Label Studio, which cannot be reached so.
         """
         ids = [pair.pair_id for pair in pairs]
         wanted = batch_id(self._campaign, asset, ids=ids, protocol_version=PROTOCOL_VERSION)
@@ -164,7 +179,7 @@ class People:
             min_pairs=self._settings.min_pairs_for_alpha,
         )
         if message is not None:
-            raise dg.Failure(description=message, allow_retries=False)
+            raise DisagreementError(message)
 
     def _ledger(self, wanted: str, pairs: Mapping[str, PreferencePair]) -> pd.DataFrame:
         rows = []
@@ -195,9 +210,8 @@ class People:
 
     def _label_studio(self) -> LabelStudio:
         if not self._settings.label_studio_url or not os.environ.get(TOKEN_VARIABLE):
-            raise dg.Failure(
-                description=f"Label Studio needs people.label_studio_url and ${TOKEN_VARIABLE}",
-                allow_retries=False,
+            raise NoLabelStudioError(
+                f"Label Studio needs people.label_studio_url and ${TOKEN_VARIABLE}"
             )
         return LabelStudio(self._settings.label_studio_url, token=os.environ[TOKEN_VARIABLE])
 

@@ -14,7 +14,7 @@ import pandas as pd
 from synpref_dagster.curation.corrections import NO_EDITS
 from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
 from synpref_dagster.curation.verification import LEDGER_COLUMNS
-from synpref_dagster.resources.people import Answers, People
+from synpref_dagster.resources.people import Answers, People, PeopleError
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.recorded_reviewer import RecordedReviewer, content_id
 from synpref_dagster.review.agreement import UNDECIDED
@@ -42,9 +42,15 @@ class Reviewers(dg.ConfigurableResource):
             asset: name of the asset that asks.
             pairs: gives the pairs.
             about: gives what people see besides the texts, see `People.ask`.
+
+        Raises:
+            dagster.Failure: people cannot be asked, or agree too little.
         """
         if self.sources.campaign.profile.people.backend != "recorded":
-            return self._people.ask(asset, pairs(), about)
+            try:
+                return self._people.ask(asset, pairs(), about)
+            except PeopleError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
         return Answers(fingerprint=self.fingerprint(), ledger=lambda: self.ledger(pairs()))
 
     def fingerprint(self) -> str:

@@ -97,7 +97,7 @@ class TrackedStep(ABC):
         """Register a checkpoint folder as the next version of the model `name`.
 
         Args:
-            name: registered model, e.g. `skywork_reward_v2.qwen3-0.6b`; no slash or colon.
+            name: registered model, e.g. `demo-skywork-reward-v2-qwen3-0.6b`; no slash or colon.
             folder: the checkpoint as saved (weights, tokenizer, config).
             metrics: figures of this checkpoint, bound to it in MLflow.
             tags: e.g. the checkpoint's fingerprint.

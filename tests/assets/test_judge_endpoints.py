@@ -206,6 +206,14 @@ def test_the_data_version_follows_what_decides_replies_and_nothing_else(material
     assert params() != params(num_samples=4)
 
 
+def test_dagster_hears_what_the_clients_of_judges_say():
+    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")])
+    profile = load_profile("smoke").model_copy(update={"judges": settings})
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
+    [judge] = JudgePanel(campaign=campaign).endpoint_judges("seed")
+    assert judge.client.logger.parent is dg.get_dagster_logger()
+
+
 def test_attributes_come_from_the_judges_when_there_are_endpoints(materialise, tmp_path):
     reply = fake.json.dumps(ATTRIBUTES)
     with fake.serve(lambda _: reply) as server:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from synpref_dagster.curation.judging import JudgeQuestion, label_with_panel
 from synpref_dagster.curation.pairs import PreferencePair
 from synpref_dagster.judge_settings import JudgeEndpoint
+from synpref_dagster.progress_facts import JudgeReplies, progress_of
 from synpref_dagster.resources import judge_client
 from synpref_dagster.resources.endpoint_judge import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.resources.judge_budget import Budget, BudgetExhaustedError
@@ -342,6 +344,31 @@ def test_another_campaign_pays_nothing_for_what_is_known(make_judge, cache):
     assert server.num_calls == 1
     assert cache.usd_by_judge("first") == {"judge": pytest.approx(1e-4)}
     assert cache.usd_by_judge("second") == {}
+
+
+def test_the_logger_it_was_given_hears_how_far_it_is(make_judge, monkeypatch):
+    monkeypatch.setattr(judge_client, "SECONDS_BETWEEN_LINES", 0.01)
+    told = []
+    listener = logging.Handler()
+    listener.emit = lambda record: told.append(progress_of(record))
+    logger = logging.Logger("of the caller")
+    logger.addHandler(listener)
+
+    def answer(_):
+        time.sleep(0.02)
+        return fake.verdict("tie")
+
+    with fake.serve(answer) as server:
+        judge = make_judge(server.url, usd_per_million_input=10.0)
+        judge.client.logger = logger
+        judge.verdicts([question(n) for n in range(30)], range(30))
+    facts = [each for each in told if each is not None]
+    assert all(isinstance(each, JudgeReplies) for each in facts)
+    assert [each.done for each in facts] == sorted(each.done for each in facts)
+    last = facts[-1]
+    assert (last.judge, last.done, last.total, last.seconds_left) == ("judge", 30, 30, 0.0)
+    assert last.usd == pytest.approx(judge.client.tally.usd)
+    assert len(told) > len(facts)  # the estimate after the pilot
 
 
 WORKER = """

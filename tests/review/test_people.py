@@ -11,12 +11,20 @@ from typer.testing import CliRunner
 
 from synpref_dagster.cli import app
 from synpref_dagster.curation.verification import consensus
-from synpref_dagster.resources.people import People
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.people import (
+    TOKEN_VARIABLE,
+    DisagreementError,
+    NoLabelStudioError,
+    People,
+)
+from synpref_dagster.resources.pool_sources import PoolSources
+from synpref_dagster.resources.reviewers import Reviewers
 from synpref_dagster.review.accounts import Accounts
 from synpref_dagster.review.database import ReviewDatabase
 from synpref_dagster.review.desk import ReviewDesk
 from synpref_dagster.review.limits import RateLimiter, refuse_open_address
-from synpref_dagster.settings import PeopleSettings
+from synpref_dagster.settings import PeopleSettings, load_profile
 
 PAIRS = [make_pair(number) for number in range(6)]
 HOUR = 3600
@@ -96,9 +104,38 @@ def test_too_little_agreement_blocks_gold_and_says_why(url):
     assert asking.ask("gold", PAIRS, about) is None
     opposite = {"ann": "good", "bob": "bad"}
     answer_all(url, clock, ["ann", "bob"], says=lambda _, name: opposite[name])
-    with pytest.raises(dg.Failure, match=r"people agree too little: Krippendorff's alpha is -"):
+    too_little = r"people agree too little: Krippendorff's alpha is -"
+    with pytest.raises(DisagreementError, match=too_little):
         asking.ask("gold", PAIRS, about)
     assert people(url, clock, **settings).ask("gold", PAIRS, about) is not None
+
+
+def test_a_step_fails_for_good_where_people_cannot_be_asked_or_disagree(url, monkeypatch):
+    def ask(**settings):
+        section = PeopleSettings(ledger_url=url, **settings)
+        profile = load_profile("smoke").model_copy(update={"people": section})
+        campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
+        reviewers = Reviewers(sources=PoolSources(campaign=campaign))
+        return reviewers.ask("gold", lambda: PAIRS, about)
+
+    def failed(**settings):
+        with pytest.raises(dg.Failure) as raised:
+            ask(**settings)
+        assert not raised.value.allow_retries
+        return type(raised.value.__cause__), raised.value.description
+
+    page = {"backend": "page", "double_share": 1.0, "adjudicate": False, "min_pairs_for_alpha": 5}
+    assert ask(**page) is None
+    opposite = {"ann": "good", "bob": "bad"}
+    answer_all(url, Clock(), ["ann", "bob"], says=lambda _, name: opposite[name])
+    kind, message = failed(alpha_floor=0.4, **page)
+    assert kind is DisagreementError
+    assert message.startswith("people agree too little: Krippendorff's alpha is -")
+
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    needs = f"Label Studio needs people.label_studio_url and ${TOKEN_VARIABLE}"
+    server = {"backend": "label_studio", "label_studio_url": "http://127.0.0.1:9"}
+    assert failed(**server) == (NoLabelStudioError, needs)
 
 
 def test_other_pairs_or_another_campaign_are_another_batch(url):

@@ -1,0 +1,65 @@
+"""How far work is, as data beside its log line; it knows nothing but the standard library.
+
+Who works calls `tell`; who shows a bar reads `progress_of` and never the words of the line. Facts
+are named tuples, so that loggers which write every record as JSON can write them as well.
+"""
+
+import logging
+from typing import NamedTuple, TypeAlias
+
+ATTRIBUTE = "synpref_progress"  # of a log record; Dagster hands it on to the loggers of a run
+
+
+class ChunksDone(NamedTuple):
+    """A step that can be resumed finished another chunk."""
+
+    what: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.done}/{self.total} chunks"
+
+
+class JudgeReplies(NamedTuple):
+    """How many replies of a judge are there, at what pace and price."""
+
+    judge: str
+    done: int
+    total: int
+    per_second: float
+    usd: float
+    seconds_left: float | None
+    """None: there is no reply yet to go by."""
+
+    @property
+    def pace(self) -> str:
+        """Rate, cost and time left, in words."""
+        left = "unknown time" if self.seconds_left is None else f"{self.seconds_left:.0f} s"
+        return f"{self.per_second:.1f}/s, ${self.usd:.4f} spent, {left} left"
+
+    def __str__(self) -> str:
+        return f"judge {self.judge}: {self.done:,} of {self.total:,} replies, {self.pace}"
+
+
+class BeforePeople(NamedTuple):
+    """A step put pairs before people and ends."""
+
+    num_pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.num_pairs:,} pairs are before people"
+
+
+ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople
+
+
+def tell(logger: logging.Logger, fact: ProgressFact) -> None:
+    """Log a fact in words, with the fact itself beside them."""
+    logger.info("%s", fact, extra={ATTRIBUTE: fact})
+
+
+def progress_of(record: logging.LogRecord) -> ProgressFact | None:
+    """The fact that a log record carries, if any."""
+    told = getattr(record, ATTRIBUTE, None)
+    return told if isinstance(told, ChunksDone | JudgeReplies | BeforePeople) else None
