@@ -16,7 +16,11 @@ PACKAGE = ROOT / "synpref_dagster"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOMAIN = ["curation", "reward", "benchmarks", "sources", "storage", "synthetic", "review"]
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "ray", "sklearn", "openai", "matplotlib"}
-LIBRARIES_OF_ONE_MODULE = {"cycles": {"scipy"}, "near_duplicates": {"scipy"}}
+LIBRARIES_OF_ONE_MODULE = {
+    "cycles": {"scipy"},
+    "near_duplicates": {"scipy"},
+    "personal_data_guards": {"stdnum"},
+}
 """What one module of curation imports besides the columns, late."""
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 300
