@@ -61,7 +61,7 @@ def test_engine_and_benchmarks_know_only_the_record_and_its_accuracy(path):
 
 @pytest.mark.parametrize("path", domain_modules("curation"), ids=module_id)
 def test_curation_imports_only_itself_and_columns(path):
-    allowed = {*sys.stdlib_module_names, "numpy", "pandas", "pyarrow", "xxhash"}
+    allowed = {*sys.stdlib_module_names, "numpy", "pandas", "pyarrow"}
     allowed |= LIBRARIES_OF_ONE_MODULE.get(path.stem, set())
     names = {
         name
