@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from oracles import clean, contamination_indexes, marks_in_memory, screen
 
 from synpref_dagster.curation.clean_selection import (
     CLEAN_COLUMNS,
@@ -16,13 +17,10 @@ from synpref_dagster.curation.clean_selection import (
 from synpref_dagster.curation.contamination_hits import find_hits
 from synpref_dagster.curation.decontamination import BenchmarkPrompt
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.curation.pool_marks import MAX_CYCLE_RESPONSES, marks_in_memory
+from synpref_dagster.curation.pool_marks import MAX_CYCLE_RESPONSES
 from synpref_dagster.curation.pooling import (
-    clean,
-    contamination_indexes,
     count_reasons,
     prompts_from_rows,
-    screen,
     screen_contamination,
     screen_structure,
 )
