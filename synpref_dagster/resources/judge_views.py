@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.resources.embedders import TOKEN_PATTERN
 from synpref_dagster.storage.uris import write_bytes
 
-TOKEN_PATTERN = r"(?u)\b\w+\b"  # single letters and digits count
 WORDS, WORDS_AND_PAIRS, PAIRS = (1, 1), (1, 2), (2, 2)
 SIZES = (WORDS, WORDS_AND_PAIRS, PAIRS)
 DESCRIPTION = "views.json"
