@@ -4,8 +4,9 @@ Structural check, global exact deduplication, decontamination, contradictions. T
 pairs; contradictory pairs and those on a preference cycle stay and are marked risky, because people
 should see them first.
 
-What one shard alone can tell (`screen`) is kept apart from what needs them all (`pool_marks`), and
-that from the selection (`clean_selection`): on a second night only new shards are screened.
+What one shard alone can tell (screening, here) is kept apart from what needs them all
+(`pool_marks`), and that from the selection (`clean_selection`): on a second night only new shards
+are screened.
 """
 
 import numpy as np
@@ -39,14 +40,18 @@ _WITHOUT_PREFIX = {"screen_reason": "reason", "screen_detail": "detail"}
 
 
 def screen_structure(raw: pa.Table) -> pa.Table:
-    """The part of `screen` that no benchmark decides: it stands when the benchmarks change."""
+    """The part of screening that no benchmark decides: it stands when the benchmarks change.
+
+    Takes `PAIR_SCHEMA`; gives `SCREENED_SCHEMA`, one row per pair in order, with `screen_reason`
+    null for a structurally sound one.
+    """
     sound = check_structure(_placed(raw), max_text_bytes=NO_LIMIT)
     parts = [_screened(part) for part in (sound.dropped, with_response_keys(sound.kept))]
     return pa.concat_tables(parts).sort_by("place").select(SCREENED_SCHEMA.names)
 
 
 def screen_contamination(structured: pa.Table, *hits: pa.Table) -> pa.Table:
-    """The other part of `screen`: what the benchmarks contaminate of the structurally sound pairs.
+    """The other part: what the benchmarks contaminate of the structurally sound pairs.
 
     It depends on what each benchmark finds, and on nothing else: not on the order in which they
     were looked for, nor on those that are gone. Of several the first by name is the evidence.

@@ -175,7 +175,7 @@ def test_prompts_come_from_rows(rows):
     assert prompts_from_rows(frame) == expected
 
 
-def test_screening_in_two_steps_is_screening_in_one_and_the_first_knows_no_benchmark():
+def test_structure_knows_no_benchmark_and_contamination_stands_beside_it():
     raw = pairs_to_table(PAIRS)
     structured = screen_structure(raw)
     assert set(structured["screen_reason"].to_pylist()) == {
@@ -187,7 +187,6 @@ def test_screening_in_two_steps_is_screening_in_one_and_the_first_knows_no_bench
     for prompts in ([PROMPT], [], [PROMPT, PROMPT]):
         indexes = contamination_indexes(prompts, ngram_words=13)
         found = screen_contamination(structured, *find_hits(raw, indexes))
-        assert found.equals(screen(raw, indexes))
         contaminated = [reason == "contaminated" for reason in found["screen_reason"].to_pylist()]
         assert contaminated == [bool(prompts) and place == 4 for place in range(len(PAIRS))]
 
