@@ -31,7 +31,7 @@ from synpref_dagster.judge_automation import judge_sensors
 from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub_publishing import Hub
-from synpref_dagster.resources.io_managers import FrameIOManager, RefIOManager
+from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.pool_sources import PoolSources
 from synpref_dagster.resources.reviewers import Reviewers
@@ -129,7 +129,6 @@ def build_resources(profile: Profile) -> dict[str, Any]:
             copy_checkpoints=False,
         ),
         "refs": RefIOManager(base_uri=f"{root}/refs"),
-        "frames": FrameIOManager(base_uri=f"{root}/frames"),
         "io_manager": RefIOManager(base_uri=f"{root}/refs"),
     }
 

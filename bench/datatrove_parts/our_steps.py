@@ -17,7 +17,7 @@ from synpref_dagster.curation.decontamination import (
 from synpref_dagster.curation.near_duplicates import (
     BAND_COLUMNS,
     candidate_links,
-    clusters,
+    cluster_table,
     confirm_links,
     sign_shard,
 )
@@ -70,10 +70,10 @@ def near_duplicates(folder: Path) -> Callable[[], Any]:
         bands = (np.asarray(signed.column(name)) for name in BAND_COLUMNS)
         candidates = [(ids[first], ids[second]) for first, second in candidate_links(bands)]
         links = confirm_links(candidates, fetch, min_similarity=MIN_SIMILARITY)
-        sides = (links.column(f"{side}_pair_id").combine_chunks().storage.to_pylist()
-                 for side in ("first", "second"))  # fmt: skip
+        found = cluster_table(links)
+        named = found.column("pair_id").combine_chunks().storage.to_pylist()
         members: dict[int, list[int]] = {}
-        for pair_id, cluster in clusters(zip(*sides, strict=True)).items():
+        for pair_id, cluster in zip(named, found.column("cluster").to_pylist(), strict=True):
             members.setdefault(cluster, []).append(row_of[pair_id])
         return sorted(sorted(rows) for rows in members.values())
 

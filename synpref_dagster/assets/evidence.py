@@ -1,7 +1,7 @@
 """Box 7: the method's claims measured on this campaign, against the sealed truth.
 
-Only this module holds the `SealedTruth` resource. Without a truth (real campaigns) the gold
-validation pairs take its place, and the report says so.
+Of the assets only this module and `judge_audit` hold the `SealedTruth` resource. Without a truth
+(real campaigns) the gold validation pairs take its place, and the report says so.
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synpref_dagster.assets.pool_reports import markdown_table
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.verification import latest_verdicts
 from synpref_dagster.resources.campaign import Campaign
@@ -106,9 +107,3 @@ def measured(quality: pd.DataFrame) -> dict[str, float]:
     """The measures over all verdicts as metrics; what was not recorded is left out."""
     whole = quality[(quality["scope"] == ALL) & quality["value"].notna()]
     return dict(zip(whole["measure"], whole["value"].astype(float), strict=True))
-
-
-def markdown_table(table: pd.DataFrame) -> dg.MetadataValue:
-    """A table as people read it in the UI; what was not recorded is a dash."""
-    text = table.round(3).astype(object).where(table.notna(), "–")
-    return dg.MetadataValue.md(text.to_markdown(index=False))

@@ -219,8 +219,9 @@ def _linked(
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table as people read it in the UI; one that is empty says so."""
-    text = frame.to_markdown(index=False, floatfmt=".3f") if len(frame) else "none"
+    """A small table as people read it in the UI: a dash for what is missing, none for no rows."""
+    shown = frame.round(3).astype(object).where(frame.notna(), "–")
+    text = shown.to_markdown(index=False, floatfmt=".3f") if len(frame) else "none"
     return dg.MetadataValue.md(text)
 
 

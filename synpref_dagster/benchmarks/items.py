@@ -4,7 +4,7 @@ An item is one conversation with two or more candidates of known correctness. A 
 one row per (benchmark, item, candidate); a missing or non-finite reward is an error, never a zero.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -17,8 +17,6 @@ from synpref_dagster.curation.pairs import Turn, conversation_id, first_user_tur
 
 Conversation = tuple[Turn, ...]
 Rewards = NDArray[np.float64]
-RewardsFn = Callable[[Sequence[Conversation], Sequence[str]], NDArray[Any]]
-LengthsFn = Callable[[Sequence[Conversation], Sequence[str]], NDArray[Any]]
 
 SCORE_COLUMNS = ("benchmark", "item_id", "candidate", "reward", "num_tokens", "truncated")
 UNKNOWN_LENGTH = -1
@@ -83,41 +81,6 @@ def distinct_candidates(items: Sequence[BenchmarkItem]) -> list[tuple[Conversati
         for response in item.candidates:
             distinct.setdefault((identity, response), (item.conversation, response))
     return list(distinct.values())
-
-
-def score_table(
-    items: Sequence[BenchmarkItem],
-    rewards_fn: RewardsFn,
-    *,
-    lengths_fn: LengthsFn | None = None,
-    max_length_tokens: int | None = None,
-) -> pd.DataFrame:
-    """Score every candidate of the items, each distinct (conversation, response) once.
-
-    Args:
-        items: items of any number of benchmarks.
-        rewards_fn: (conversations, responses) -> one reward per response, any float dtype.
-        lengths_fn: (conversations, responses) -> tokens of each; without it `num_tokens` is -1.
-        max_length_tokens: candidates longer than this are marked as truncated.
-
-    Returns:
-        One row per candidate: benchmark, item_id, candidate (int32, position in the item), reward
-        (float32), num_tokens (int32, -1 when not measured), truncated (bool).
-
-    Raises:
-        ValueError: a function returned the wrong number of values, or a reward is not finite.
-    """
-    distinct = distinct_candidates(items)
-    conversations = [conversation for conversation, _ in distinct]
-    responses = [response for _, response in distinct]
-    rewards = np.asarray(rewards_fn(conversations, responses), dtype=np.float32)
-    lengths = np.full(len(distinct), UNKNOWN_LENGTH, dtype=np.int32)
-    if lengths_fn is not None:
-        lengths = np.asarray(lengths_fn(conversations, responses), dtype=np.int32)
-    _check_scores(rewards, lengths, num_distinct=len(distinct))
-    limit = np.iinfo(np.int32).max if max_length_tokens is None else max_length_tokens
-    scores = {"reward": rewards, "num_tokens": lengths, "truncated": lengths > limit}
-    return spread_scores(items, pd.DataFrame(scores))
 
 
 def spread_scores(items: Sequence[BenchmarkItem], scores: pd.DataFrame) -> pd.DataFrame:
@@ -201,17 +164,6 @@ def _candidate_rows(
         identity = conversation_id(item.conversation)
         for candidate, response in enumerate(item.candidates):
             yield item.benchmark, item.item_id, candidate, position[identity, response]
-
-
-def _check_scores(rewards: NDArray[Any], lengths: NDArray[Any], *, num_distinct: int) -> None:
-    for name, values in (("rewards_fn", rewards), ("lengths_fn", lengths)):
-        if values.shape != (num_distinct,):
-            raise ValueError(
-                f"{name} returned shape {values.shape} for {num_distinct} responses; "
-                "return one value per response"
-            )
-    if not np.isfinite(rewards).all():
-        raise ValueError(f"{int((~np.isfinite(rewards)).sum())} rewards are not finite")
 
 
 def _check_complete(

@@ -4,8 +4,7 @@ A row knows where the published files are, what a complete set contains and whic
 headline. A subset that is absent raises; it never counts as zero, as the original helper does.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -204,33 +203,6 @@ def benchmark_named(name: str) -> Benchmark:
         if benchmark.name == name:
             return benchmark
     raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHMARK_NAMES)}")
-
-
-def check_counts(
-    benchmark: Benchmark,
-    items: Iterable[BenchmarkItem],
-    *,
-    expected: Mapping[str, int] | None = None,
-) -> None:
-    """Raise ValueError unless the items are as many as expected, by subset.
-
-    Args:
-        benchmark: the suite's row.
-        items: what a loader returned.
-        expected: items per subset; by default the published set's counts and its total.
-    """
-    counts = Counter(item.group for item in items)
-    wanted = benchmark.expected_counts if expected is None else expected
-    total = benchmark.expected_total if expected is None else sum(expected.values())
-    wrong = [
-        f"{subset}: {counts.get(subset, 0)} instead of {count}"
-        for subset, count in wanted.items()
-        if counts.get(subset, 0) != count
-    ]
-    if counts.total() != total:
-        wrong.append(f"all: {counts.total()} instead of {total}")
-    if wrong:
-        raise ValueError(f"{benchmark.name} has other counts than expected: " + "; ".join(wrong))
 
 
 def evaluate(

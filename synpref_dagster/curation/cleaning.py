@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.curation.pairs import PAIR_SCHEMA, PreferencePair
-
 ROLES = ("user", "assistant", "system")
 MAX_TEXT_BYTES = 1_000_000
 """Longest text taken, in UTF-8 bytes: about 250,000 tokens, beyond every context window here."""
@@ -34,30 +32,12 @@ STRUCTURAL_REASONS = (
 )
 """Why a pair is structurally unfit, in the order in which the reasons are reported."""
 
-DROPPED_SCHEMA = PAIR_SCHEMA.append(pa.field("reason", pa.string())).append(
-    pa.field("detail", pa.string())
-)
-
 
 class Selection(NamedTuple):
     """Outcome of a selection over a table: every input row is in exactly one of the two."""
 
     kept: pa.Table
     dropped: pa.Table
-
-
-def structural_reason(pair: PreferencePair, *, max_text_bytes: int = MAX_TEXT_BYTES) -> str | None:
-    """First structural reason against a pair, None for a sound one.
-
-    >>> sound = PreferencePair(conversation=({"role": "user", "content": "Hi"},), chosen="Hello!",
-    ...                        rejected="No.", source="demo", origin="human")
-    >>> structural_reason(sound) is None
-    True
-    """
-    found = structural_reasons(
-        pair.conversation, pair.chosen, pair.rejected, max_text_bytes=max_text_bytes
-    )
-    return found[0] if found else None
 
 
 def structural_reasons(

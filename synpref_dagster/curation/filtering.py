@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -40,6 +39,8 @@ REASONS: Mapping[str, str] = {  # reason code -> decision it belongs to
     "flip_guarded": DISCARDED,
     "split_evidence": DISCARDED,
 }
+GUARD_THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.1)
+"""Candidate values of `FlipGuard.max_confidence`, loosest first; the first that passes is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +61,13 @@ class GuardConfig:
 
     floor: float = 0.6
     """Flips are allowed where the lower bound of their precision on gold reaches this."""
-    thresholds: tuple[float, ...] = (0.5, 0.4, 0.3, 0.2, 0.1)
-    """Candidate values of `max_confidence`, loosest first; the first that passes is taken."""
     min_flips: int = 10
     """Fewer flips than this on gold are no evidence, so the guard stays shut."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the settings could not mean what they say."""
+        """Raise ValueError for a floor that is no share."""
         if not 0.0 <= self.floor <= 1.0:
             raise ValueError(f"floor is {self.floor}, must be a share in [0, 1]")
-        if list(self.thresholds) != sorted(self.thresholds, reverse=True):
-            raise ValueError(f"thresholds are {self.thresholds}, must go from loosest to strictest")
 
 
 def estimate_flip_guard(evidence: Witnesses, *, config: GuardConfig) -> FlipGuard:
@@ -79,7 +76,7 @@ def estimate_flip_guard(evidence: Witnesses, *, config: GuardConfig) -> FlipGuar
     Args:
         evidence: gold pairs with `human_label` in {+1, -1}; the margins must come from models that
             did not train on the pair (cross-fitted), the judges must not have seen it as exemplar.
-        config: floor, thresholds and the least number of flips.
+        config: floor and the least number of flips.
 
     Returns:
         The guard; `max_confidence` is 0 when no threshold passes, and `precision` is then that of
@@ -89,19 +86,18 @@ def estimate_flip_guard(evidence: Witnesses, *, config: GuardConfig) -> FlipGuar
     flips = _all_disagree(evidence)
     surest = np.maximum(confidence(evidence.gold_margin), confidence(evidence.best_margin))
     tried = []
-    for threshold in config.thresholds:
+    for threshold in GUARD_THRESHOLDS:
         precision = accuracy_of(right[flips & (surest < threshold)])
         if precision.n >= config.min_flips and precision.low >= config.floor:
             return FlipGuard(max_confidence=threshold, precision=precision, floor=config.floor)
         tried.append(precision)
-    loosest = tried[0] if tried else Accuracy(nan, nan, nan, 0)
-    return FlipGuard(max_confidence=0.0, precision=loosest, floor=config.floor)
+    return FlipGuard(max_confidence=0.0, precision=tried[0], floor=config.floor)
 
 
 def decide(
     witnesses: Witnesses, *, guard: FlipGuard, recycle: Recycle = "strict"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decision and reason of every pair, in the order of design section 3.
+    """Decision and reason of every pair, in the order of the rules below.
 
     A human verdict decides; else kept when the gold RM and at least one of {best RM, judges} agree
     with the label; flipped when all three disagree and the guard lets it pass; else discarded.

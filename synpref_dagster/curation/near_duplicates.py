@@ -148,13 +148,24 @@ def rows_of(ids: pa.Table, wanted: pa.Table) -> np.ndarray:
 
 
 def cluster_table(links: pa.Table) -> pa.Table:
-    """pair_id and cluster (int64) of all pairs that a chain of links connects."""
+    """pair_id and cluster (int64) of all pairs that a chain of links connects.
+
+    Pairs come and clusters are numbered as the links name them first.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     sides = [links.column(f"{side}_pair_id").combine_chunks().storage for side in SIDES]
-    members = clusters(zip(*(side.to_pylist() for side in sides), strict=True))
+    turns = np.arange(2 * links.num_rows).reshape(2, -1).T.ravel()
+    named = pc.dictionary_encode(pa.concat_arrays(sides).take(pa.array(turns)))
+    ids, ends = named.dictionary, np.asarray(named.indices).reshape(-1, 2)
+    num_ids = max(len(ids), 1)  # a graph has at least one node
+    graph = csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(num_ids, num_ids))
+    numbers = connected_components(graph, directed=False)[1][: len(ids)]
     return pa.table(
         {
-            "pair_id": id_array(list(members)),
-            "cluster": pa.array(list(members.values()), pa.int64()),
+            "pair_id": pa.ExtensionArray.from_storage(ID_TYPE, ids),
+            "cluster": pa.array(numbers, pa.int64()),
         }
     )
 
@@ -165,24 +176,6 @@ def examples(links: pd.DataFrame, per_relation: int = 5) -> pd.DataFrame:
     shown = ranked.groupby("relation", sort=True).head(per_relation).sort_values("relation")
     ids = {f"{side}_pair_id": [each.hex() for each in shown[f"{side}_pair_id"]] for side in SIDES}
     return shown.assign(**ids)
-
-
-def clusters(links: Iterable[tuple[bytes, bytes]]) -> dict[bytes, int]:
-    """pair_id -> number of its cluster, for all pairs that a chain of links connects."""
-    leader: dict[bytes, bytes] = {}
-
-    def find(node: bytes) -> bytes:
-        while leader.setdefault(node, node) != node:
-            leader[node] = leader[leader[node]]
-            node = leader[node]
-        return node
-
-    for first, second in links:
-        one, other = find(first), find(second)
-        if one != other:
-            leader[other] = one
-    numbers: dict[bytes, int] = {}
-    return {node: numbers.setdefault(find(node), len(numbers)) for node in list(leader)}
 
 
 def count_by_sources(links: pd.DataFrame) -> pd.DataFrame:

@@ -92,16 +92,6 @@ def mark_table(rows: np.ndarray, first_places: np.ndarray, risks: np.ndarray) ->
     return pa.Table.from_arrays(columns, schema=MARK_SCHEMA)
 
 
-def marks_in_memory(screened: pa.Table) -> pa.Table:
-    """`MARK_SCHEMA` of a whole pool that is screened as one shard."""
-    keys = pool_keys(screened)
-    rows = np.asarray(keys.column("row").combine_chunks())
-    marks = marks_of(keys, rows.astype(np.int64))
-    first = np.where(marks.first_places == rows, -1, marks.first_places)
-    marked = (first >= 0) | (marks.risks > 0)
-    return mark_table(rows[marked], first[marked], marks.risks[marked])
-
-
 def _risks(edges: pa.Table) -> np.ndarray:
     """(n,) int8: risk of pure pairs, each there once; a contradicted content is on no cycle."""
     sizes = cycle_sizes(edges)

@@ -4,31 +4,26 @@ Structural check, global exact deduplication, decontamination, contradictions. T
 pairs; contradictory pairs and those on a preference cycle stay and are marked risky, because people
 should see them first.
 
-What one shard alone can tell (`screen`) is kept apart from what needs them all (`pool_marks`), and
-that from the selection (`clean_selection`): on a second night only new shards are screened.
+What one shard alone can tell (screening, here) is kept apart from what needs them all
+(`pool_marks`), and that from the selection (`clean_selection`): on a second night only new shards
+are screened.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.curation.clean_selection import EVIDENCE_COLUMNS, select_clean
+from synpref_dagster.curation.clean_selection import EVIDENCE_COLUMNS
 from synpref_dagster.curation.cleaning import check_structure
-from synpref_dagster.curation.contamination_hits import find_hits, first_hits
+from synpref_dagster.curation.contamination_hits import first_hits
 from synpref_dagster.curation.contamination_review import CONTAMINATED
 from synpref_dagster.curation.cycles import KEY_COLUMNS, with_response_keys
 from synpref_dagster.curation.decontamination import (
     BenchmarkPrompt,
-    ContaminationIndex,
     DecontaminationConfig,
-    build_index,
-    by_benchmark,
 )
 from synpref_dagster.curation.pairs import PAIR_SCHEMA
-from synpref_dagster.curation.pool_marks import marks_in_memory
 
 NO_LIMIT = 2**63 - 1  # bytes of a text: each source's own limit was applied when it was read
 IDENTITY_COLUMNS = ["pair_id", "content_id", "conversation_id", "source", "origin"]
@@ -44,47 +39,19 @@ SCREENED_SCHEMA = pa.schema(
 _WITHOUT_PREFIX = {"screen_reason": "reason", "screen_detail": "detail"}
 
 
-def clean(
-    raw: pa.Table, prompts: Sequence[BenchmarkPrompt], *, ngram_words: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clean a raw pool.
-
-    Args:
-        raw: `PAIR_SCHEMA`, all sources in order; the first occurrence of a pair wins.
-        prompts: first-turn prompts of all benchmarks.
-        ngram_words: words of an n-gram that counts as contamination.
-
-    Returns:
-        kept with `CLEAN_COLUMNS` and dropped with `DROPPED_COLUMNS`; together they are `raw`.
-    """
-    screened = screen(raw, contamination_indexes(prompts, ngram_words=ngram_words))
-    clean_shard = select_clean(screened, marks_in_memory(screened))
-    return clean_shard["kept"].to_pandas(), clean_shard["dropped"].to_pandas()
-
-
-def screen(raw: pa.Table, indexes: Sequence[ContaminationIndex]) -> pa.Table:
-    """Structure and contamination of every pair, whatever the other pairs are.
-
-    Args:
-        raw: `PAIR_SCHEMA`, a shard or a whole pool.
-        indexes: see `contamination_indexes`.
-
-    Returns:
-        `SCREENED_SCHEMA`, one row per pair in order; `screen_reason` is null for a pair with
-        nothing against it.
-    """
-    return screen_contamination(screen_structure(raw), *find_hits(raw, indexes))
-
-
 def screen_structure(raw: pa.Table) -> pa.Table:
-    """The part of `screen` that no benchmark decides: it stands when the benchmarks change."""
+    """The part of screening that no benchmark decides: it stands when the benchmarks change.
+
+    Takes `PAIR_SCHEMA`; gives `SCREENED_SCHEMA`, one row per pair in order, with `screen_reason`
+    null for a structurally sound one.
+    """
     sound = check_structure(_placed(raw), max_text_bytes=NO_LIMIT)
     parts = [_screened(part) for part in (sound.dropped, with_response_keys(sound.kept))]
     return pa.concat_tables(parts).sort_by("place").select(SCREENED_SCHEMA.names)
 
 
 def screen_contamination(structured: pa.Table, *hits: pa.Table) -> pa.Table:
-    """The other part of `screen`: what the benchmarks contaminate of the structurally sound pairs.
+    """The other part: what the benchmarks contaminate of the structurally sound pairs.
 
     It depends on what each benchmark finds, and on nothing else: not on the order in which they
     were looked for, nor on those that are gone. Of several the first by name is the evidence.
@@ -129,14 +96,6 @@ def _screened(part: pa.Table) -> pa.Table:
         else:
             columns[field.name] = pa.nulls(part.num_rows, field.type)
     return pa.table(columns)
-
-
-def contamination_indexes(
-    prompts: Sequence[BenchmarkPrompt], *, ngram_words: int
-) -> list[ContaminationIndex]:
-    """An index per benchmark, by name, under the rule of `contamination_config`."""
-    config = contamination_config(ngram_words)
-    return [build_index(listed, config) for listed in by_benchmark(prompts).values()]
 
 
 def contamination_config(ngram_words: int) -> DecontaminationConfig:

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from synpref_dagster.curation.attributes import PreferenceAttributes
 from synpref_dagster.curation.pairs import PreferencePair, Turn
+from synpref_dagster.resources.embedders import TOKEN_PATTERN
 
-TOKEN_PATTERN = r"(?u)\b\w+\b"
 CLASSIFIED = ("task_category", "objectivity", "controversiality")
 MAX_ITERATIONS = 1_000
 INVERSE_REGULARISATION = 10.0

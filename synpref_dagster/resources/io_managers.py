@@ -1,19 +1,15 @@
-"""How assets find each other's outputs: references as JSON, small tables as Parquet.
+"""How assets find each other's outputs: references as JSON.
 
 One file per asset and partition below a base URI (local or S3). The data behind a reference is
 never touched here: it was published by the asset itself, and is opened lazily by its readers.
 """
 
-from io import BytesIO
 from typing import Any
 
 import dagster as dg
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
-from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_frame, to_json
+from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
 
@@ -43,33 +39,6 @@ class RefFiles(dg.UPathIOManager):
         return {}
 
 
-class FrameFiles(dg.UPathIOManager):
-    """Stores a small pandas frame; large tables are data sets and travel as references."""
-
-    extension = ".parquet"
-
-    def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
-        """Writes the frame as Parquet.
-
-        Raises:
-            ValueError: the value is no frame.
-        """
-        if not isinstance(obj, pd.DataFrame):
-            raise ValueError(f"the frame IO manager stores pandas frames, not {type(obj).__name__}")
-        sink = BytesIO()
-        pq.write_table(pa.Table.from_pandas(obj), sink, compression="zstd")
-        write_bytes(path, sink.getvalue())
-
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
-        """Reads the frame back, its index included."""
-        return to_frame(pq.read_table(pa.BufferReader(path.read_bytes())))
-
-    def get_metadata(self, context: dg.OutputContext, obj: Any) -> dict[str, dg.MetadataValue]:
-        """Number of rows, under Dagster's own key."""
-        key = "dagster/partition_row_count" if context.has_partition_key else "dagster/row_count"
-        return {key: dg.MetadataValue.int(len(obj))}
-
-
 class RefIOManager(dg.ConfigurableIOManagerFactory[RefFiles]):
     """IO manager of references, below `base_uri`."""
 
@@ -78,16 +47,6 @@ class RefIOManager(dg.ConfigurableIOManagerFactory[RefFiles]):
     def create_io_manager(self, context: dg.InitResourceContext) -> RefFiles:
         """One IO manager per process."""
         return RefFiles(base_path=_base_path(self.base_uri))
-
-
-class FrameIOManager(dg.ConfigurableIOManagerFactory[FrameFiles]):
-    """IO manager of small frames, below `base_uri`."""
-
-    base_uri: str
-
-    def create_io_manager(self, context: dg.InitResourceContext) -> FrameFiles:
-        """One IO manager per process."""
-        return FrameFiles(base_path=_base_path(self.base_uri))
 
 
 def _base_path(uri: str) -> UPath:

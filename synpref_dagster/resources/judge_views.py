@@ -5,7 +5,6 @@ fitted, the others read.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,8 +14,9 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.resources.embedders import TOKEN_PATTERN
+from synpref_dagster.storage.uris import write_bytes
 
-TOKEN_PATTERN = r"(?u)\b\w+\b"  # single letters and digits count
 WORDS, WORDS_AND_PAIRS, PAIRS = (1, 1), (1, 2), (2, 2)
 SIZES = (WORDS, WORDS_AND_PAIRS, PAIRS)
 DESCRIPTION = "views.json"
@@ -81,22 +81,15 @@ def _fit(texts: Sequence[str], ngrams: tuple[int, int]) -> View:
 
 
 def _save(views: Views, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    # Two assets may fit the same views at the same time: neither reads half of what the other puts.
     for ngrams, view in views.items():
         # No term holds a line break: terms are words, joined by single spaces.
-        _put(folder / f"{_name(ngrams)}.txt", "\n".join(view.terms).encode())
+        write_bytes(folder / f"{_name(ngrams)}.txt", "\n".join(view.terms).encode())
         weights = BytesIO()
         np.save(weights, view.idf, allow_pickle=False)
-        _put(folder / f"{_name(ngrams)}.npy", weights.getvalue())
+        write_bytes(folder / f"{_name(ngrams)}.npy", weights.getvalue())
     # Last: it says that the rest is there.
-    _put(folder / DESCRIPTION, json.dumps(FORMAT).encode())
-
-
-def _put(file: Path, content: bytes) -> None:
-    # Two assets may fit the same views at the same time: neither reads half of what the other puts.
-    own = file.with_name(f"{file.name}.{os.getpid()}")
-    own.write_bytes(content)
-    own.replace(file)
+    write_bytes(folder / DESCRIPTION, json.dumps(FORMAT).encode())
 
 
 def _load(folder: Path) -> Views:

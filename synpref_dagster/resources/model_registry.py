@@ -1,10 +1,9 @@
 """Registered models: which version is the candidate, which the champion, and what each scored.
 
 A version is found again by the fingerprint of its checkpoint, so that releasing the same weights
-twice makes one version. Only `promote` moves the champion, and only when it is asked to.
+twice makes one version. Nothing here decides: `assets/model_release.py` moves the aliases.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,50 +28,14 @@ class ModelVersion:
     tags: Mapping[str, str]
 
 
-class ModelRegistry(ABC):
-    """Where versions and their aliases are kept."""
-
-    @abstractmethod
-    def version_of(self, name: str, fingerprint: str) -> ModelVersion | None:
-        """The newest version with this checkpoint, or None."""
-
-    @abstractmethod
-    def aliased(self, name: str, alias: str) -> ModelVersion | None:
-        """The version an alias points at, or None."""
-
-    @abstractmethod
-    def point(self, name: str, alias: str, version: int) -> None:
-        """Move an alias to a version."""
-
-    @abstractmethod
-    def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version."""
-
-
-class NullRegistry(ModelRegistry):
-    """A registry that keeps nothing: no version, no champion."""
-
-    def version_of(self, name: str, fingerprint: str) -> ModelVersion | None:
-        """None."""
-
-    def aliased(self, name: str, alias: str) -> ModelVersion | None:
-        """None."""
-
-    def point(self, name: str, alias: str, version: int) -> None:
-        """Forget the alias."""
-
-    def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
-        """Forget the tags."""
-
-
-class MlflowRegistry(ModelRegistry):
-    """MLflow's model registry, through a client."""
+class ModelRegistry:
+    """MLflow's model registry, through a client: where versions and their aliases are kept."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def version_of(self, name: str, fingerprint: str) -> ModelVersion | None:
-        """Searches the versions of the name; their number is small."""
+        """The newest version with this checkpoint, or None; goes through all of the name."""
         found = [
             each
             for each in self._client.search_model_versions(f"name = '{_quotable(name)}'")
@@ -81,7 +44,7 @@ class MlflowRegistry(ModelRegistry):
         return _version(max(found, key=lambda each: int(each.version))) if found else None
 
     def aliased(self, name: str, alias: str) -> ModelVersion | None:
-        """None for an unknown model as well."""
+        """The version an alias points at, or None; None for an unknown model as well."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -92,11 +55,11 @@ class MlflowRegistry(ModelRegistry):
             return None
 
     def point(self, name: str, alias: str, version: int) -> None:
-        """One call."""
+        """Move an alias to a version."""
         self._client.set_registered_model_alias(name, alias, str(version))
 
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
-        """One call per tag."""
+        """Set tags of a version."""
         for key, value in tags.items():
             self._client.set_model_version_tag(name, str(version), key, value)
 

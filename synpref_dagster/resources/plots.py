@@ -140,7 +140,6 @@ def histogram(
     *,
     title: str,
     x_label: str,
-    marker: float | None = None,
 ) -> bytes:
     """Distributions of one quantity over shared bins, one outline per group.
 
@@ -149,7 +148,6 @@ def histogram(
         edges: of the bins, one more than there are.
         title: what the plot says.
         x_label: name and unit of the quantity.
-        marker: where to draw a dashed line, e.g. a threshold.
 
     Returns:
         PNG bytes.
@@ -162,8 +160,6 @@ def histogram(
         colour = PALETTE[index % len(PALETTE)]
         axes.stairs(values, edges, color=colour, lw=1.6, label=label, zorder=3)
         axes.stairs(values, edges, color=colour, fill=True, alpha=0.18, zorder=2)
-    if marker is not None:
-        axes.axvline(marker, color=INK, ls="--", lw=1, zorder=4)
     axes.set_xlabel(x_label)
     axes.set_ylabel("count")
     legend(figure, axes, columns=min(len(counts), 3))

@@ -4,9 +4,7 @@ Stands in for human review (paper Sec. 3.2): it reveals the verdicts of the pair
 about and of no other, and counts what was asked, which is the human budget of a campaign.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from synpref_dagster.curation.pairs import ID_BYTES, PreferencePair, canonical_sign
@@ -24,15 +22,12 @@ LedgerRow = dict[str, Any]
 class RecordedReviewer:
     """Answers review requests from recorded verdicts."""
 
-    def __init__(
-        self, rows: Iterable[Mapping[str, Any]], *, max_annotators: int | None = None
-    ) -> None:
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Keep the recorded verdicts.
 
         Args:
             rows: `content_id` (16 bytes or hex), `annotator`, `verdict`: first, second, tie,
                 undecidable, or the sign +1, -1, 0 against the sorted order of the responses.
-            max_annotators: at most this many verdicts per pair, in recorded order; None for all.
 
         Raises:
             ValueError: a verdict or content id is none of these.
@@ -40,16 +35,9 @@ class RecordedReviewer:
         self._recorded: dict[bytes, dict[str, int | None]] = {}
         for row in rows:
             by_annotator = self._recorded.setdefault(content_id(row["content_id"]), {})
-            if max_annotators is None or len(by_annotator) < max_annotators:
-                by_annotator.setdefault(str(row["annotator"]), _sign(row["verdict"]))
+            by_annotator.setdefault(str(row["annotator"]), _sign(row["verdict"]))
         self._asked: set[bytes] = set()
         self.num_verdicts = 0
-
-    @classmethod
-    def from_jsonl(cls, path: Path, *, max_annotators: int | None = None) -> "RecordedReviewer":
-        """A reviewer from a file with one verdict per line."""
-        with path.open(encoding="utf-8") as lines:
-            return cls((json.loads(line) for line in lines), max_annotators=max_annotators)
 
     @property
     def num_asked(self) -> int:

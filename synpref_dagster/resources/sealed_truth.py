@@ -1,8 +1,9 @@
 """The sealed truth: which response is really better. For evidence and reports only.
 
-No judge, reward model or filter may see it; only `assets/evidence.py` holds this resource, and a
-test runs the curation with the sealed files taken away. Synthetic world: true by construction.
-Crowd votes: the majority gold of the data set, for pool pairs and for the held-out debates.
+No judge, reward model or filter may see it; only `assets/evidence.py` and `assets/judge_audit.py`
+hold this resource, and a test runs the curation with the sealed files taken away. Synthetic world:
+true by construction. Crowd votes: the majority gold of the data set, for pool pairs and for the
+held-out debates.
 """
 
 import gzip

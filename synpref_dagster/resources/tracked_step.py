@@ -1,4 +1,4 @@
-"""What one pipeline step may log, and where it goes: MLflow (`MlflowStep`) or nowhere (`NullStep`).
+"""What one pipeline step may log, in its MLflow run.
 
 Metrics are written in batches: one call per group of figures, not one per figure. Metrics of
 iteration k belong on the campaign's run with step k, so that eight iterations make one curve.
@@ -9,7 +9,6 @@ import logging
 import re
 import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,109 +35,11 @@ class RegisteredCheckpoint:
     uri: str
 
 
-class TrackedStep(ABC):
-    """The figures, inputs and artifacts of one asset and partition."""
+class TrackedStep:
+    """The figures, inputs and artifacts of one asset and partition, in one MLflow run.
 
-    run_id: str = ""
-    url: str = ""
-
-    @property
-    def metadata(self) -> dict[str, dg.MetadataValue]:
-        """Dagster metadata that links to the MLflow run; empty when nothing is tracked."""
-        if not self.run_id:
-            return {}
-        return {
-            "mlflow_run": dg.MetadataValue.url(self.url),
-            "mlflow_run_id": dg.MetadataValue.text(self.run_id),
-        }
-
-    @abstractmethod
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log figures of this step; NaN is kept as such, other values must be numbers."""
-
-    @abstractmethod
-    def log_campaign_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Log figures on the campaign's run, e.g. `gold/accuracy` with step = iteration."""
-
-    @abstractmethod
-    def log_curve(self, name: str, values: Sequence[float]) -> None:
-        """Log a whole curve, e.g. a training loss: value i gets step i."""
-
-    @abstractmethod
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log settings; nested mappings become dotted names."""
-
-    @abstractmethod
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Tag the step's run."""
-
-    @abstractmethod
-    def log_input(self, name: str, fingerprint: str, *, uri: str, num_rows: int) -> None:
-        """Record a data set that this step read, by fingerprint."""
-
-    @abstractmethod
-    def log_figure(self, name: str, png: bytes) -> None:
-        """Store a plot as `figures/<name>.png`."""
-
-    @abstractmethod
-    def log_artifact(self, path: str | Path, *, folder: str | None = None) -> None:
-        """Store a file, or everything below a folder."""
-
-    @abstractmethod
-    def register_checkpoint(
-        self,
-        name: str,
-        folder: str | Path,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        alias: str | None = None,
-    ) -> RegisteredCheckpoint:
-        """Register a checkpoint folder as the next version of the model `name`.
-
-        Args:
-            name: registered model, e.g. `demo-skywork-reward-v2-qwen3-0.6b`; no slash or colon.
-            folder: the checkpoint as saved (weights, tokenizer, config).
-            metrics: figures of this checkpoint, bound to it in MLflow.
-            tags: e.g. the checkpoint's fingerprint.
-            alias: moved to the new version, e.g. `best`.
-        """
-
-
-class NullStep(TrackedStep):
-    """A step that is tracked nowhere: every call is accepted and forgotten."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Forget the figures."""
-
-    def log_campaign_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Forget the figures."""
-
-    def log_curve(self, name: str, values: Sequence[float]) -> None:
-        """Forget the curve."""
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Forget the settings."""
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Forget the tags."""
-
-    def log_input(self, name: str, fingerprint: str, *, uri: str, num_rows: int) -> None:
-        """Forget the input."""
-
-    def log_figure(self, name: str, png: bytes) -> None:
-        """Forget the plot."""
-
-    def log_artifact(self, path: str | Path, *, folder: str | None = None) -> None:
-        """Forget the file."""
-
-    def register_checkpoint(self, name: str, folder: str | Path, **_: Any) -> RegisteredCheckpoint:
-        """Version 0 of the model, registered nowhere."""
-        return RegisteredCheckpoint(name=name, version=0, model_id="", uri=str(folder))
-
-
-class MlflowStep(TrackedStep):
-    """A step tracked in one MLflow run, through a client and without global state."""
+    Goes through a client, without global state.
+    """
 
     def __init__(
         self,
@@ -157,21 +58,29 @@ class MlflowStep(TrackedStep):
         self.campaign_run_id = campaign_run_id
         self.url = url
 
+    @property
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """Dagster metadata that links to the MLflow run."""
+        return {
+            "mlflow_run": dg.MetadataValue.url(self.url),
+            "mlflow_run_id": dg.MetadataValue.text(self.run_id),
+        }
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """One batch of figures on the step's run."""
+        """Log figures of this step in one batch; NaN is kept as such."""
         self._log_points(self.run_id, [(name, value, step or 0) for name, value in metrics.items()])
 
     def log_campaign_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """One batch of figures on the campaign's run."""
+        """Log figures on the campaign's run, e.g. `gold/accuracy` with step = iteration."""
         points = [(name, value, step) for name, value in metrics.items()]
         self._log_points(self.campaign_run_id, points)
 
     def log_curve(self, name: str, values: Sequence[float]) -> None:
-        """One batch per thousand points."""
+        """Log a whole curve, e.g. a training loss: value i gets step i."""
         self._log_points(self.run_id, [(name, value, step) for step, value in enumerate(values)])
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """One batch per hundred settings; a value too long for MLflow is cut."""
+        """Log settings, nested ones by dotted names; a value too long for MLflow is cut."""
         from mlflow.entities import Param
 
         rows = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in flattened(params)]
@@ -179,14 +88,14 @@ class MlflowStep(TrackedStep):
             self._client.log_batch(self.run_id, params=rows[start : start + MAX_PARAMS_PER_CALL])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """One batch of tags."""
+        """Tag the step's run."""
         from mlflow.entities import RunTag
 
         rows = [RunTag(key, str(value)) for key, value in tags.items()]
         self._client.log_batch(self.run_id, tags=rows)
 
     def log_input(self, name: str, fingerprint: str, *, uri: str, num_rows: int) -> None:
-        """A dataset input of the run; MLflow keeps 36 characters of a digest, the profile all."""
+        """Record a data set that was read; MLflow cuts its digest, the profile holds it whole."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(
@@ -200,7 +109,7 @@ class MlflowStep(TrackedStep):
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset=dataset, tags=tags)])
 
     def log_figure(self, name: str, png: bytes) -> None:
-        """The plot goes to the artifact store; its preview in Dagster is a matter of metadata."""
+        """Store a plot as `figures/<name>.png`; its preview in Dagster is a matter of metadata."""
         if not FILE_NAME.fullmatch(name):
             raise ValueError(f"figure name {name!r}: use letters, digits and _ . -")
         with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +118,7 @@ class MlflowStep(TrackedStep):
             self._client.log_artifact(self.run_id, str(path), artifact_path="figures")
 
     def log_artifact(self, path: str | Path, *, folder: str | None = None) -> None:
-        """A file by its name, or a folder's contents."""
+        """Store a file by its name, or a folder's contents."""
         log = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
         log(self.run_id, str(path), artifact_path=folder)
 
@@ -220,9 +129,15 @@ class MlflowStep(TrackedStep):
         *,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
-        alias: str | None = None,
     ) -> RegisteredCheckpoint:
-        """A LoggedModel without flavour or pickle, and a registered version that points at it."""
+        """Register a checkpoint folder as the next version of the model `name`.
+
+        Args:
+            name: registered model, e.g. `demo-skywork-reward-v2-qwen3-0.6b`; no slash or colon.
+            folder: the checkpoint as saved (weights, tokenizer, config).
+            metrics: figures of this checkpoint, bound to it in MLflow.
+            tags: e.g. the checkpoint's fingerprint.
+        """
         tags = dict(tags or {})
         model = self._client.create_logged_model(
             self._experiment_id,
@@ -244,8 +159,6 @@ class MlflowStep(TrackedStep):
             tags={**tags, "model_id": model.model_id},
             model_id=model.model_id,
         )
-        if alias:
-            self._client.set_registered_model_alias(name, alias, version.version)
         logger.info("registered %s version %s", name, version.version)
         return RegisteredCheckpoint(
             name=name, version=int(version.version), model_id=model.model_id, uri=uri

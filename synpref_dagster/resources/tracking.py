@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
@@ -21,7 +20,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from synpref_dagster.resources.model_registry import MlflowRegistry, ModelRegistry, NullRegistry
+from synpref_dagster.resources.model_registry import ModelRegistry
 from synpref_dagster.resources.orphaned_runs import (
     DAGSTER_RUN_TAG,
     ENDED_TAG,
@@ -29,7 +28,7 @@ from synpref_dagster.resources.orphaned_runs import (
     end_orphans,
 )
 from synpref_dagster.resources.process_owner import process_name
-from synpref_dagster.resources.tracked_step import MlflowStep, NullStep, TrackedStep
+from synpref_dagster.resources.tracked_step import TrackedStep
 
 logger = logging.getLogger(__name__)
 
@@ -47,31 +46,7 @@ CAMPAIGN_NOTE = {
 SAFE_TAG_VALUE = re.compile(r"[A-Za-z0-9_./|:@+ -]+")
 
 
-class Tracking(dg.ConfigurableResource[Any], ABC):
-    """Where a step reports its figures: `MlflowTracking`, or `NullTracking` for tests."""
-
-    @abstractmethod
-    def step(self, context: Any) -> Any:
-        """Context manager around one asset step; yields a `TrackedStep`."""
-
-    def registry(self) -> ModelRegistry:
-        """The registered models; one that keeps nothing unless there is a server or file."""
-        return NullRegistry()
-
-
-class NullTracking(Tracking):
-    """Tracking that keeps nothing: for tests and for campaigns without a tracking server.
-
-    Every call of a step is accepted and checked for nothing; `metadata` is empty.
-    """
-
-    @contextmanager
-    def step(self, context: Any) -> Iterator[TrackedStep]:
-        """Yield a step that logs nowhere."""
-        yield NullStep()
-
-
-class MlflowTracking(Tracking):
+class MlflowTracking(dg.ConfigurableResource[Any]):
     """MLflow runs for Dagster steps, on SQLite by default, Postgres or a server by URL.
 
     The parent run carries the campaign's curves (step = iteration) and ends with the status of the
@@ -100,8 +75,7 @@ class MlflowTracking(Tracking):
 
         Args:
             context: the asset's execution context; its run id, asset and partition name the child,
-                so that a retry of the step logs into the same run. An asset that is called
-                directly, outside a Dagster run, has none of these: give it `NullTracking`.
+                so that a retry of the step logs into the same run.
 
         Yields:
             The step to log through. The child ends FAILED when the block raises, else FINISHED;
@@ -131,7 +105,7 @@ class MlflowTracking(Tracking):
         logger.debug("MLflow run %s for %s", run_id, name)
         status = "FAILED"
         try:
-            yield MlflowStep(
+            yield TrackedStep(
                 client,
                 experiment_id=experiment_id,
                 run_id=run_id,
@@ -146,7 +120,7 @@ class MlflowTracking(Tracking):
 
     def registry(self) -> ModelRegistry:
         """MLflow's model registry."""
-        return MlflowRegistry(self._client())
+        return ModelRegistry(self._client())
 
     def _client(self) -> Any:
         # MLflow reports usage over the network unless told not to before its import.

@@ -5,21 +5,19 @@ Label Studio, a file, or votes that ship with public data.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synpref_dagster.curation.pairs import PreferencePair, canonical_sign, id_array
+from synpref_dagster.curation.pairs import id_array
 from synpref_dagster.review import database
 from synpref_dagster.review.database import ReviewDatabase
-from synpref_dagster.review.protocol import PROTOCOL_VERSION
-from synpref_dagster.review.verdicts import VERDICT_COLUMNS, Choice, Verdict
+from synpref_dagster.review.verdicts import VERDICT_COLUMNS, Verdict
 
 ID_FIELDS = ("pair_id", "content_id")
-_CHOICE_OF_SIGN: Mapping[int, Choice] = {1: "candidate_1", -1: "candidate_2", 0: "tie"}
 
 
 class VerdictLedger:
@@ -65,37 +63,6 @@ class VerdictLedger:
             raise ValueError(f"{path.name}: a ledger is read from .parquet or .jsonl")
         read = _read_parquet if path.suffix == ".parquet" else _read_lines
         return self.append([_verdict(row, place) for place, row in enumerate(read(path), 1)])
-
-
-def recorded_as_verdicts(
-    rows: Iterable[Mapping[str, Any]], pairs: Mapping[bytes, PreferencePair], *, batch_id: str
-) -> list[Verdict]:
-    """Recorded votes of people as ledger rows, under the annotators' own names.
-
-    Args:
-        rows: what `RecordedReviewer.review` gives: pair_id, annotator, verdict, decided.
-        pairs: pair_id -> pair.
-        batch_id: the data set the votes ship with.
-    """
-    verdicts = []
-    for row in rows:
-        pair = pairs[row["pair_id"]]
-        sign = int(row["verdict"]) * canonical_sign(pair.chosen, pair.rejected)
-        verdicts.append(
-            Verdict(
-                form_token=f"{batch_id}:{pair.pair_id.hex()}:{row['annotator']}",
-                batch_id=batch_id,
-                pair_id=pair.pair_id.hex(),
-                content_id=pair.content_id.hex(),
-                annotator=str(row["annotator"]),
-                candidate_1="first",
-                verdict=_CHOICE_OF_SIGN[sign] if row["decided"] else "cannot_decide",
-                protocol_version=PROTOCOL_VERSION,
-                created_at=0.0,
-                backend="recorded",
-            )
-        )
-    return verdicts
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synpref_dagster.curation import accuracy
+from synpref_dagster.curation.accuracy import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,11 +20,11 @@ class Evaluation:
     Attributes:
         step: Optimizer steps taken when the pairs were scored.
         num_pairs: Pairs scored.
-        accuracy: Share of pairs with margin > 0; 0.0 for an empty set.
+        accuracy: Share of pairs with margin > 0.
         tie_rate: Share of pairs with margin exactly 0.
         low: Lower end of the 95% Wilson interval of the accuracy.
         high: Upper end.
-        loss: Mean Bradley-Terry loss, in nats; 0.0 for an empty set.
+        loss: Mean Bradley-Terry loss, in nats.
     """
 
     step: int
@@ -40,39 +40,30 @@ class Evaluation:
         return asdict(self)
 
 
-def wilson_interval(num_right: int, num_total: int) -> tuple[float, float]:
-    """95% Wilson interval of a share; (0, 1) when nothing was counted, which says nothing.
-
-    Raises:
-        ValueError: If `num_right` is not between 0 and `num_total`.
-    """
-    if num_total == 0 == num_right:
-        return 0.0, 1.0
-    return accuracy.wilson_interval(num_right, num_total)
-
-
 def evaluate_margins(margins: npt.ArrayLike, *, step: int = 0) -> Evaluation:
     """Evaluation of margins reward(chosen) - reward(rejected), one per pair.
 
     Args:
-        margins: (n,) real numbers.
+        margins: (n,) real numbers, at least one.
         step: Optimizer steps behind the rewards.
 
     Raises:
-        ValueError: If a margin is not finite.
+        ValueError: If there is no margin, or one that is not finite.
     """
     margin_n = np.asarray(margins, dtype=np.float64).reshape(-1)
     if not np.isfinite(margin_n).all():
         raise ValueError(f"{int((~np.isfinite(margin_n)).sum())} margins are not finite")
     num_pairs = len(margin_n)
+    if not num_pairs:
+        raise ValueError("there are no margins: an accuracy needs at least one pair")
     num_right = int((margin_n > 0).sum())
     low, high = wilson_interval(num_right, num_pairs)
     return Evaluation(
         step=step,
         num_pairs=num_pairs,
-        accuracy=num_right / max(num_pairs, 1),
-        tie_rate=float((margin_n == 0).sum()) / max(num_pairs, 1),
+        accuracy=num_right / num_pairs,
+        tie_rate=float((margin_n == 0).sum()) / num_pairs,
         low=low,
         high=high,
-        loss=float(np.logaddexp(0.0, -margin_n).sum()) / max(num_pairs, 1),
+        loss=float(np.logaddexp(0.0, -margin_n).sum()) / num_pairs,
     )

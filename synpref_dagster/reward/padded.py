@@ -14,13 +14,12 @@ from torch.nn.functional import linear
 from synpref_dagster.reward.encoding import TokenIds
 
 
-def padded_rewards(model: Any, sequences: Sequence[TokenIds], *, left: bool = False) -> Tensor:
+def padded_rewards(model: Any, sequences: Sequence[TokenIds]) -> Tensor:
     """Rewards of token sequences in one padded batch.
 
     Args:
         model: Sequence classifier with one label.
         sequences: Token ids, each at least one long.
-        left: Pad on the left instead of the right.
 
     Returns:
         (n,) rewards, float32 or wider, in order.
@@ -31,9 +30,8 @@ def padded_rewards(model: Any, sequences: Sequence[TokenIds], *, left: bool = Fa
     input_ids = torch.full((len(sequences), width), model.config.pad_token_id)
     mask = torch.zeros_like(input_ids)
     for row, ids in enumerate(sequences):
-        span = slice(width - len(ids), None) if left else slice(0, len(ids))
-        input_ids[row, span] = torch.from_numpy(ids)
-        mask[row, span] = 1
+        input_ids[row, : len(ids)] = torch.from_numpy(ids)
+        mask[row, : len(ids)] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     hidden = model.base_model(
         input_ids=input_ids.to(device),
@@ -41,8 +39,7 @@ def padded_rewards(model: Any, sequences: Sequence[TokenIds], *, left: bool = Fa
         position_ids=positions.to(device),
         use_cache=False,
     ).last_hidden_state
-    last = [width - 1] * len(lengths) if left else [length - 1 for length in lengths]
-    return score_head(model, hidden[torch.arange(len(lengths)), torch.tensor(last)])
+    return score_head(model, hidden[torch.arange(len(lengths)), torch.tensor(lengths) - 1])
 
 
 def score_head(model: Any, hidden_nH: Tensor) -> Tensor:

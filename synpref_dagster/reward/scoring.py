@@ -146,31 +146,6 @@ class RewardModel:
             yield list(pack.row_of), reward_R[list(pack.row_of.values())]
 
 
-def score_shards(
-    scorer: Scorer, shards: Iterable[tuple[str, Texts]], *, output_dir: Path
-) -> Iterator[tuple[str, Rewards]]:
-    """Rewards shard by shard, kept as `NAME.npy`; a finished shard is read, not scored again.
-
-    Args:
-        scorer: Reward model of either backend.
-        shards: Names, unique and fit for a file, with their texts.
-        output_dir: Folder of one reward model and one set of shards.
-
-    Raises:
-        ValueError: If a name is not a plain file name.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    for name, texts in shards:
-        if Path(name).name != name or name.startswith("."):
-            raise ValueError(f"shard name {name!r} is not a plain file name")
-        file = output_dir / f"{name}.npy"
-        if not file.is_file():
-            part = output_dir / f"{name}.part.npy"
-            np.save(part, scorer.rewards(*texts), allow_pickle=False)
-            part.replace(file)
-        yield name, np.load(file, allow_pickle=False)
-
-
 def load_reward_model(path: str | Path, *, device: str = "cpu") -> Scorer:
     """Reward model of either backend: a linear one when the folder holds one, else a backbone."""
     if (Path(path) / LINEAR_FILE).is_file():

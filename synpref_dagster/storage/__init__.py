@@ -3,8 +3,8 @@
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
 build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts;
 `shards` map over shards, `variants` several maps in one pass, `shard_tasks` what both are made of;
-`revising` new states that share shards with old ones; `executors` where work runs; `quarantine`
-bad rows; `uris` local paths and S3. Stands alone: no other package of the project is imported here.
+`revising` new states that share shards with old ones; `executors` where work runs; `uris` local
+paths and S3. Stands alone: no other package of the project is imported here.
 """
 
 from synpref_dagster.storage.dataset import (
@@ -32,7 +32,6 @@ from synpref_dagster.storage.manifest import (
     read_manifest,
     step_key,
 )
-from synpref_dagster.storage.quarantine import QUARANTINE_SCHEMA, quarantine_table
 from synpref_dagster.storage.refs import DatasetRef, ModelRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.revising import revise_dataset
 from synpref_dagster.storage.shards import MapResult, map_shards
@@ -40,7 +39,6 @@ from synpref_dagster.storage.uris import join_uri, to_path
 from synpref_dagster.storage.variants import VariantsResult, map_variants
 
 __all__ = [
-    "QUARANTINE_SCHEMA",
     "DatasetRef",
     "InProcessExecutor",
     "Manifest",
@@ -63,7 +61,6 @@ __all__ = [
     "make_ref",
     "map_shards",
     "map_variants",
-    "quarantine_table",
     "read_frame",
     "read_manifest",
     "read_table",

@@ -7,6 +7,7 @@ import dagster as dg
 import fake_judge_server as fake
 import numpy as np
 import pytest
+from fakes import NullTracking
 
 from synpref_dagster.assets.judged import (
     PANEL_PARTS,
@@ -22,7 +23,6 @@ from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import load_profile
 from synpref_dagster.storage import iter_tables, read_frame, read_manifest, to_frame
 

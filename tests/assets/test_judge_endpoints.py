@@ -4,6 +4,7 @@ import dagster as dg
 import fake_judge_server as fake
 import numpy as np
 import pytest
+from fakes import NullTracking
 
 from synpref_dagster.assets.judged import ask_judges
 from synpref_dagster.assets.step import box, campaign_step
@@ -16,7 +17,6 @@ from synpref_dagster.resources.annotation import AttributeLabelling
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import load_profile
 
 ATTRIBUTES = {

@@ -11,7 +11,6 @@ from synpref_dagster.resources.model_registry import (
     CANDIDATE,
     CHAMPION,
     FINGERPRINT_TAG,
-    ModelRegistry,
     ModelVersion,
 )
 from synpref_dagster.settings import GateSettings
@@ -20,7 +19,7 @@ from synpref_dagster.storage import ModelRef
 NAME = "demo-skywork-reward-v2-qwen3-0.6b"
 
 
-class MemoryRegistry(ModelRegistry):
+class MemoryRegistry:
     def __init__(self):
         self.versions, self.aliases = [], {}
 

@@ -7,12 +7,12 @@ import dagster as dg
 import fake_judge_server as fake
 import pyarrow as pa
 import pytest
+from fakes import NullTracking
 
 from synpref_dagster.build import build_defs
 from synpref_dagster.curation.pairs import PreferencePair, id_array
 from synpref_dagster.curation.personal_data_sample import nearest_unflagged
 from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
-from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import PoolSettings, load_profile
 from synpref_dagster.storage import from_json, read_frame
 

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from oracles import marks_in_memory
 
 from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.decontamination import DecontaminationConfig
-from synpref_dagster.curation.pool_marks import marks_in_memory
 from synpref_dagster.curation.pooling import screen_structure
 from synpref_dagster.resources import checkpoint_scorer, content_hashes, pool_shards, scoring_shards
 from synpref_dagster.resources.campaign import Campaign

@@ -2,10 +2,10 @@
 
 import dagster as dg
 import pandas as pd
+from fakes import NullTracking
 
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.tracking import NullTracking
 from synpref_dagster.settings import load_profile
 
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from oracles import check_counts
 
 from synpref_dagster.benchmarks.custom import load_custom
-from synpref_dagster.benchmarks.suite import check_counts, evaluate
+from synpref_dagster.benchmarks.suite import evaluate
 
 PAIR = {"prompt": "Name a fruit.", "chosen": "Apple.", "rejected": "Stone."}
 CHAT = [

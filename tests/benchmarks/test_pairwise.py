@@ -3,8 +3,8 @@ import json
 
 import numpy as np
 import pytest
+from oracles import check_counts, score_table
 
-from synpref_dagster.benchmarks.items import score_table
 from synpref_dagster.benchmarks.loaders import load_items
 from synpref_dagster.benchmarks.pairwise import (
     REWARD_BENCH_ROWS,
@@ -16,7 +16,7 @@ from synpref_dagster.benchmarks.pairwise import (
     measure_rmb,
     reward_bench_section_scores,
 )
-from synpref_dagster.benchmarks.suite import benchmark_named, check_counts, evaluate
+from synpref_dagster.benchmarks.suite import benchmark_named, evaluate
 
 
 def test_the_subsets_of_reward_bench_sum_to_the_published_rows():

@@ -7,12 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synpref_dagster.curation.cleaning import (
-    DROPPED_SCHEMA,
     STRUCTURAL_REASONS,
     check_structure,
     contradicted_rows,
     first_copies,
-    structural_reason,
     structural_reasons,
 )
 from synpref_dagster.curation.pairs import (
@@ -79,14 +77,9 @@ def test_every_reason_against_a_pair_is_found(conversation, chosen, rejected, re
     assert structural_reasons(conversation, chosen, rejected, max_text_bytes=10) == reasons
 
 
-def test_the_first_reason_decides():
-    unsound = PreferencePair(
-        conversation=(USER, REPLY), chosen="", rejected="b", source="s", origin="human"
-    )
-    assert structural_reason(unsound) == "conversation_not_ending_with_user"
-    assert structural_reason(pair()) is None
-
-
+DROPPED_SCHEMA = PAIR_SCHEMA.append(pa.field("reason", pa.string())).append(
+    pa.field("detail", pa.string())
+)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=3),
     lambda inner: (

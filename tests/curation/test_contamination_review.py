@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+from oracles import contamination_indexes, marks_in_memory, screen
 
 from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.contamination_review import (
@@ -16,8 +17,6 @@ from synpref_dagster.curation.contamination_review import (
 )
 from synpref_dagster.curation.decontamination import BenchmarkPrompt
 from synpref_dagster.curation.pairs import PreferencePair, id_array, pairs_to_table
-from synpref_dagster.curation.pool_marks import marks_in_memory
-from synpref_dagster.curation.pooling import contamination_indexes, screen
 
 TEMPLATE = "please answer the following question with one word only and give no reason"
 ITEM = f"{TEMPLATE} what is the capital of france"

@@ -14,7 +14,6 @@ from synpref_dagster.curation.near_duplicates import (
     SIGNED_SCHEMA,
     candidate_links,
     cluster_table,
-    clusters,
     confirm_links,
     count_by_sources,
     examples,
@@ -113,6 +112,16 @@ def test_responses_of_the_same_words_in_other_order_are_not_the_same():
     assert relation(first, other, 0.8) == "opposite_label"
 
 
+def members_of(first, second):
+    """pair_id -> number of its cluster."""
+    links = pa.table(
+        {"first_pair_id": id_array(list(first)), "second_pair_id": id_array(list(second))}
+    )
+    table = cluster_table(links)
+    ids = table.column("pair_id").combine_chunks().storage.to_pylist()
+    return dict(zip(ids, table.column("cluster").to_pylist(), strict=True))
+
+
 def test_every_near_copy_joins_the_cluster_of_its_original():
     words = [f"word{n}" for n in range(120)]
     copies = []
@@ -121,7 +130,7 @@ def test_every_near_copy_joins_the_cluster_of_its_original():
         changed[number] = f"other{number}"
         copies.append(pair(" ".join(changed)))
     frame, links = found(copies)
-    members = clusters(zip(frame["first_pair_id"], frame["second_pair_id"], strict=True))
+    members = members_of(frame["first_pair_id"], frame["second_pair_id"])
     assert len(members) == 60
     assert set(members.values()) == {0}
     # Compared with the first of each group only: far fewer than the 1,770 pairs of pairs.
@@ -171,9 +180,10 @@ def test_rows_of_a_selection_are_first_occurrences():
 
 def test_clusters_are_chains_of_links():
     names = [bytes([number]) * 16 for number in range(6)]
-    links = [(names[0], names[1]), (names[3], names[4]), (names[1], names[2])]
-    members = clusters(links)
-    assert members == {names[0]: 0, names[1]: 0, names[2]: 0, names[3]: 1, names[4]: 1}
+    members = members_of([names[0], names[3], names[1]], [names[1], names[4], names[2]])
+    assert members == {names[0]: 0, names[1]: 0, names[3]: 1, names[4]: 1, names[2]: 0}
+    # In the order in which the links name them, whoever reads the table.
+    assert list(members) == [names[0], names[1], names[3], names[4], names[2]]
 
 
 def test_counts_and_figures_add_up():
@@ -185,7 +195,7 @@ def test_counts_and_figures_add_up():
         ("one", "one"),
         ("one", "two"),
     }
-    members = clusters(zip(frame["first_pair_id"], frame["second_pair_id"], strict=True))
+    members = members_of(frame["first_pair_id"], frame["second_pair_id"])
     figures = summary(frame, members)
     assert figures["num_in_clusters"] == 3
     assert figures["num_beyond_the_first"] == 2

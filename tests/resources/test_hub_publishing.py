@@ -7,7 +7,7 @@ import pytest
 
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub_publishing import Hub, PushConfig, push_to_hub, release_folder
-from synpref_dagster.resources.model_registry import ModelVersion, NullRegistry
+from synpref_dagster.resources.model_registry import ModelVersion
 from synpref_dagster.resources.release_folder import write_manifest
 from synpref_dagster.resources.tracking import MlflowTracking
 from synpref_dagster.settings import load_profile
@@ -64,7 +64,7 @@ def test_a_release_that_was_touched_is_refused(campaign, curated, tmp_path):
 
 
 def test_the_alias_decides_which_version_is_meant(campaign):
-    class Registry(NullRegistry):
+    class Registry:
         def aliased(self, name, alias):
             if (name, alias) != ("demo-skywork-reward-v2-qwen3-0.6b", "champion"):
                 return None

@@ -1,12 +1,11 @@
-"""Assets find each other's outputs: references and small frames, with and without partitions."""
+"""Assets find each other's outputs: references, with and without partitions."""
 
 import json
 
 import dagster as dg
-import pandas as pd
 import pytest
 
-from synpref_dagster.resources.io_managers import FrameIOManager, RefIOManager
+from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 
 SIZES = dg.StaticPartitionsDefinition(["qwen3-0.6b", "qwen3-0.8b", "llama-3.1-8b-40m"])
@@ -14,11 +13,7 @@ POOL = DatasetRef("/data/pool", 7, "f0")
 
 
 def materialize(assets, base_uri, **kwargs):
-    resources = {
-        "refs": RefIOManager(base_uri=base_uri),
-        "frames": FrameIOManager(base_uri=base_uri),
-    }
-    return dg.materialize(assets, resources=resources, **kwargs)
+    return dg.materialize(assets, resources={"refs": RefIOManager(base_uri=base_uri)}, **kwargs)
 
 
 def metadata_of(result, key):
@@ -39,11 +34,6 @@ def selection(pool: DatasetRef) -> SelectionRef:
 @dg.asset(io_manager_key="refs", partitions_def=SIZES)
 def model(context: dg.AssetExecutionContext) -> ModelRef:
     return ModelRef(f"/models/{context.partition_key}", "f2")
-
-
-@dg.asset(io_manager_key="frames")
-def votes() -> pd.DataFrame:
-    return pd.DataFrame({"pair_id": [b"\x00" * 16, b"\xff" * 16], "vote": [1, -1]}, index=[5, 9])
 
 
 @pytest.mark.parametrize("base", ["local", "memory://io-managers"])
@@ -68,10 +58,10 @@ def test_mappings_of_references_and_plain_json_travel_too(tmp_path):
     def outcome() -> dict:
         return value
 
-    @dg.asset(io_manager_key="frames")
-    def reader(outcome: dict) -> pd.DataFrame:
+    @dg.asset(io_manager_key="refs")
+    def reader(outcome: dict) -> dict:
         assert outcome == value
-        return pd.DataFrame({"a": [1]})
+        return {}
 
     assert materialize([outcome, reader], str(tmp_path)).success
 
@@ -88,10 +78,10 @@ def test_partitions_are_files_of_their_own_and_never_collide(tmp_path):
 def test_all_partitions_load_as_a_dict(tmp_path):
     seen = {}
 
-    @dg.asset(io_manager_key="frames")
-    def leaderboard(model: dict[str, ModelRef]) -> pd.DataFrame:
+    @dg.asset(io_manager_key="refs")
+    def leaderboard(model: dict[str, ModelRef]) -> dict:
         seen.update(model)
-        return pd.DataFrame({"a": [1]})
+        return {}
 
     for size in SIZES.get_partition_keys():
         materialize([model], str(tmp_path), partition_key=size)
@@ -104,12 +94,12 @@ def test_missing_partitions_fail_unless_the_input_allows_them(tmp_path, allowed)
     seen = {}
 
     @dg.asset(
-        io_manager_key="frames",
+        io_manager_key="refs",
         ins={"model": dg.AssetIn(metadata={"allow_missing_partitions": allowed})},
     )
-    def leaderboard(model: dict[str, ModelRef]) -> pd.DataFrame:
+    def leaderboard(model: dict[str, ModelRef]) -> dict:
         seen.update(model)
-        return pd.DataFrame({"a": [1]})
+        return {}
 
     for size in ["qwen3-0.6b", "qwen3-0.8b"]:
         materialize([model], str(tmp_path), partition_key=size)
@@ -118,23 +108,3 @@ def test_missing_partitions_fail_unless_the_input_allows_them(tmp_path, allowed)
     )
     assert result.success is allowed
     assert sorted(seen) == (["qwen3-0.6b", "qwen3-0.8b"] if allowed else [])
-
-
-def test_frames_come_back_equal_with_index_and_ids(tmp_path):
-    seen = []
-
-    @dg.asset(io_manager_key="refs")
-    def reader(votes: pd.DataFrame) -> dict:
-        seen.append(votes)
-        return {}
-
-    result = materialize([votes, reader], str(tmp_path))
-    pd.testing.assert_frame_equal(seen[0], votes())
-    assert metadata_of(result, "votes")["dagster/row_count"] == 2
-
-
-def test_something_else_than_a_frame_is_refused(tmp_path):
-    context = dg.build_output_context(asset_key=dg.AssetKey("votes"))
-    manager = FrameIOManager(base_uri=str(tmp_path)).create_io_manager(None)
-    with pytest.raises(ValueError, match="stores pandas frames, not list"):
-        manager.handle_output(context, [1])

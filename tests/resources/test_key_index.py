@@ -3,10 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from oracles import marks_in_memory
 
 from synpref_dagster.curation.clean_selection import select_clean
 from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.curation.pool_marks import RISKS, marks_in_memory
+from synpref_dagster.curation.pool_marks import RISKS
 from synpref_dagster.curation.pooling import screen_structure
 from synpref_dagster.resources import key_index
 from synpref_dagster.resources.key_runs import IndexSizes, key_ranges, run_blocks

@@ -25,7 +25,6 @@ def all_plots(rng):
             np.linspace(-3.0, 3.0, 31),
             title="T",
             x_label="margin",
-            marker=0,
         ),
         "stacked": plots.stacked_shares(
             {f"source {n}": {"kept": 5, "flipped": n, "discarded": 2} for n in range(9)}, title="T"

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from synpref_dagster.curation.pairs import PreferencePair
@@ -65,21 +63,9 @@ def test_a_pair_without_recorded_verdict_has_no_row_but_was_asked():
     assert reviewer.num_asked == 1
 
 
-def test_at_most_so_many_annotators_are_heard():
-    rows = [row("first", f"annotator_{number}") for number in range(3)]
-    answers = RecordedReviewer(rows, max_annotators=2).review([PAIR])
-    assert [answer["annotator"] for answer in answers] == ["annotator_0", "annotator_1"]
-
-
 def test_an_annotators_first_verdict_on_a_pair_counts():
     answers = RecordedReviewer([row("first"), row("second")]).review([PAIR])
     assert [answer["verdict"] for answer in answers] == [-1]
-
-
-def test_verdicts_are_read_from_a_file(tmp_path):
-    path = tmp_path / "verdicts.jsonl"
-    path.write_text(json.dumps(row("second")) + "\n")
-    assert RecordedReviewer.from_jsonl(path).review([PAIR])[0]["verdict"] == 1
 
 
 @pytest.mark.parametrize("bad", ["third", 2, None])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from synpref_dagster.resources.model_registry import CANDIDATE, CHAMPION, FINGERPRINT_TAG
-from synpref_dagster.resources.tracking import MlflowTracking, NullTracking, Tracking
+from synpref_dagster.resources.tracking import MlflowTracking
 
 
 @pytest.fixture(scope="module")
@@ -219,15 +219,13 @@ def test_a_checkpoint_becomes_the_next_version_and_carries_its_metrics(tracking,
                 tmp_path,
                 metrics={"gold/accuracy": accuracy},
                 tags={"fingerprint": "abc"},
-                alias="best",
             )
             for accuracy in (0.7, 0.8)
         ]
     client = client_of(tracking)
-    best = client.get_model_version_by_alias("reward_model.qwen3-0.6b", "best")
     assert [version.version for version in versions] == [1, 2]
-    assert int(best.version) == 2
-    assert best.tags == {"fingerprint": "abc", "model_id": versions[1].model_id}
+    newest = client.get_model_version("reward_model.qwen3-0.6b", "2")
+    assert newest.tags == {"fingerprint": "abc", "model_id": versions[1].model_id}
     model = client.get_logged_model(versions[1].model_id)
     assert str(model.status).endswith("READY")
     assert [(metric.key, metric.value) for metric in model.metrics] == [("gold/accuracy", 0.8)]
@@ -283,35 +281,17 @@ def test_the_dagster_event_links_to_the_run(tracking):
     assert step.metadata["mlflow_run_id"].text == step.run_id
 
 
-@pytest.mark.parametrize("annotation", [Tracking, MlflowTracking])
-@pytest.mark.parametrize("kind", ["mlflow", "null"])
-def test_an_asset_uses_either_tracking_by_the_same_name(kind, annotation, tracking):
-    resource = tracking if kind == "mlflow" else NullTracking()
-
+def test_an_asset_logs_through_the_resource(tracking):
     @dg.asset
-    def reward_model(context: dg.AssetExecutionContext, tracking: annotation) -> None:
+    def reward_model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> None:
         with tracking.step(context) as step:
             step.log_metrics({"accuracy": 0.5})
             step.log_campaign_metrics({"accuracy": 0.5}, step=1)
             context.add_asset_metadata(step.metadata)
 
-    result = dg.materialize([reward_model], resources={"tracking": resource})
+    result = dg.materialize([reward_model], resources={"tracking": tracking})
     event = result.asset_materializations_for_node("reward_model")[0]
-    assert ("mlflow_run" in event.metadata) == (kind == "mlflow")
-
-
-def test_null_tracking_accepts_everything(tmp_path):
-    with NullTracking().step(step_context()) as step:
-        step.log_metrics({"a": 1})
-        step.log_campaign_metrics({"a": 1}, step=1)
-        step.log_curve("loss", [1.0])
-        step.log_params({"a": 1})
-        step.log_tags({"a": "b"})
-        step.log_input("gold", "f", uri="x", num_rows=1)
-        step.log_figure("a", b"")
-        step.log_artifact(tmp_path)
-        assert step.register_checkpoint("m", tmp_path).version == 0
-    assert step.metadata == {}
+    assert "mlflow_run" in event.metadata
 
 
 REGISTERED = "demo-skywork-reward-v2-qwen3-0.6b"
@@ -339,10 +319,3 @@ def test_versions_are_found_by_fingerprint_and_aliases_stay_until_moved(tracking
     assert registry.aliased(REGISTERED, CANDIDATE).tags["synpref.scorecard"] == "{}"
     with pytest.raises(ValueError, match="quote"):
         registry.version_of("it's", "f0")
-
-
-def test_without_tracking_there_is_no_version_and_no_champion():
-    registry = NullTracking().registry()
-    registry.point(REGISTERED, CHAMPION, 1)
-    assert registry.aliased(REGISTERED, CHAMPION) is None
-    assert registry.version_of(REGISTERED, "f0") is None

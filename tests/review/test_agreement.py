@@ -20,8 +20,8 @@ from synpref_dagster.review.agreement import (
     pairwise_agreement,
     verdict_frame,
 )
-from synpref_dagster.review.ledger import recorded_as_verdicts
-from synpref_dagster.review.verdicts import live_verdicts
+from synpref_dagster.review.protocol import PROTOCOL_VERSION
+from synpref_dagster.review.verdicts import Verdict, live_verdicts
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 
@@ -105,6 +105,30 @@ def test_the_gate_says_why_it_blocks(alpha, num_pairs, floor, said):
     measured = Agreement(alpha=alpha, pairwise=pairwise, num_pairs=num_pairs, num_verdicts=0)
     message = gate(measured, floor=floor, min_pairs=10)
     assert (message is None) if said is None else (said in message)
+
+
+def recorded_as_verdicts(rows, pairs, batch_id):
+    """What `RecordedReviewer.review` gives as rows of the ledger, under the annotators' names."""
+    choices = {1: "candidate_1", -1: "candidate_2", 0: "tie"}
+    verdicts = []
+    for row in rows:
+        pair = pairs[row["pair_id"]]
+        sign = int(row["verdict"]) * canonical_sign(pair.chosen, pair.rejected)
+        verdicts.append(
+            Verdict(
+                form_token=f"{batch_id}:{pair.pair_id.hex()}:{row['annotator']}",
+                batch_id=batch_id,
+                pair_id=pair.pair_id.hex(),
+                content_id=pair.content_id.hex(),
+                annotator=str(row["annotator"]),
+                candidate_1="first",
+                verdict=choices[sign] if row["decided"] else "cannot_decide",
+                protocol_version=PROTOCOL_VERSION,
+                created_at=0.0,
+                backend="recorded",
+            )
+        )
+    return verdicts
 
 
 def test_ukp_votes_have_the_published_agreement(real_data):

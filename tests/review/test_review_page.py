@@ -183,6 +183,24 @@ def test_a_forged_session_is_none(desk, sign_in, accounts, cookie):
     assert "question 1" not in browser.get("/").text
 
 
+def test_a_session_opens_for_its_name_time_and_key_alone(accounts, clock: Clock):
+    for name in ("ann", "bob"):
+        accounts.add(name)
+    cookie = accounts.open_session(accounts.named("ann"))
+    assert accounts.with_session(cookie) == accounts.named("ann")
+    name, nonce, time, signature = cookie.split("~")
+    clock.now += 60
+    later = accounts.open_session(accounts.named("ann")).split("~")[2]
+    assert later != time
+    for forged in (
+        f"bob~{nonce}~{time}~{signature}",
+        f"{name}~{nonce}~{later}~{signature}",
+        f"{name}~{nonce[:-1]}~{time}~{signature}",
+        f"{name}~{nonce}~{time}~{accounts.csrf_token(cookie)}",
+    ):
+        assert accounts.with_session(forged) is None
+
+
 def test_a_new_token_ends_old_sessions(desk, sign_in, accounts):
     announce(desk, [make_pair(1)])
     browser = sign_in("ann")

@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import pipeline
 
-from synpref_dagster.reward.scoring import RewardModel, score_shards
+from synpref_dagster.reward.scoring import RewardModel
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +75,6 @@ def test_a_response_too_large_for_memory_is_an_error_not_a_loop(qwen_stand_in, p
     monkeypatch.setattr(model, "forward", no_memory)
     with pytest.raises(torch.OutOfMemoryError):
         model.rewards([pairs[0].conversation], ["word1"])
-
-
-def test_shards_are_scored_once_and_read_again(tmp_path, pairs):
-    calls = []
-
-    class Scorer:
-        num_truncated = 0
-
-        def rewards(self, conversations, responses):
-            calls.append(len(responses))
-            return np.arange(len(responses), dtype=np.float32)
-
-    def shards():
-        for name, part in (("a", pairs[:3]), ("b", pairs[3:5])):
-            yield name, ([p.conversation for p in part], [p.chosen for p in part])
-
-    first = dict(score_shards(Scorer(), shards(), output_dir=tmp_path))
-    (tmp_path / "b.npy").unlink()
-    second = dict(score_shards(Scorer(), shards(), output_dir=tmp_path))
-    assert calls == [3, 2, 2]
-    assert first["a"].tolist() == second["a"].tolist() == [0, 1, 2]
-
-
-def test_a_shard_name_cannot_leave_the_folder(tmp_path):
-    with pytest.raises(ValueError, match=r"'\.\./a' is not a plain file name"):
-        list(score_shards(None, [("../a", ([], []))], output_dir=tmp_path))
 
 
 def test_streaming_gives_what_one_call_gives(model, pairs):

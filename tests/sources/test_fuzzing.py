@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from synpref_dagster.curation.cleaning import structural_reason
+from synpref_dagster.curation.cleaning import structural_reasons
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import RAW_CHARS, SourceSpec
 from synpref_dagster.sources.registry import FORMATS
@@ -109,7 +109,8 @@ def check_reading(content: bytes, name: str, *, path: str = PATH) -> int:
         assert batch.pairs_table().num_rows == len(batch.pairs)
         assert batch.quarantine_table().num_rows == len(batch.quarantined)
         assert batch.verdict_table().num_rows == len(batch.recorded_verdicts)
-        assert [structural_reason(pair) for pair in batch.pairs] == [None] * len(batch.pairs)
+        for pair in batch.pairs:
+            assert structural_reasons(pair.conversation, pair.chosen, pair.rejected) == ()
         assert all(row.reason and len(row.raw) <= RAW_CHARS for row in batch.quarantined)
         num_rows += batch.num_rows
     return num_rows

@@ -1,8 +1,9 @@
 import json
 
 import pytest
+from oracles import score_table
 
-from synpref_dagster.benchmarks.items import distinct_candidates, score_table
+from synpref_dagster.benchmarks.items import distinct_candidates
 from synpref_dagster.benchmarks.loaders import load_suite
 from synpref_dagster.benchmarks.suite import SUITE, evaluate
 from synpref_dagster.synthetic.mini_benchmarks import (

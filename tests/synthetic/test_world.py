@@ -5,6 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from oracles import contamination_indexes
 
 from synpref_dagster.benchmarks.items import first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_suite
@@ -13,7 +14,6 @@ from synpref_dagster.curation.cleaning import contradicted_rows, first_copies
 from synpref_dagster.curation.contamination_hits import find_hits, first_hits
 from synpref_dagster.curation.decontamination import BenchmarkPrompt
 from synpref_dagster.curation.pairs import canonical_sign, pairs_to_table
-from synpref_dagster.curation.pooling import contamination_indexes
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES
