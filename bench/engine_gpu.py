@@ -30,14 +30,14 @@ from engine_parts.slices import (
 )
 from trl import RewardConfig, RewardTrainer
 
-from synpref_dagster.reward.batch_step import pair_packs
-from synpref_dagster.reward.batching import common_prefix
+from synpref_dagster.reward.attention.batching import common_prefix
+from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.encoding import ChatEncoder, EncodedPair, encode_pairs
-from synpref_dagster.reward.forward import verified_forward
-from synpref_dagster.reward.loop import take_step
-from synpref_dagster.reward.optimisation import build_optimizer
-from synpref_dagster.reward.training_config import TrainingConfig
-from synpref_dagster.reward.workers import Workers
+from synpref_dagster.reward.training.batch_step import pair_packs
+from synpref_dagster.reward.training.config import TrainingConfig
+from synpref_dagster.reward.training.loop import take_step
+from synpref_dagster.reward.training.optimisation import build_optimizer
+from synpref_dagster.reward.training.workers import Workers
 
 RESULTS = Path(__file__).parent / "results" / "engine_gpu.json"
 PEAK_FLOPS = 790e12  # dense bfloat16 of an H200 in practice; another card needs its own figure
@@ -87,7 +87,7 @@ def our_steps(model: Any, batches: Batches, *, shared: bool) -> tuple[float, int
             take_step(workers, batch, config=config, step=number, rate=1e-6)
 
     behaviour = {"wraps": common_prefix} if shared else {"return_value": 0}
-    with patch("synpref_dagster.reward.batching.common_prefix", **behaviour):
+    with patch("synpref_dagster.reward.attention.batching.common_prefix", **behaviour):
         steps(batches[:1])
         seconds, peak = measured(lambda: steps(batches[1:]))
         tokens = sum(

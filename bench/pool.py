@@ -21,8 +21,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synpref_dagster.curation.cleaning import first_copies
-from synpref_dagster.curation.decontamination import BenchmarkPrompt, build_index, find_contaminated
+from synpref_dagster.curation.contamination.rules import (
+    BenchmarkPrompt,
+    build_index,
+    find_contaminated,
+)
+from synpref_dagster.curation.pool.cleaning import first_copies
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "pool.json"

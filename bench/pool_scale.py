@@ -44,7 +44,7 @@ def make_scores(folder: Path, num_pairs: int) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from synpref_dagster.curation.filter_shards import LABEL_TYPE, SCORE_SCHEMA
+    from synpref_dagster.curation.filtering.score_columns import LABEL_TYPE, SCORE_SCHEMA
     from synpref_dagster.storage import write_dataset
 
     def shards() -> Any:
@@ -121,8 +121,13 @@ def filter_floor(folder: Path, output: Path) -> Any:
 
 def filter_ours(folder: Path, output: Path) -> Any:
     """`map_shards` of `filter_shard`: finished shards are reused when it is run again."""
-    from synpref_dagster.curation.filter_shards import filter_shard, total_counts
-    from synpref_dagster.storage import DatasetRef, map_shards, read_manifest, read_table
+    from synpref_dagster.curation.filtering.score_columns import filter_shard, total_counts
+    from synpref_dagster.storage import (
+        DatasetRef,
+        map_shards,
+        read_manifest,
+        read_table,
+    )
     from synpref_dagster.storage.manifest import make_ref
 
     uri = str(folder / "scores")
@@ -278,7 +283,7 @@ def read_ours(folder: Path, output: Path) -> Any:
 
     import pyarrow as pa
 
-    from synpref_dagster.resources.pool_shards import read_file
+    from synpref_dagster.sources.shards import read_file
     from synpref_dagster.storage import build_dataset, map_shards
 
     about = {"name": "texts", "origin": "synthetic"}

@@ -35,7 +35,7 @@ def make_vectors(num: int, *, seed: int) -> np.ndarray:
 
 def search(kind: str, num_vectors: int, target: Path) -> dict[str, float]:
     """Searches one way and saves what was found."""
-    from synpref_dagster.resources.vector_index import nearest_at_scale
+    from synpref_dagster.curation.retrieval.vector_index import nearest_at_scale
 
     queries, vectors = make_vectors(NUM_QUERIES, seed=1), make_vectors(num_vectors, seed=2)
     limit = len(vectors) if kind == "exact" else 0
@@ -75,7 +75,7 @@ def main() -> None:
         return
     from tempfile import TemporaryDirectory
 
-    from synpref_dagster.resources.vector_index import recall
+    from synpref_dagster.curation.retrieval.vector_index import recall
 
     rows = []
     for num in arguments.vectors:

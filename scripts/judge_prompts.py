@@ -6,13 +6,13 @@ Run it with the project's Python after every change of a prompt.
 import json
 from pathlib import Path
 
-from synpref_dagster.curation.judge_prompts import PROMPTS, pairwise_messages
-from synpref_dagster.curation.judging import Exemplar, JudgeQuestion
+from synpref_dagster.curation.judging.prompts import PROMPTS, pairwise_messages
+from synpref_dagster.curation.judging.verdicts import Exemplar, JudgeQuestion
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "judge_prompts.md"
 HEAD = """# What LLM judges are asked
 
-Written by `scripts/judge_prompts.py`; edit `synpref_dagster/curation/judge_prompts.py` instead.
+Written by `scripts/judge_prompts.py`; edit `synpref_dagster/curation/judging/prompts.py` instead.
 Each prompt has a version and a fingerprint over everything fixed in it. The fingerprint is part of
 the data versions that rest on it; the whole request is the key of the reply cache, so that a change
 of one prompt asks only that prompt again.

@@ -7,7 +7,7 @@
 5. filter      keep, flip or discard each remaining pair by consistency (Sec. 3.3)
 6. release     train the eight Skywork-Reward-V2 sizes and score seven benchmarks (Sec. 4)
 7. evidence    measure the method's claims on this very campaign
-   `definitions.py` holds the graph; `curation/`, `reward/`, `benchmarks/` hold the method.
+   `assets/` is this figure; `curation/`, `reward/` and `benchmarks/` hold the method.
 """
 
 __version__ = "0.1.0"

@@ -21,6 +21,8 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 
+pytest_plugins = ["finished"]  # the fixtures of finished campaigns
+
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 60
 

@@ -5,16 +5,17 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.benchmarks.items import UNKNOWN_LENGTH, distinct_candidates, spread_scores
-from synpref_dagster.curation.clean_selection import select_clean
-from synpref_dagster.curation.contamination_hits import find_hits
-from synpref_dagster.curation.decontamination import build_index, by_benchmark
-from synpref_dagster.curation.pool_marks import mark_table, marks_of, pool_keys
-from synpref_dagster.curation.pooling import (
+from synpref_dagster.benchmarks.items import distinct_candidates, spread_scores
+from synpref_dagster.curation.contamination.hits import find_hits
+from synpref_dagster.curation.contamination.rules import build_index, by_benchmark
+from synpref_dagster.curation.pool.marks import mark_table, marks_of, pool_keys
+from synpref_dagster.curation.pool.screening import (
     contamination_config,
     screen_contamination,
     screen_structure,
 )
+from synpref_dagster.curation.pool.selection import select_clean
+from synpref_dagster.pairs.texts import UNKNOWN_LENGTH
 
 
 def clean(raw, prompts, *, ngram_words):

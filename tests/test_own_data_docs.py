@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from synpref_dagster.settings import load_profile
+from synpref_dagster.settings.profile import load_profile
 
 DOCS = Path(__file__).parent.parent / "docs" / "own_data.md"
 

@@ -5,17 +5,17 @@ import pytest
 
 from synpref_dagster.benchmarks.leaderboard import reference_scores
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES
-from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS, TASK_CATEGORIES
-from synpref_dagster.curation.decontamination import (
+from synpref_dagster.curation.contamination.rules import (
     NUM_WORDS,
     STRICT_MIN_WORDS,
     DecontaminationConfig,
 )
-from synpref_dagster.curation.judging import MAX_EXEMPLARS
-from synpref_dagster.curation.retrieval import K_MAX, adaptive_k
-from synpref_dagster.curation.witnesses import CONFIDENT, confidence
+from synpref_dagster.curation.filtering.witnesses import CONFIDENT
+from synpref_dagster.curation.retrieval.nearest import K_MAX, MAX_EXEMPLARS, adaptive_k
+from synpref_dagster.pairs.accuracy import confidence
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS, TASK_CATEGORIES
 from synpref_dagster.reward.backbones import BACKBONES, MODEL_SIZES
-from synpref_dagster.settings import load_profile
+from synpref_dagster.settings.profile import load_profile
 
 
 def test_contamination_is_one_shared_13_gram_with_a_first_turn_prompt():

@@ -79,8 +79,8 @@ def run_job(name: str, *, log: Path) -> Iterator[dict[str, Any]]:
     """
     import mlflow.tracking  # noqa: F401 - 2 s of every asset otherwise
 
-    from synpref_dagster.build import build_defs
-    from synpref_dagster.runner import open_instance
+    from synpref_dagster.cli.campaign import open_instance
+    from synpref_dagster.definitions.build import build_defs
 
     defs = build_defs()
     job = defs.resolve_job_def(name)
@@ -128,7 +128,7 @@ def in_process_of_its_own(job: Any, key: Any, *, log: Path) -> dict[str, Any]:
 
 def materialise(job: Any, key: Any) -> dict[str, Any]:
     """One asset and its checks; what it counted, and where memory and time went."""
-    from synpref_dagster.runner import open_instance
+    from synpref_dagster.cli.campaign import open_instance
 
     sampler = Sampler(Counter(), Counter())
     watch = threading.Thread(target=sampler.watch, args=[threading.get_ident()], daemon=True)

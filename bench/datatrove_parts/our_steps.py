@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow as pa
 from timed_steps import read_lines, run_step
 
-from synpref_dagster.curation.cleaning import first_copies
-from synpref_dagster.curation.decontamination import (
+from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     build_index,
     find_contaminated,
 )
-from synpref_dagster.curation.near_duplicates import (
+from synpref_dagster.curation.pool.cleaning import first_copies
+from synpref_dagster.curation.pool.near_duplicates import (
     BAND_COLUMNS,
     candidate_links,
     cluster_table,
     confirm_links,
     sign_shard,
 )
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table, table_to_pairs
+from synpref_dagster.pairs.record import PreferencePair, pairs_to_table, table_to_pairs
 
 MIN_SIMILARITY = 0.8  # default of NearDuplicateSettings
 SHARD_PAIRS = 10_000

@@ -10,10 +10,10 @@ import torch
 
 from engine_parts.slices import SCORING_LENGTH_TOKENS, Shape, bench_model
 from engine_parts.timing import MACHINE, Timed, alternate, both_rows, same_gemm, timed
-from synpref_dagster.curation.pairs import PreferencePair
-from synpref_dagster.reward.batching import tree_tokens
+from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.reward.attention.batching import tree_tokens
+from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.encoding import ChatEncoder
-from synpref_dagster.reward.forward import verified_forward
 from synpref_dagster.reward.scoring import RewardModel
 
 

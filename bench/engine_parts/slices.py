@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
-from synpref_dagster.curation.pairs import PreferencePair, Turn
+from synpref_dagster.pairs.record import PreferencePair, Turn
 from synpref_dagster.reward.stand_ins import train_tokenizer
 
 VOCABULARY_SIZE = 16_384

@@ -67,7 +67,7 @@ def same_gemm(side: Callable[[int], Timed]) -> Callable[[int], Timed]:
     """The side with matrix products sent to MKL like everybody else's."""
 
     def run(repeat: int) -> Timed:
-        forward = "synpref_dagster.reward.forward.fast_linear"
+        forward = "synpref_dagster.reward.attention.forward.fast_linear"
         with patch(forward, lambda *_, **__: nullcontext()):
             return side(repeat)
 

@@ -14,12 +14,12 @@ from trl import RewardConfig, RewardTrainer
 
 from engine_parts.slices import MAX_LENGTH_TOKENS, TINY, Shape, bench_model
 from engine_parts.timing import Timed, alternate, both_rows, row, same_gemm, timed
+from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.encoding import EncodedPair
-from synpref_dagster.reward.forward import verified_forward
-from synpref_dagster.reward.loop import take_step
-from synpref_dagster.reward.optimisation import build_optimizer
-from synpref_dagster.reward.training_config import TrainingConfig
-from synpref_dagster.reward.workers import Workers
+from synpref_dagster.reward.training.config import TrainingConfig
+from synpref_dagster.reward.training.loop import take_step
+from synpref_dagster.reward.training.optimisation import build_optimizer
+from synpref_dagster.reward.training.workers import Workers
 
 LEARNING_RATE = 3e-4
 

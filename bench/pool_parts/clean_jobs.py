@@ -47,7 +47,7 @@ def index_floor(folder: Path, output: Path) -> Any:
     """Reads the keys of all shards and writes those of the new ones, nothing else."""
     import pyarrow.parquet as pq
 
-    from synpref_dagster.curation.pool_marks import KEYED_COLUMNS
+    from synpref_dagster.curation.pool.marks import KEYED_COLUMNS
 
     output.mkdir()
     known = set((folder / "known.txt").read_text().split())
@@ -60,7 +60,7 @@ def index_floor(folder: Path, output: Path) -> Any:
 
 def index_ours(folder: Path, output: Path) -> Any:
     """The key index alone: of known shards only conversations that new pairs speak about too."""
-    from synpref_dagster.resources.key_index import mark_pool
+    from synpref_dagster.curation.pool.key_index import mark_pool
     from synpref_dagster.storage import find_manifest, make_ref
 
     uri = str(folder / "screened")
@@ -72,8 +72,8 @@ def index_ours(folder: Path, output: Path) -> Any:
 
 def clean_ours(folder: Path, output: Path) -> Any:
     """The key index and the selection; a second call with more shards is a second night."""
-    from synpref_dagster.curation.clean_selection import select_clean
-    from synpref_dagster.resources.key_index import mark_pool
+    from synpref_dagster.curation.pool.key_index import mark_pool
+    from synpref_dagster.curation.pool.selection import select_clean
     from synpref_dagster.storage import find_manifest, make_ref, map_shards
 
     uri = str(folder / "screened")
@@ -126,7 +126,7 @@ def _shard(start: int, n: int, *, copies_only: bool) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    from synpref_dagster.curation.pooling import SCREENED_SCHEMA
+    from synpref_dagster.curation.pool.screening import SCREENED_SCHEMA
 
     rng = np.random.default_rng(start)
     again = rng.random(n) < SPEAKS_AGAIN

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from synpref_dagster.curation.judge_prompts import PROMPTS
+from synpref_dagster.curation.judging.prompts import PROMPTS
 
 VOCABULARY = 2048
 END = "<|im_end|>"

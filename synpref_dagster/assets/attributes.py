@@ -8,19 +8,25 @@ import dagster as dg
 import numpy as np
 import pyarrow.compute as pc
 
-from synpref_dagster.assets.judged import judges_asked, spending
+from synpref_dagster.assets.asking import judges_asked, spending
 from synpref_dagster.assets.step import Step, box, campaign_step
-from synpref_dagster.assets.views import attribute_rows
-from synpref_dagster.curation.tallies import tally
-from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.annotation_shards import embed_shard, label_shard
+from synpref_dagster.assets.views import attribute_rows, routed_in
+from synpref_dagster.curation.retrieval.shards import embed_shard
+from synpref_dagster.judges.batches.service import AllSent, all_sent
+from synpref_dagster.judges.shards import label_shard
+from synpref_dagster.pairs.tallies import tally
+from synpref_dagster.publishing.plots import bar_plot
+from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.judge_batches import AllSent, all_sent
-from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.routed_shards import map_apart, routed_in
-from synpref_dagster.resources.shards import Executors
-from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
+from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.storage import (
+    DatasetRef,
+    hash_json,
+    iter_tables,
+    lowest_ids,
+)
+from synpref_dagster.storage.maps.apart import map_apart
 
 GROUP = "2_attributes"
 SORTS = ["task_category", "objectivity"]

@@ -6,26 +6,31 @@ from functools import partial
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.judged import ask_judges, leak_spec, no_exemplar_leak
-from synpref_dagster.assets.response_checks import with_response_checks
-from synpref_dagster.assets.step import box, campaign_step, conservation, conservation_spec
+from synpref_dagster.assets.asking import ask_judges, leak_spec, no_exemplar_leak
+from synpref_dagster.assets.response_notes import with_response_checks
+from synpref_dagster.assets.step import (
+    box,
+    campaign_step,
+    conservation,
+    conservation_spec,
+)
 from synpref_dagster.assets.views import (
     beside_texts,
     embedded_pairs,
     gold_exemplars,
     stage_one_views,
 )
-from synpref_dagster.curation.gold_silver import first_gold, silver_from_labels
-from synpref_dagster.curation.pooling import count_reasons
-from synpref_dagster.curation.verification import pick_seed
-from synpref_dagster.progress_facts import BeforePeople, tell
-from synpref_dagster.resources.annotation import PairEmbedding
+from synpref_dagster.curation.pool.screening import count_reasons
+from synpref_dagster.curation.verification.gold_silver import first_gold, silver_from_labels
+from synpref_dagster.curation.verification.people import pick_seed
+from synpref_dagster.pairs.progress import BeforePeople, tell
+from synpref_dagster.people.consensus import decide
+from synpref_dagster.publishing.plots import bar_plot
+from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.crowd_consensus import decide
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.resources.plots import bar_plot
-from synpref_dagster.resources.reviewers import Reviewers
-from synpref_dagster.resources.tracking import MlflowTracking
+from synpref_dagster.resources.people import Reviewers
+from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "3_seed"

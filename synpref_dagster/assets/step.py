@@ -10,17 +10,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.assets.column_words import column_schema
+from synpref_dagster.assets.columns import column_schema
+from synpref_dagster.publishing.plots import markdown_image
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.plots import markdown_image
-from synpref_dagster.resources.pool_shards import ids_of
-from synpref_dagster.resources.tracked_step import TrackedStep
-from synpref_dagster.resources.tracking import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-)
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.resources.tracking.step import TrackedStep
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
+from synpref_dagster.storage.maps.ids import ids_of
+
+
+def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small table as people read it in the UI: a dash for what is missing, none for no rows."""
+    shown = frame.round(3).astype(object).where(frame.notna(), "–")
+    text = shown.to_markdown(index=False, floatfmt=".3f") if len(frame) else "none"
+    return dg.MetadataValue.md(text)
+
 
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a run's description
 SHOWN_DIGITS = 6

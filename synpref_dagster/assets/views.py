@@ -7,14 +7,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
-from synpref_dagster.curation.corrections import EDITS_COLUMN, corrected, read_edits
-from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import ID_BYTES, PreferencePair, id_index
-from synpref_dagster.resources.annotation import AttributeLabelling, PairEmbedding
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs
+from synpref_dagster.curation.verification.corrections import (
+    EDITS_COLUMN,
+    corrected,
+    read_edits,
+)
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, id_index
+from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import attribute_account
-from synpref_dagster.storage import DatasetRef, find_rows
+from synpref_dagster.storage import (
+    DatasetRef,
+    find_rows,
+)
+from synpref_dagster.storage.maps.apart import ROUTED
 
 PoolViews = dict[str, DatasetRef]
 """The three references behind an embedded view: `pool`, `attributes`, `vectors`."""
@@ -141,3 +149,9 @@ def vectors_of(table: pa.Table, ids: Iterable[bytes]) -> np.ndarray:
     column = table.column("vector").combine_chunks()
     matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     return np.asarray(matrix[rows.to_numpy()])
+
+
+def routed_in(campaign: Campaign, pool: DatasetRef) -> DatasetRef | None:
+    """The routed pairs of the unverified pool, shard by shard; None where the pool names none."""
+    fact = campaign.facts(pool).get(ROUTED)
+    return DatasetRef(**fact) if fact else None

@@ -1,5 +1,6 @@
-"""The seven reward-model benchmarks (Section 4.2) as protocols over a score table.
+"""The seven benchmarks as protocols over a score table, leaderboard and gates (Section 4.2).
 
-Nothing here ever sees a model: a caller scores the distinct candidates once, `items.spread_scores`
-makes the table, and every figure is a pure function of that and the benchmark's items.
+What does not belong here: models and judges: candidates are scored once by the caller
+(`reward/shards.py`, `judges/`) and each figure is a pure function of items and scores.
+Decontamination against benchmarks is in `curation/contamination/`.
 """

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from synpref_dagster.benchmarks.items import BenchmarkItem, Conversation, Rewards, labels_first
+from synpref_dagster.benchmarks.items import BenchmarkItem, Rewards, labels_first
 from synpref_dagster.benchmarks.loaders import read_rows, with_unique_ids
 from synpref_dagster.benchmarks.plugins import PLUGINS
 from synpref_dagster.benchmarks.raw_layouts import RawRow
 from synpref_dagster.benchmarks.results import Measurement, share_stratum
 from synpref_dagster.benchmarks.suite import SUITE, Benchmark
-from synpref_dagster.curation.pairs import Turn
+from synpref_dagster.pairs.record import Turn
+from synpref_dagster.pairs.texts import Conversation
 
 DEFAULT_SUBSET = "all"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

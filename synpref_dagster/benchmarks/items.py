@@ -13,13 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synpref_dagster.curation.pairs import Turn, conversation_id, first_user_turn
+from synpref_dagster.pairs.record import conversation_id, first_user_turn
+from synpref_dagster.pairs.texts import Conversation
 
-Conversation = tuple[Turn, ...]
 Rewards = NDArray[np.float64]
-
 SCORE_COLUMNS = ("benchmark", "item_id", "candidate", "reward", "num_tokens", "truncated")
-UNKNOWN_LENGTH = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,1 +1,7 @@
-"""The method itself, pure: no Dagster, MLflow, torch, network or clock."""
+"""The method as pure rules, one folder per topic of the paper (Sections 3.2 and 3.3).
+
+What does not belong here: Dagster, MLflow, torch, the network and the clock. Models and judges
+come in as plain callables, randomness and time as arguments. Only `shards.py`, files named
+`*_shards.py`, `key_index.py` and `key_runs.py` may import `storage`: they map a rule over data
+sets.
+"""

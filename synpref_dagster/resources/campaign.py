@@ -15,13 +15,13 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.pairs import (
+from synpref_dagster.pairs.record import (
     PreferencePair,
     oriented,
     table_from_frame,
     table_to_pairs,
 )
-from synpref_dagster.settings import Profile
+from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
     DatasetRef,
     build_dataset,

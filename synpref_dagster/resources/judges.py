@@ -11,28 +11,32 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.curation.judge_prompts import ATTRIBUTES, PAIRWISE, JudgePrompt
-from synpref_dagster.curation.judge_screening import ScreeningRule
-from synpref_dagster.curation.labelling import Panel
-from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
+from synpref_dagster.curation.judging.labelling import Panel
+from synpref_dagster.curation.judging.prompts import (
+    ATTRIBUTES,
+    PAIRWISE,
+    PERSONAL_DATA,
+    JudgePrompt,
+)
+from synpref_dagster.curation.judging.screening import ScreeningRule
+from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.batches.service import all_sent, batch_service
+from synpref_dagster.judges.budget import Budget
+from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.client import JudgeClient
+from synpref_dagster.judges.embedded.exemplar_judge import PANEL, ExemplarJudge, build_panel
+from synpref_dagster.judges.embedded.views import kept_views
+from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
+from synpref_dagster.judges.requests import JudgeUnavailableError
+from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.endpoint_judge import EndpointAttributeLabeller, EndpointJudge
-from synpref_dagster.resources.exemplar_judge import PANEL, ExemplarJudge, build_panel
-from synpref_dagster.resources.judge_batch_ledger import BatchLedger
-from synpref_dagster.resources.judge_batches import all_sent, batch_service
-from synpref_dagster.resources.judge_budget import Budget
-from synpref_dagster.resources.judge_cache import Payer, ReplyCache
-from synpref_dagster.resources.judge_client import JudgeClient
-from synpref_dagster.resources.judge_requests import JudgeUnavailableError
-from synpref_dagster.resources.judge_views import kept_views, pool_texts
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.storage import DatasetRef, hash_json, lowest_ids
 
 # Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
 logger = dg.get_dagster_logger(__name__)
-
 # What decides a reply; everything else about an endpoint only decides how fast or dear it comes.
 ENDPOINT_IDENTITY = {"name", "base_url", "model", "temperature", "max_tokens", "extra"}
-
 MAX_FITTED = 20_000
 """Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
 settled by then, and the vocabulary still fits into memory."""
@@ -250,3 +254,8 @@ def asset_of(account: str) -> str:
 
 def _identity(endpoint: JudgeEndpoint) -> dict[str, Any]:
     return endpoint.model_dump(include=ENDPOINT_IDENTITY)
+
+
+def judging_params(panel: JudgePanel) -> dict[str, Any]:
+    """What the levels depend on besides the pairs."""
+    return panel.identity(PERSONAL_DATA)

@@ -1,232 +1,100 @@
-"""People who answer on the review page or in Label Studio, as a campaign sees them.
+"""The people who verify pairs, as a resource. Recorded verdicts play them in demo and tests.
 
-Asking puts a batch before people and returns at once. As long as verdicts are missing there is no
-answer, and no process waits: the sensor `verdicts_arrived` continues the campaign later.
+A reviewer reveals a verdict only about a pair that it was asked about: what a campaign spends on
+people is what it asked for.
 """
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
+import dagster as dg
+import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
-from synpref_dagster.curation.corrections import write_edits
-from synpref_dagster.curation.pairs import PreferencePair, canonical_sign
-from synpref_dagster.curation.verification import LEDGER_COLUMNS, LEDGER_DETAILS
-from synpref_dagster.review.accounts import Accounts
-from synpref_dagster.review.agreement import gate, measure, sorted_answer, verdict_frame
-from synpref_dagster.review.batches import Batch, batch_id, make_batch
-from synpref_dagster.review.database import ReviewDatabase
-from synpref_dagster.review.desk import ReviewDesk
-from synpref_dagster.review.label_studio import LabelStudio
-from synpref_dagster.review.ledger import VerdictLedger
-from synpref_dagster.review.protocol import PROTOCOL_VERSION
-from synpref_dagster.review.queueing import BatchStatus
-from synpref_dagster.review.serving import ledger_url
-from synpref_dagster.settings import PeopleSettings
-
-TOKEN_VARIABLE = "LABEL_STUDIO_TOKEN"
-RISK_COLUMN = "risk"
-PRE_VERIFICATION_COLUMNS = {"first": "check_first", "second": "check_second"}
-"""Which of the sorted responses -> column with what an LLM says about it alone."""
+from synpref_dagster.curation.verification.corrections import NO_EDITS
+from synpref_dagster.curation.verification.people import LEDGER_COLUMNS
+from synpref_dagster.pairs.record import PreferencePair, canonical_sign
+from synpref_dagster.people.agreement import UNDECIDED
+from synpref_dagster.people.campaign import Answers, People, PeopleError
+from synpref_dagster.people.recorded import RecordedReviewer, content_id
+from synpref_dagster.resources.sources import PoolSources
 
 
-class PeopleError(Exception):
-    """People cannot be asked, or their answers are of no use; another attempt alone mends neither.
+class Reviewers(dg.ConfigurableResource):
+    """Asks people, or those who recorded their verdicts, about pairs."""
 
-    `Reviewers` tells Dagster so; whoever else asks people gets it as it is.
-    """
+    sources: PoolSources
 
-
-class DisagreementError(PeopleError):
-    """People agree less than the profile's floor."""
-
-
-class NoLabelStudioError(PeopleError):
-    """People are to answer in Label Studio, but its address or its token is missing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What people said about a set of pairs."""
-
-    fingerprint: str
-    """Changes with every verdict that counts."""
-    ledger: Callable[[], pd.DataFrame]
-    """Gives `LEDGER_COLUMNS` and `LEDGER_DETAILS`, one row per verdict, oldest first, relative to
-    the current labels."""
-
-
-class People:
-    """The batches of one campaign and what became of them."""
-
-    def __init__(
-        self,
-        settings: PeopleSettings,
-        *,
-        campaign: str,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Open the ledger.
-
-        Args:
-            settings: the profile's section.
-            campaign: profile and seed; batches belong to it.
-            clock: Unix time.
-        """
-        self._settings = settings
-        self._campaign = campaign
-        self._clock = clock
-        self._store = ReviewDatabase(settings.ledger_url or ledger_url())
-        self._desk = ReviewDesk(self._store, clock=clock)
+    @cached_property
+    def _people(self) -> People:
+        profile = self.sources.campaign.profile
+        return People(profile.people, campaign=profile.campaign_name())
 
     def ask(
         self,
         asset: str,
-        pairs: Sequence[PreferencePair],
+        pairs: Callable[[], Sequence[PreferencePair]],
         about: Callable[[], pd.DataFrame],
     ) -> Answers | None:
-        """The answers to a batch, or None while people have not finished it.
+        """What people say about pairs, or None while they have not finished.
 
         Args:
-            asset: which asset waits.
-            pairs: what people are asked about.
-            about: gives what people see besides the texts, in the order in which they see the
-                pairs: pair_id, the attributes, and where known `risk` and the columns of
-                `PRE_VERIFICATION_COLUMNS`; called when the batch is put before people.
+            asset: name of the asset that asks.
+            pairs: gives the pairs.
+            about: gives what people see besides the texts, see `People.ask`.
 
         Raises:
-            DisagreementError: people agree less than the profile's floor.
-            NoLabelStudioError: they answer in Label Studio, which cannot be reached so.
+            dagster.Failure: people cannot be asked, or agree too little.
         """
-        ids = [pair.pair_id for pair in pairs]
-        wanted = batch_id(self._campaign, asset, ids=ids, protocol_version=PROTOCOL_VERSION)
-        if self._desk.batch(wanted) is None:
-            self._announce(wanted, asset, pairs=pairs, about=about())
-        self.pull()
-        status = self._desk.batch(wanted)
-        if status is None or not self._ready(status):
+        if self.sources.campaign.profile.people.backend != "recorded":
+            try:
+                return self._people.ask(asset, pairs(), about)
+            except PeopleError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+        return Answers(fingerprint=self.fingerprint(), ledger=lambda: self.ledger(pairs()))
+
+    def fingerprint(self) -> str:
+        """What the answers depend on: the recorded verdicts."""
+        return self.sources.verdict_fingerprint()
+
+    def answerable(self, contents: Iterable[bytes]) -> set[bytes] | None:
+        """Of some contents those that there is an answer for; None where people can be asked.
+
+        Recorded verdicts say nothing about other pairs: to ask for these would be in vain. Also
+        None when they say nothing about any.
+        """
+        if self.sources.campaign.profile.people.backend != "recorded":
             return None
-        self._refuse_disagreement(wanted)
-        by_id = {pair.pair_id.hex(): pair for pair in pairs}
-        return Answers(
-            fingerprint=f"{wanted}-{status.digest}", ledger=lambda: self._ledger(wanted, by_id)
+        recorded = self.sources.recorded_verdicts(contents)
+        return {content_id(row["content_id"]) for row in recorded} or None
+
+    def recorded_fingerprint(self) -> list[str]:
+        """What `answerable` depends on; nothing where people can be asked."""
+        return (
+            [self.fingerprint()]
+            if self.sources.campaign.profile.people.backend == "recorded"
+            else []
+        )
+
+    def ledger(self, pairs: Sequence[PreferencePair]) -> pd.DataFrame:
+        """What each annotator said about each pair; one row per verdict.
+
+        Recorded verdicts hold no corrections, and neither when they were given nor in what time.
+        """
+        recorded = self.sources.recorded_verdicts({pair.content_id for pair in pairs})
+        ledger = pd.DataFrame(RecordedReviewer(recorded).review(pairs), columns=LEDGER_COLUMNS)
+        ledger = ledger.astype({"verdict": "int8", "decided": bool})
+        signs = {pair.pair_id: canonical_sign(pair.chosen, pair.rejected) for pair in pairs}
+        against_sorted = ledger["verdict"].astype(int) * ledger["pair_id"].map(signs)
+        return ledger.assign(
+            answer=against_sorted.astype(str).astype(object).where(ledger["decided"], UNDECIDED),
+            edited_attributes=NO_EDITS,
+            seconds=np.nan,
+            created_at=np.nan,
         )
 
     def hourly_rates(self) -> dict[str, float]:
-        """Annotator -> price of an hour, for the accounts that have one."""
-        accounts = Accounts(self._store, clock=self._clock).all()
-        return {each.name: each.hourly_rate for each in accounts if each.hourly_rate > 0}
-
-    def pull(self) -> int:
-        """Fetch new verdicts from Label Studio, if that is where people work; how many are new."""
-        if self._settings.backend != "label_studio":
-            return 0
-        ledger, server = VerdictLedger(self._store), self._label_studio()
-        return sum(
-            ledger.append(server.pull(status.batch))
-            for status in self._desk.statuses(self._campaign)
-        )
-
-    def finished(self) -> list[BatchStatus]:
-        """Batches with which the campaign may go on, in the order in which people were asked."""
-        return [each for each in self._desk.statuses(self._campaign) if self._ready(each)]
-
-    def waiting(self) -> list[BatchStatus]:
-        """Batches that people have not finished."""
-        return [each for each in self._desk.statuses(self._campaign) if not self._ready(each)]
-
-    def _ready(self, status: BatchStatus) -> bool:
-        return status.ready(
-            now=self._clock(),
-            deadline_hours=self._settings.deadline_hours,
-            min_share=self._settings.min_share,
-        )
-
-    def _announce(
-        self,
-        wanted: str,
-        asset: str,
-        *,
-        pairs: Sequence[PreferencePair],
-        about: pd.DataFrame,
-    ) -> None:
-        batch = Batch(
-            batch_id=wanted,
-            campaign=self._campaign,
-            asset=asset,
-            protocol_version=PROTOCOL_VERSION,
-            num_items=len(pairs),
-            adjudicate=self._settings.adjudicate and self._settings.backend == "page",
-            created_at=self._clock(),
-        )
-        known = _about(about)
-        place = {pair_id: number for number, pair_id in enumerate(known)}
-        ordered = sorted(pairs, key=lambda pair: place.get(pair.pair_id, len(place)))
-        items = make_batch(ordered, known, batch=batch, double_share=self._settings.double_share)
-        self._desk.announce(batch, items)
-        if self._settings.backend == "label_studio":
-            self._label_studio().announce(batch, items)
-
-    def _refuse_disagreement(self, wanted: str) -> None:
-        verdicts = [v for case in self._desk.cases(wanted) for v in case.verdicts.values()]
-        message = gate(
-            measure(verdict_frame(verdicts)),
-            floor=self._settings.alpha_floor,
-            min_pairs=self._settings.min_pairs_for_alpha,
-        )
-        if message is not None:
-            raise DisagreementError(message)
-
-    def _ledger(self, wanted: str, pairs: Mapping[str, PreferencePair]) -> pd.DataFrame:
-        rows = []
-        for case in self._desk.cases(wanted):
-            pair = pairs[case.item.pair_id]
-            sign = canonical_sign(pair.chosen, pair.rejected)
-            for annotator, verdict in sorted(
-                case.verdicts.items(), key=lambda each: (each[1].created_at, each[0])
-            ):
-                against_sorted = verdict.sorted_sign
-                rows.append(
-                    {
-                        "pair_id": pair.pair_id,
-                        "content_id": pair.content_id,
-                        "annotator": annotator,
-                        "verdict": sign * (against_sorted or 0),
-                        "decided": against_sorted is not None,
-                        "answer": sorted_answer(verdict),
-                        "edited_attributes": write_edits(verdict.edited_attributes),
-                        "seconds": verdict.seconds,
-                        "created_at": verdict.created_at,
-                    }
-                )
-        ledger = pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, *LEDGER_DETAILS])
-        return ledger.astype(
-            {"verdict": "int8", "decided": bool, "seconds": "float64", "created_at": "float64"}
-        )
-
-    def _label_studio(self) -> LabelStudio:
-        if not self._settings.label_studio_url or not os.environ.get(TOKEN_VARIABLE):
-            raise NoLabelStudioError(
-                f"Label Studio needs people.label_studio_url and ${TOKEN_VARIABLE}"
-            )
-        return LabelStudio(self._settings.label_studio_url, token=os.environ[TOKEN_VARIABLE])
-
-
-def _about(frame: pd.DataFrame) -> dict[bytes, dict[str, Any]]:
-    """pair_id -> what people see of it besides the texts, in the order of the frame."""
-    attributes = [name for name in ATTRIBUTE_COLUMNS if name in frame]
-    checks = {side: name for side, name in PRE_VERIFICATION_COLUMNS.items() if name in frame}
-    return {
-        row["pair_id"]: {
-            "attributes": {name: str(row[name]) for name in attributes},
-            "risk": str(row.get(RISK_COLUMN) or ""),
-            "preverification": {
-                side: str(row[name]) for side, name in checks.items() if pd.notna(row[name])
-            },
-        }
-        for row in frame.to_dict("records")
-    }
+        """Annotator -> price of an hour, where one is known; recorded verdicts know none."""
+        if self.sources.campaign.profile.people.backend == "recorded":
+            return {}
+        return self._people.hourly_rates()

@@ -17,7 +17,7 @@ import ray
 from dagster_ray import Lifecycle, LocalRay, RayResource
 from dagster_ray.configs import RayDataExecutionOptions
 
-from synpref_dagster.shard_settings import RaySettings
+from synpref_dagster.settings.shards import RaySettings
 
 # Told to every worker. Secrets are not: Ray shows a job's environment on its dashboard.
 PASSED_ON = ("OMP_NUM_THREADS", "SYNPREF_S3_ENDPOINT", "SYNPREF_S3_REGION")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synpref_dagster.curation.pairs import PreferencePair, Turn
+from synpref_dagster.pairs.record import PreferencePair, Turn
 
 TokenIds = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synpref_dagster.curation.accuracy import wilson_interval
+from synpref_dagster.pairs.accuracy import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

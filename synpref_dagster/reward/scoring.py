@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from synpref_dagster.curation.pairs import Turn, conversation_id
+from synpref_dagster.pairs.record import Turn, conversation_id
+from synpref_dagster.reward.attention.batching import pack_budget, pack_units
+from synpref_dagster.reward.attention.forward import PackForward, verified_forward
 from synpref_dagster.reward.backbones import MAX_LENGTH_TOKENS
-from synpref_dagster.reward.batching import pack_budget, pack_units
 from synpref_dagster.reward.checkpoints import load_classifier, published_training
 from synpref_dagster.reward.encoding import ChatEncoder, TokenIds, load_encoder
-from synpref_dagster.reward.forward import PackForward, verified_forward
-from synpref_dagster.reward.linear import LINEAR_FILE, LinearRewardModel
+from synpref_dagster.reward.linear.model import LINEAR_FILE, LinearRewardModel
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from synpref_dagster.curation.pairs import PreferencePair
-from synpref_dagster.sources.formats import RowFormat, max_text_bytes
-from synpref_dagster.sources.raw_rows import RawRow
+from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.sources.files.raw_rows import RawRow
+from synpref_dagster.sources.files.rows import read_rows
+from synpref_dagster.sources.formats.fields import RowFormat, max_text_bytes
 from synpref_dagster.sources.records import (
     ParsedRow,
     QuarantinedRow,
@@ -19,7 +20,6 @@ from synpref_dagster.sources.records import (
     storable,
 )
 from synpref_dagster.sources.registry import FORMATS, detect_format
-from synpref_dagster.sources.rows import read_rows
 
 BATCH_ROWS = 10_000
 BATCH_CHARS = 32 * 2**20

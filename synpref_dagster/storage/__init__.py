@@ -1,10 +1,13 @@
 """Data sets on disk or in an object store: immutable, content-addressed, resumable.
 
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
-build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts;
-`shards` map over shards, `variants` several maps in one pass, `shard_tasks` what both are made of;
-`revising` new states that share shards with old ones; `executors` where work runs; `uris` local
-paths and S3. Stands alone: no other package of the project is imported here.
+build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts,
+and which columns get a dictionary; `revising` new states that share shards with old ones;
+`maps` the work on shards and where it runs; `uris` local paths and S3; `processes` which
+process owns a run. Stands alone: no other package of the project is imported here.
+
+What does not belong here: what a row means. The record is in `pairs/`, quarantined rows in
+`sources/records.py`, and what is computed per shard in the `shards.py` beside its rule.
 """
 
 from synpref_dagster.storage.dataset import (
@@ -15,11 +18,6 @@ from synpref_dagster.storage.dataset import (
     shard_uris,
     verify,
     write_dataset,
-)
-from synpref_dagster.storage.executors import (
-    InProcessExecutor,
-    ProcessPoolShardExecutor,
-    ShardExecutor,
 )
 from synpref_dagster.storage.frames import read_frame, to_frame
 from synpref_dagster.storage.lookup import find_rows, ids_with_prefix, lowest_ids
@@ -32,11 +30,22 @@ from synpref_dagster.storage.manifest import (
     read_manifest,
     step_key,
 )
-from synpref_dagster.storage.refs import DatasetRef, ModelRef, SelectionRef, from_json, to_json
+from synpref_dagster.storage.maps.executors import (
+    InProcessExecutor,
+    ProcessPoolShardExecutor,
+    ShardExecutor,
+)
+from synpref_dagster.storage.maps.shards import MapResult, map_shards
+from synpref_dagster.storage.maps.variants import VariantsResult, map_variants
+from synpref_dagster.storage.refs import (
+    DatasetRef,
+    ModelRef,
+    SelectionRef,
+    from_json,
+    to_json,
+)
 from synpref_dagster.storage.revising import revise_dataset
-from synpref_dagster.storage.shards import MapResult, map_shards
 from synpref_dagster.storage.uris import join_uri, to_path
-from synpref_dagster.storage.variants import VariantsResult, map_variants
 
 __all__ = [
     "DatasetRef",

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synpref_dagster.storage.arrow_types import canonical_table, stored_as
-from synpref_dagster.storage.encoding import dictionary_columns
+from synpref_dagster.storage.arrow_types import canonical_table, dictionary_columns, stored_as
 from synpref_dagster.storage.manifest import (
     SHARD_FOLDER,
     Manifest,

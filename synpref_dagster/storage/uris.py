@@ -1,9 +1,4 @@
-"""Where data lives: a local path or an object store URI, opened the same way everywhere.
-
-Local files appear whole or not at all (temporary file, fsync, replace). An object store is only
-ever asked for plain puts and gets: nothing here relies on a rename or a conditional put.
-S3 is configured by `SYNPREF_S3_ENDPOINT`, `SYNPREF_S3_REGION` and the usual `AWS_*` credentials.
-"""
+"""What an object store refused, in words that say what to do about it."""
 
 import os
 import re
@@ -17,12 +12,44 @@ from urllib.parse import unquote, urlsplit
 
 from upath import UPath
 
-from synpref_dagster.storage.store_errors import explained
+
+@contextmanager
+def explained(path: Path | UPath) -> Iterator[None]:
+    """Name store and remedy when an object store refuses access or does not answer.
+
+    Throttling and broken connections were retried before by the client. Neither kind of failure
+    may ever look like an absent file, which would be computed again.
+
+    Raises:
+        PermissionError: the credentials are wrong, or do not allow this.
+        ConnectionError: nobody answers at the endpoint.
+    """
+    if isinstance(path, Path) or path.protocol != "s3":
+        yield
+        return
+    from botocore.exceptions import (
+        ConnectionError as BotoConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+    )
+
+    try:
+        yield
+    except (PermissionError, NoCredentialsError) as error:
+        raise PermissionError(
+            f"the object store refuses access to {str(path)!r}: check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, SYNPREF_S3_ENDPOINT and what the key may do with the bucket"
+        ) from error
+    except (BotoConnectionError, HTTPClientError) as error:
+        endpoint = path.storage_options.get("endpoint_url") or "Amazon's endpoint"
+        raise ConnectionError(
+            f"no answer from the object store at {endpoint} for {str(path)!r}: check "
+            "SYNPREF_S3_ENDPOINT and the network, and start again; finished shards are kept"
+        ) from error
+
 
 PROTOCOLS = ("file", "s3", "memory")
-
 AnyPath = Path | UPath
-
 _LEFTOVER = re.compile(r"\.(?P<host>[^.~]+)~(?P<process>\d+)-\d+\.tmp$")
 
 

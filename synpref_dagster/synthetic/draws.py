@@ -13,20 +13,26 @@ from itertools import accumulate
 from random import Random
 from typing import Literal
 
-from synpref_dagster.curation.attributes import TASK_CATEGORIES
-from synpref_dagster.curation.pairs import Origin, PreferencePair, Turn, digest
-from synpref_dagster.synthetic import everyday, imagination, knowledge, technical
+from synpref_dagster.pairs.attributes import TASK_CATEGORIES
+from synpref_dagster.pairs.record import (
+    Origin,
+    PreferencePair,
+    Turn,
+    digest,
+)
+from synpref_dagster.synthetic import (
+    everyday,
+    imagination,
+    knowledge,
+    technical,
+)
 from synpref_dagster.synthetic.phrasing import (
     draw_style,
     render_conversation,
     render_prompt,
     render_response,
 )
-from synpref_dagster.synthetic.tasks import (
-    Task,
-    TaskMaker,
-    category_weights,
-)
+from synpref_dagster.synthetic.tasks import Task, TaskMaker, category_weights
 
 Purpose = Literal["pool", "test", "benchmark", "attributes"]
 # Sixteenths of all prompts, by hash.

@@ -7,7 +7,7 @@ helps with what does not.
 
 from random import Random
 
-from synpref_dagster.curation.attributes import Controversiality
+from synpref_dagster.pairs.attributes import Controversiality
 from synpref_dagster.synthetic.tasks import Task
 
 # topic -> tips

@@ -10,7 +10,7 @@ from math import exp
 from random import Random
 from typing import Literal
 
-from synpref_dagster.curation.pairs import Origin
+from synpref_dagster.pairs.record import Origin
 from synpref_dagster.synthetic.draws import Example
 
 Layout = Literal["explicit", "implicit", "plain", "transcript"]

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-from synpref_dagster.curation.pairs import Turn
+from synpref_dagster.pairs.record import Turn
 from synpref_dagster.synthetic.tasks import Task
 
 OPENERS = ("", "hi, ", "hello, ", "hey, ", "please: ", "quick one: ", "good morning, ", "again: ")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from synpref_dagster.curation.pairs import Origin, PreferencePair
+from synpref_dagster.pairs.record import Origin, PreferencePair
 from synpref_dagster.synthetic.draws import Example, iter_examples
 from synpref_dagster.synthetic.labellers import SOURCES, LabelSource, labels_right
 from synpref_dagster.synthetic.source_files import Row, malformed_rows, to_row

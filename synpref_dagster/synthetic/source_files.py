@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.synthetic.labellers import Layout
 
 Row = dict[str, Any]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from synpref_dagster.curation.attributes import TASK_CATEGORIES, Controversiality, Objectivity
+from synpref_dagster.pairs.attributes import TASK_CATEGORIES, Controversiality, Objectivity
 
 # Pool mix in percent, Tables 8-10.
 PAPER_SHARES: Mapping[str, float] = {

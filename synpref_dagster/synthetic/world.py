@@ -14,11 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from synpref_dagster.curation.attributes import Controversiality, Objectivity
-from synpref_dagster.curation.pairs import Turn
+from synpref_dagster.pairs.attributes import Controversiality, Objectivity
+from synpref_dagster.pairs.record import Turn
 from synpref_dagster.synthetic.draws import Example, iter_examples, styled_example
 from synpref_dagster.synthetic.labellers import SOURCES, recorded_verdicts
-from synpref_dagster.synthetic.mini_benchmarks import BenchmarkSizes, write_mini_benchmarks
+from synpref_dagster.synthetic.miniatures.suite import BenchmarkSizes, write_mini_benchmarks
 from synpref_dagster.synthetic.phrasing import AskedPrompt
 from synpref_dagster.synthetic.pool import PlacedExample, place_examples, source_contents
 from synpref_dagster.synthetic.sealed import write_sealed

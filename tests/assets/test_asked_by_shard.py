@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import NullTracking
 
-from synpref_dagster.assets.judged import (
+from synpref_dagster.assets.asking import (
     PANEL_PARTS,
     ShardTargets,
     ask_judges,
@@ -18,13 +18,18 @@ from synpref_dagster.assets.judged import (
     no_leak_in_any_shard,
 )
 from synpref_dagster.assets.step import box, campaign_step
-from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs
+from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.settings import load_profile
-from synpref_dagster.storage import iter_tables, read_frame, read_manifest, to_frame
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
+from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.storage import (
+    iter_tables,
+    read_frame,
+    read_manifest,
+    to_frame,
+)
 
 NUM_GOLD, NUM_SAMPLES, NUM_SHOWN = 6, 2, 3
 

@@ -8,11 +8,12 @@ import pytest
 import reading_judge
 from endpoint_profile import small_profile
 
-from synpref_dagster.build import build_defs
+from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.people.desk import ReviewDesk
+from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.review.database import ReviewDatabase
-from synpref_dagster.review.desk import ReviewDesk
-from synpref_dagster.settings import PeopleSettings, load_profile
+from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.settings.stages import PeopleSettings
 from synpref_dagster.storage import from_json
 
 pytestmark = pytest.mark.servers

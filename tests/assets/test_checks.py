@@ -12,11 +12,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from synpref_dagster.assets.filtering import recycled_pairs
-from synpref_dagster.assets.iteration import gold_and_silver_disjoint
-from synpref_dagster.assets.judged import no_exemplar_leak
-from synpref_dagster.assets.pool import zero_contamination
-from synpref_dagster.resources.shards import Executors
+from synpref_dagster.assets.asking import no_exemplar_leak
+from synpref_dagster.assets.filtering.decision import recycled_pairs
+from synpref_dagster.assets.iteration.factory import gold_and_silver_disjoint
+from synpref_dagster.assets.pool.clean import zero_contamination
+from synpref_dagster.resources.executors import Executors
 from synpref_dagster.storage import (
     SelectionRef,
     read_frame,

@@ -3,11 +3,11 @@
 import dagster as dg
 import pytest
 
-from synpref_dagster.build import build_defs
-from synpref_dagster.partitions import model_sizes
-from synpref_dagster.pool_settings import NearDuplicateSettings, PersonalDataSettings
+from synpref_dagster.assets.release.sizes import model_sizes
+from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.reward.backbones import MODEL_SIZES
-from synpref_dagster.settings import load_profile, packaged_profiles
+from synpref_dagster.settings.pool import NearDuplicateSettings, PersonalDataSettings
+from synpref_dagster.settings.profile import load_profile, packaged_profiles
 
 SEED_GROUPS = {
     "1_pool": {

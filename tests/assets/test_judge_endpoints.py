@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from fakes import NullTracking
 
-from synpref_dagster.assets.judged import ask_judges
+from synpref_dagster.assets.asking import ask_judges
 from synpref_dagster.assets.step import box, campaign_step
-from synpref_dagster.build import build_defs
-from synpref_dagster.curation.accuracy import wilson_interval
-from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
-from synpref_dagster.judge_settings import JudgeEndpoint, JudgeSettings
-from synpref_dagster.resources.annotation import AttributeLabelling
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs
+from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.pairs.accuracy import wilson_interval
+from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.resources.judges import JudgePanel
-from synpref_dagster.settings import load_profile
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
+from synpref_dagster.settings.profile import load_profile
 
 ATTRIBUTES = {
     "task_category": "math",

@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 from oracles import marks_in_memory
 
-from synpref_dagster.curation.clean_selection import select_clean
-from synpref_dagster.curation.decontamination import DecontaminationConfig
-from synpref_dagster.curation.pooling import screen_structure
-from synpref_dagster.resources import checkpoint_scorer, content_hashes, pool_shards, scoring_shards
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
+from synpref_dagster.curation.pool.screening import screen_structure
+from synpref_dagster.curation.pool.selection import select_clean
+from synpref_dagster.curation.pool.shards import screen_pool
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.contamination_shards import screen_pool
-from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.settings import load_profile
-from synpref_dagster.sources.file_identity import file_digest
+from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.reward import shards as scoring_shards
+from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.sources import shards as reading
+from synpref_dagster.sources.files import content_hashes
+from synpref_dagster.sources.files.identity import file_digest
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.storage import (
     InProcessExecutor,
@@ -27,6 +29,7 @@ from synpref_dagster.storage import (
     read_manifest,
     read_table,
 )
+from synpref_dagster.storage.maps.ids import only_ids
 
 PROMPTS = pd.DataFrame(
     [{"benchmark": "b", "item_id": "1", "prompt": "How do bees find their way home at night?"}]
@@ -152,16 +155,14 @@ class LengthScorer:
 
 def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeypatch):
     folder, campaign, _ = pool
-    monkeypatch.setattr(checkpoint_scorer, "open_scorer", lambda folder: LengthScorer())
-    checkpoint_scorer.opened_scorer.cache_clear()
+    monkeypatch.setattr(scoring_shards, "open_scorer", lambda folder: LengthScorer())
+    scoring_shards.opened_scorer.cache_clear()
 
     def score() -> MapResult:
         raw = PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"]
         return map_shards(
             partial(scoring_shards.score_shard, folders={"best": "somewhere"}),
-            map_shards(
-                pool_shards.only_ids, raw, uri=campaign.uri("ids"), version="1", params={}
-            ).ref,
+            map_shards(only_ids, raw, uri=campaign.uri("ids"), version="1", params={}).ref,
             beside=[raw],
             uri=campaign.uri("data", "rewards"),
             version="1",
@@ -181,8 +182,8 @@ def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeyp
 def test_a_large_file_becomes_several_shards_and_its_counts_add_up(pool, monkeypatch):
     _, campaign, sources = pool
     whole = sources.read_pool(version="1")
-    monkeypatch.setattr(pool_shards, "SHARD_BYTES", 1)
-    monkeypatch.setattr(pool_shards, "read_source", partial(read_source, batch_rows=20))
+    monkeypatch.setattr(reading, "SHARD_BYTES", 1)
+    monkeypatch.setattr(reading, "read_source", partial(read_source, batch_rows=20))
     cut = PoolSources(campaign=campaign).read_pool(version="2")
     shards = read_manifest(cut.outputs["kept"]).shards
     assert [shard.num_rows for shard in shards] == [20] * 6

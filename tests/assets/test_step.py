@@ -6,7 +6,7 @@ from fakes import NullTracking
 
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.settings import load_profile
+from synpref_dagster.settings.profile import load_profile
 
 
 def test_a_run_from_the_pages_and_its_result_name_profile_and_seed(tmp_path):

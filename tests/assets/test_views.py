@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from synpref_dagster.assets import views
-from synpref_dagster.curation.attributes import ATTRIBUTE_COLUMNS
-from synpref_dagster.curation.labelling import EmbeddedPairs
-from synpref_dagster.curation.pairs import PreferencePair, id_index, pairs_to_table
-from synpref_dagster.resources.annotation_shards import vector_table
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs
+from synpref_dagster.curation.retrieval.shards import vector_table
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.record import PreferencePair, id_index, pairs_to_table
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.settings import load_profile
+from synpref_dagster.settings.profile import load_profile
 
 
 def six_pairs():

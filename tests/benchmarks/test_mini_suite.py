@@ -6,7 +6,7 @@ from oracles import score_table
 
 from synpref_dagster.benchmarks.loaders import load_suite
 from synpref_dagster.benchmarks.suite import SUITE, evaluate
-from synpref_dagster.synthetic.mini_benchmarks import BenchmarkSizes, write_mini_benchmarks
+from synpref_dagster.synthetic.miniatures.suite import BenchmarkSizes, write_mini_benchmarks
 
 
 @pytest.fixture(scope="module")

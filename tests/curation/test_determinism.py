@@ -11,16 +11,16 @@ PROGRAM = """
 from hashlib import blake2b
 import numpy as np
 import pandas as pd
-from synpref_dagster.curation.gold_silver import (
+from synpref_dagster.curation.verification.gold_silver import (
     extend_gold, extend_silver, first_gold, retrievable, silver_from_labels, undecidable_content,
 )
-from synpref_dagster.curation.judging import Verdict, label_with_panel
-from synpref_dagster.curation.pairs import PreferencePair, id_index
-from synpref_dagster.curation.retrieval import (
+from synpref_dagster.curation.judging.verdicts import Verdict, label_with_panel
+from synpref_dagster.pairs.record import PreferencePair, id_index
+from synpref_dagster.curation.retrieval.nearest import (
     forbidden_exemplars, random_exemplars, retrieve_around_errors,
 )
-from synpref_dagster.curation.training_sets import training_variants
-from synpref_dagster.curation.verification import choose_for_people, consensus, pick_seed
+from synpref_dagster.curation.release.training_sets import training_variants
+from synpref_dagster.curation.verification.people import choose_for_people, consensus, pick_seed
 
 class Coin:
     name, num_samples = "coin", 3

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.pool_sources import PoolSources
-from synpref_dagster.settings import load_profile
+from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.settings.profile import load_profile
 
 ROW = {"prompt": "Name a fruit.", "chosen": "Apple.", "rejected": "Stone."}
 

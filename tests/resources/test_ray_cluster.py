@@ -6,7 +6,7 @@ import socket
 import dagster as dg
 import pytest
 
-from synpref_dagster.shard_settings import RaySettings
+from synpref_dagster.settings.shards import RaySettings
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'synpref-dagster[ray]'")
 ray_cluster = pytest.importorskip("synpref_dagster.resources.ray_cluster")

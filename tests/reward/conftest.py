@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synpref_dagster.curation.pairs import PreferencePair, Turn
+from synpref_dagster.pairs.record import PreferencePair, Turn
 from synpref_dagster.reward.backbones import backbone
 from synpref_dagster.reward.stand_ins import make_stand_in
 

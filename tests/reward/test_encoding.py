@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from synpref_dagster.curation.pairs import Turn
+from synpref_dagster.pairs.record import Turn
 from synpref_dagster.reward.encoding import (
     ChatEncoder,
     encode_pairs,

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from synpref_dagster.reward.scoring import RewardModel
-from synpref_dagster.reward.training import TrainingConfig, train_reward_model
+from synpref_dagster.reward.training.run import TrainingConfig, train_reward_model
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "services" / "vllm_cpu.sh"
 START_SECONDS = 420

@@ -7,11 +7,10 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from upath import UPath
 
-from synpref_dagster.curation.cleaning import structural_reasons
+from synpref_dagster.pairs.structure import structural_reasons
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import RAW_CHARS, SourceSpec
 from synpref_dagster.sources.registry import FORMATS

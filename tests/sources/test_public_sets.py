@@ -615,7 +615,7 @@ def test_llmfao_as_arena_votes_keeps_every_vote_accounted_for(real_data, tmp_pat
 
 
 def read_table(path) -> list[dict[str, str]]:
-    from synpref_dagster.sources.rows import read_rows
+    from synpref_dagster.sources.files.rows import read_rows
 
     spec = SourceSpec(name="votes", path=str(path), origin="human", licence="CC-BY-4.0")
     return [row.value for row in read_rows(spec)]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synpref_dagster.curation.pairs import PAIR_SCHEMA
+from synpref_dagster.pairs.record import PAIR_SCHEMA
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, VERDICT_SCHEMA, SourceSpec
 
@@ -90,7 +90,7 @@ def test_the_byte_limit_is_an_option(tmp_path):
 
 
 def test_a_line_longer_than_the_limit_is_skipped_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("synpref_dagster.sources.rows.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("synpref_dagster.sources.files.rows.MAX_LINE_BYTES", 100)
     path = write_lines(tmp_path / "rows.jsonl", [b'"' + b"x" * 450 + b'"', *as_lines(GOOD)])
     pairs, quarantined = read_all(spec_of(path))
     assert [pair.meta["row"] for pair in pairs] == [1]

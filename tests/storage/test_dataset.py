@@ -7,10 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from synpref_dagster.curation.pairs import PAIR_SCHEMA, PreferencePair, id_array, pairs_to_table
+from synpref_dagster.pairs.record import (
+    PAIR_SCHEMA,
+    PreferencePair,
+    id_array,
+    pairs_to_table,
+)
 from synpref_dagster.storage import (
     build_dataset,
     iter_tables,

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from synpref_dagster.curation.pairs import id_array
+from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import (
     dataset,
     find_rows,

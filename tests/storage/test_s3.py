@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from shard_functions import build_numbers, double, split_even
 
-from synpref_dagster.curation.pairs import PreferencePair, pairs_to_table
+from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.storage import (
     DatasetRef,
@@ -28,7 +28,7 @@ from synpref_dagster.storage.uris import file_sizes, read_bytes, write_bytes
 
 pytestmark = pytest.mark.servers
 
-SCRIPT = Path(__file__).with_name("shard_functions.py")
+SCRIPT = Path(__file__).parent / "maps" / "shard_functions.py"
 PAIRS = [
     PreferencePair(
         conversation=({"role": "user", "content": f"question {n}"},),

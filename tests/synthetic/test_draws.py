@@ -2,13 +2,13 @@ from itertools import islice
 
 import pytest
 
-from synpref_dagster.curation.decontamination import (
+from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     DecontaminationConfig,
     build_index,
     find_contaminated,
 )
-from synpref_dagster.curation.pairs import conversation_id, first_user_turn
+from synpref_dagster.pairs.record import conversation_id, first_user_turn
 from synpref_dagster.synthetic.draws import iter_examples, purpose_of
 from synpref_dagster.synthetic.phrasing import COUNTED_WORD, MAX_PROMPT_WORDS
 

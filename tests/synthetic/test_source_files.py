@@ -4,7 +4,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from synpref_dagster.curation.pairs import PreferencePair
+from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.synthetic.source_files import malformed_rows, to_row, write_rows
 
 PAIR = PreferencePair(

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from synpref_dagster.curation.attributes import TASK_CATEGORIES
+from synpref_dagster.pairs.attributes import TASK_CATEGORIES
 from synpref_dagster.synthetic.draws import MAKERS, harmful_request, harmless_request
 from synpref_dagster.synthetic.everyday import REFUSALS
 from synpref_dagster.synthetic.tasks import OTHER_SHARE, PAPER_SHARES, category_weights

@@ -9,14 +9,14 @@ from oracles import contamination_indexes
 
 from synpref_dagster.benchmarks.items import first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_suite
-from synpref_dagster.curation.attributes import TASK_CATEGORIES
-from synpref_dagster.curation.cleaning import contradicted_rows, first_copies
-from synpref_dagster.curation.contamination_hits import find_hits, first_hits
-from synpref_dagster.curation.decontamination import BenchmarkPrompt
-from synpref_dagster.curation.pairs import canonical_sign, pairs_to_table
+from synpref_dagster.curation.contamination.hits import find_hits, first_hits
+from synpref_dagster.curation.contamination.rules import BenchmarkPrompt
+from synpref_dagster.curation.pool.cleaning import contradicted_rows, first_copies
+from synpref_dagster.pairs.attributes import TASK_CATEGORIES
+from synpref_dagster.pairs.record import canonical_sign, pairs_to_table
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.synthetic.mini_benchmarks import SMOKE_SIZES
+from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES
 from synpref_dagster.synthetic.world import (
     MANIFEST,
     WORLD_VERSION,

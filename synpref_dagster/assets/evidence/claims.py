@@ -1,0 +1,255 @@
+"""Box 7: the method's claims measured on this campaign, against the sealed truth.
+
+Of the assets only this module and `judges` hold the `SealedTruth` resource. Without a truth
+(real campaigns) the gold validation pairs take its place, and the report says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from synpref_dagster.assets.evidence.judges import judge_audit
+from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.curation.evidence.claims import (
+    DIFFERENCE,
+    NO_CLAIM,
+    claim_rows,
+    iteration_claims,
+    label_claims,
+    model_claims,
+    rule_claims,
+)
+from synpref_dagster.curation.evidence.label_accuracy import (
+    accuracy_on,
+    decided_by_machine,
+    label_accuracy,
+    longer_is_better,
+)
+from synpref_dagster.curation.evidence.report import evaluated_on
+from synpref_dagster.curation.filtering.decision import flip_precision_of_rules
+from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
+from synpref_dagster.curation.release.training_sets import training_variants
+from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.publishing.plots import bar_plot, line_plot
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.models import RewardModels
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.storage import DatasetRef, SelectionRef
+
+GROUP = "7_evidence"
+
+
+def build_evidence(
+    reward_models: Sequence[dg.AssetKey], gold: dg.AssetKey, silver: dg.AssetKey
+) -> list[dg.AssetsDefinition]:
+    """The evidence, resting on every iteration's model and the last gold and silver."""
+    models_in = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
+    verified = {"gold": dg.AssetIn(gold)}
+    return [
+        dg.asset(
+            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
+            ins={**verified, **models_in},
+        )(iteration_curve),
+        dg.asset(
+            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"),
+            ins={**verified, "silver": dg.AssetIn(silver)},
+        )(curation_variants),
+        filter_audit,
+        dg.asset(
+            **box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"),
+            ins=verified,
+        )(judge_audit),
+    ]
+
+
+def iteration_curve(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    models: RewardModels,
+    truth: SealedTruth,
+    tracking: MlflowTracking,
+    unverified_pool: DatasetRef,
+    gold: SelectionRef,
+    **reward_models: Any,
+) -> dg.MaterializeResult:
+    """Accuracy of each iteration's model on gold validation, and on the clean test set if any."""
+    judged_on = "test" if truth.has_test_pairs() else "gold"
+    with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
+        ordered = [model for _, model in sorted(reward_models.items())]
+        held_out = campaign.labelled(
+            unverified_pool, campaign.frame(gold.kept).query("split == 'validation'")
+        )
+
+        def compute() -> pd.DataFrame:
+            sets = {"gold": held_out, judged_on: truth.evaluation_pairs(held_out)}
+            right = {
+                name: [models.margins(model, pairs) > 0 for model in ordered]
+                for name, pairs in sets.items()
+            }
+            rows = [
+                row
+                for name, pairs in sets.items()
+                for number, found in enumerate(right[name])
+                for row in accuracy_rows({"iteration": number, "set": name}, pairs, found)
+            ]
+            about = {"iteration": len(ordered) - 1, "set": judged_on, "slice": DIFFERENCE}
+            return pd.DataFrame(
+                rows + [{**about, **row} for row in claim_rows(iteration_claims(right[judged_on]))]
+            )
+
+        curve = step.dataset(compute, inputs=[*ordered, gold, truth.fingerprint()])
+        whole = campaign.frame(curve).query("slice == 'all'")
+        lines = {str(name): list(rows["value"]) for name, rows in whole.groupby("set")}
+        # Of gold validation every iteration has logged its accuracy already.
+        for number, value in enumerate(lines.get("test", [])):
+            step.tracked.log_campaign_metrics({"test/accuracy": value}, step=number)
+        return step.result(
+            curve,
+            metrics={
+                f"{judged_on}_accuracy_first": lines[judged_on][0],
+                f"{judged_on}_accuracy_last": lines[judged_on][-1],
+            },
+            plot=line_plot(
+                lines,
+                title="RM accuracy by iteration",
+                x_label="iteration",
+                y_label="accuracy",
+            ),
+        )
+
+
+def curation_variants(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    models: RewardModels,
+    truth: SealedTruth,
+    tracking: MlflowTracking,
+    clean_pool: SelectionRef,
+    unverified_pool: DatasetRef,
+    consistency_filtered_subset: SelectionRef,
+    gold: SelectionRef,
+    silver: SelectionRef,
+) -> dg.MaterializeResult:
+    """One RM per training set: original labels, equally many, filtered, corrected, final.
+
+    All with the same backbone, steps and validation set; longer-is-better stands beside them.
+    """
+    with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
+        verified = campaign.frame(gold.kept)
+        held_out = campaign.labelled(unverified_pool, verified.query("split == 'validation'"))
+
+        def compute() -> pd.DataFrame:
+            test = truth.evaluation_pairs(held_out)
+            sets = training_variants(
+                campaign.frame(clean_pool.kept),
+                all_decisions(campaign, consistency_filtered_subset),
+                gold=verified,
+                silver=campaign.frame(silver.kept),
+                seed=campaign.seed,
+            )
+            about = {"variant": "longer_is_better", "num_pairs": 0}
+            rows = accuracy_rows(about, test, longer_is_better(test))
+            right = {}
+            for name, labels in sets.items():
+                pairs = campaign.labelled(clean_pool.kept, labels)
+                place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
+                model = models.train(f"{step.name}/{name}", pairs, held_out, **place).ref
+                right[name] = models.margins(model, test) > 0
+                about = {"variant": name, "num_pairs": len(pairs)}
+                rows += accuracy_rows(about, test, right[name])
+            about = {"variant": "", "num_pairs": 0, "slice": DIFFERENCE}
+            return pd.DataFrame(
+                rows + [{**about, **row} for row in claim_rows(model_claims(right))]
+            )
+
+        variants = step.dataset(
+            compute,
+            inputs=[clean_pool, consistency_filtered_subset, gold, silver, truth.fingerprint()],
+            params=campaign.profile.reward_model.model_dump(),
+        )
+        whole = campaign.frame(variants).query("slice == 'all'").set_index("variant")
+        return step.result(
+            variants,
+            metrics=whole["value"].to_dict(),
+            plot=bar_plot(
+                whole["value"].to_dict(),
+                title=f"RM accuracy on {evaluated_on(has_test_set=truth.has_test_pairs())}",
+                value_label="accuracy",
+                intervals={str(name): (row["low"], row["high"]) for name, row in whole.iterrows()},
+            ),
+        )
+
+
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))
+def filter_audit(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    truth: SealedTruth,
+    tracking: MlflowTracking,
+    clean_pool: SelectionRef,
+    consistency_filtered_subset: SelectionRef,
+) -> dg.MaterializeResult:
+    """How right labels are before and after curation, and how precise each witness alone is.
+
+    Precision counts machine decisions only: what people decided would flatter the filter.
+    """
+    with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
+
+        def compute() -> pd.DataFrame:
+            decided = all_decisions(campaign, consistency_filtered_subset)
+            pairs = {pair.pair_id: pair for pair in campaign.pairs(clean_pool.kept)}
+            right = truth.truth.labels([pairs[pair_id] for pair_id in decided["pair_id"]])
+            by_machine = decided_by_machine(decided) & (right != 0)
+            witnesses = witnesses_from_frame(
+                decided[by_machine].assign(human_label=right[by_machine])
+            )
+            claims = {**label_claims(decided, right), **rule_claims(witnesses)}
+            rows = [
+                {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
+                for name, found in label_accuracy(decided, right).items()
+            ] + [
+                {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
+                for rule, parts in flip_precision_of_rules(witnesses).items()
+                for part, found in parts.items()
+            ]
+            about = {"measure": DIFFERENCE, "name": "", "rule": ""}
+            return pd.DataFrame(
+                [{**row, "claim": NO_CLAIM} for row in rows]
+                + [{**about, **row} for row in claim_rows(claims)]
+            )
+
+        audit = step.dataset(
+            compute, inputs=[clean_pool, consistency_filtered_subset, truth.fingerprint()]
+        )
+        frame = campaign.frame(audit)
+        precision = frame.query("measure == 'precision'")
+        accuracy = frame.query("measure == 'label_accuracy'").set_index("name")["value"]
+        return step.result(
+            audit,
+            metrics={f"label_accuracy/{name}": value for name, value in accuracy.items()}
+            | {f"{r.name}/{r.rule}": r.value for r in precision.itertuples(index=False)},
+            plot=bar_plot(
+                {
+                    f"{row['name']} by {row['rule']}": row["value"]
+                    for row in precision.to_dict("records")
+                },
+                title="Precision of keeping and flipping",
+                value_label="share right",
+            ),
+        )
+
+
+def accuracy_rows(
+    about: dict[str, Any], pairs: Sequence[PreferencePair], right: np.ndarray
+) -> list[dict[str, Any]]:
+    """One row per slice of the test pairs: what it is about, and the accuracy there."""
+    return [
+        {**about, "slice": part, "claim": NO_CLAIM, **asdict(found)}
+        for part, found in accuracy_on(pairs, right).items()
+    ]

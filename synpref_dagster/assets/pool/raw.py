@@ -1,0 +1,96 @@
+"""Box 1: the raw pool, read from all sources, and the prompts that benchmarks are made of."""
+
+import dagster as dg
+
+from synpref_dagster.assets.pool.checks import (
+    count_quarantined,
+    pool_specs,
+    raw_pairs_found,
+    rows_by_reason,
+)
+from synpref_dagster.assets.step import (
+    box,
+    campaign_step,
+    conservation,
+    shard_counts,
+)
+from synpref_dagster.publishing.plots import bar_plot
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.sources import LISTING, READING_VERSION, PoolSources
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.storage import (
+    SelectionRef,
+    iter_tables,
+)
+
+GROUP = "1_pool"
+
+
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, code_version=READING_VERSION),
+    check_specs=pool_specs("raw_pool"),
+)
+def raw_pool(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    sources: PoolSources,
+    executors: Executors,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    """Pairs read from every source of the profile; rows that are no pairs are quarantined.
+
+    Kept: `PAIR_SCHEMA`, texts included, in source order. Dropped: source, row number, reason and
+    the first characters of each bad row.
+    """
+    with campaign_step(context, campaign, tracking) as step:
+        listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
+        read = sources.read_pool(version=step.version, executor=executors.get())
+        pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
+        step.note(shard_counts(read, "files"))
+        counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
+        quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason"]))
+        reasons = rows_by_reason(quarantined)
+        return step.result(
+            pool,
+            metrics={
+                "num_read": int(counts["num_rows"].sum()),
+                "num_pairs": pool.kept.num_rows,
+                "num_quarantined": pool.dropped.num_rows,
+            },
+            facts={
+                LISTING: listing,
+                "quarantined_by_reason": reasons,
+                "rows_by_source": {str(k): int(v) for k, v in counts["num_rows"].items()},
+            },
+            plot=bar_plot(reasons, title="Quarantined rows", value_label="rows", percent=False),
+            checks=[
+                conservation(
+                    int(counts["num_rows"].sum() + counts["num_unfolded"].sum()),
+                    {
+                        "pairs": pool.kept.num_rows,
+                        "quarantined": pool.dropped.num_rows,
+                        "outside_the_selected_part": int(counts["num_outside"].sum()),
+                    },
+                ),
+                raw_pairs_found(pool, counts, quarantined),
+            ],
+        )
+
+
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}))
+def benchmark_prompts(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    sources: PoolSources,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    """First-turn prompts of every benchmark, fingerprinted: nothing trained on may contain them."""
+    with campaign_step(context, campaign, tracking) as step:
+        prompts = step.dataset(sources.benchmark_prompts, inputs=[sources.benchmark_fingerprint()])
+        by_benchmark = campaign.frame(prompts, ["benchmark"])["benchmark"].value_counts()
+        return step.result(
+            prompts,
+            metrics={"num_prompts": prompts.num_rows},
+            facts={"prompts_by_benchmark": {str(k): int(v) for k, v in by_benchmark.items()}},
+        )

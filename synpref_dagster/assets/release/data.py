@@ -1,0 +1,298 @@
+"""Box 6, the data: the curated pairs under their labels, ready for `datasets` and TRL."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from synpref_dagster import __version__
+from synpref_dagster.assets.step import (
+    Step,
+    box,
+    campaign_step,
+    fingerprint,
+    shard_counts,
+)
+from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
+from synpref_dagster.curation.release.curated_rows import stage_one_rows
+from synpref_dagster.curation.release.shards import decided_shard, export_shard
+from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.tallies import tally
+from synpref_dagster.publishing.plots import bar_plot
+from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
+from synpref_dagster.publishing.release.data_folder import write_export
+from synpref_dagster.publishing.release.terms import (
+    LOADING_DATA,
+    check_licences,
+    terms_files,
+)
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.sources.licences import normalised
+from synpref_dagster.sources.records import SourceSpec
+from synpref_dagster.storage import (
+    DatasetRef,
+    SelectionRef,
+    iter_tables,
+    map_shards,
+    read_manifest,
+)
+
+GROUP = "6_release"
+ROW_SORTS = ["split", "tier", "source"]
+WORLD_LICENCE = "apache-2.0"
+LABELS_LICENCE = (
+    "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
+    "licence\nof its source; the labels are under Apache-2.0."
+)
+
+
+def build_curated_data(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
+    """The curated data set, resting on the last gold and silver."""
+    return [
+        dg.asset(
+            **box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"),
+            ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
+        )(curated_dataset)
+    ]
+
+
+def curated_dataset(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    sources: PoolSources,
+    executors: Executors,
+    tracking: MlflowTracking,
+    clean_pool: SelectionRef,
+    consistency_filtered_subset: SelectionRef,
+    gold: SelectionRef,
+    silver: SelectionRef,
+) -> dg.MaterializeResult:
+    """Everything the 40M model trains on, in TRL's format, and the gold pairs that validate.
+
+    Also written as a folder for `datasets.load_dataset`, with data card, licences, attribution and
+    usage; refused where a source's licence is not among `export.allowed_licences`.
+    Columns: prompt, chosen, rejected, pair_id, source, tier, flipped, split.
+    """
+    inputs = {"subset": consistency_filtered_subset, "gold": gold, "silver": silver}
+    with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
+        table = _curated(
+            step,
+            executors,
+            clean=clean_pool,
+            subset=consistency_filtered_subset,
+            gold=gold,
+            silver=silver,
+        )
+        rows = tally(iter_tables(table, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
+        by_source = source_rows(sources, rows)
+        check_licences(by_source, campaign.profile.export.allowed_licences)
+        folder = _write_folder(campaign, table, rows, by_source, fingerprints)
+        splits = pairs_by(rows, "split")
+        return step.result(
+            table,
+            metrics={
+                "num_pairs": splits.get("train", 0),
+                "num_validation": splits.get("validation", 0),
+            },
+            facts={"folder": dg.MetadataValue.path(str(folder))},
+            plot=bar_plot(
+                {row["name"]: row["num_pairs"] for row in tier_rows(trained_by_tier(rows))},
+                title="Curated pairs by who set the label",
+                value_label="pairs",
+                percent=False,
+            ),
+        )
+
+
+def _curated(
+    step: Step,
+    executors: Executors,
+    *,
+    clean: SelectionRef,
+    subset: SelectionRef,
+    gold: SelectionRef,
+    silver: SelectionRef,
+) -> DatasetRef:
+    """The data set, one shard per clean shard."""
+    campaign = step.campaign
+    stage_one = step.dataset(
+        lambda: stage_one_rows(campaign.frame(gold.kept), campaign.frame(silver.kept)),
+        inputs=[gold, silver],
+        part="stage_one",
+    )
+    texts = campaign.texts(clean.kept)
+    exported = map_shards(
+        partial(export_shard, stage_one_at=stage_one),
+        clean.kept,
+        beside=[*_decided(step, executors, subset, stage_one), texts],
+        uri=campaign.uri("data", step.name),
+        version=step.version,
+        params={"stage_one": stage_one.fingerprint},
+        meta={"curation": curation_facts(campaign, clean, subset)},
+        executor=executors.get(),
+    )
+    step.note(shard_counts(exported, "shards"))
+    _refuse_missing(campaign, stage_one, exported.ref)
+    return exported.ref
+
+
+def _decided(
+    step: Step, executors: Executors, subset: SelectionRef, stage_one: DatasetRef
+) -> list[DatasetRef]:
+    """Kept and flipped pairs that nobody labelled in stage 1, each content once, shard by shard."""
+    campaign = step.campaign
+    found = [
+        map_shards(
+            partial(decided_shard, stage_one_at=stage_one),
+            pairs,
+            uri=campaign.uri("data", step.name, decision),
+            version=step.version,
+            params={"decision": decision, "stage_one": stage_one.fingerprint},
+            executor=executors.get(),
+        ).ref
+        for decision, pairs in ((KEPT, subset.kept), (FLIPPED, subset.dropped))
+    ]
+    num_shards = len(read_manifest(found[0]).shards)
+
+    def first(part: int) -> Iterator[pa.Table]:
+        # A pair that was kept outranks its flipped twin, wherever it stands in the pool.
+        ids = chain.from_iterable(iter_tables(ref, ["content_id"]) for ref in found)
+        rows = chain.from_iterable(iter_tables(ref) for ref in found)
+        once = first_of_each(rows, repeated_words(ids, "content_id"), "content_id")
+        return islice(once, part * num_shards, (part + 1) * num_shards)
+
+    return [
+        step.dataset(partial(first, part), inputs=found, part=f"{decision}_once")
+        for part, decision in enumerate((KEPT, FLIPPED))
+    ]
+
+
+def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: DatasetRef) -> None:
+    sorts = ["split", "tier"]
+    labelled = pairs_by(tally(iter_tables(stage_one, sorts), sorts, count="num_pairs"), *sorts)
+    found = pairs_by(tally(iter_tables(exported, sorts), sorts, count="num_pairs"), *sorts)
+    missing = sum(number - found.get(sort, 0) for sort, number in labelled.items())
+    if missing:
+        raise ValueError(
+            f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
+            "was taken out, or the benchmarks or rules changed. Put it back, or materialize the "
+            "campaign again from seed_candidates on"
+        )
+
+
+def pairs_by(rows: pd.DataFrame, *columns: str) -> dict[Any, int]:
+    """Number of pairs by one column of a tally, or by several."""
+    counts = rows.groupby(columns[0] if len(columns) == 1 else list(columns))["num_pairs"].sum()
+    return {key: int(count) for key, count in counts.items()}
+
+
+def trained_by_tier(rows: pd.DataFrame) -> dict[str, int]:
+    """Training pairs by whose label they have, from a tally of split and tier."""
+    return pairs_by(rows[rows["split"] == "train"], "tier")
+
+
+def _write_folder(
+    campaign: Campaign,
+    table: DatasetRef,
+    rows: pd.DataFrame,
+    by_source: list[dict[str, Any]],
+    fingerprints: dict[str, str],
+) -> Path:
+    facts = campaign.facts(table)["curation"]
+    return write_export(
+        iter_tables(table),
+        campaign.local_folder("releases", "curated_dataset") / table.fingerprint[:16],
+        num_rows=pairs_by(rows, "split"),
+        texts={
+            "README.md": render_data_card(_card(campaign, facts, rows, by_source)),
+            **terms_files(by_source, loading=LOADING_DATA, subject=LABELS_LICENCE),
+        },
+        manifest={
+            "fingerprint": table.fingerprint,
+            "seed": campaign.seed,
+            "synpref_dagster": __version__,
+            "inputs": fingerprints,
+        },
+    )
+
+
+def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef) -> dict[str, Any]:
+    """What the filter decided, as plain data for cards."""
+    sorts = ["decision", "reason"]
+    shards = chain(iter_tables(subset.kept, sorts), iter_tables(subset.dropped, sorts))
+    counts = tally(shards, sorts, count="num_pairs").sort_values(sorts)
+    return {
+        "num_clean": clean.kept.num_rows,
+        "ngram_words": campaign.profile.pool.ngram_words,
+        "decisions": [
+            {
+                "decision": str(row["decision"]),
+                "reason": str(row["reason"]),
+                "num_pairs": int(row["num_pairs"]),
+            }
+            for row in counts.to_dict("records")
+        ],
+    }
+
+
+def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each source with its licence, place, citation and pairs per split, from a tally of them."""
+    counts = pairs_by(rows, "source", "split")
+    return [
+        {
+            "name": spec.name,
+            "licence": WORLD_LICENCE if sources.is_synthetic else spec.licence,
+            "place": _place(sources, spec),
+            "origin": spec.origin,
+            "hub_id": spec.hub_id,
+            "revision": spec.revision,
+            "citation": spec.citation,
+            "num_train": int(counts.get((spec.name, "train"), 0)),
+            "num_validation": int(counts.get((spec.name, "validation"), 0)),
+        }
+        for spec in sources.specs()
+    ]
+
+
+def common_licence(rows: Sequence[dict[str, Any]]) -> str:
+    """The licence all sources share, as the hub spells it, else `other`."""
+    spelled = {normalised(str(row["licence"])) for row in rows}
+    known = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "odc-by"}
+    return spelled.pop() if len(spelled) == 1 and spelled <= known else "other"
+
+
+def _place(sources: PoolSources, spec: SourceSpec) -> str:
+    if sources.is_synthetic:
+        return "generated by synpref_dagster"
+    if spec.hub_id:
+        return f"https://huggingface.co/datasets/{spec.hub_id} at {spec.revision}"
+    # A path says where somebody keeps it, not where it is from: the file's name is enough.
+    return f"local file {str(spec.path).rsplit('/', 1)[-1]}"
+
+
+def _card(
+    campaign: Campaign, facts: dict[str, Any], rows: pd.DataFrame, by_source: list[dict[str, Any]]
+) -> dict[str, Any]:
+    splits = pairs_by(rows, "split")
+    return {
+        "licence": common_licence(by_source),
+        "profile": campaign.profile.name,
+        "seed": campaign.seed,
+        "version": __version__,
+        "num_train": splits.get("train", 0),
+        "num_validation": splits.get("validation", 0),
+        "tiers": tier_rows(trained_by_tier(rows)),
+        "sources": by_source,
+        "curation": facts,
+        "limits": list(campaign.profile.simulated)
+        or ["Labels are those of people, judges and models, and some are wrong."],
+    }

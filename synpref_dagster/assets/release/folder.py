@@ -1,0 +1,206 @@
+"""Box 6, the released model: folder, card, manifest, registered version, and the gates."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from synpref_dagster import __version__
+from synpref_dagster.assets.release.benchmarks import results_from_frame
+from synpref_dagster.assets.release.data import ROW_SORTS, source_rows, trained_by_tier
+from synpref_dagster.assets.release.lineage import lineage
+from synpref_dagster.assets.release.sizes import model_sizes
+from synpref_dagster.assets.step import Step, box, campaign_step
+from synpref_dagster.benchmarks.gates import (
+    Figure,
+    Gate,
+    Scorecard,
+    promotion_gates,
+)
+from synpref_dagster.pairs.tallies import tally
+from synpref_dagster.publishing.release.cards import render_model_card
+from synpref_dagster.publishing.release.facts import library_versions, model_facts
+from synpref_dagster.publishing.release.folder import CARD, write_release
+from synpref_dagster.publishing.release.terms import (
+    LOADING_MODEL,
+    check_licences,
+    terms_files,
+)
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.resources.tracking.registry import (
+    CANDIDATE,
+    CHAMPION,
+    FINGERPRINT_TAG,
+    SCORECARD_TAG,
+    ModelRegistry,
+    registered_name,
+)
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.storage import DatasetRef, ModelRef, iter_tables
+
+GROUP = "6_release"
+
+
+@dg.asset(
+    **box(GROUP, kinds={"huggingface", "mlflow"}),
+    partitions_def=model_sizes,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "promotion_gates",
+            asset="model_release",
+            description="Gold accuracy beats chance, and nothing is worse than the champion.",
+        )
+    ],
+)
+def model_release(
+    context: dg.AssetExecutionContext,
+    campaign: Campaign,
+    sources: PoolSources,
+    tracking: MlflowTracking,
+    skywork_reward_v2: ModelRef,
+    benchmark_scores: dict[str, DatasetRef],
+    curated_dataset: DatasetRef,
+) -> dg.MaterializeResult:
+    """One size as anybody can load it: weights, card from facts, manifest of all that went in.
+
+    The version becomes `candidate` in the registry, and `champion` when every gate passes; a gate
+    that fails leaves the champion where it is.
+    """
+    size = context.partition_key
+    with campaign_step(context, campaign, tracking) as step:
+        curated = tally(iter_tables(curated_dataset, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        by_source = source_rows(sources, curated)
+        check_licences(by_source, campaign.profile.export.allowed_licences)
+        checkpoint = Path(skywork_reward_v2.uri)
+        training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+        results = results_from_frame(campaign.frame(benchmark_scores["results"]))
+        facts = model_facts(
+            campaign.profile,
+            size,
+            training=training,
+            results=results,
+            data=_data_facts(campaign, curated_dataset, curated),
+            checkpoint=checkpoint,
+        )
+        folder = write_release(
+            checkpoint,
+            campaign.local_folder("releases", size) / skywork_reward_v2.fingerprint[:16],
+            texts=_texts(facts, skywork_reward_v2, by_source),
+            manifest=_manifest(step, skywork_reward_v2, curated_dataset, training),
+        )
+        card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
+        name = registered_name(campaign.profile.name, size)
+        gates, version = register_release(
+            step, tracking.registry(), name, folder, card, skywork_reward_v2
+        )
+        failed = [gate.reason for gate in gates if not gate.passed]
+        return step.result(
+            ModelRef(uri=str(folder), fingerprint=skywork_reward_v2.fingerprint),
+            metrics={"gates_passed": len(gates) - len(failed), "gates_failed": len(failed)},
+            facts={
+                "folder": dg.MetadataValue.path(str(folder)),
+                "registered": f"{name} version {version}",
+                "gates": [asdict(gate) for gate in gates],
+            },
+            checks=[
+                dg.AssetCheckResult(
+                    check_name="promotion_gates",
+                    passed=not failed,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description="; ".join(failed) or _champion_by(card),
+                )
+            ],
+        )
+
+
+def _data_facts(campaign: Campaign, ref: DatasetRef, rows: pd.DataFrame) -> dict[str, Any]:
+    return {"tiers": trained_by_tier(rows), "curation": campaign.facts(ref)["curation"]}
+
+
+def _texts(
+    facts: dict[str, Any], model: ModelRef, by_source: list[dict[str, Any]]
+) -> dict[str, str]:
+    """Card and terms of a release by file name."""
+    about = {**facts, "fingerprint": model.fingerprint, "version": __version__}
+    terms = terms_files(by_source, loading=LOADING_MODEL, subject=facts["licence_text"])
+    return {CARD: render_model_card(about), **terms}
+
+
+def scorecard(training: dict[str, Any], results: pd.DataFrame, sources: PoolSources) -> Scorecard:
+    """What the gates look at: gold accuracy and every headline, with intervals."""
+    gold = training["report"]["evaluation"] or dict.fromkeys(("accuracy", "low", "high"), 0.0)
+    return Scorecard(
+        gold=Figure(value=gold["accuracy"], low=gold["low"], high=gold["high"]),
+        benchmarks={
+            str(row.benchmark): Figure(
+                value=float(row.headline), low=float(row.low), high=float(row.high)
+            )
+            for row in results.itertuples()
+        },
+        suite=sources.benchmark_fingerprint(),
+    )
+
+
+def _champion_by(card: Scorecard) -> str:
+    return "champion" if card.benchmarks else "champion on gold alone: no benchmark was named"
+
+
+def register_release(
+    step: Step,
+    registry: ModelRegistry,
+    name: str,
+    folder: Path,
+    card: Scorecard,
+    model: ModelRef,
+) -> tuple[list[Gate], int]:
+    """Register a release once, make it the candidate, and the champion when all gates pass.
+
+    Returns:
+        The gates, and the version.
+    """
+    found = registry.version_of(name, model.fingerprint)
+    tags = {FINGERPRINT_TAG: model.fingerprint, SCORECARD_TAG: card.to_json()}
+    if found is None:
+        metrics = {"gold_accuracy": card.gold.value}
+        metrics |= {f"benchmark/{key}": each.value for key, each in card.benchmarks.items()}
+        version = step.tracked.register_checkpoint(name, folder, metrics=metrics, tags=tags).version
+    else:
+        version = found.version
+        registry.tag(name, version, tags)
+    champion = registry.aliased(name, CHAMPION)
+    # The champion is not asked to beat itself when its release is made again.
+    known = champion.tags.get(SCORECARD_TAG) if champion and champion.version != version else None
+    gates = promotion_gates(
+        card,
+        Scorecard.from_json(known) if known else None,
+        min_gold_accuracy=step.campaign.profile.gates.min_gold_accuracy,
+    )
+    registry.point(name, CANDIDATE, version)
+    if all(gate.passed for gate in gates):
+        registry.point(name, CHAMPION, version)
+    return gates, version
+
+
+def _manifest(
+    step: Step, model: ModelRef, curated: DatasetRef, training: dict[str, Any]
+) -> dict[str, Any]:
+    key = dg.AssetKey("skywork_reward_v2")
+    size = step.context.partition_key
+    return {
+        "model_size": size,
+        "weights": model.fingerprint,
+        "curated_dataset": curated.fingerprint,
+        "profile": json.loads(step.campaign.profile.model_dump_json()),
+        "seeds": {"campaign": step.campaign.seed, "training": training["config"].get("seed")},
+        "training": {
+            "config": training["config"],
+            "data_fingerprint": training["report"]["fingerprint"],
+            "num_pairs": training["report"]["num_pairs"],
+        },
+        "libraries": library_versions(),
+        "assets": lineage(step.context.instance, key, partition=size),
+    }

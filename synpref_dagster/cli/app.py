@@ -1,0 +1,157 @@
+"""`synpref`: thin commands over the same functions that Dagster runs."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from synpref_dagster.cli.judges import judge_app
+from synpref_dagster.cli.people import review_app
+from synpref_dagster.cli.refusals import (
+    load_or_refuse,
+    refuse,
+    refuse_missing_keys,
+    say,
+)
+from synpref_dagster.settings.profile import Profile, packaged_profiles
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="From messy preference data to reward models that can be trusted.",
+)
+app.add_typer(review_app, name="review")
+app.add_typer(judge_app, name="judges")
+console = Console()
+WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
+
+ProfileOption = Annotated[
+    str, typer.Option(help=f"One of {', '.join(packaged_profiles())}, or the path of a .toml file.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's seed.")]
+SizesOption = Annotated[
+    str, typer.Option(help="Model sizes to release, comma separated; 'all' or 'none'.")
+]
+
+
+@app.command()
+def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
+    """Run the whole campaign on the synthetic world: offline, no keys, a few minutes."""
+    run(profile="demo", seed=seed, sizes=sizes)
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "demo", seed: SeedOption = None, sizes: SizesOption = "all"
+) -> None:
+    """Run a campaign to its report. A killed campaign continues when started again."""
+    from synpref_dagster.cli.campaign import Stage, run_campaign
+    from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
+    from synpref_dagster.cli.progress import CampaignProgress, progress_logger
+    from synpref_dagster.definitions.build import build_defs
+
+    chosen = load_or_refuse(console, profile, seed)
+    refuse_missing_keys(console, chosen)
+    progress = CampaignProgress(_steady(console))
+    defs = build_defs(chosen)
+
+    def begin(stage: Stage) -> None:
+        job = defs.resolve_job_def(stage.job)
+        progress.begin(stage.title, len(job.asset_layer.selected_asset_keys))
+
+    try:
+        with progress.bar, progress.without_skipped_checks():
+            run_campaign(
+                chosen,
+                sizes=_sizes(sizes),
+                loggers={"progress": progress_logger(progress)},
+                on_stage=begin,
+            )
+    except CampaignWaitingError as error:
+        for line in (str(error), error.advice):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(WAITING) from error
+    except CampaignFailedError as error:
+        for failure in progress.failures:
+            say(console, failure)
+        say(console, error)
+        console.print(error.advice, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    _print_report(chosen)
+
+
+@app.command()
+def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+    """Print the report of a finished campaign again."""
+    _print_report(load_or_refuse(console, profile, seed))
+
+
+@app.command()
+def explain(
+    pair_id: Annotated[
+        str, typer.Argument(help="Id in hexadecimal digits, a UUID, or at least 6 first digits.")
+    ] = "",
+    find: Annotated[str, typer.Option(help="List the pairs with these words instead.")] = "",
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: all facts.")] = False,
+) -> None:
+    """Say everything that happened to a pair in a campaign, and why.
+
+    PAIR_ID is its 32 hexadecimal digits, a UUID, or at least the first 6 digits.
+    """
+    from synpref_dagster.cli.explain.command import explain_pair, list_pairs
+
+    chosen = load_or_refuse(console, profile, seed)
+    if bool(pair_id) == bool(find):
+        refuse(console, "give either a pair id or --find 'words of the pair'")
+    if find:
+        list_pairs(console, chosen, find, as_json=as_json)
+    else:
+        explain_pair(console, chosen, pair_id, as_json=as_json)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Two spinning thread pools on the same cores are several times slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    app()
+
+
+def _steady(shown: Console) -> Console:
+    """The same terminal, also while Dagster captures what a step writes to standard output.
+
+    Without it a bar stands still for as long as a step runs, since its output is no terminal then.
+    """
+    if not shown.is_terminal:
+        return shown
+    return Console(file=os.fdopen(os.dup(shown.file.fileno()), "w", encoding="utf-8"))
+
+
+def _sizes(text: str) -> list[str]:
+    from synpref_dagster.reward.backbones import MODEL_SIZES
+
+    known = list(MODEL_SIZES)
+    if text in ("all", "none"):
+        return known if text == "all" else []
+    wanted = [size.strip() for size in text.split(",")]
+    unknown = [size for size in wanted if size not in known]
+    if unknown:
+        refuse(console, f"unknown model sizes {unknown}; choose from {', '.join(known)}")
+    return wanted
+
+
+def _print_report(profile: Profile) -> None:
+    from synpref_dagster.cli.report import print_report
+
+    path = Path(profile.store_root(), "report.json")
+    if not path.is_file():
+        refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
+    print_report(console, json.loads(path.read_text(encoding="utf-8")))
+    console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)

@@ -1,0 +1,116 @@
+"""Runs a whole campaign in this process: the jobs in order, one model size after the other.
+
+The same jobs as in the Dagster UI, on the same instance, so that what runs here is seen there. A
+campaign that was killed is started again with the same command: finished steps are found by what
+they were computed from and are not computed twice.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from synpref_dagster.cli.outcomes import refuse_unfinished
+from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.settings.profile import Profile
+from synpref_dagster.storage.processes import is_gone, process_name
+
+logger = logging.getLogger(__name__)
+
+STARTED_TAG = "synpref/started_at"
+PROCESS_TAG = "synpref/process"
+RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+DEFAULT_HOME = ".dagster_home"
+INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One run of a campaign: a job, and the model size it is for."""
+
+    job: str
+    partition: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people read: the job and the size."""
+        return f"{self.job} [{self.partition}]" if self.partition else self.job
+
+
+def campaign_stages(sizes: Sequence[str]) -> list[Stage]:
+    """The runs of a campaign in order: curation, one release per size, leaderboard and report."""
+    return [
+        Stage(job="curate_pool"),
+        *(Stage(job="release_models", partition=size) for size in sizes),
+        Stage(job="refresh_leaderboard"),
+    ]
+
+
+def run_campaign(
+    profile: Profile,
+    *,
+    sizes: Sequence[str],
+    loggers: Mapping[str, dg.LoggerDefinition],
+    on_stage: Callable[[Stage], None],
+) -> None:
+    """Run every stage of a campaign.
+
+    Args:
+        profile: what to run.
+        sizes: model sizes to release.
+        loggers: Dagster loggers that see every event, by name.
+        on_stage: called before each stage.
+
+    Raises:
+        CampaignFailedError: a run failed; everything finished before it stays usable.
+        CampaignWaitingError: people or batches of judges are asked and have not answered yet.
+    """
+    defs = build_defs(profile, loggers=loggers)
+    tags = {
+        STARTED_TAG: str(time.time()),
+        PROCESS_TAG: process_name(),
+        **profile.run_tags(),
+    }
+    with open_instance() as instance:
+        end_dead_runs(instance)
+        for stage in campaign_stages(sizes):
+            on_stage(stage)
+            result = defs.resolve_job_def(stage.job).execute_in_process(
+                instance=instance,
+                partition_key=stage.partition,
+                run_config={"loggers": {name: {} for name in loggers}},
+                tags=tags,
+                raise_on_error=False,
+            )
+            refuse_unfinished(result, stage.title, people=profile.people)
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The Dagster instance of `DAGSTER_HOME`, by default `.dagster_home`, made on first use."""
+    home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(INSTANCE_SETTINGS, encoding="utf-8")
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> int:
+    """End the runs whose process on this machine was killed; returns how many there were.
+
+    Dagster would show them as running for ever, the nightly schedule would wait for them, and
+    they would keep their slots in the pools, so that nothing else could train.
+    """
+    num_ended = 0
+    for run in instance.get_runs(dg.RunsFilter(statuses=RUNNING)):
+        if not is_gone(run.tags.get(PROCESS_TAG, "")):
+            continue
+        instance.report_run_failed(run, "Its process was killed.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        logger.info("run %s of %s had been killed", run.run_id, run.job_name)
+        num_ended += 1
+    return num_ended

@@ -1,0 +1,68 @@
+"""`synpref judges`: what LLM judges cost so far, and their replies as one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from synpref_dagster.cli.refusals import load_or_refuse, refuse
+from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.cache import ReplyCache
+from synpref_dagster.settings.profile import Profile
+
+judge_app = typer.Typer(no_args_is_help=True, help="LLM judges: the bill, the reply cache.")
+console = Console()
+
+ProfileOption = Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")]
+SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's seed.")]
+
+
+@judge_app.command()
+def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+    """Print what a campaign paid each judge for each asset, and what is in batches."""
+    chosen = load_or_refuse(console, profile, seed)
+    if chosen.judges.kind == "exemplar" and not _was_charged(chosen):
+        free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
+        console.print(free, markup=False, highlight=False, soft_wrap=True)
+        return
+    cache = _opened(chosen)
+    spent = cache.spent(chosen.campaign_name())
+    promised = BatchLedger(cache).promised(chosen.campaign_name())
+    table = Table("judge", "asset", box=SIMPLE_HEAD)
+    for column in ("calls", "tokens in", "tokens out", "US$"):
+        table.add_column(column, justify="right")
+    for row in spent.itertuples():
+        tokens = f"{row.prompt_tokens:,}", f"{row.completion_tokens:,}"
+        table.add_row(row.judge, row.asset, f"{row.num_calls:,}", *tokens, f"{row.usd:.4f}")
+    console.print(table)
+    console.print(f"spent ${spent['usd'].sum():.4f}", highlight=False)
+    for judge, usd in promised.items():
+        console.print(f"{judge}: batches under way may cost ${usd:.4f} more", highlight=False)
+
+
+@judge_app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    profile: ProfileOption = "demo",
+) -> None:
+    """Write all replies of the cache, with what was asked and paid, as one Parquet file."""
+    cache = _opened(load_or_refuse(console, profile, None))
+    console.print(f"{cache.export(path):,} replies in {path}", highlight=False, soft_wrap=True)
+
+
+def _was_charged(profile: Profile) -> bool:
+    """Whether the campaign paid LLMs before its profile went over to exemplar judges."""
+    if not profile.judges.cache_path().is_file():
+        return False
+    cache, campaign = _opened(profile), profile.campaign_name()
+    return len(cache.spent(campaign)) > 0 or bool(BatchLedger(cache).promised(campaign))
+
+
+def _opened(profile: Profile) -> ReplyCache:
+    path = profile.judges.cache_path()
+    if not path.is_file():
+        refuse(console, f"no reply cache at {path}: no LLM judge was asked there")
+    return ReplyCache(path)

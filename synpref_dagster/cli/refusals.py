@@ -1,0 +1,90 @@
+"""What a command says when it refuses: the words of the error as they are, and exit code 2."""
+
+import tomllib
+from typing import NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.settings.profile import Profile, load_profile
+
+
+def say(console: Console, why: object) -> None:
+    """Print an error in red; square brackets in it are text, e.g. `[[judges.endpoints]]`."""
+    console.print(str(why), style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def refuse(console: Console, why: object) -> NoReturn:
+    """Print why a command cannot do what was asked, and end it."""
+    say(console, why)
+    raise typer.Exit(2)
+
+
+def load_or_refuse(console: Console, name: str, seed: int | None) -> Profile:
+    """The profile that was asked for, or a refusal that names what is wrong in it."""
+    try:
+        return load_profile(name, seed=seed)
+    except ValidationError as error:
+        refuse(console, "\n".join([f"profile {name}:", *problems(error)]))
+    except tomllib.TOMLDecodeError as error:
+        refuse(console, f"profile {name}: {error}")
+    except ValueError as error:
+        refuse(console, error)
+
+
+def problems(error: ValidationError) -> list[str]:
+    """One line per problem of a profile: where it is, and what it is."""
+    return [
+        f"  {_place(each['loc'])}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors(include_url=False)
+    ]
+
+
+def refuse_missing_keys(console: Console, profile: Profile) -> None:
+    """End the command when a judge that has never replied has no key: no step is paid for half.
+
+    Of a judge whose replies are in the cache all may be there, and then no key is needed.
+    """
+    if profile.judges.kind != "endpoints":
+        return
+    from synpref_dagster.judges.calls import api_key
+
+    missing, unheard = [], []
+    for endpoint in profile.judges.endpoints:
+        try:
+            api_key(endpoint)
+        except ValueError as error:
+            missing.append(str(error))
+            if not _has_replied(profile, endpoint):
+                unheard.append(str(error))
+    if unheard:
+        refuse(console, "\n".join(unheard))
+    for problem in missing:
+        console.print(
+            f"{problem}; replies in the cache are used, and the run stops where one is missing",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
+    from synpref_dagster.judges.cache import ReplyCache
+
+    path = profile.judges.cache_path()
+    if not path.is_file():
+        return False
+    cache = ReplyCache(path)
+    try:
+        return cache.knows(endpoint.base_url, endpoint.model)
+    finally:
+        cache.close()
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    """`pool.sources[0].origin`; a rule about the whole profile has no place of its own."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.lstrip(".") or "the profile"

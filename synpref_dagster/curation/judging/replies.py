@@ -1,0 +1,142 @@
+"""From a judge's raw reply to its fields, or to the reason why there are none.
+
+A reply is read strictly first, then tolerantly (a fenced block, text around one JSON object), since
+some servers ignore the schema they are sent. What does not fit the schema, or fits it twice in
+different ways, is an abstention with a typed reason, never a label.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from synpref_dagster.curation.judging.verdicts import Verdict
+
+Failure = Literal[
+    "rate_limited",
+    "server_error",
+    "timeout",
+    "connection_failed",
+    "rejected",
+    "empty_choices",
+    "empty_reply",
+    "truncated",
+    "refused",
+    "unparsable",
+    "off_schema",
+    "ambiguous",
+]
+Reading = Literal["strict", "tolerant"]
+THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+MAX_OBJECTS = 50  # a reply of nothing but braces must not take long to read
+JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedReply:
+    """The fields of a reply, or why there are none."""
+
+    fields: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+    reading: Reading = "strict"
+    """How the reply had to be read: `tolerant` says that the server ignored the schema."""
+
+
+def parse_reply(text: str, schema: Mapping[str, Any]) -> ParsedReply:
+    """Read a reply against a schema.
+
+    >>> schema = {"properties": {"verdict": {"type": "string", "enum": ["tie"]}}}
+    >>> parse_reply('{"verdict": "tie"}', schema).reading
+    'strict'
+    >>> parse_reply('I say: {"verdict": "tie"}', schema).reading
+    'tolerant'
+    >>> parse_reply('{"verdict": "candidate_3"}', schema).failure
+    'off_schema'
+
+    Args:
+        text: the reply's content.
+        schema: an object schema with flat properties (`type`, `enum`).
+    """
+    if not text.strip():
+        return ParsedReply(failure="empty_reply")
+    whole = _as_object(text)
+    if whole is not None:
+        if _fits(whole, schema):
+            return ParsedReply(fields=whole)
+        return ParsedReply(failure="off_schema")
+    found = list(_objects(THOUGHTS.sub("", text)))
+    fitting = [each for each in found if _fits(each, schema)]
+    if not fitting:
+        return ParsedReply(failure="off_schema" if found else "unparsable", reading="tolerant")
+    decided = {_decision(each, schema) for each in fitting}
+    if len(decided) > 1:
+        return ParsedReply(failure="ambiguous", reading="tolerant")
+    return ParsedReply(fields=fitting[-1], reading="tolerant")
+
+
+def verdict_from_reply(parsed: ParsedReply) -> Verdict:
+    """The verdict in a reply of the pairwise prompt; a failure becomes an abstention."""
+    if parsed.fields is None:
+        return Verdict(choice="abstain", reason=str(parsed.failure), confidence=0.0)
+    return Verdict(choice=parsed.fields["verdict"], reason=str(parsed.fields["reason"]))
+
+
+def _decision(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values that are choices; two objects that differ only in their wording agree."""
+    return tuple(
+        fields[name] for name, rule in sorted(schema["properties"].items()) if "enum" in rule
+    )
+
+
+def _fits(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
+    properties = schema["properties"]
+    if set(fields) != set(properties):
+        return False
+    return all(_is_legal(fields[name], rule) for name, rule in properties.items())
+
+
+def _is_legal(value: Any, rule: Mapping[str, Any]) -> bool:
+    if isinstance(value, bool) and rule["type"] != "boolean":
+        return False
+    if not isinstance(value, JSON_TYPES[rule["type"]]):
+        return False
+    return "enum" not in rule or value in rule["enum"]
+
+
+def _as_object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object that starts somewhere in a text, outermost ones only."""
+    decoder = json.JSONDecoder(object_pairs_hook=_once)
+    position = 0
+    for _ in range(MAX_OBJECTS):
+        position = text.find("{", position)
+        if position < 0:
+            return
+        try:
+            found, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            position += 1
+            continue
+        if isinstance(found, dict):
+            yield found
+        position = end
+
+
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(items)
+    if len(fields) != len(items):
+        raise ValueError("a reply that gives one field twice does not say which it means")
+    return fields

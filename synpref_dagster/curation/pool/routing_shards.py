@@ -1,0 +1,123 @@
+"""The split of the clean pool between the stages, shard by shard, and what it remembers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from synpref_dagster.curation.pool.routing import (
+    CANDIDATE_COLUMNS,
+    risky_candidates,
+    routable,
+    routed_to_stage_one,
+)
+from synpref_dagster.pairs.record import id_array
+from synpref_dagster.storage import (
+    DatasetRef,
+    ShardExecutor,
+    find_manifest,
+    iter_tables,
+    join_uri,
+    make_ref,
+    map_shards,
+    read_frame,
+    read_manifest,
+    step_key,
+    to_frame,
+    write_dataset,
+)
+
+VERSION = "1"
+
+
+def route_pairs(
+    clean: DatasetRef,
+    *,
+    uri: str,
+    max_share: float,
+    barred: Sequence[DatasetRef] = (),
+    executor: ShardExecutor | None = None,
+) -> DatasetRef:
+    """Which risky pairs come into stage 1, see `routing.routed_to_stage_one`.
+
+    Memory holds the risky pairs of other origin. Who was routed before stays routed.
+
+    Args:
+        clean: `CLEAN_SCHEMA`.
+        uri: where candidates and routed pairs are kept.
+        max_share: most routed pairs, as a share of those that people labelled.
+        barred: data sets with one shard per shard of `clean` and the column pair_id: pairs that
+            may not come into stage 1.
+        executor: in this process by default.
+
+    Returns:
+        The column pair_id of the routed pairs, one shard per shard of `clean`.
+    """
+    found = map_shards(
+        risky_candidates,
+        clean,
+        beside=barred,
+        uri=uri,
+        version=VERSION,
+        params={},
+        executor=executor,
+        outputs=["candidates", "origins"],
+    ).outputs
+    num_human = int(read_frame(found["origins"])["num_human"].sum())
+    target = join_uri(uri, "routed")
+
+    inputs = [ref.fingerprint for ref in (clean, *barred)]
+    work = step_key(version=VERSION, inputs=inputs, params={"max_share": max_share})
+    before = find_manifest(target)
+    if before is not None and before.meta.get("work") == work:
+        return make_ref(target, before)
+    # Who was routed decides too: a pool that goes back to an earlier state forgets nobody.
+    already = set(read_frame(make_ref(target, before))["pair_id"]) if before else set()
+    rows = _with_former(_rows_by_shard(found["candidates"]), already, [clean, *barred])
+    mask = routed_to_stage_one(rows, num_human=num_human, max_share=max_share, already=already)
+    history = [work, before.fingerprint if before else ""]
+    return write_dataset(
+        target,
+        _ids_by_shard(rows[mask], num_shards=len(read_manifest(clean).shards)),
+        step=step_key(version=VERSION, inputs=history, params={}),
+        meta={"work": work},
+    )
+
+
+def _rows_by_shard(candidates: DatasetRef) -> pd.DataFrame:
+    """`CANDIDATE_COLUMNS` and the number of the shard."""
+    sizes = [shard.num_rows for shard in read_manifest(candidates).shards]
+    return read_frame(candidates).assign(shard=np.repeat(np.arange(len(sizes)), sizes))
+
+
+def _with_former(
+    rows: pd.DataFrame, already: set[bytes], pools: Sequence[DatasetRef]
+) -> pd.DataFrame:
+    """Candidates, and pairs that were routed before and are risky no longer.
+
+    What made them risky is gone, but people may have labelled them by now.
+
+    Args:
+        rows: what `_rows_by_shard` gives.
+        already: ids of the pairs that were routed before.
+        pools: the clean pool, then the barred pairs.
+    """
+    former = already - set(rows["pair_id"])
+    if not former:
+        return rows
+    wanted = pa.table({"pair_id": id_array(sorted(former))})
+    parts = [rows]
+    for number, (clean, *barred) in enumerate(
+        zip(*(iter_tables(pool) for pool in pools), strict=True)
+    ):
+        found = to_frame(routable(clean, wanted, *barred).select(CANDIDATE_COLUMNS))
+        parts.append(found.assign(shard=number))
+    return pd.concat([part for part in parts if len(part)] or [rows], ignore_index=True)
+
+
+def _ids_by_shard(rows: pd.DataFrame, *, num_shards: int) -> list[pa.Table]:
+    ids: list[list[bytes]] = [[] for _ in range(num_shards)]
+    for pair_id, number in zip(rows["pair_id"], rows["shard"], strict=True):
+        ids[number].append(pair_id)
+    return [pa.table({"pair_id": id_array(each)}) for each in ids]

@@ -1,0 +1,154 @@
+"""The only place where assets, checks, resources, jobs and schedules meet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from synpref_dagster.assets import attributes, seed
+from synpref_dagster.assets.evidence import claims, people as people_audit, report
+from synpref_dagster.assets.filtering import decision, relabelling, rewards
+from synpref_dagster.assets.iteration import factory
+from synpref_dagster.assets.pool import (
+    clean,
+    personal_data,
+    raw,
+    stages,
+    strict_overlaps,
+    vocabulary,
+)
+from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
+from synpref_dagster.definitions.failures import report_failures
+from synpref_dagster.definitions.jobs import (
+    curate_pool,
+    nightly_filtering_job,
+    refresh_leaderboard,
+    release_models,
+    score_judges,
+)
+from synpref_dagster.definitions.nightly import nightly_filtering
+from synpref_dagster.definitions.push_to_hub import push_to_hub
+from synpref_dagster.definitions.waiting_for_batches import judge_sensors
+from synpref_dagster.definitions.waiting_for_people import (
+    asking_assets,
+    people_behind,
+    people_sensors,
+    with_people,
+)
+from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.hub import Hub
+from synpref_dagster.resources.io_managers import RefIOManager
+from synpref_dagster.resources.judges import JudgePanel
+from synpref_dagster.resources.models import RewardModels
+from synpref_dagster.resources.people import Reviewers
+from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.settings.profile import (
+    Profile,
+    load_profile,
+    mlflow_artifact_root,
+    mlflow_uri,
+)
+
+PRELOAD = ["dagster", "synpref_dagster.definitions.build"]
+JOBS: list[Any] = [
+    curate_pool,
+    nightly_filtering_job,
+    release_models,
+    refresh_leaderboard,
+    score_judges,
+    push_to_hub,
+]
+ASSET_MODULES = [raw, clean, stages, vocabulary, attributes, seed, benchmarks, folder, report]
+"""Those whose assets stand in them as they are; the others depend on the profile."""
+
+
+def build_defs(
+    profile: Profile | str | None = None,
+    *,
+    resource_overrides: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """The whole project for one profile.
+
+    Args:
+        profile: a profile, its name, or None for `SYNPREF_PROFILE`.
+        resource_overrides: resources that replace the profile's, by key.
+        loggers: Dagster loggers for runs started in this process.
+    """
+    chosen = profile if isinstance(profile, Profile) else load_profile(profile)
+    people = people_behind(chosen)
+    iterations = factory.build_iterations(chosen.iterations, people)
+    last = iterations[-1]
+    reward_models = [each.reward_model for each in iterations]
+    assets: list[Any] = [
+        *dg.load_assets_from_modules(ASSET_MODULES),
+        *clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
+        strict_overlaps.strict_overlaps,
+        *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
+        seed.build_verified_seed(people),
+        *(asset for each in iterations for asset in each.assets),
+        *rewards.build_stage_two_models(reward_models, last.gold),
+        *relabelling.build_stage_two_labels(last.gold, last.silver),
+        *decision.build_consistency_filter(last.gold, last.silver),
+        *training.build_release(last.gold, last.silver),
+        *data.build_curated_data(last.gold, last.silver),
+        *judges.build_judge_leaderboard(last.gold),
+        *claims.build_evidence(reward_models, last.gold, last.silver),
+        people_audit.build_people_audit(list(asking_assets(chosen))),
+    ]
+    checks = [
+        clean.zero_contamination,
+        strict_overlaps.zero_strict_overlap,
+        *(check for each in iterations for check in each.checks),
+    ]
+    return dg.Definitions(
+        assets=with_people(assets, chosen),
+        asset_checks=checks,
+        jobs=JOBS,
+        schedules=[nightly_filtering],
+        sensors=[report_failures, *people_sensors(chosen), *judge_sensors(chosen)],
+        resources={**build_resources(chosen), **(resource_overrides or {})},
+        executor=_executor(chosen),
+        loggers=dict(loggers or {}),
+    )
+
+
+def build_resources(profile: Profile) -> dict[str, Any]:
+    """The resources of a profile, by key."""
+    root = profile.store_root()
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=root)
+    sources = PoolSources(campaign=campaign)
+    judges = JudgePanel(campaign=campaign)
+    return {
+        "campaign": campaign,
+        "sources": sources,
+        "reviewers": Reviewers(sources=sources),
+        "truth": SealedTruth(campaign=campaign, sources=sources),
+        "labelling": AttributeLabelling(judges=judges),
+        "embedding": PairEmbedding(),
+        "judges": judges,
+        "models": RewardModels(campaign=campaign),
+        "executors": Executors(campaign=campaign),
+        "hub": Hub(),
+        "tracking": MlflowTracking(
+            tracking_uri=mlflow_uri(),
+            experiment=profile.name,
+            campaign=f"{profile.name}-seed-{profile.seed}",
+            artifact_root=mlflow_artifact_root(),
+            copy_checkpoints=False,
+        ),
+        "refs": RefIOManager(base_uri=f"{root}/refs"),
+        "io_manager": RefIOManager(base_uri=f"{root}/refs"),
+    }
+
+
+def _executor(profile: Profile) -> dg.ExecutorDefinition:
+    if profile.executor == "in_process":
+        return dg.in_process_executor
+    return dg.multiprocess_executor.configured(
+        {"start_method": {"forkserver": {"preload_modules": PRELOAD}}}
+    )

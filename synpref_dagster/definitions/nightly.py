@@ -1,0 +1,140 @@
+"""The nightly schedule: whether a night has anything to do, and why it runs.
+
+Each materialisation records the versions of what it read; the schedule compares them with what is
+there now.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from synpref_dagster.definitions.jobs import nightly_filtering_job
+from synpref_dagster.resources.campaign import SETTINGS, Campaign
+from synpref_dagster.resources.sources import LISTING, PoolSources
+
+RAW_POOL, SUBSET = dg.AssetKey("raw_pool"), dg.AssetKey("consistency_filtered_subset")
+REASON_TAG = "synpref/reason"
+MAX_TAG_LENGTH = 63
+# Written by Dagster on every materialisation.
+CODE_VERSION_TAG = "dagster/code_version"
+DATA_VERSION_TAG = "dagster/data_version"
+INPUT_VERSION_TAG = "dagster/input_data_version"
+UNKNOWN_VERSION = "INITIAL"  # what Dagster records for an input without history
+RUNNING = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.schedule(
+    name="nightly_filtering",
+    job=nightly_filtering_job,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    description="Re-run the filtering when pairs arrived or something it rests on changed.",
+)
+def nightly_filtering(
+    context: dg.ScheduleEvaluationContext,
+    campaign: dg.ResourceParam[Campaign],
+    sources: dg.ResourceParam[PoolSources],
+) -> dg.RunRequest | dg.SkipReason:
+    """02:00 UTC: filter again when sources, settings, inputs or code changed, else say why not."""
+    active = context.instance.get_runs(
+        dg.RunsFilter(job_name=nightly_filtering_job.name, statuses=RUNNING), limit=1
+    )
+    if active:
+        return dg.SkipReason(f"run {active[0].run_id} of {active[0].job_name} is still active")
+    instance = context.instance
+    reason = (
+        changed_fact(instance, RAW_POOL, LISTING, now=sources.listing())
+        or changed_fact(instance, SUBSET, SETTINGS, now=campaign.settings_fingerprint())
+        or stale_reason(instance, filtering_steps(context))
+    )
+    if reason is None:
+        return dg.SkipReason(
+            "sources, settings, inputs and code of the filtering are those of its last run"
+        )
+    return dg.RunRequest(tags={REASON_TAG: tag_value(reason)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepVersion:
+    """What one asset of the filtering depends on."""
+
+    key: dg.AssetKey
+    code_version: str | None
+    parents: tuple[dg.AssetKey, ...]
+
+
+def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
+    """Every asset that the filtering job materialises, with its code version and inputs."""
+    if context.repository_def is None:
+        raise ValueError("the schedule needs its code location: evaluate it with a repository")
+    layer = context.repository_def.get_job(nightly_filtering_job.name).asset_layer
+    nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys)]
+    return [
+        StepVersion(
+            key=node.key, code_version=node.code_version, parents=tuple(sorted(node.parent_keys))
+        )
+        for node in nodes
+    ]
+
+
+def changed_fact(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, *, now: str
+) -> str | None:
+    """That a fact an asset was made under is another one now, or None.
+
+    Args:
+        instance: where the history is.
+        asset: keeps the fact in its metadata; never materialized is a reason of its own.
+        name: of the fact.
+        now: what it is now.
+    """
+    event = instance.get_latest_materialization_event(asset)
+    if event is None or event.asset_materialization is None:
+        return None
+    then = event.asset_materialization.metadata.get(name)
+    return None if then is not None and then.value == now else f"{name} changed"
+
+
+def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> str | None:
+    """Why materialising these assets would give something new now, or None.
+
+    Each materialisation records the data version of every input that it read. A re-materialised
+    input of the same content changes nothing; one that changed while a run was under way is seen,
+    because what was read is compared, not when.
+
+    Args:
+        instance: where the history is.
+        steps: the assets in question.
+    """
+    for step in steps:
+        name = step.key.to_user_string()
+        tags = _latest_tags(instance, step.key)
+        if tags is None:
+            return f"{name} never materialized"
+        if tags.get(CODE_VERSION_TAG) != step.code_version:
+            return f"{name} code changed"
+        for parent in step.parents:
+            used = tags.get(f"{INPUT_VERSION_TAG}/{parent.to_user_string()}")
+            now = (_latest_tags(instance, parent) or {}).get(DATA_VERSION_TAG, UNKNOWN_VERSION)
+            if now != used:
+                return f"{parent.to_user_string()} changed"
+    return None
+
+
+def tag_value(text: str) -> str:
+    """A text as a Dagster tag value: at most 63 letters, digits and `_ . -`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text.replace("/", "."))[:MAX_TAG_LENGTH]
+
+
+def _latest_tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str] | None:
+    event = instance.get_latest_materialization_event(key)
+    if event is None or event.asset_materialization is None:
+        return None
+    return event.asset_materialization.tags or {}

@@ -1,0 +1,173 @@
+"""The files of batch mode: requests as lines of a batch file, the lines that come back as replies.
+
+OpenAI's batch format, which vLLM's `run_batch` reads and writes too. A line is named by the key of
+its request, so that a reply enters the cache as if it had been asked for alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.budget import Prices
+from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.requests import (
+    Answer,
+    CallFailure,
+    JudgeRequest,
+    SchemaMode,
+    read_completion,
+)
+
+BATCH_URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+MAX_PER_BATCH = 50_000  # requests that OpenAI takes in one batch
+MAX_FILE_BYTES = 150_000_000  # OpenAI takes 200 MB
+CUT_OFF = ("batch_expired", "batch_cancelled")  # errors about the batch, not about the request
+REPLY_COLUMNS = ("campaign", "asset", "judge", "key", "endpoint", "model", "prompt", "sample")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What came back from a batch file."""
+
+    num_replies: int
+    """Replies that are in the cache now."""
+    num_failed: int
+    """Requests that the service gave an error for: they are asked one by one."""
+    num_unanswered: int
+    """Requests that the batch ended without: they go into another one."""
+    num_unknown: int
+    """Lines about requests that no pending batch knows; they are ignored."""
+
+
+def write_batch(
+    path: str | Path,
+    requests: Sequence[JudgeRequest],
+    *,
+    batch: str,
+    cache: ReplyCache,
+    payer: Payer,
+    prices: Prices | None = None,
+) -> int:
+    """Write the requests that the cache cannot answer as a batch file.
+
+    Args:
+        path: the JSONL file to write.
+        requests: requests of one judge; repeated ones are written once.
+        batch: name under which the batch is remembered until it is collected.
+        cache: where replies are looked up and will be kept.
+        payer: on whose account the batch runs.
+        prices: what its tokens cost; the most they may come to counts against the budget.
+
+    Returns:
+        How many requests were written.
+    """
+    wanted = {request.key: request for request in requests}
+    known = cache.find(list(wanted))
+    rows: list[dict[str, str | int | float]] = []
+    with Path(path).open("wb") as file:
+        for key, request in wanted.items():
+            if key in known:
+                continue
+            mode = cache.schema_mode(request.endpoint, request.model)
+            file.write(_line(request, mode))
+            most = prices.most_usd(request, int(request.sampling["max_tokens"])) if prices else 0.0
+            rows.append({**asdict(payer), **_about(request), "mode": mode, "most_usd": most})
+    BatchLedger(cache).add(batch, rows)
+    return len(rows)
+
+
+def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Prices) -> Collected:
+    """Put the replies of a finished batch file into the cache.
+
+    Args:
+        path: the output file, in OpenAI's batch format, lines of its error file included.
+        batch: its name, as given to `write_batch`.
+        cache: the reply cache.
+        prices: what the batch cost per token, batch discount included.
+    """
+    ledger = BatchLedger(cache)
+    pending = {row["key"]: row for row in ledger.pending(batch).to_dict("records")}
+    num_asked = len(pending)
+    answered: list[str] = []
+    failed: list[str] = []
+    num_unknown = 0
+    for key, line in _lines(Path(path)):
+        row = pending.pop(key, None)
+        if row is None:
+            num_unknown += 1
+            continue
+        answer = _answer(line, row["mode"])
+        if isinstance(answer, CallFailure):
+            if not _is_cut_off(line):
+                failed.append(key)
+            continue
+        about = {name: row[name] for name in REPLY_COLUMNS}
+        usd = prices.usd(answer.prompt_tokens, answer.completion_tokens)
+        cache.add_row({**about, **asdict(answer), "usd": usd})
+        answered.append(key)
+    ledger.close(batch, answered=answered, failed=failed)
+    return Collected(
+        num_replies=len(answered),
+        num_failed=len(failed),
+        num_unanswered=num_asked - len(answered) - len(failed),
+        num_unknown=num_unknown,
+    )
+
+
+def batch_files(requests: Sequence[JudgeRequest]) -> Iterator[list[JudgeRequest]]:
+    """The requests in files that a service takes."""
+    part: list[JudgeRequest] = []
+    size = 0
+    for request in requests:
+        length = len(_line(request, "json_schema"))
+        if part and (len(part) == MAX_PER_BATCH or size + length > MAX_FILE_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(request)
+        size += length
+    if part:
+        yield part
+
+
+def _line(request: JudgeRequest, mode: SchemaMode) -> bytes:
+    body = request.body(mode)
+    row = {"custom_id": request.key, "method": "POST", "url": BATCH_URL, "body": body}
+    return json.dumps(row).encode() + b"\n"
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(custom_id, whole line) of every line; one that is no JSON object names no request."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                yield str(row.get("custom_id")), row
+            elif line.strip():
+                yield "", {}
+
+
+def _answer(line: Mapping[str, Any], mode: SchemaMode) -> Answer:
+    response = line.get("response") or {}
+    # vLLM leaves the status out when all went well.
+    right = response.get("status_code") in (200, None) and not line.get("error")
+    return read_completion(response.get("body") if right else None, mode)
+
+
+def _is_cut_off(line: Mapping[str, Any]) -> bool:
+    return (line.get("error") or {}).get("code") in CUT_OFF
+
+
+def _about(request: JudgeRequest) -> dict[str, str | int]:
+    return {
+        "key": request.key,
+        "endpoint": request.endpoint.rstrip("/"),
+        "model": request.model,
+        "prompt": f"{request.prompt.name}/{request.prompt.fingerprint}",
+        "sample": request.sample,
+    }

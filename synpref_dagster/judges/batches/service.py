@@ -1,0 +1,224 @@
+"""Batch mode: the same requests answered elsewhere, their replies entering the same cache.
+
+While a batch is under way nobody waits: the step ends, a sensor collects finished batches, and the
+next run finds the replies in the cache. What a batch ended without goes into another one; what
+keeps failing is asked one by one.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+from synpref_dagster.judges.batches.files import (
+    BATCH_URL,
+    Collected,
+    batch_files,
+    collect_batch,
+    write_batch,
+)
+from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.budget import Budget, Prices
+from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.calls import api_key
+from synpref_dagster.judges.requests import JudgeError, JudgeRequest, JudgeUnavailableError
+from synpref_dagster.settings.judges import JudgeEndpoint
+
+LOGGER = logging.getLogger(__name__)
+
+MAX_TOLD = 5  # batches that a message names
+T = TypeVar("T")
+Task = TypeVar("Task")
+ENDED = ("completed", "failed", "expired", "cancelled")
+UNSENT = "unsent-"  # a batch that no service has a name for yet
+NAME_FIELD = "synpref_batch"
+
+
+class BatchPendingError(JudgeError):
+    """The replies are being made elsewhere; run again when the batch is collected."""
+
+
+class BatchService:
+    """The batch service of one endpoint (OpenAI's files and batches)."""
+
+    def __init__(
+        self,
+        endpoint: JudgeEndpoint,
+        *,
+        cache: ReplyCache,
+        folder: Path,
+        logger: logging.Logger = LOGGER,
+    ) -> None:
+        from openai import OpenAI
+
+        self.endpoint = endpoint
+        self.cache = cache
+        self.ledger = BatchLedger(cache)
+        self.folder = folder
+        self.logger = logger
+        folder.mkdir(parents=True, exist_ok=True)
+        self._client = OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint))
+
+    def submit(
+        self, requests: Sequence[JudgeRequest], *, payer: Payer, budget: Budget
+    ) -> list[str]:
+        """Send the missing requests as batches; returns their ids, none when nothing is missing.
+
+        Raises:
+            BudgetExhaustedError: the batches may cost more than is left.
+            JudgeUnavailableError: the service did not take them.
+        """
+        missing = missing_requests(requests, cache=self.cache)
+        prices = batch_prices(self.endpoint)
+        most = sum(prices.most_usd(each, self.endpoint.max_tokens) for each in missing)
+        if not budget.reserve(payer.judge, most):
+            raise budget.exhausted(payer.judge, num_missing=len(missing), asset=payer.asset)
+        try:
+            return [self._send(part, payer) for part in batch_files(missing)]
+        finally:
+            # From here on the ledger knows what is promised to the batches that were sent.
+            budget.release(payer.judge, most)
+
+    def _send(self, requests: Sequence[JudgeRequest], payer: Payer) -> str:
+        import openai
+
+        times = len(self.ledger.cache.table("SELECT DISTINCT batch FROM batches"))
+        name = f"{UNSENT}{payer.judge}-{requests[0].key[:16]}-{times}"
+        path = self.folder / f"{name}.jsonl"
+        prices = batch_prices(self.endpoint)
+        write_batch(path, requests, batch=name, cache=self.cache, payer=payer, prices=prices)
+        try:
+            with path.open("rb") as file:
+                uploaded = self._client.files.create(file=file, purpose="batch")
+            batch = self._client.batches.create(
+                input_file_id=uploaded.id,
+                endpoint=BATCH_URL,
+                completion_window="24h",
+                metadata={NAME_FIELD: name},
+            )
+        except openai.OpenAIError as error:
+            self.ledger.close(name, rest="unsent")
+            raise _unavailable(self.endpoint, f"did not take a batch: {error}") from error
+        # From now on the batch goes by the service's name, which the sensor asks about.
+        self.ledger.rename(name, batch.id)
+        self.logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, len(requests))
+        return batch.id
+
+    def collect_finished(self) -> dict[str, Collected]:
+        """Collect this judge's batches that ended, also what they got done before they failed.
+
+        Raises:
+            JudgeUnavailableError: the service does not answer.
+        """
+        import openai
+
+        pending = self.ledger.pending()
+        names = pending.loc[pending["judge"] == self.endpoint.name, "batch"].unique()
+        collected: dict[str, Collected] = {}
+        try:
+            for name in names:
+                if (found := self._collect(str(name))) is not None:
+                    collected[str(name)] = found
+        except openai.OpenAIError as error:
+            raise _unavailable(self.endpoint, f"does not say how batches are: {error}") from error
+        return collected
+
+    def _collect(self, name: str) -> Collected | None:
+        import openai
+
+        if name.startswith(UNSENT):
+            name = self._recovered(name)
+        try:
+            batch = self._client.batches.retrieve(name)
+        except openai.NotFoundError:
+            self.logger.warning("batch %s is unknown to its service; it is sent again", name)
+            self.ledger.close(name, rest="unsent")
+            return None
+        if batch.status not in ENDED:
+            return None
+        path = self.folder / f"{name}.out.jsonl"
+        files = [each for each in (batch.output_file_id, batch.error_file_id) if each]
+        path.write_bytes(b"\n".join(self._client.files.content(each).content for each in files))
+        found = collect_batch(
+            path, batch=name, cache=self.cache, prices=batch_prices(self.endpoint)
+        )
+        all_is_well = found.num_replies and not found.num_unanswered
+        log = self.logger.info if all_is_well else self.logger.warning
+        log("batch %s is %s: %s", name, batch.status, asdict(found))
+        return found
+
+    def _recovered(self, name: str) -> str:
+        """The service's name of a batch whose sender was killed before it could note it."""
+        for batch in self._client.batches.list(limit=100):
+            if (batch.metadata or {}).get(NAME_FIELD) == name:
+                self.ledger.rename(name, batch.id)
+                return batch.id
+        return name
+
+
+def all_sent(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """The results of all calls; where batches are under way, every call is made before it says so.
+
+    A panel's judges answer at the same time that way, and not one after the other.
+
+    Raises:
+        BatchPendingError: at least one call waits for a batch.
+    """
+    numbered = list(enumerate(calls))
+    return [result for _, result in AllSent().run(lambda each: each[1](), numbered)]
+
+
+class AllSent:
+    """Runs tasks one after the other, here; all send their batches before the first one waits.
+
+    A `ShardExecutor` for `map_shards`, so that shards answer at the same time.
+    """
+
+    def run(self, job: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[tuple[Task, T]]:
+        """Each task with its result.
+
+        Raises:
+            BatchPendingError: at least one task waits for a batch.
+        """
+        waiting: list[str] = []
+        for task in tasks:
+            try:
+                result = job(task)
+            except BatchPendingError as error:
+                waiting.append(str(error))
+            else:
+                yield task, result
+        if waiting:
+            more = f"; and {len(waiting) - MAX_TOLD:,} more" if len(waiting) > MAX_TOLD else ""
+            raise BatchPendingError("; ".join(waiting[:MAX_TOLD]) + more)
+
+
+def batch_service(
+    endpoint: JudgeEndpoint, cache: ReplyCache, *, logger: logging.Logger = LOGGER
+) -> BatchService:
+    """The service of an endpoint, its files beside the cache."""
+    folder = cache.path.with_suffix(".batches")
+    return BatchService(endpoint, cache=cache, folder=folder, logger=logger)
+
+
+def missing_requests(requests: Sequence[JudgeRequest], *, cache: ReplyCache) -> list[JudgeRequest]:
+    """The distinct requests that neither the cache nor a batch under way answers."""
+    wanted = {request.key: request for request in requests}
+    known = set(cache.find(list(wanted))) | set(BatchLedger(cache).pending()["key"])
+    return [request for key, request in wanted.items() if key not in known]
+
+
+def batch_prices(endpoint: JudgeEndpoint) -> Prices:
+    """Prices of a judge's batches."""
+    share = endpoint.batch_price_share
+    return Prices(
+        usd_per_million_input=endpoint.usd_per_million_input * share,
+        usd_per_million_output=endpoint.usd_per_million_output * share,
+    )
+
+
+def _unavailable(endpoint: JudgeEndpoint, what: str) -> JudgeUnavailableError:
+    return JudgeUnavailableError(
+        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}"
+    )

@@ -1,0 +1,175 @@
+"""The reply cache: nothing is ever paid twice, and a killed campaign loses only what was in flight.
+
+One SQLite file in WAL mode, shared by all assets, processes and campaigns of a store. A reply is
+committed right after it came, in one transaction with what it cost, so that the budget is as
+durable as the replies.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from synpref_dagster.judges.requests import JudgeReply, JudgeRequest, SchemaMode
+
+BUSY_SECONDS = 60.0
+KEYS_PER_QUERY = 500
+REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
+TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY, campaign TEXT NOT NULL, asset TEXT NOT NULL, judge TEXT NOT NULL,
+    endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL, sample INTEGER NOT NULL,
+    text TEXT NOT NULL, finish_reason TEXT NOT NULL, mode TEXT NOT NULL, refused INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL NOT NULL,
+    seconds REAL NOT NULL, created_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spending (
+    campaign TEXT NOT NULL, judge TEXT NOT NULL, asset TEXT NOT NULL, num_calls INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (campaign, judge, asset)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS schema_modes (
+    endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (endpoint, model)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Payer:
+    """On whose account a reply is written."""
+
+    campaign: str
+    asset: str
+    judge: str
+
+
+class ReplyCache:
+    """Replies by request key, and what was spent; safe to share between threads and processes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        )
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
+        self._connection.executescript(TABLES)
+
+    def close(self) -> None:
+        """Close the file; replies are safe without it."""
+        with self._lock:
+            self._connection.close()
+
+    def find(self, keys: Sequence[str]) -> dict[str, JudgeReply]:
+        """The replies that are there, by key."""
+        found: dict[str, JudgeReply] = {}
+        distinct = list(dict.fromkeys(keys))
+        for start in range(0, len(distinct), KEYS_PER_QUERY):
+            part = distinct[start : start + KEYS_PER_QUERY]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, {', '.join(REPLY_FIELDS)} FROM replies WHERE key IN ({marks})"
+            with self._lock:
+                rows = self._connection.execute(query, part).fetchall()
+            for key, *values in rows:
+                known = dict(zip(REPLY_FIELDS, values, strict=True))
+                found[key] = JudgeReply(**{**known, "refused": bool(known["refused"])})
+        return found
+
+    def knows(self, endpoint: str, model: str) -> bool:
+        """Whether a model at this base URL has ever replied."""
+        query = "SELECT 1 FROM replies WHERE endpoint = ? AND model = ? LIMIT 1"
+        with self._lock:
+            return bool(self._connection.execute(query, [endpoint.rstrip("/"), model]).fetchall())
+
+    def add(self, request: JudgeRequest, reply: JudgeReply, payer: Payer) -> None:
+        """Keep a reply and book its price, in one transaction; a second one of a key is ignored."""
+        about: dict[str, str | int | float] = {
+            "key": request.key,
+            "endpoint": request.endpoint.rstrip("/"),
+            "model": request.model,
+            "prompt": f"{request.prompt.name}/{request.prompt.fingerprint}",
+            "sample": request.sample,
+        }
+        self.add_row({**about, **asdict(payer), **asdict(reply)})
+
+    def add_row(self, row: Mapping[str, str | int | float]) -> None:
+        """The same from plain columns, for replies that come from a batch file."""
+        row = {**row, "created_at": time.time()}
+        columns = ", ".join(row)
+        values = ", ".join(f":{name}" for name in row)
+        with self.transaction() as connection:
+            cursor = connection.execute(
+                f"INSERT OR IGNORE INTO replies ({columns}) VALUES ({values})", row
+            )
+            if cursor.rowcount == 0:
+                return
+            connection.execute(
+                "INSERT INTO spending VALUES (:campaign, :judge, :asset, 1, :prompt_tokens, "
+                ":completion_tokens, :usd) ON CONFLICT DO UPDATE SET num_calls = num_calls + 1, "
+                "prompt_tokens = prompt_tokens + excluded.prompt_tokens, completion_tokens = "
+                "completion_tokens + excluded.completion_tokens, usd = usd + excluded.usd",
+                row,
+            )
+
+    def spent(self, campaign: str) -> pd.DataFrame:
+        """What a campaign paid: judge, asset, num_calls, prompt_tokens, completion_tokens, usd."""
+        query = (
+            "SELECT judge, asset, num_calls, prompt_tokens, completion_tokens, usd FROM spending "
+            "WHERE campaign = ? ORDER BY judge, asset"
+        )
+        return self.table(query, [campaign])
+
+    def usd_by_judge(self, campaign: str) -> dict[str, float]:
+        """What a campaign paid each judge, in US dollars."""
+        query = "SELECT judge, SUM(usd) FROM spending WHERE campaign = ? GROUP BY judge"
+        with self._lock:
+            return dict(self._connection.execute(query, (campaign,)).fetchall())
+
+    def schema_mode(self, endpoint: str, model: str) -> SchemaMode:
+        """How the schema is asked for at this endpoint: strictly until it refused that."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT mode FROM schema_modes WHERE endpoint = ? AND model = ?",
+                (endpoint.rstrip("/"), model),
+            ).fetchone()
+        return row[0] if row else "json_schema"
+
+    def set_schema_mode(self, endpoint: str, model: str, *, mode: SchemaMode, reason: str) -> None:
+        """Record that an endpoint does not take a stricter mode, and what it said."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO schema_modes VALUES (?, ?, ?, ?)",
+                (endpoint.rstrip("/"), model, mode, reason[:500]),
+            )
+
+    def export(self, path: str | Path) -> int:
+        """All replies as one Parquet file; returns how many."""
+        with self._lock:
+            frame = pd.read_sql_query("SELECT * FROM replies ORDER BY key", self._connection)
+        frame.astype({"refused": bool}).to_parquet(path, index=False)
+        return len(frame)
+
+    def table(self, query: str, params: Sequence[str | int | float] = ()) -> pd.DataFrame:
+        """The rows of a query; values are bound, never written into it."""
+        with self._lock:
+            return pd.read_sql_query(query, self._connection, params=list(params))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, alone: other threads and processes wait."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")

@@ -1,0 +1,107 @@
+"""The questions LLM judges answer beside preferences: contamination, responses, personal data."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from synpref_dagster.curation.contamination.recheck import Opinion, Suspicion
+from synpref_dagster.curation.judging.prompts import (
+    CONTAMINATION,
+    PERSONAL_DATA,
+    VERIFICATION,
+    contamination_messages,
+    personal_data_messages,
+    verification_messages,
+)
+from synpref_dagster.curation.judging.replies import ParsedReply
+from synpref_dagster.curation.personal_data.report import (
+    NOT_JUDGED,
+)
+from synpref_dagster.curation.verification.people import PRE_VERIFICATION_COLUMNS
+from synpref_dagster.judges.endpoint import EndpointJudge, ask_each
+from synpref_dagster.pairs.record import PreferencePair
+
+
+def opinions(judges: Sequence[EndpointJudge], asked: Sequence[Suspicion]) -> list[list[Opinion]]:
+    """What the judges that answered say about each suspicion."""
+    messages = [
+        contamination_messages(each.text, each.prompt.prompt, shared=each.shared) for each in asked
+    ]
+    return [
+        [
+            Opinion(decision=str(fields["decision"]), why=str(fields["reason"]))
+            for fields in (reply.fields for reply in said)
+            if fields is not None
+        ]
+        for said in ask_each(judges, CONTAMINATION, messages)
+    ]
+
+
+def score_pairs(judges: Sequence[EndpointJudge], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
+    """pair_id, source and judge_level of every pair; each judge is asked once.
+
+    The level is the median of the judges that answered, the higher one of two; `NOT_JUDGED` where
+    none did.
+
+    Raises:
+        JudgeError: a judge cannot be asked any further.
+    """
+    messages = [personal_data_messages(p.conversation, (p.chosen, p.rejected)) for p in pairs]
+    levels = [
+        _median([int(reply.fields["level"]) for reply in about if reply.fields is not None])
+        for about in ask_each(judges, PERSONAL_DATA, messages)
+    ]
+    return pd.DataFrame(
+        {
+            "pair_id": pd.Series([pair.pair_id for pair in pairs], dtype=object),
+            "source": pd.Series([pair.source for pair in pairs], dtype=object),
+            "judge_level": np.array(levels, dtype=np.int8),
+        }
+    )
+
+
+def _median(levels: Sequence[int]) -> int:
+    return sorted(levels)[len(levels) // 2] if levels else NOT_JUDGED
+
+
+CHECK_COLUMNS = ["pair_id", *PRE_VERIFICATION_COLUMNS.values()]
+WORDS = {
+    "correct": "Looks correct",
+    "incorrect": "Looks wrong",
+    "unsure": "Cannot tell",
+}
+
+
+def check_responses(
+    judges: Sequence[EndpointJudge], pairs: Sequence[PreferencePair]
+) -> pd.DataFrame:
+    """pair_id and a note on the response that sorts first and on the other one.
+
+    A response about which no judge said anything readable has a missing note.
+
+    Raises:
+        JudgeError: a judge cannot be asked any further.
+    """
+    sides = [side for pair in pairs for side in sorted((pair.chosen, pair.rejected))]
+    talks = [pair.conversation for pair in pairs for _ in range(2)]
+    messages = [verification_messages(talk, text) for talk, text in zip(talks, sides, strict=True)]
+    notes: list[str | None] = [None] * len(messages)
+    for judge in judges:
+        missing = [row for row, note in enumerate(notes) if note is None]
+        if not missing:
+            break
+        replies = ask_each([judge], VERIFICATION, [messages[row] for row in missing])
+        for row, [reply] in zip(missing, replies, strict=True):
+            notes[row] = _note(reply, judge.name)
+    table = np.array(notes, dtype=object).reshape(-1, 2)
+    frame = pd.DataFrame(table, columns=CHECK_COLUMNS[1:], dtype="str")
+    frame.insert(0, "pair_id", pd.Series([pair.pair_id for pair in pairs], dtype=object))
+    return frame
+
+
+def _note(reply: ParsedReply, judge: str) -> str | None:
+    if reply.fields is None:
+        return None
+    status, finding = WORDS[str(reply.fields["status"])], str(reply.fields["finding"]).strip()
+    return f"{status}, says {judge}: {finding}" if finding else f"{status}, says {judge}."

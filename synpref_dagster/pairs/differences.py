@@ -1,0 +1,99 @@
+"""How much more often one thing is right than another, with an interval of the difference itself.
+
+Two overlapping intervals say little about a difference: on the same items both shares move
+together. Here the Wilson limits of both are combined by the correlation of the two shares
+(Newcombe's hybrid score intervals, Statistics in Medicine 17, 1998: 857-872 and 2635-2650). The
+same formula serves shares over the same items, over overlapping parts of them, and over others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+
+from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """Which of a set of items something was applied to, and where it was right."""
+
+    right: np.ndarray
+    """bool (n,): read only where the item counts."""
+    counted: np.ndarray
+    """bool (n,): whether the item counts, e.g. whether a rule keeps the pair."""
+
+    def accuracy(self) -> Accuracy:
+        """The share of right ones among those that count."""
+        return accuracy_of(self.right[self.counted])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A difference of shares with its 95% interval; all NaN where a share is unknown."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Items behind the share that rests on fewer."""
+
+
+def everywhere(right: np.ndarray) -> Judged:
+    """Something that was applied to every item."""
+    return Judged(right=right, counted=np.ones(len(right), dtype=bool))
+
+
+def difference(first: Judged, second: Judged) -> Difference:
+    """How much more often `first` is right than `second`; both are about the same list of items.
+
+    >>> many, few = np.arange(100) < 90, np.arange(100) < 70
+    >>> found = difference(everywhere(many), everywhere(few))
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    (0.2, 0.12, 0.284)
+
+    Raises:
+        ValueError: the two are about lists of different lengths.
+    """
+    if len(first.right) != len(second.right):
+        raise ValueError(f"{len(first.right)} items beside {len(second.right)}: must be the same")
+    one, other = first.accuracy(), second.accuracy()
+    num_items = min(one.n, other.n)
+    if num_items == 0:
+        return Difference(value=nan, low=nan, high=nan, n=0)
+    shared = _correlation(first, second)
+    value = one.value - other.value
+    below = _combined(one.value - one.low, other.high - other.value, shared)
+    above = _combined(one.high - one.value, other.value - other.low, shared)
+    return Difference(value=value, low=value - below, high=value + above, n=num_items)
+
+
+def share(judged: Judged) -> Difference:
+    """A share by itself, as a difference from nothing: for a claim about one number."""
+    found = judged.accuracy()
+    return Difference(value=found.value, low=found.low, high=found.high, n=found.n)
+
+
+def least(differences: Iterable[Difference]) -> Difference:
+    """The weakest of several differences: what holds for it holds for all of them."""
+    found = list(differences)
+    # np.min, unlike min, is NaN wherever one of its numbers is: no evidence, no claim.
+    ends = np.min([(each.value, each.low, each.high) for each in found], axis=0)
+    value, low, high = (float(end) for end in ends)
+    return Difference(value=value, low=low, high=high, n=min(each.n for each in found))
+
+
+def _combined(one: float, other: float, correlation: float) -> float:
+    return sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+
+def _correlation(first: Judged, second: Judged) -> float:
+    """Correlation of the two shares, with Newcombe's continuity correction when it is positive."""
+    both = first.counted & second.counted
+    one, other = first.accuracy(), second.accuracy()
+    spread = sqrt(one.n * one.value * (1 - one.value) * other.n * other.value * (1 - other.value))
+    if spread == 0.0:
+        return 0.0
+    moved = float(((first.right[both] - one.value) * (second.right[both] - other.value)).sum())
+    return (max(0.0, moved - 0.5) if moved > 0 else moved) / spread

@@ -1,0 +1,83 @@
+"""Ids as numbers that compare fast; rows of many shards, each id once: the first one stays.
+
+Ids are hashes, so nearly every row is alone with the first eight bytes of its id. These are all
+that is held of it; whole ids are compared only of rows that share them with another.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synpref_dagster.pairs.record import ID_BYTES
+
+
+def id_keys(ids: pa.ChunkedArray) -> np.ndarray:
+    """(n, 2) uint64: 16-byte ids as numbers. Raises ValueError when an id is null."""
+    array = ids.combine_chunks()
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    if storage.null_count:
+        raise ValueError(f"{storage.null_count} ids are null: every pair needs its id")
+    binary = pc.cast(storage, pa.binary(16))
+    raw = np.frombuffer(binary.buffers()[1] or b"", dtype=np.uint64)
+    return raw.reshape(-1, 2)[binary.offset : binary.offset + len(binary)]
+
+
+def first_occurrences(keys: np.ndarray) -> np.ndarray:
+    """(n,) int64: position of the first row with the same key, for keys (n, k) uint64.
+
+    Ids are hashes, so a row whose first word is unique is unique: only the others are compared
+    in full.
+    """
+    first = np.arange(len(keys))
+    leading = np.ascontiguousarray(keys[:, 0])
+    by_leading = np.argsort(leading)
+    ranked = leading[by_leading]
+    equals_next = ranked[1:] == ranked[:-1]
+    in_group = np.zeros(len(keys), dtype=bool)
+    in_group[:-1] |= equals_next
+    in_group[1:] |= equals_next
+    rows = np.sort(by_leading[in_group])
+    if len(rows):
+        # lexsort is stable: the first row of a run of equal keys is their first occurrence.
+        rows = rows[np.lexsort(keys[rows].T)]
+        ranked = keys[rows]
+        starts_run = np.append(True, (ranked[1:] != ranked[:-1]).any(axis=1))
+        first[rows] = rows[starts_run][np.cumsum(starts_run) - 1]
+    return first
+
+
+def repeated_words(shards: Iterable[pa.Table], id_column: str) -> np.ndarray:
+    """uint64, ascending: first words of ids that occur in several rows."""
+    words = [id_keys(table.column(id_column))[:, 0].copy() for table in shards]
+    ranked = np.sort(np.concatenate(words)) if words else np.array([], dtype=np.uint64)
+    return np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
+
+
+def first_of_each(
+    shards: Iterable[pa.Table], repeated: np.ndarray, id_column: str
+) -> Iterator[pa.Table]:
+    """The shards without rows whose id an earlier row has; as many shards as there were.
+
+    Args:
+        shards: tables with the id column.
+        repeated: from `repeated_words` of the same shards.
+        id_column: name of a column of 16-byte ids.
+    """
+    seen: set[bytes] = set()
+    for table in shards:
+        first = np.ones(table.num_rows, dtype=bool)
+        places = np.flatnonzero(_among(id_keys(table.column(id_column))[:, 0], repeated))
+        ids = table.column(id_column).combine_chunks().cast(pa.binary(ID_BYTES))
+        for place, each in zip(places, ids.take(pa.array(places)).to_pylist(), strict=True):
+            first[place] = each not in seen
+            seen.add(each)
+        yield table.filter(pa.array(first))
+
+
+def _among(words: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    if not len(ranked):
+        return np.zeros(len(words), dtype=bool)
+    places = np.minimum(np.searchsorted(ranked, words), len(ranked) - 1)
+    return np.asarray(ranked[places] == words)

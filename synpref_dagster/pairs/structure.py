@@ -1,0 +1,104 @@
+"""Whether a record can be judged by a person, and the reason where it cannot (App. D.1, step 1).
+
+A well-formed conversation ends with the user, and has two responses that exist, differ and can be
+stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ROLES = ("user", "assistant", "system")
+MAX_TEXT_BYTES = 1_000_000
+"""Longest text taken, in UTF-8 bytes: about 250,000 tokens, beyond every context window here."""
+STRUCTURAL_REASONS = (
+    "malformed_conversation",
+    "not_text",
+    "not_encodable",
+    "null_byte",
+    "over_byte_limit",
+    "unknown_role",
+    "empty_conversation",
+    "roles_not_alternating",
+    "conversation_not_ending_with_user",
+    "empty_turn",
+    "empty_response",
+    "identical_responses",
+)
+"""Why a pair is structurally unfit, in the order in which the reasons are reported."""
+
+
+def structural_reasons(
+    conversation: object, chosen: object, rejected: object, *, max_text_bytes: int = MAX_TEXT_BYTES
+) -> tuple[str, ...]:
+    """All structural reasons against a pair, in the order of `STRUCTURAL_REASONS`.
+
+    Takes anything, also what a broken file holds in place of turns and texts. A None response
+    counts as empty, any other value that is no string as `not_text`.
+    """
+    found = _conversation_reasons(conversation) | _response_reasons(chosen, rejected)
+    for text in (*_contents(conversation), chosen, rejected):
+        found |= _text_reasons(text, max_text_bytes)
+    return tuple(reason for reason in STRUCTURAL_REASONS if reason in found)
+
+
+def roles_alternate(roles: Sequence[object]) -> bool:
+    """True for an optional leading system turn followed by user, assistant, user, ... in turn.
+
+    >>> roles_alternate(["system", "user", "assistant"]), roles_alternate(["user", "user"])
+    (True, False)
+    """
+    spoken = roles[1:] if roles and roles[0] == "system" else roles
+    return all(role == ("user", "assistant")[turn % 2] for turn, role in enumerate(spoken))
+
+
+def _conversation_reasons(conversation: object) -> set[str]:
+    if not isinstance(conversation, Sequence) or isinstance(conversation, str | bytes):
+        return {"malformed_conversation"}
+    if not all(
+        isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in conversation
+    ):
+        return {"malformed_conversation"}
+    roles = [turn["role"] for turn in conversation]
+    found = set()
+    if any(role not in ROLES for role in roles):
+        found.add("unknown_role")
+    elif not roles_alternate(roles):
+        found.add("roles_not_alternating")
+    if all(role == "system" for role in roles):
+        found.add("empty_conversation")
+    elif roles[-1] != "user":
+        found.add("conversation_not_ending_with_user")
+    if any(_is_empty(turn["content"]) for turn in conversation):
+        found.add("empty_turn")
+    return found
+
+
+def _response_reasons(chosen: object, rejected: object) -> set[str]:
+    if _is_empty(chosen) or _is_empty(rejected):
+        return {"empty_response"}
+    # Chat templates trim contents: responses that differ at the edges only are one response.
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return {"identical_responses"} if chosen.strip() == rejected.strip() else set()
+    return set()
+
+
+def _text_reasons(text: object, max_text_bytes: int) -> set[str]:
+    if text is None:
+        return set()
+    if not isinstance(text, str):
+        return {"not_text"}
+    found = {"null_byte"} if "\x00" in text else set()
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return found | {"not_encodable"}
+    return found | {"over_byte_limit"} if size > max_text_bytes else found
+
+
+def _contents(conversation: object) -> list[Any]:
+    turns = conversation if isinstance(conversation, Sequence) else ()
+    return [turn.get("content") for turn in turns if isinstance(turn, Mapping)]
+
+
+def _is_empty(text: object) -> bool:
+    return text is None or (isinstance(text, str) and not text.strip())

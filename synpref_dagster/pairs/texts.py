@@ -1,0 +1,47 @@
+"""Texts of pairs: a conversation as turns, and the texts of the pairs of one shard."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synpref_dagster.pairs.record import PreferencePair, Turn, table_to_pairs
+
+Conversation = tuple[Turn, ...]
+UNKNOWN_LENGTH = -1
+
+
+def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
+    """Every turn and response of the pairs, each text once, in order of appearance."""
+    texts: dict[str, None] = {}
+    for pair in pairs:
+        for turn in pair.conversation:
+            texts.setdefault(turn["content"])
+        texts.setdefault(pair.chosen)
+        texts.setdefault(pair.rejected)
+    return list(texts)
+
+
+def shard_texts(ids: pa.Table, texts: pa.Table) -> pa.Table:
+    """The texts of the pairs of one shard, in the order of their ids.
+
+    Args:
+        ids: pair_id.
+        texts: `PAIR_SCHEMA`, the raw shard that the pairs come from.
+
+    Raises:
+        ValueError: a pair is not in that shard.
+    """
+    wanted, known = (each["pair_id"].combine_chunks().storage for each in (ids, texts))
+    rows = pc.index_in(wanted, value_set=known)
+    if rows.null_count:
+        raise ValueError(
+            f"{rows.null_count} of {len(ids)} pairs are not in the raw shard beside theirs: "
+            "materialize the pool again"
+        )
+    return texts.take(rows)
+
+
+def shard_pairs(ids: pa.Table, texts: pa.Table) -> list[PreferencePair]:
+    """The pairs of one shard, see `shard_texts`."""
+    return list(table_to_pairs(shard_texts(ids, texts)))

@@ -1,0 +1,68 @@
+"""Opens the review database and serves the page; the one process that hands out pairs."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from synpref_dagster.people.accounts import Accounts
+from synpref_dagster.people.desk import ReviewDesk
+from synpref_dagster.people.ledger.database import ReviewDatabase
+from synpref_dagster.people.page.limits import (
+    LOOPBACK_HOSTS,
+    is_loopback,
+    refuse_open_address,
+)
+from synpref_dagster.people.page.page import ReviewPage
+
+URL_VARIABLE = "SYNPREF_REVIEW_LEDGER"
+STORE_VARIABLE, DEFAULT_STORE = "SYNPREF_STORE", ".synpref"
+FILE_NAME = "review.sqlite3"
+
+
+def ledger_url() -> str:
+    """Where verdicts are: `SYNPREF_REVIEW_LEDGER`, else a SQLite file beside the campaigns.
+
+    Campaigns in an object store have theirs below `.synpref` of the working folder.
+    """
+    if url := os.environ.get(URL_VARIABLE):
+        return url
+    store = os.environ.get(STORE_VARIABLE, DEFAULT_STORE)
+    folder = Path(DEFAULT_STORE if "://" in store else store)
+    return f"sqlite:///{(folder / FILE_NAME).resolve()}"
+
+
+def review_app(
+    store: ReviewDatabase,
+    *,
+    clock: Callable[[], float] = time.time,
+    hosts: Sequence[str] = LOOPBACK_HOSTS,
+) -> FastAPI:
+    """The page over a database."""
+    desk, accounts = ReviewDesk(store, clock=clock), Accounts(store, clock=clock)
+    return ReviewPage(desk, accounts, clock=clock, hosts=hosts).app()
+
+
+def serve(url: str, *, host: str, port: int, public_hosts: Sequence[str] = ()) -> None:
+    """Serve the page until stopped.
+
+    Args:
+        url: review database.
+        host: address to listen on.
+        port: port to listen on.
+        public_hosts: names under which people reach it; needed for any address but loopback.
+
+    Raises:
+        ValueError: the address is not loopback and accounts or host names are missing.
+    """
+    import uvicorn
+
+    store = ReviewDatabase(url)
+    accounts = Accounts(store, clock=time.time)
+    refuse_open_address(host, num_accounts=len(accounts.all()), public_hosts=public_hosts)
+    hosts = [*public_hosts, *(LOOPBACK_HOSTS if is_loopback(host) else ())]
+    uvicorn.run(
+        review_app(store, hosts=hosts), host=host, port=port, log_level="warning", access_log=False
+    )

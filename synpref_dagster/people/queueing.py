@@ -1,0 +1,222 @@
+"""Who sees which pair next: a fold over items, assignments and verdicts.
+
+Each annotator has an own queue: the pair that is open for them comes first, so that a reload or a
+restart resumes where they were. A share of the pairs goes to two people; where these disagree, an
+adjudicator, who is not told what they said, gives one more verdict.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain
+
+from synpref_dagster.people.ledger.batches import Batch, ReviewItem
+from synpref_dagster.people.ledger.verdicts import Side, Verdict
+
+LEASE_SECONDS = 1800.0
+MIN_VERDICTS_TO_DISAGREE = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assignment:
+    """A pair shown to an annotator, under the token of the form that will answer it."""
+
+    form_token: str
+    batch_id: str
+    pair_id: str
+    annotator: str
+    candidate_1: Side
+    created_at: float
+
+
+@dataclass(slots=True)
+class Case:
+    """Where one item stands."""
+
+    item: ReviewItem
+    adjudicate: bool
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """annotator -> the verdict that counts."""
+    shown: dict[str, Assignment] = field(default_factory=dict)
+    """annotator -> the assignment that has no verdict yet."""
+
+    @property
+    def disputed(self) -> bool:
+        """Whether several people answered and no answer has more than half of them."""
+        if len(self.verdicts) < MIN_VERDICTS_TO_DISAGREE:
+            return False
+        answers = [verdict.sorted_sign for verdict in self.verdicts.values()]
+        return 2 * max(answers.count(answer) for answer in set(answers)) <= len(answers)
+
+    @property
+    def in_adjudication(self) -> bool:
+        """Whether the next verdict is an adjudicator's."""
+        return self.adjudicate and self.disputed and len(self.verdicts) < self.item.num_wanted + 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more verdicts are wanted."""
+        return len(self.verdicts) >= self.item.num_wanted and not self.in_adjudication
+
+    def open_for(self, annotator: str, *, now: float, adjudicator: bool) -> bool:
+        """Whether this annotator may be asked now."""
+        if annotator in self.verdicts or self.finished:
+            return False
+        adjudicating = self.in_adjudication
+        if adjudicating and not adjudicator:
+            return False
+        wanted = self.item.num_wanted + adjudicating
+        busy = sum(
+            now - shown.created_at < LEASE_SECONDS
+            for who, shown in self.shown.items()
+            if who != annotator
+        )
+        return len(self.verdicts) + busy < wanted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchStatus:
+    """How far a batch is."""
+
+    batch: Batch
+    num_finished: int
+    num_answered: int
+    """Pairs with at least one verdict."""
+    num_verdicts: int
+    num_in_adjudication: int
+    digest: str
+    """Hash of the verdicts that count: changes with every correction."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pair of the batch has all verdicts it wants."""
+        return self.num_finished == self.batch.num_items
+
+    def ready(self, *, now: float, deadline_hours: float | None, min_share: float) -> bool:
+        """Whether the campaign may go on: complete, or overdue with a minimum share answered."""
+        if self.complete:
+            return True
+        if deadline_hours is None or now < self.batch.created_at + 3600 * deadline_hours:
+            return False
+        return self.num_answered >= min_share * self.batch.num_items
+
+
+class ReviewQueue:
+    """The state of all batches, built row by row."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, Batch] = {}
+        self.assignments: dict[str, Assignment] = {}
+        self._cases: dict[str, dict[str, Case]] = {}
+        self._unfinished: dict[tuple[str, str], Case] = {}
+        self._adjudicating: dict[tuple[str, str], Case] = {}
+        self._history: dict[str, list[Verdict]] = {}
+        self._current: dict[str, Assignment] = {}
+
+    def add_batch(self, batch: Batch) -> None:
+        """A batch was announced."""
+        self.batches[batch.batch_id] = batch
+        self._cases.setdefault(batch.batch_id, {})
+
+    def add_item(self, item: ReviewItem) -> None:
+        """A pair of a batch; items arrive in their order of showing."""
+        case = Case(item, adjudicate=self.batches[item.batch_id].adjudicate)
+        self._cases[item.batch_id][item.pair_id] = case
+        self._unfinished[item.batch_id, item.pair_id] = case
+
+    def add_assignment(self, assignment: Assignment) -> None:
+        """A pair was shown to somebody."""
+        self.assignments[assignment.form_token] = assignment
+        case = self.case(assignment.batch_id, assignment.pair_id)
+        if case is not None:
+            case.shown[assignment.annotator] = assignment
+            self._current[assignment.annotator] = assignment
+
+    def add_verdict(self, verdict: Verdict) -> None:
+        """Somebody answered, corrected or withdrew."""
+        case = self.case(verdict.batch_id, verdict.pair_id)
+        if case is None:
+            return
+        case.verdicts.pop(verdict.annotator, None)
+        case.shown.pop(verdict.annotator, None)
+        history = self._history.setdefault(verdict.annotator, [])
+        if verdict.verdict == "withdrawn":
+            key = (verdict.batch_id, verdict.pair_id)
+            history[:] = [v for v in history if (v.batch_id, v.pair_id) != key]
+        else:
+            case.verdicts[verdict.annotator] = verdict
+            history.append(verdict)
+        self._file((verdict.batch_id, verdict.pair_id), case)
+
+    def case(self, batch_id: str, pair_id: str) -> Case | None:
+        """Where an item stands; None when there is no such item."""
+        return self._cases.get(batch_id, {}).get(pair_id)
+
+    def current(self, annotator: str) -> Assignment | None:
+        """The pair that is open for this annotator, if it still wants a verdict of theirs."""
+        shown = self._current.get(annotator)
+        if shown is None:
+            return None
+        case = self.case(shown.batch_id, shown.pair_id)
+        is_open = case is not None and case.shown.get(annotator) == shown and not case.finished
+        return shown if is_open else None
+
+    def next_case(self, annotator: str, *, now: float, adjudicator: bool = False) -> Case | None:
+        """The next pair for an annotator: adjudication first, then the batch's own order."""
+        before = self._adjudicating.values() if adjudicator else ()
+        for case in chain(before, self._unfinished.values()):
+            if case.open_for(annotator, now=now, adjudicator=adjudicator):
+                return case
+        return None
+
+    def num_remaining(self, annotator: str, *, adjudicator: bool = False) -> int:
+        """How many pairs could still come to this annotator, also if others look at them now."""
+        answered = {(row.batch_id, row.pair_id) for row in self.history(annotator)}
+        waiting = len(self._unfinished) - sum(key in self._unfinished for key in answered)
+        if adjudicator:
+            return waiting
+        return waiting - sum(key not in answered for key in self._adjudicating)
+
+    def history(self, annotator: str) -> list[Verdict]:
+        """This annotator's verdicts that were not withdrawn, oldest first."""
+        return self._history.get(annotator, [])
+
+    def in_adjudication(self) -> list[Case]:
+        """Pairs that wait for an adjudicator."""
+        return list(self._adjudicating.values())
+
+    def status(self, batch_id: str) -> BatchStatus:
+        """How far a batch is.
+
+        Raises:
+            ValueError: there is no such batch.
+        """
+        if batch_id not in self.batches:
+            raise ValueError(f"batch {batch_id!r} is unknown")
+        cases = list(self._cases[batch_id].values())
+        rows = sorted(
+            f"{case.item.pair_id}:{who}:{verdict.sorted_sign}:{verdict.as_row()['edited_attributes']}"
+            for case in cases
+            for who, verdict in case.verdicts.items()
+        )
+        return BatchStatus(
+            batch=self.batches[batch_id],
+            num_finished=sum(case.finished for case in cases),
+            num_answered=sum(bool(case.verdicts) for case in cases),
+            num_verdicts=len(rows),
+            num_in_adjudication=sum(case.in_adjudication for case in cases),
+            digest=blake2b("\n".join(rows).encode(), digest_size=16).hexdigest(),
+        )
+
+    def cases(self, batch_id: str) -> list[Case]:
+        """All items of a batch with their verdicts, in order."""
+        return list(self._cases.get(batch_id, {}).values())
+
+    def _file(self, key: tuple[str, str], case: Case) -> None:
+        for pile, belongs in (
+            (self._unfinished, not case.finished),
+            (self._adjudicating, case.in_adjudication),
+        ):
+            if belongs:
+                pile[key] = case
+            else:
+                pile.pop(key, None)

@@ -1,0 +1,268 @@
+"""Where pairs, people's recorded verdicts and benchmarks come from.
+
+Either the files of the profile, or the synthetic world, which is written to disk as ordinary source
+files on first use. The world's sealed truth is not reachable from here (see `sealed_truth`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from synpref_dagster.benchmarks.custom import load_custom
+from synpref_dagster.benchmarks.items import BenchmarkItem, first_turn_prompts
+from synpref_dagster.benchmarks.loaders import load_items, load_suite
+from synpref_dagster.benchmarks.plugins import known_benchmark
+from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.settings.pool import SourceSettings
+from synpref_dagster.sources.files.content_hashes import ContentHashes
+from synpref_dagster.sources.files.identity import content_identity, listing_identity
+from synpref_dagster.sources.files.known_files import (
+    PoolFile,
+    as_facts,
+    check_none_gone,
+    hub_version,
+    known_files,
+    listed_file,
+    reading_order,
+)
+from synpref_dagster.sources.files.rows import source_files
+from synpref_dagster.sources.recorded_votes import named_votes
+from synpref_dagster.sources.records import SourceSpec
+from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
+from synpref_dagster.storage import (
+    MapResult,
+    ShardExecutor,
+    build_dataset,
+    hash_json,
+    map_shards,
+    step_key,
+)
+from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
+from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
+
+LISTING = "source_listing"  # metadata of the raw pool
+READING_VERSION = "2"
+"""Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
+
+
+class PoolSources(dg.ConfigurableResource):
+    """Reads what the profile names."""
+
+    campaign: Campaign
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the pool is the synthetic world."""
+        return self.campaign.profile.pool.kind == "synthetic_world"
+
+    @cached_property
+    def world(self) -> WorldManifest:
+        """The synthetic world of this campaign, written on first use."""
+        world = self.campaign.profile.pool.world
+        config = WorldConfig(
+            seed=self.campaign.seed,
+            num_unverified=world.num_unverified,
+            num_wild=world.num_wild,
+            num_test=world.num_test,
+            benchmarks=SMOKE_SIZES if world.benchmark_sizes == "smoke" else BenchmarkSizes(),
+        )
+        return write_world(self.world_folder(), config=config)
+
+    def world_folder(self) -> Path:
+        """Where the synthetic world lies."""
+        return self.campaign.local_folder("world")
+
+    def specs(self) -> list[SourceSpec]:
+        """The sources of the pool, in reading order."""
+        if not self.is_synthetic:
+            return [_spec(source) for source in self.campaign.profile.pool.sources]
+        return [
+            SourceSpec(
+                name=name,
+                path=str(self.world_folder() / facts["path"]),
+                origin=facts["origin"],
+                licence="synthetic",
+            )
+            for name, facts in sorted(self.world.sources.items())
+        ]
+
+    def files(self) -> list[SourceSpec]:
+        """The sources file by file: a folder is one source whose files are read one by one."""
+        return [file for _, file in self._located()]
+
+    def _located(self) -> list[tuple[SourceSpec, SourceSpec]]:
+        """Every file, after the source that it belongs to."""
+        found = []
+        for spec in self.specs():
+            paths = source_files(spec.path)
+            if not paths:
+                raise ValueError(
+                    f"source {spec.name!r}: no file below {spec.path!r}; is it mounted? Take the "
+                    "source out of the profile if its pairs are to leave the pool"
+                )
+            found += [(spec, replace(spec, path=path)) for path in paths]
+        return found
+
+    def fingerprint(self) -> str:
+        """What the raw pool depends on: every source's specification and bytes."""
+        return self._fingerprint(self._listed_files()[0])
+
+    def _fingerprint(self, rows: list[dict[str, str]]) -> str:
+        return str(hash_json({"sources": rows, "seed": self.campaign.seed}))
+
+    @cached_property
+    def content_hashes(self) -> ContentHashes:
+        """Hashes of the source files, which outlive the night."""
+        return ContentHashes(self.campaign.uri("data", "raw_pool", "content_hashes.json"))
+
+    def listing(self) -> str:
+        """Changes with names, sizes and times of the source files, without reading them."""
+        if self.is_synthetic:
+            return "synthetic_world"
+        about = [
+            [spec.name, spec.path and listing_identity(spec.path), hub_version(spec)]
+            for spec in self.specs()
+        ]
+        return str(hash_json(about))
+
+    def read_pool(
+        self, *, version: str = READING_VERSION, executor: ShardExecutor | None = None
+    ) -> MapResult:
+        """All sources, file by file: `kept` pairs, `dropped` rows, `counts` and people's `votes`.
+
+        Files that were read before, by content and specification, are not read again. Those that
+        did not change come first, see `reading_order`: of two equal pairs the one that came first
+        is kept, today and tomorrow.
+
+        Args:
+            version: code version of the step.
+            executor: who reads the files; in this process by default.
+
+        Raises:
+            ValueError: the profile names no source, a source cannot be read, or a file that was
+                read before is gone.
+        """
+        rows, files, paths = self._listed_files()
+        if not rows:
+            raise ValueError("the profile names no source: add [[pool.sources]]")
+        uri = self.campaign.uri("data", "raw_pool", "files")
+        known = known_files(uri)
+        if not self.campaign.profile.pool.allow_missing_files:
+            check_none_gone(files, known)
+        order = reading_order(files, known)
+        # The order is part of the step: a list of the same files as on an earlier night must not
+        # bring back an order that a night in between has changed.
+        inputs = [self._fingerprint(rows), *(rows[number]["key"] for number in order)]
+        listed = build_dataset(
+            uri,
+            step=step_key(version=version, inputs=inputs, params={}),
+            compute=lambda: [pa.Table.from_pylist([rows[number]]) for number in order],
+            meta=as_facts([files[number] for number in order]),
+        )
+        return map_shards(
+            partial(read_file, paths=paths),
+            listed,
+            uri=self.campaign.uri("data", "raw_pool"),
+            version=version,
+            params={"seed": self.campaign.seed},
+            executor=executor,
+            outputs=list(READ_SCHEMAS),
+        )
+
+    def _listed_files(
+        self,
+    ) -> tuple[list[dict[str, str]], list[PoolFile], dict[str, str | None]]:
+        """Rows that reading the files depends on, how they are known again, key -> path."""
+        found = self._located()
+        listed = [listed_file(spec, source.path, self.content_hashes) for source, spec in found]
+        self.content_hashes.save(spec.path for _, spec in found if spec.path)
+        rows, files = [row for row, _ in listed], [file for _, file in listed]
+        # Beside the rows: a file that was moved is the same file.
+        paths = {file.key: spec.path for file, (_, spec) in zip(files, found, strict=True)}
+        return rows, files, paths
+
+    def verdict_fingerprint(self) -> str:
+        """What the recorded verdicts depend on."""
+        if self.is_synthetic:
+            return self.world.fingerprint
+        return self.fingerprint()
+
+    def recorded_verdicts(self, contents: Iterable[bytes] | None = None) -> list[dict[str, Any]]:
+        """Verdicts of people about pool pairs, against the sorted order of the responses.
+
+        Args:
+            contents: ids of the contents in question; None takes all.
+        """
+        if self.is_synthetic:
+            # Reading the manifest first makes sure that the world is there.
+            assert self.world
+            frame = pd.read_json(
+                self.world_folder() / "recorded_verdicts.jsonl", lines=True, dtype=False
+            )
+            wanted = None if contents is None else {each.hex() for each in contents}
+            rows = frame.to_dict("records")
+            return [row for row in rows if wanted is None or row["content_id"] in wanted]
+        return named_votes(self.read_pool().outputs["votes"], contents)
+
+    def benchmark_fingerprint(self) -> str:
+        """What the benchmarks depend on."""
+        settings = self.campaign.profile.pool
+        if self.is_synthetic and not settings.custom_benchmarks:
+            return self.world.fingerprint
+        named = {**settings.benchmarks, **settings.custom_benchmarks}
+        contents = {name: content_identity(path) for name, path in named.items()}
+        about: dict[str, Any] = {"contents": contents, "subsets": settings.benchmark_subsets}
+        if self.is_synthetic:
+            about["world"] = self.world.fingerprint
+        return str(hash_json(about))
+
+    def benchmarks(self) -> list[tuple[Benchmark, list[BenchmarkItem]]]:
+        """Every benchmark at hand with its items: published ones, plug-ins, suites of one's own."""
+        settings = self.campaign.profile.pool
+        found: list[tuple[Benchmark, list[BenchmarkItem]]] = []
+        if self.is_synthetic:
+            assert self.world
+            suite = load_suite(self.world_folder() / "benchmarks")
+            found = [(known_benchmark(name), items) for name, items in suite.items()]
+        for name, path in settings.benchmarks.items():
+            benchmark = known_benchmark(name)
+            items = load_items(benchmark, None if path == "hub" else path)
+            wanted = settings.benchmark_subsets.get(name, benchmark.subsets)
+            found.append((benchmark, [item for item in items if item.group in wanted]))
+        found += [load_custom(name, path) for name, path in settings.custom_benchmarks.items()]
+        return found
+
+    def benchmark_items(self) -> dict[str, list[BenchmarkItem]]:
+        """Items of every benchmark at hand, by benchmark name."""
+        return {benchmark.name: items for benchmark, items in self.benchmarks()}
+
+    def expected_counts(self, benchmark: Benchmark) -> dict[str, int] | None:
+        """Items per subset of the published set, of the subsets at hand.
+
+        None where nothing is published: the world's miniatures and plug-ins without counts. A
+        suite of one's own is as large as its file.
+        """
+        if self.is_synthetic and benchmark.name in BENCHMARK_NAMES:
+            return None
+        wanted = self.campaign.profile.pool.benchmark_subsets.get(benchmark.name)
+        counts = benchmark.expected_counts
+        return {n: c for n, c in counts.items() if wanted is None or n in wanted} or None
+
+    def benchmark_prompts(self) -> pd.DataFrame:
+        """First-turn prompts of all benchmarks: benchmark, item_id, prompt."""
+        rows = [
+            row for items in self.benchmark_items().values() for row in first_turn_prompts(items)
+        ]
+        return pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
+
+
+def _spec(source: SourceSettings) -> SourceSpec:
+    values = source.model_dump()
+    return SourceSpec(**values)

@@ -1,0 +1,119 @@
+"""Resume points of a training run: all that the next step depends on, published in one rename.
+
+Data order and learning rate are functions of the step, so a point is: weights, optimizer state,
+random state, and the progress so far. A run that is killed and started again ends with the same
+weights, bit for bit, as one that was not.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from synpref_dagster.reward.evaluation import Evaluation
+from synpref_dagster.reward.folders import STATE_FOLDER, write_json
+from synpref_dagster.reward.training.workers import Workers
+
+POINT = "step_{:08d}"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        fingerprint: The run's fingerprint; a point of another run is not resumed.
+        step: Optimizer steps taken.
+        losses: Mean loss of each step.
+        history: Evaluations so far.
+        best_step: Step of the best weights so far; 0 before the first evaluation.
+    """
+
+    fingerprint: str
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[Evaluation] = field(default_factory=list)
+    best_step: int = 0
+
+    def record(self, evaluation: Evaluation) -> bool:
+        """Add an evaluation; True when its weights are the best so far, ties included."""
+        best = max((row.accuracy for row in self.history), default=-1.0)
+        self.history.append(evaluation)
+        if evaluation.accuracy < best:
+            return False
+        self.best_step = evaluation.step
+        return True
+
+
+class ResumePoints:
+    """The resume points and best weights of one run, below its output folder."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self.folder = output_dir / STATE_FOLDER
+
+    def save_best(self, workers: Workers, *, step: int) -> None:
+        """Keep the weights of a step as the best; earlier ones go when a point is saved."""
+        weights = workers.weights()
+        if workers.is_main:
+            _save_weights(weights, self._best(step))
+
+    def load_best(self, step: int) -> dict[str, torch.Tensor]:
+        """The weights kept for a step."""
+        return load_file(self._best(step))
+
+    def save(self, workers: Workers, *, progress: Progress) -> None:
+        """Publish a resume point, then remove the older ones."""
+        point = self.folder / POINT.format(progress.step)
+        part = point.with_name(f"{point.name}.part")
+        if workers.is_main:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        workers.wait()
+        workers.save_state(part)
+        workers.wait()
+        if not workers.is_main:
+            return
+        write_json(part / "progress.json", asdict(progress))
+        shutil.rmtree(point, ignore_errors=True)
+        part.replace(point)
+        for other in self.folder.iterdir():
+            if other not in (point, self._best(progress.best_step)):
+                _remove(other)
+
+    def find(self, fingerprint: str) -> tuple[Progress, Path] | None:
+        """The newest complete point of the run with this fingerprint."""
+        for point in sorted(self.folder.glob("step_????????"), reverse=True):
+            contents = json.loads((point / "progress.json").read_text(encoding="utf-8"))
+            if contents["fingerprint"] == fingerprint:
+                contents["history"] = [Evaluation(**row) for row in contents["history"]]
+                return Progress(**contents), point
+        return None
+
+    def restore(self, point: Path, *, workers: Workers) -> None:
+        """Put weights, optimizer and random state back."""
+        workers.load_state(point)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _best(self, step: int) -> Path:
+        return self.folder / f"best_{step:08d}.safetensors"
+
+
+def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, part)
+    part.replace(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""The judges' part of a profile: embedded exemplar judges, or LLMs behind endpoints."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from synpref_dagster.settings.section import Section
+
+DEFAULT_STORE = ".synpref"
+
+
+class JudgeEndpoint(Section):
+    """One judge of the panel: a model behind an OpenAI-compatible endpoint."""
+
+    name: str
+    """Name in verdicts, votes and reports."""
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    """Environment variable that holds the key; the key itself never enters a profile."""
+    usd_per_million_input: float = Field(default=0.0, ge=0)
+    usd_per_million_output: float = Field(default=0.0, ge=0)
+    batch: bool = False
+    """Send batches instead of single calls; a sensor collects them and starts the run again."""
+    batch_price_share: float = Field(default=0.5, ge=0, le=1)
+    """What a token costs in a batch, as a share of the price above."""
+    max_batches: int = Field(default=2, ge=1)
+    """Batches that may end without a reply before its request is asked alone, at the full price."""
+    max_usd: float | None = Field(default=None, ge=0)
+    """Cap of this judge in one campaign; None leaves only the panel's cap."""
+    num_samples: int | None = Field(default=None, ge=2)
+    """Self-consistency samples per pair, half of them in each order; None takes the panel's."""
+    temperature: float = Field(default=0.7, ge=0)
+    max_tokens: int = Field(default=700, ge=1)
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request, for instance `reasoning_effort`."""
+    max_concurrency: int = Field(default=16, ge=1)
+    max_attempts: int = Field(default=6, ge=1)
+    timeout_seconds: float = Field(default=120.0, gt=0)
+
+
+class JudgeSettings(Section):
+    """The panel: `exemplar` learns from the exemplars shown and is free, `endpoints` are LLMs."""
+
+    kind: Literal["exemplar", "endpoints"] = "exemplar"
+    num_samples: int = 5
+    num_exemplars: int = 8
+    endpoints: tuple[JudgeEndpoint, ...] = ()
+    """The judges of kind `endpoints`; an odd number avoids tied votes."""
+    panel: Literal["majority", "weighted"] = "majority"
+    """One vote per judge, or each vote counted by what the judge's word proved worth on gold."""
+    max_usd: float | None = Field(default=None, ge=0)
+    """Hard cap of the campaign over all judges; None allows anything."""
+    cache: str | None = None
+    """File of the reply cache; None keeps it below SYNPREF_STORE, shared by all campaigns there."""
+    min_gold_agreement: float | None = Field(default=None, ge=0, le=1)
+    """A judge that agrees less with people on gold pairs is left out; None leaves nobody out."""
+    num_screened: int = Field(default=60, ge=1)
+    """Gold pairs that every judge is asked about when there is a floor, or when votes weigh."""
+
+    @model_validator(mode="after")
+    def _judges_have_names(self) -> "JudgeSettings":
+        names = [endpoint.name for endpoint in self.endpoints]
+        if len(set(names)) < len(names):
+            raise ValueError(f"judges need different names, got {', '.join(names)}")
+        if self.kind == "endpoints" and not names:
+            raise ValueError("judges.kind is 'endpoints': name one or more [[judges.endpoints]]")
+        return self
+
+    def cache_path(self) -> Path:
+        """Where replies are kept: `cache`, else beside the campaigns of a local store."""
+        if self.cache:
+            return Path(self.cache)
+        base = os.environ.get("SYNPREF_STORE", DEFAULT_STORE).rstrip("/")
+        return Path(DEFAULT_STORE if "://" in base else base, "judge_replies.sqlite")

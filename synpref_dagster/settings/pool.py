@@ -1,0 +1,123 @@
+"""Settings of the pool: its sources, its synthetic world, and what is done with it."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from synpref_dagster.settings.section import Section
+
+
+class PersonalDataSettings(Section):
+    """The scan for personal data (App. D.3)."""
+
+    action: Literal["report", "drop", "off"] = "report"
+    """`report` scans and changes nothing; `drop` also drops pairs of `drop_level` and above from
+    the clean pool; `off` leaves the scan out of the campaign."""
+    drop_level: int = Field(default=2, ge=1, le=3)
+    """Lowest level that is dropped (App. D.3: levels 2 and 3 were looked at again)."""
+    num_sampled: int = Field(default=200, ge=0)
+    """Pairs without a finding that LLM judges score beside all those with one."""
+
+
+class StrictPassSettings(Section):
+    """The stricter second look, at what stage 1 may see: gold allows no overlap (App. D.1)."""
+
+    enabled: bool = True
+    """Whether pairs that share words with a benchmark in any turn or response go to stage 2."""
+    min_words: int = Field(default=7, ge=2)
+    """Shared words that make a hit. The paper takes 5 and lets judges clear common phrases."""
+    max_words: int = 13
+    """Longest stretch shown as evidence, in words."""
+    judges_clear: bool = False
+    """Whether LLM judges may clear false alarms; needs judge endpoints. Else every hit counts."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.max_words < self.min_words:
+            raise ValueError(
+                f"pool.strict_pass: max_words {self.max_words} is below min_words {self.min_words}"
+            )
+        return self
+
+
+class NearDuplicateSettings(Section):
+    """The report on near-duplicates; it changes nothing."""
+
+    in_campaign: bool = False
+    """Whether a campaign makes the report; without, materialise `near_duplicates` by hand."""
+    min_similarity: float = Field(default=0.8, ge=0.5, le=1)
+    """Jaccard similarity of the word 5-grams of two pairs from which on they are reported."""
+
+
+class ExportSettings(Section):
+    """What may leave the house."""
+
+    allowed_licences: tuple[str, ...] | None = None
+    """Licences an exported source may have, spelled as in the sources; None allows any."""
+
+
+class WorldSettings(Section):
+    """Size of the synthetic world; used when `pool.kind` is `synthetic_world`."""
+
+    num_unverified: int = 3000
+    num_wild: int = 5000
+    num_test: int = 1000
+    benchmark_sizes: Literal["default", "smoke"] = "default"
+    """Sizes of the mini benchmarks; `smoke` is for tests."""
+
+
+class SourceSettings(Section):
+    """One source of the pool: a local or s3:// path, or a hub data set with its revision."""
+
+    name: str
+    path: str | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+    format: str = "auto"
+    origin: Literal["human", "synthetic"]
+    licence: str = "unknown"
+    citation: str = ""
+    """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class PoolSettings(Section):
+    """Where pairs, people's verdicts and benchmarks come from."""
+
+    kind: Literal["synthetic_world", "sources"]
+    world: WorldSettings = WorldSettings()
+    sources: tuple[SourceSettings, ...] = ()
+    allow_missing_files: bool = False
+    """Whether files that were read before may be gone, and their pairs with them."""
+    benchmarks: dict[str, str] = Field(default_factory=dict)
+    """Benchmark name -> path or hub id; empty for the synthetic world, which brings its own."""
+    benchmark_subsets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Subsets at hand where a benchmark is only partly there; the report names them."""
+    custom_benchmarks: dict[str, str] = Field(default_factory=dict)
+    """Name -> JSON lines of your own, scored and shown beside the seven; see benchmarks/custom."""
+    recorded_verdicts: Literal["world", "sources"] = "world"
+    """Who plays the people: the world's recorded verdicts, or the votes that ship with sources."""
+    test_debates: tuple[str, ...] = ()
+    """Held-out conversations' debates (crowd-vote sources): the clean test set."""
+    ngram_words: int = 13
+    """Words of an n-gram that counts as contamination (App. D.1: 13)."""
+    recheck_contamination: bool = False
+    """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
+    strict_pass: StrictPassSettings = StrictPassSettings()
+    max_risky_share: float = Field(default=0.1, ge=0)
+    """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
+    pii: PersonalDataSettings = PersonalDataSettings()
+    near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether a clean test set lies beside people's gold."""
+        return self.kind == "synthetic_world" or bool(self.test_debates)
+
+    def reports_left_out(self) -> list[str]:
+        """Reports on the pool that a campaign does not make; they can be made by hand."""
+        in_campaign = {
+            "pii_report": self.pii.action != "off",
+            "near_duplicates": self.near_duplicates.in_campaign,
+        }
+        return [name for name, included in in_campaign.items() if not included]

@@ -1,0 +1,135 @@
+"""Profiles: everything a campaign can be told, read from `profiles/*.toml` and the environment.
+
+A profile is data, not code: the same graph runs with each. `SYNPREF_PROFILE` picks one by name or
+path, `SYNPREF_SEED` its seed, `SYNPREF_STORE` where it writes, `SYNPREF_REAL_DATA` where the
+public files of the `real` profile lie. Unknown keys are errors, so that a typo never goes unseen.
+"""
+
+import os
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
+from synpref_dagster.settings.models import RewardModelSettings
+from synpref_dagster.settings.pool import (
+    ExportSettings,
+    PoolSettings,
+)
+from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.shards import ShardSettings
+from synpref_dagster.settings.stages import (
+    EvidenceSettings,
+    FilterSettings,
+    GateSettings,
+    IterationSettings,
+    PeopleSettings,
+    SeedSettings,
+)
+
+DEFAULT_PROFILE = "demo"
+
+
+class Profile(Section):
+    """A whole campaign."""
+
+    name: str
+    seed: int = 0
+    simulated: tuple[str, ...] = ()
+    """Sentences the report prints: what in this campaign is not the real thing."""
+    next_steps: tuple[str, ...] = ()
+    """Lines to type next, printed at the end."""
+    pool: PoolSettings
+    seed_set: SeedSettings
+    iterations: IterationSettings
+    people: PeopleSettings = PeopleSettings()
+    judges: JudgeSettings = JudgeSettings()
+    reward_model: RewardModelSettings
+    release: RewardModelSettings
+    filtering: FilterSettings = FilterSettings()
+    gates: GateSettings = GateSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    export: ExportSettings = ExportSettings()
+    shards: ShardSettings = ShardSettings()
+    executor: Literal["in_process", "multiprocess"] = "in_process"
+
+    def campaign_name(self) -> str:
+        """What batches of people and MLflow call this campaign."""
+        return f"{self.name}-seed-{self.seed}"
+
+    def run_tags(self) -> dict[str, str]:
+        """Tags of its runs in Dagster, where campaigns of several profiles share one history."""
+        return {"synpref/profile": self.name, "synpref/seed": str(self.seed)}
+
+    def store_root(self) -> str:
+        """Folder or s3:// prefix everything of this campaign is written under."""
+        base = os.environ.get("SYNPREF_STORE", DEFAULT_STORE).rstrip("/")
+        return f"{base}/{self.name}/seed-{self.seed}"
+
+
+def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile:
+    """The profile `name` (a packaged one or a .toml path), with environment overrides applied.
+
+    Args:
+        name: a packaged profile or a path; default `SYNPREF_PROFILE`, else `demo`.
+        seed: overrides the profile's seed; default `SYNPREF_SEED`, else the profile's.
+
+    Raises:
+        ValueError: no such profile, or its content is not a legal profile.
+    """
+    wanted = name or os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
+    text = _profile_text(wanted)
+    values = tomllib.loads(_expand(text))
+    if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
+        seed = int(from_environment)
+    if seed is not None:
+        values["seed"] = seed
+    return Profile.model_validate(values)
+
+
+def packaged_profiles() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    folder = files("synpref_dagster.settings") / "profiles"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def real_data_folder() -> str:
+    """Where the public files of the `real` profile lie: `SYNPREF_REAL_DATA` or `../shared/data`."""
+    return os.environ.get("SYNPREF_REAL_DATA", "../shared/data")
+
+
+def mlflow_uri() -> str:
+    """Where MLflow keeps its runs: `SYNPREF_MLFLOW_URI`, else SQLite beside the campaigns."""
+    default = f"sqlite:///{Path(DEFAULT_STORE, 'mlflow.db').resolve()}"
+    return os.environ.get("SYNPREF_MLFLOW_URI", default)
+
+
+def mlflow_artifact_root() -> str:
+    """Where a new experiment keeps its plots: beside the SQLite file, else the default store."""
+    database = mlflow_uri().removeprefix("sqlite:///")
+    folder = Path(DEFAULT_STORE) if database == mlflow_uri() else Path(database).parent
+    return str(Path(folder, "mlflow_artifacts").resolve())
+
+
+def _profile_text(wanted: str) -> str:
+    if wanted.endswith(".toml"):
+        path = Path(wanted)
+        if not path.is_file():
+            raise ValueError(f"profile file {wanted!r} does not exist")
+        return path.read_text(encoding="utf-8")
+    if wanted not in packaged_profiles():
+        raise ValueError(
+            f"profile {wanted!r} is unknown; use one of {', '.join(packaged_profiles())} "
+            "or the path of a .toml file"
+        )
+    packaged = files("synpref_dagster.settings") / "profiles" / f"{wanted}.toml"
+    return packaged.read_text(encoding="utf-8")
+
+
+def _expand(text: str) -> str:
+    return text.replace("${SYNPREF_REAL_DATA}", real_data_folder())

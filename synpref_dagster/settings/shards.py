@@ -1,0 +1,47 @@
+"""The part of a profile that says where shards are worked on; it never changes a result.
+
+In this process, in several processes of this machine, or on a Ray cluster: finished shards are
+found by what they were computed from, so a campaign may change its executor at any time.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from synpref_dagster.settings.section import Section
+
+
+class RaySettings(Section):
+    """The cluster of executor `ray`, and what one worker takes of it."""
+
+    address: str | None = None
+    """`HOST:6379`, `auto`, or `ray://HOST:10001`; None asks RAY_ADDRESS, else starts one here."""
+    cpus_per_worker: float = Field(default=1.0, ge=0)
+    gpus_per_model_worker: float = Field(default=0.0, ge=0)
+    """GPUs of a worker that holds a model, 0 on CPUs; a fraction shares one among workers."""
+    max_retries: int = Field(default=3, ge=0)
+    """How often a shard is tried again whose worker or node was lost."""
+    start_timeout_seconds: float = Field(default=600.0, gt=0)
+    """How long to wait for the first worker; an autoscaler needs minutes to bring nodes."""
+    object_store_mb: int | None = Field(default=None, ge=80)
+    """Shared memory of a cluster started here; None leaves it to Ray. Shards never travel by it."""
+
+
+class ShardSettings(Section):
+    """Who works on shards, and on how many at a time."""
+
+    executor: Literal["in_process", "processes", "ray"] = "in_process"
+    workers: int = Field(default=2, ge=1)
+    """Shards worked on at a time; `in_process` works on one."""
+    model_workers: int | None = Field(default=None, ge=1)
+    """The same in steps that hold a model, for instance the number of GPUs; None: `workers`."""
+    ray: RaySettings = RaySettings()
+
+    @model_validator(mode="after")
+    def _ray_settings_belong_to_ray(self) -> "ShardSettings":
+        if self.executor != "ray" and self.ray != RaySettings():
+            raise ValueError(
+                f"[shards.ray] is set, but shards.executor is {self.executor!r}: "
+                "write executor = 'ray', or leave the table out"
+            )
+        return self

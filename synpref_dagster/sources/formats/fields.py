@@ -1,0 +1,203 @@
+"""What a row format is: how to recognise its rows and how to turn one into a preference pair.
+
+A format rejects a row it cannot read by raising `RowRejected`; returning None means that the
+options leave the row out. `build_pair` is the one gate through which every pair passes.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synpref_dagster.pairs.record import PreferencePair, Turn
+from synpref_dagster.pairs.structure import (
+    MAX_TEXT_BYTES,
+    STRUCTURAL_REASONS,
+    roles_alternate,
+    structural_reasons,
+)
+from synpref_dagster.sources.files.raw_rows import RawRow
+from synpref_dagster.sources.records import (
+    ParsedRow,
+    RowRejected,
+    SourceSpec,
+    Unfolded,
+)
+
+Row = Mapping[str, Any]
+RowReader = Callable[[Row, int], ParsedRow | Unfolded | None]
+"""(row, row number) -> the pair or candidates, or None for a row outside the selected part."""
+RowGrouping = Callable[[Iterator[RawRow]], Iterator[RawRow]]
+"""Rows that belong together become one row, see `sources.grouping`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowFormat:
+    """One row of the registry of formats."""
+
+    name: str
+    """Name by which a source specification asks for the format."""
+    layout: str
+    """The layout in one line, shown when a format cannot be detected."""
+    matches: Callable[[Row], bool]
+    """Whether a first row looks like this format."""
+    make_reader: Callable[[SourceSpec, int], RowReader]
+    """(specification, seed) -> reader of single rows; refuses bad options with a ValueError."""
+    options: frozenset[str] = frozenset()
+    """Options of this format beyond those of every format."""
+    group: RowGrouping | None = None
+    """Joins the rows of one prompt where the data holds one response per row."""
+
+
+def build_pair(
+    spec: SourceSpec,
+    row_number: int,
+    *,
+    conversation: object,
+    responses: tuple[object, object],
+    meta: Mapping[str, Any] | None = None,
+) -> PreferencePair:
+    """A pair with (chosen, rejected) responses; raises RowRejected for an unsound one."""
+    chosen, rejected = responses
+    reasons = structural_reasons(
+        conversation, chosen, rejected, max_text_bytes=max_text_bytes(spec)
+    )
+    if reasons:
+        raise RowRejected(*reasons)
+    assert isinstance(conversation, Sequence)
+    assert isinstance(chosen, str)
+    assert isinstance(rejected, str)
+    return PreferencePair(
+        conversation=tuple(
+            Turn(role=turn["role"], content=turn["content"]) for turn in conversation
+        ),
+        chosen=chosen,
+        rejected=rejected,
+        source=spec.name,
+        origin=spec.origin,
+        meta={"row": row_number, **(meta or {})},
+    )
+
+
+def labelled_pair(
+    spec: SourceSpec,
+    row_number: int,
+    *,
+    conversation: object,
+    responses: tuple[object, object],
+    sign: float,
+    meta: Mapping[str, Any] | None = None,
+) -> PreferencePair:
+    """A pair of (first, second) responses: `sign` above 0 prefers the first, below 0 the second.
+
+    Raises RowRejected `tied` for a sign of 0: a tie is no preference, and picking a side would
+    invent one.
+    """
+    if sign == 0:
+        raise RowRejected("tied")
+    first, second = responses
+    return build_pair(
+        spec,
+        row_number,
+        conversation=conversation,
+        responses=(first, second) if sign > 0 else (second, first),
+        meta=meta,
+    )
+
+
+def max_text_bytes(spec: SourceSpec) -> int:
+    """The specification's limit for one text in UTF-8 bytes."""
+    limit: int = spec.options.get("max_text_bytes", MAX_TEXT_BYTES)
+    return limit
+
+
+def required(row: Row, *names: str) -> list[Any]:
+    """Values of columns that a row must have; raises RowRejected naming the missing ones."""
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise RowRejected("missing_column", detail=f"no {', '.join(missing)}")
+    return [row[name] for name in names]
+
+
+def finite(value: object) -> float | None:
+    """A finite number as float, None for anything else (bool, text, NaN).
+
+    >>> finite(3), finite(True), finite("3"), finite(float("nan"))
+    (3.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def user_turn(prompt: object) -> list[dict[str, Any]]:
+    """A conversation of one user turn."""
+    return [{"role": "user", "content": prompt}]
+
+
+def instruction_turn(instruction: object, context: object = None) -> list[dict[str, Any]]:
+    r"""One user turn of an instruction and, below an empty line, what it is about.
+
+    >>> instruction_turn("Shorten.", "A long text.")[0]["content"]
+    'Shorten.\n\nA long text.'
+    """
+    # Files written by pandas hold NaN where there is nothing.
+    if context is None or context == "" or (isinstance(context, float) and math.isnan(context)):
+        return user_turn(instruction)
+    if not isinstance(instruction, str) or not isinstance(context, str):
+        raise RowRejected("not_text", detail="instruction and input must be texts")
+    return user_turn(f"{instruction}\n\n{context}")
+
+
+def one_of(spec: SourceSpec, option: str, allowed: Sequence[str]) -> str:
+    """Value of an option with a few legal values, the first being the default."""
+    value = spec.options.get(option, allowed[0])
+    if value not in allowed:
+        raise ValueError(
+            f"source {spec.name!r}: {option} {value!r} must be one of {', '.join(allowed)}"
+        )
+    return str(value)
+
+
+def is_messages(value: object) -> bool:
+    """Whether a value is a non-empty list of {role, content} messages.
+
+    >>> is_messages([{"role": "user", "content": "Hi"}]), is_messages("Hi")
+    (True, False)
+    """
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in value)
+    )
+
+
+def split_shared_conversation(
+    chosen: Sequence[Row], rejected: Sequence[Row], *, max_text_bytes: int
+) -> tuple[list[Row], tuple[object, object]]:
+    """(conversation, (chosen, rejected)) of two full message lists that share all but the last.
+
+    Strict: both lists must be equal up to their last message, and that must be the assistant's.
+    Raises RowRejected with all reasons found, `prompt_not_shared` deciding first.
+    """
+    reasons = [] if chosen[:-1] == rejected[:-1] else ["prompt_not_shared"]
+    found: set[str] = set()
+    for messages in (chosen, rejected):
+        roles = [turn["role"] for turn in messages]
+        if not roles_alternate(roles):
+            found.add("roles_not_alternating")
+        if roles[-1] != "assistant":
+            found.add("not_ending_with_response")
+    for messages in (chosen, rejected):
+        # Each side is checked against its own conversation: they may differ.
+        last = (chosen[-1]["content"], rejected[-1]["content"])
+        found |= set(structural_reasons(messages[:-1], *last, max_text_bytes=max_text_bytes))
+    order = ("not_ending_with_response", *STRUCTURAL_REASONS)
+    reasons += [reason for reason in order if reason in found]
+    if reasons:
+        raise RowRejected(*reasons)
+    return list(chosen[:-1]), (chosen[-1]["content"], rejected[-1]["content"])

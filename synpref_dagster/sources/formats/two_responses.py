@@ -1,0 +1,176 @@
+"""Layouts with two named responses and one decided label: PKU-SafeRLHF, SHP, WebGPT, OffsetBias.
+
+Each is one row of `_LAYOUTS`: which columns it has, and how a row says which response is better.
+A label that says "equal" is a tie and becomes no pair.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from synpref_dagster.sources.formats.fields import (
+    Row,
+    RowFormat,
+    RowReader,
+    finite,
+    instruction_turn,
+    labelled_pair,
+    one_of,
+    required,
+    user_turn,
+)
+from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec
+
+Sign = Callable[[Row], float]
+"""Above 0 when the first response is better, below 0 for the second, 0 for a tie."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layout:
+    """One public layout of two responses."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Columns every row has, named in messages and used to recognise the layout."""
+    responses: tuple[str, str]
+    conversation: Callable[[Row], object]
+    make_sign: Callable[[SourceSpec], Sign]
+    options: frozenset[str] = frozenset()
+
+
+def _row_format(layout: _Layout) -> RowFormat:
+    def make_reader(spec: SourceSpec, seed: int) -> RowReader:
+        del seed
+        sign = layout.make_sign(spec)
+
+        def read(row: Row, number: int) -> ParsedRow:
+            required(row, *layout.columns)
+            first, second = (row[name] for name in layout.responses)
+            return ParsedRow(
+                labelled_pair(
+                    spec,
+                    number,
+                    conversation=layout.conversation(row),
+                    responses=(first, second),
+                    sign=sign(row),
+                )
+            )
+
+        return read
+
+    return RowFormat(
+        name=layout.name,
+        layout=", ".join(layout.columns),
+        matches=lambda row: set(layout.columns) <= set(row),
+        make_reader=make_reader,
+        options=layout.options,
+    )
+
+
+def _pku_sign(spec: SourceSpec) -> Sign:
+    """Option `label`: `better` (helpfulness), `safer`, or `both`, where the two must agree."""
+    label = one_of(spec, "label", ("better", "safer", "both"))
+    names = {
+        "better": ("better_response_id",),
+        "safer": ("safer_response_id",),
+        "both": ("better_response_id", "safer_response_id"),
+    }[label]
+
+    def sign(row: Row) -> float:
+        values = required(row, *names)
+        signs = {_of_two(value, first=0, second=1) for value in values}
+        # Helpfulness and safety pull apart: neither response is preferred.
+        return signs.pop() if len(signs) == 1 else 0
+
+    return sign
+
+
+def _shp_sign(spec: SourceSpec) -> Sign:
+    """Option `min_score_ratio`: how often more votes the better comment has; the card advises 2."""
+    least = finite(spec.options.get("min_score_ratio", 1))
+    if least is None or least < 1:
+        raise ValueError(
+            f"source {spec.name!r}: min_score_ratio {spec.options['min_score_ratio']!r} "
+            "must be a number from 1"
+        )
+
+    def sign(row: Row) -> float:
+        scores = finite(row["score_A"]), finite(row["score_B"])
+        label = _of_two(row["labels"], first=1, second=0)
+        if scores[0] is None or scores[1] is None:
+            raise RowRejected("missing_score", detail="score_A and score_B must be numbers")
+        gap = scores[0] - scores[1]
+        if gap * label < 0:
+            raise RowRejected("label_against_score", detail=f"label {row['labels']!r}, {scores}")
+        more, fewer = max(scores[0], scores[1]), min(scores[0], scores[1])
+        if gap and more < least * max(fewer, 1):
+            raise RowRejected("small_gap", detail=f"scores {scores}")
+        return label if gap else 0
+
+    return sign
+
+
+def _webgpt_sign(spec: SourceSpec) -> Sign:
+    del spec
+
+    def sign(row: Row) -> float:
+        scores = finite(row["score_0"]), finite(row["score_1"])
+        if scores[0] is None or scores[1] is None:
+            raise RowRejected("missing_score", detail="score_0 and score_1 must be numbers")
+        return scores[0] - scores[1]
+
+    return sign
+
+
+def _numbered_sign(spec: SourceSpec) -> Sign:
+    del spec
+    return lambda row: _of_two(row["label"], first=1, second=2)
+
+
+def _of_two(value: object, *, first: int, second: int) -> float:
+    """+1 or -1 for the number of a response; raises RowRejected for any other value."""
+    number = finite(value)
+    if number not in (first, second):
+        raise RowRejected("malformed_label", detail=f"{value!r}: not {first} or {second}"[:200])
+    return 1.0 if number == first else -1.0
+
+
+def _question(row: Row) -> object:
+    question = row["question"]
+    if not isinstance(question, Mapping) or "full_text" not in question:
+        raise RowRejected("malformed_conversation", detail="question must hold full_text")
+    return user_turn(question["full_text"])
+
+
+_LAYOUTS = (
+    _Layout(
+        name="pku_saferlhf",
+        columns=("prompt", "response_0", "response_1", "better_response_id"),
+        responses=("response_0", "response_1"),
+        conversation=lambda row: user_turn(row["prompt"]),
+        make_sign=_pku_sign,
+        options=frozenset({"label"}),
+    ),
+    _Layout(
+        name="shp",
+        columns=("history", "human_ref_A", "human_ref_B", "score_A", "score_B", "labels"),
+        responses=("human_ref_A", "human_ref_B"),
+        conversation=lambda row: user_turn(row["history"]),
+        make_sign=_shp_sign,
+        options=frozenset({"min_score_ratio"}),
+    ),
+    _Layout(
+        name="webgpt",
+        columns=("question", "answer_0", "answer_1", "score_0", "score_1"),
+        responses=("answer_0", "answer_1"),
+        conversation=_question,
+        make_sign=_webgpt_sign,
+    ),
+    _Layout(
+        name="offsetbias",
+        columns=("instruction", "output_1", "output_2", "label"),
+        responses=("output_1", "output_2"),
+        conversation=lambda row: instruction_turn(row["instruction"], row.get("input")),
+        make_sign=_numbered_sign,
+    ),
+)
+PKU_SAFERLHF, SHP, WEBGPT, OFFSETBIAS = map(_row_format, _LAYOUTS)

@@ -1,0 +1,79 @@
+"""The judges' bill and replies on the command line."""
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from synpref_dagster.cli import app as cli, judges as judge_cli
+from synpref_dagster.curation.judging.prompts import PAIRWISE
+from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+
+PAYER = Payer(campaign="smoke-seed-0", asset="silver_seed", judge="gpt")
+
+
+@pytest.fixture
+def synpref(monkeypatch, tmp_path):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
+    monkeypatch.setattr(judge_cli, "console", Console(width=160, no_color=True))
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli.app, ["judges", *arguments])
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def cache(tmp_path):
+    cache = ReplyCache(tmp_path / "judge_replies.sqlite")
+    for number in range(3):
+        request = JudgeRequest(
+            endpoint="http://one/v1",
+            model="m",
+            messages=[{"role": "user", "content": "hello"}],
+            prompt=PAIRWISE,
+            sampling={},
+            sample=number,
+        )
+        reply = JudgeReply(
+            text="{}", finish_reason="stop", mode="text", prompt_tokens=1000, usd=0.25
+        )
+        cache.add(request, reply, PAYER)
+    row = {"key": "k", "endpoint": "e", "model": "m", "prompt": "p", "sample": 0, "mode": "text"}
+    account = {"campaign": "smoke-seed-0", "asset": "silver_seed", "judge": "gpt"}
+    BatchLedger(cache).add("b", [{**row, **account, "most_usd": 1.5}])
+    yield cache
+    cache.close()
+
+
+def test_the_bill_names_judge_asset_calls_tokens_and_price(synpref, cache):
+    code, output = synpref("bill", "--profile", "smoke")
+    assert code == 0
+    [line] = [line for line in output.splitlines() if "silver_seed" in line]
+    assert line.split() == ["gpt", "silver_seed", "3", "3,000", "0", "0.7500"]
+    assert "spent $0.7500" in output
+    assert "gpt: batches under way may cost $1.5000 more" in output
+
+
+def test_another_campaign_has_its_own_bill(synpref, cache):
+    bill = synpref("bill", "--profile", "smoke", "--seed", "1")
+    assert bill == (0, "$0: profile smoke has exemplar judges, which cost nothing\n")
+
+
+def test_replies_are_exported_as_parquet(synpref, cache, tmp_path):
+    code, output = synpref("export", str(tmp_path / "replies.parquet"), "--profile", "smoke")
+    assert code == 0
+    assert output.startswith("3 replies in ")
+    assert pd.read_parquet(tmp_path / "replies.parquet")["usd"].tolist() == [0.25] * 3
+
+
+def test_without_a_cache_or_a_profile_the_command_says_so(synpref):
+    code, output = synpref("export", "replies.parquet", "--profile", "smoke")
+    assert code == 2
+    assert "no reply cache at" in output
+    code, output = synpref("bill", "--profile", "smkoe")
+    assert code == 2
+    assert "smkoe" in output

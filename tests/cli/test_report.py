@@ -1,0 +1,98 @@
+"""The report on a terminal says what was not measured, and shows no table of nothing."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from synpref_dagster.cli.report import print_report
+
+NONE = {"value": None, "low": None, "high": None, "n": 0}
+GOOD = {"value": 0.75, "low": 0.7, "high": 0.8, "n": 40}
+
+
+def claim(sentence, verdict, value, low, high):
+    interval = {"value": value, "low": low, "high": high, "n": 0 if value is None else 40}
+    return {"claim": sentence, "verdict": verdict, "threshold": 0.0, **interval}
+
+
+@pytest.fixture
+def report():
+    """Of a campaign on data of one's own: no truth, no test set, no benchmark."""
+    return {
+        "profile": "mine",
+        "seed": 0,
+        "simulated": [],
+        "next_steps": [],
+        "pool": {"read": 9, "quarantined_by_reason": {}, "dropped": {}, "clean": 9},
+        "decisions": {"kept": 9},
+        "decisions_by_reason": {},
+        "label_accuracy": dict.fromkeys(("before", "kept", "flipped", "after", "whole_pool"), NONE),
+        "filter_precision": {},
+        "test_set": "gold validation (no clean test set)",
+        "rm_accuracy": {"original": GOOD},
+        "rm_accuracy_against_length": {},
+        "gold_accuracy_by_iteration": [GOOD, GOOD],
+        "test_accuracy_by_iteration": [],
+        "judge_agreement": {},
+        "judge_agreement_by_objectivity": {"objective": {}, "subjective": {}},
+        "leaderboard": [{"model_size": "qwen3-0.6b", "rmb": None, "average": None}],
+        "claims": [
+            claim("unknown", "not measured", None, None, None),
+            claim("refuted", "not held", -0.1, -0.2, -0.05),
+            claim("right", "held", 0.1, 0.05, 0.2),
+            claim("open", "not decided", 0.1, -0.05, 0.2) | {"threshold": 0.2},
+        ],
+    }
+
+
+def printed(report):
+    console = Console(file=io.StringIO(), width=120)
+    print_report(console, report)
+    return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+
+def test_a_claim_without_a_number_was_not_measured(report):
+    lines = printed(report)
+    assert "unknown - > 0 0 not measured" in lines
+
+
+def test_a_claim_stands_with_its_interval_and_what_that_says(report):
+    lines = printed(report)
+    assert "refuted -.100 [-.200 -.050] > 0 40 did not hold" in lines
+    assert "right .100 [.050 .200] > 0 40 held" in lines
+    assert "open .100 [-.050 .200] .200 40 not decided" in lines
+    assert [line for line in lines if line.startswith("not decided: n is too small")]
+
+
+def test_a_long_claim_is_not_cut_off(report):
+    words = "an RM trained on kept and flipped pairs beats one on the original labels of the pool"
+    report["claims"] = [claim(words, "not held", -0.1, -0.2, -0.05)]
+    shown = " ".join(printed(report))
+    assert all(word in shown for word in words.split())
+    assert "…" not in shown
+    assert "n is too small" not in shown
+
+
+@pytest.mark.parametrize(
+    ("scored", "sentence"),
+    [(True, "no benchmark was named"), (False, "no release was scored yet")],
+)
+def test_a_leaderboard_of_nothing_is_a_sentence(report, scored, sentence):
+    report["leaderboard"] = report["leaderboard"] if scored else []
+    lines = printed(report)
+    assert [line for line in lines if sentence in line]
+    assert not [line for line in lines if line.startswith("model size")]
+
+
+def test_without_a_test_set_no_figure_is_of_one(report):
+    lines = printed(report)
+    assert "Reward models on gold validation (no clean test set)" in lines
+    assert "iteration gold validation" in lines
+    report["test_accuracy_by_iteration"] = [GOOD, GOOD]
+    assert "iteration gold validation clean test" in printed(report)
+
+
+def test_a_measured_leaderboard_is_a_table_in_points(report):
+    report["leaderboard"] = [{"model_size": "qwen3-0.6b", "rmb": 0.5, "average": 0.512}]
+    assert "qwen3-0.6b 50.0 51.2" in printed(report)

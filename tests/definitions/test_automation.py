@@ -1,0 +1,278 @@
+"""Nightly schedule, failure sensor and single-size backfill, on a real local Dagster instance.
+
+The schedule is tried on three tiny assets in place of the campaign: what it compares are the tags
+that Dagster writes on every materialisation, not what the assets are.
+"""
+
+import shutil
+
+import dagster as dg
+import pytest
+
+from synpref_dagster.definitions.build import build_defs, build_resources
+from synpref_dagster.definitions.failures import report_failures
+from synpref_dagster.definitions.jobs import KEPT_AT_NIGHT, nightly_filtering_job
+from synpref_dagster.definitions.nightly import (
+    REASON_TAG,
+    StepVersion,
+    filtering_steps,
+    nightly_filtering,
+    stale_reason,
+    tag_value,
+)
+from synpref_dagster.resources.campaign import SETTINGS
+from synpref_dagster.resources.sources import LISTING
+from synpref_dagster.settings.profile import load_profile
+
+GOLD, REWARDS, SUBSET = (
+    dg.AssetKey(name) for name in ("gold", "pool_rewards", "consistency_filtered_subset")
+)
+
+
+class Fixed:
+    """In place of the campaign and its sources: the two facts that the schedule compares."""
+
+    def __init__(self):
+        self.files, self.profile = "files of Monday", "profile of Monday"
+
+    def listing(self):
+        return self.files
+
+    def settings_fingerprint(self):
+        return self.profile
+
+
+class Location:
+    """A code location of four assets whose content, facts and code version the test sets."""
+
+    def __init__(self, instance):
+        self.instance = instance
+        self.content = dict.fromkeys(["attribute_labels", "pair_embeddings", *KEPT_AT_NIGHT], "a")
+        self.content |= {"gold": "a", "pool_rewards": "a", "consistency_filtered_subset": "a"}
+        self.content["raw_pool"] = "a"
+        self.code_version = "1"
+        self.facts = Fixed()
+
+    def definitions(self):
+        def asset(name, group, deps=()):
+            @dg.asset(name=name, group_name=group, deps=deps, code_version=self.code_version)
+            def step():
+                return dg.MaterializeResult(
+                    data_version=dg.DataVersion(self.content[name]),
+                    metadata={LISTING: self.facts.files, SETTINGS: self.facts.profile},
+                )
+
+            return step
+
+        return dg.Definitions(
+            assets=[
+                asset("raw_pool", "1_pool"),
+                asset("gold", "4_iteration_01"),
+                asset("pool_rewards", "5_filtering", [GOLD]),
+                asset("consistency_filtered_subset", "5_filtering", [GOLD, REWARDS]),
+                *(asset(name, "2_attributes") for name in ("attribute_labels", "pair_embeddings")),
+                *(asset(name, "1_pool") for name in KEPT_AT_NIGHT),
+            ],
+            jobs=[
+                nightly_filtering_job,
+                dg.define_asset_job("label_gold", selection=dg.AssetSelection.assets(GOLD)),
+            ],
+            schedules=[nightly_filtering],
+            resources={"campaign": self.facts, "sources": self.facts},
+        )
+
+    def run(self, job):
+        result = self.definitions().resolve_job_def(job).execute_in_process(instance=self.instance)
+        assert result.success
+
+    def tick(self):
+        """The run request's reason, or None with the sentence that says why nothing runs."""
+        defs = self.definitions()
+        with dg.build_schedule_context(
+            instance=self.instance,
+            repository_def=defs.get_repository_def(),
+            resources={"campaign": self.facts, "sources": self.facts},
+        ) as context:
+            tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
+        if tick.run_requests:
+            [request] = tick.run_requests
+            return request.tags[REASON_TAG], None
+        return None, tick.skip_message
+
+
+@pytest.fixture(scope="module")
+def shared_instance():
+    """One instance of all tests here: making its databases takes longer than a test."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(shared_instance):
+    shared_instance.wipe()
+    return shared_instance
+
+
+@pytest.fixture
+def location(instance):
+    return Location(instance)
+
+
+@pytest.fixture
+def filtered(location):
+    """A location whose filtering ran and is up to date."""
+    location.run("label_gold")
+    location.run("filter_pool")
+    return location
+
+
+def test_a_filtering_that_never_ran_runs(location):
+    location.run("label_gold")
+    assert location.tick() == ("attribute_labels_never_materialized", None)
+
+
+def test_an_unchanged_filtering_is_skipped_and_says_so(filtered):
+    reason, message = filtered.tick()
+    assert reason is None
+    assert (
+        message == "sources, settings, inputs and code of the filtering are those of its last run"
+    )
+
+
+def test_an_input_materialised_again_with_the_same_content_is_no_reason(filtered):
+    filtered.run("label_gold")
+    assert filtered.tick()[0] is None
+
+
+def test_a_changed_input_is_a_reason_until_the_filtering_has_run(filtered):
+    filtered.content["gold"] = "b"
+    filtered.run("label_gold")
+    assert filtered.tick() == ("gold_changed", None)
+    filtered.run("filter_pool")
+    assert filtered.tick()[0] is None
+
+
+def test_an_input_that_changes_while_the_filtering_runs_is_not_lost(filtered):
+    # The pool is replaced after the rewards were computed and before the decision is recorded:
+    # by their times alone the decision would look newer than its input.
+    filtered.content["gold"] = "b"
+    defs = filtered.definitions()
+    defs.resolve_job_def("filter_pool").execute_in_process(
+        instance=filtered.instance, asset_selection=[REWARDS]
+    )
+    filtered.run("label_gold")
+    defs.resolve_job_def("filter_pool").execute_in_process(
+        instance=filtered.instance, asset_selection=[SUBSET]
+    )
+    assert filtered.tick() == ("gold_changed", None)
+
+
+def test_new_source_files_are_a_reason_until_they_are_read(filtered):
+    filtered.facts.files = "files of Tuesday"
+    assert filtered.tick() == ("source_listing_changed", None)
+    filtered.run("filter_pool")
+    assert filtered.tick()[0] is None
+
+
+def test_changed_settings_are_a_reason_until_the_filtering_has_run(filtered):
+    filtered.facts.profile = "profile of Tuesday"
+    assert filtered.tick() == ("settings_changed", None)
+    filtered.run("filter_pool")
+    assert filtered.tick()[0] is None
+
+
+def test_changed_code_is_a_reason(filtered):
+    filtered.code_version = "2"
+    reason, _ = filtered.tick()
+    assert reason == "attribute_labels_code_changed"
+
+
+def test_a_step_whose_result_changed_by_hand_is_a_reason_for_those_after_it(filtered):
+    filtered.content["pool_rewards"] = "b"
+    filtered.definitions().resolve_job_def("filter_pool").execute_in_process(
+        instance=filtered.instance, asset_selection=[REWARDS]
+    )
+    assert filtered.tick() == ("pool_rewards_changed", None)
+
+
+def test_a_filtering_that_is_still_running_is_not_started_again(location):
+    location.instance.create_run_for_job(
+        location.definitions().resolve_job_def("filter_pool"), status=dg.DagsterRunStatus.STARTED
+    )
+    reason, message = location.tick()
+    assert reason is None
+    assert "filter_pool is still active" in message
+
+
+def test_a_lost_input_counts_as_changed(filtered):
+    steps = [StepVersion(key=SUBSET, code_version="1", parents=(dg.AssetKey("unheard_of"),))]
+    assert stale_reason(filtered.instance, steps) == "unheard_of changed"
+
+
+def test_reasons_become_legal_tags():
+    assert tag_value("iteration_02/gold changed") == "iteration_02.gold_changed"
+    assert len(tag_value("x" * 200)) == 63
+
+
+def test_the_schedule_of_the_real_graph_watches_all_that_stage_two_rests_on(instance):
+    defs = build_defs("smoke")
+    resources = build_resources(load_profile("smoke"))
+    with dg.build_schedule_context(
+        instance=instance,
+        repository_def=defs.get_repository_def(),
+        resources={name: resources[name] for name in ("campaign", "sources")},
+    ) as context:
+        tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
+        steps = {step.key.to_user_string(): step for step in filtering_steps(context)}
+    assert len(tick.run_requests) == 1
+    assert set(KEPT_AT_NIGHT).isdisjoint(steps)
+    assert {"raw_pool", "clean_pool", "pair_embeddings", "recycled_pairs"} < set(steps)
+    rests_on = {parent.to_user_string() for step in steps.values() for parent in step.parents}
+    assert {"clean_pool", "vocabulary", "iteration_01/gold", "iteration_01/silver"} < rests_on
+    assert {"iteration_00/reward_model", "iteration_01/reward_model"} < rests_on
+    schedule = defs.resolve_schedule_def("nightly_filtering")
+    assert schedule.cron_schedule == "0 2 * * *"
+    assert schedule.execution_timezone == "UTC"
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def test_a_failed_run_is_logged_with_its_step_and_cause(instance, capfd):
+    @dg.op
+    def gives_up():
+        raise ValueError("the pool is empty")
+
+    @dg.job
+    def broken():
+        gives_up()
+
+    result = broken.execute_in_process(instance=instance, raise_on_error=False)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="report_failures",
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        dagster_event=result.get_run_failure_event(),
+    ).for_run_failure()
+    capfd.readouterr()
+    report_failures(context)
+    logged = capfd.readouterr().err
+    assert "broken failed" in logged
+    assert "gives_up: ValueError: the pool is empty" in logged
+
+
+def test_a_backfill_of_one_size_touches_that_size_only(finished_campaign, new_campaign, instance):
+    campaign = new_campaign("backfill")
+    for name in ("refs", "world"):
+        shutil.copytree(finished_campaign.root / name, campaign.root / name)
+    before = campaign.files()
+    size = "llama-3.2-1b"
+    job = campaign.defs.resolve_job_def("release_models")
+    assert job.execute_in_process(partition_key=size, instance=instance).success
+    for name in ("skywork_reward_v2", "benchmark_scores"):
+        assert instance.get_materialized_partitions(dg.AssetKey(name)) == {size}
+    changed = campaign.changed_since(before)
+    sized = ("backbones/", "models/skywork_reward_v2/", "data/benchmark_scores/", "releases/")
+    places = (*sized, "refs/")
+    assert changed
+    assert {name for name in changed if size not in name} == set()
+    assert all(name.startswith(places) for name in changed)
+    assert {f"refs/skywork_reward_v2/{size}.json", f"refs/benchmark_scores/{size}.json"} < changed

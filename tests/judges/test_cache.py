@@ -1,0 +1,124 @@
+"""The reply cache and the bill."""
+
+import pandas as pd
+import pytest
+
+from synpref_dagster.curation.judging.prompts import PAIRWISE
+from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
+from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+
+PAYER = Payer(campaign="c", asset="seed", judge="judge")
+
+
+def request(number=0, text="hello"):
+    return JudgeRequest(
+        endpoint="http://one/v1",
+        model="m",
+        messages=[{"role": "user", "content": text}],
+        prompt=PAIRWISE,
+        sampling={},
+        sample=number,
+    )
+
+
+def reply(text="{}", usd=0.5):
+    return JudgeReply(
+        text=text,
+        finish_reason="stop",
+        mode="json_schema",
+        prompt_tokens=10,
+        completion_tokens=2,
+        usd=usd,
+        seconds=0.1,
+    )
+
+
+@pytest.fixture
+def cache(tmp_path):
+    found = ReplyCache(tmp_path / "replies.sqlite")
+    yield found
+    found.close()
+
+
+def test_a_reply_comes_back_as_it_was_also_from_another_process_or_connection(cache):
+    said = reply('{"reason": "ü \\ud83d", "verdict": "tie"}')
+    cache.add(request(), said, PAYER)
+    assert cache.find([request().key, "unknown"]) == {request().key: said}
+    other = ReplyCache(cache.path)
+    assert other.find([request().key]) == {request().key: said}
+    other.close()
+
+
+def test_a_second_reply_of_a_key_is_neither_kept_nor_paid(cache):
+    cache.add(request(), reply("first"), PAYER)
+    cache.add(request(), reply("second"), PAYER)
+    assert cache.find([request().key])[request().key].text == "first"
+    assert cache.usd_by_judge("c") == {"judge": 0.5}
+
+
+def test_the_bill_is_kept_by_campaign_judge_and_asset(cache):
+    for number, (asset, judge) in enumerate([("a", "x"), ("a", "x"), ("b", "x"), ("b", "y")]):
+        cache.add(request(number), reply(), Payer(campaign="c", asset=asset, judge=judge))
+    cache.add(request(9), reply(), Payer(campaign="other", asset="a", judge="x"))
+    spent = cache.spent("c")
+    assert spent[["judge", "asset", "num_calls", "usd"]].to_numpy().tolist() == [
+        ["x", "a", 2, 1.0],
+        ["x", "b", 1, 0.5],
+        ["y", "b", 1, 0.5],
+    ]
+    assert cache.usd_by_judge("c") == {"x": 1.5, "y": 0.5}
+
+
+def test_thousands_of_keys_are_found_at_once(cache):
+    for number in range(0, 1200, 2):
+        cache.add(request(number), reply(), PAYER)
+    assert len(cache.find([request(number).key for number in range(1200)])) == 600
+
+
+def test_all_replies_are_exported_as_parquet(cache, tmp_path):
+    for number in range(3):
+        cache.add(request(number), reply(), PAYER)
+    assert cache.export(tmp_path / "replies.parquet") == 3
+    frame = pd.read_parquet(tmp_path / "replies.parquet")
+    assert set(frame["key"]) == {request(number).key for number in range(3)}
+    assert frame["refused"].tolist() == [False] * 3
+
+
+def test_the_schema_mode_is_remembered_per_endpoint_and_model(cache):
+    assert cache.schema_mode("http://one/v1", "m") == "json_schema"
+    cache.set_schema_mode("http://one/v1/", "m", mode="text", reason="no")
+    assert cache.schema_mode("http://one/v1", "m") == "text"
+    assert cache.schema_mode("http://one/v1", "n") == "json_schema"
+
+
+def test_prices_are_per_million_tokens():
+    prices = Prices(usd_per_million_input=2.0, usd_per_million_output=8.0)
+    assert prices.usd(1_000_000, 500_000) == 6.0
+    # Five bytes and one message's frame in, ten tokens out.
+    assert prices.most_usd(request(), 10) == pytest.approx((21 * 2 + 10 * 8) / 1e6)
+
+
+def test_an_estimate_is_the_pilots_mean_times_what_is_missing():
+    assert estimate_usd([reply(usd=1.0), reply(usd=3.0)], 10) == 20.0
+    with pytest.raises(ValueError, match="no replies"):
+        estimate_usd([], 10)
+
+
+def test_a_budget_counts_what_is_spent_and_what_is_in_flight():
+    spent = {"a": 1.0, "b": 0.5}
+    budget = Budget(max_usd=2.0, max_usd_by_judge={"a": 1.25}, spent_by_judge=lambda: spent)
+    assert not budget.reserve("a", 0.3)  # its own cap
+    assert budget.reserve("a", 0.25)
+    assert not budget.reserve("b", 0.3)  # the campaign's cap
+    assert budget.reserve("b", 0.25)
+    budget.release("a", 0.25)
+    assert budget.num_in_flight == 1
+    assert budget.reserve("b", 0.25)
+    assert budget.left("a") == 0.25
+
+
+def test_no_cap_is_no_limit():
+    budget = Budget()
+    assert budget.reserve("a", 1e9)
+    assert budget.left("a") == float("inf")

@@ -1,0 +1,43 @@
+"""Each id once over many shards: the first row stays, and every shard keeps its place."""
+
+import pyarrow as pa
+
+from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.record import id_array
+
+
+def an_id(number):
+    """Ids that differ in their last eight bytes alone, some of which end in zeros."""
+    return b"p" + number.to_bytes(13, "big") + b"\x00\x00"
+
+
+def shard(*rows):
+    """(row, id) numbers."""
+    ids = id_array([an_id(number) for _, number in rows])
+    return pa.table({"row": pa.array([row for row, _ in rows], pa.int64()), "content_id": ids})
+
+
+def once(*shards):
+    repeated = repeated_words(shards, "content_id")
+    return [each["row"].to_pylist() for each in first_of_each(shards, repeated, "content_id")]
+
+
+def test_of_rows_in_several_shards_the_first_stays_and_every_shard_keeps_its_place():
+    shards = [shard((1, 1), (2, 2)), shard((3, 1)), shard(), shard((4, 4), (5, 2), (6, 1))]
+    assert once(*shards) == [[1, 2], [], [], [4]]
+
+
+def test_ids_that_share_their_first_word_only_both_stay():
+    shards = [shard((1, 1)), shard((2, 2))]
+    assert len(repeated_words(shards, "content_id")) == 1
+    assert once(*shards) == [[1], [2]]
+
+
+def test_a_shard_that_arrives_changes_none_before_it():
+    old = [shard((1, 1)), shard((2, 2))]
+    assert once(*old, shard((3, 2), (4, 4))) == [*once(*old), [4]]
+
+
+def test_no_rows_stay_no_rows():
+    assert once(shard()) == [[]]
+    assert once() == []

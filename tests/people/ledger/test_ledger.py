@@ -1,0 +1,143 @@
+"""The ledger grows and never changes, whatever arrives, and travels without loss."""
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings, strategies as st
+from review_cases import announce, make_pair
+
+from synpref_dagster.people.ledger import database
+from synpref_dagster.people.ledger.database import ReviewDatabase
+from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.verdicts import (
+    CHOICES,
+    TOOLS,
+    Verdict,
+    live_verdicts,
+)
+
+IDS = st.sampled_from([f"{n:032x}" for n in range(4)])
+VERDICTS = st.builds(
+    Verdict,
+    form_token=st.text("abcdef", min_size=1, max_size=3),
+    batch_id=st.just("b"),
+    pair_id=IDS,
+    content_id=IDS,
+    annotator=st.sampled_from(["ann", "bob", "Zoë"]),
+    candidate_1=st.sampled_from(["first", "second"]),
+    verdict=st.sampled_from(CHOICES),
+    protocol_version=st.just("1"),
+    created_at=st.floats(0, 2e9),
+    edited_attributes=st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=2),
+    confidence=st.sampled_from([None, 1, 2, 3]),
+    tools=st.lists(st.sampled_from(TOOLS), unique=True).map(tuple),
+    seconds=st.floats(0, 3600),
+)
+
+
+def one(**changed):
+    values = {
+        "form_token": "t",
+        "batch_id": "b",
+        "pair_id": "0" * 32,
+        "content_id": "1" * 32,
+        "annotator": "ann",
+        "candidate_1": "first",
+        "verdict": "tie",
+        "protocol_version": "1",
+        "created_at": 1.0,
+    }
+    return Verdict(**{**values, **changed})
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(VERDICTS, max_size=12), again=st.integers(0, 12))
+def test_the_ledger_holds_the_first_row_of_every_token_in_order(tmp_path_factory, rows, again):
+    ledger = VerdictLedger(ReviewDatabase(f"sqlite:///{tmp_path_factory.mktemp('l')}/l.sqlite3"))
+    first = {}
+    for row in rows:
+        assert ledger.append([row]) == (row.form_token not in first)
+        first.setdefault(row.form_token, row)
+    assert ledger.append(rows[:again]) == 0
+    assert ledger.verdicts() == list(first.values())
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(VERDICTS, max_size=8, unique_by=lambda row: row.form_token))
+@pytest.mark.parametrize("name", ["ledger.parquet", "ledger.jsonl"])
+def test_export_and_import_keep_every_row(tmp_path_factory, name, rows):
+    folder = tmp_path_factory.mktemp("carry")
+    here = VerdictLedger(ReviewDatabase(f"sqlite:///{folder}/here.sqlite3"))
+    there = VerdictLedger(ReviewDatabase(f"sqlite:///{folder}/there.sqlite3"))
+    here.append(rows)
+    assert here.export(folder / name) == len(rows)
+    assert there.load(folder / name) == len(rows)
+    assert there.load(folder / name) == 0
+    assert there.verdicts() == here.verdicts() == rows
+
+
+@given(rows=st.lists(VERDICTS, max_size=20))
+def test_the_latest_verdict_of_a_person_counts_and_withdrawing_takes_it_back(rows):
+    live = live_verdicts(rows)
+    for (_, pair_id, annotator), verdict in live.items():
+        own = [row for row in rows if (row.pair_id, row.annotator) == (pair_id, annotator)]
+        assert verdict is own[-1]
+        assert verdict.verdict != "withdrawn"
+
+
+@pytest.mark.parametrize("table", database.metadata.sorted_tables, ids=lambda table: table.name)
+@pytest.mark.parametrize("action", ["UPDATE {} SET seq = seq + 100", "DELETE FROM {}"])
+def test_no_row_of_any_table_can_be_changed(store, desk, accounts, table, action):
+    announce(desk, [make_pair(1)])
+    accounts.add("ann")
+    desk.open(accounts.named("ann"))
+    VerdictLedger(store).append([one()])
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), store.engine.begin() as c:
+        c.exec_driver_sql(action.format(table.name))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"verdict": "chosen"}, "verdict is 'chosen'"),
+        ({"candidate_1": "left"}, "candidate_1 is 'left'"),
+        ({"confidence": 7}, "confidence is 7"),
+        ({"tools": ("oracle",)}, "oracle"),
+        ({"seconds": -1.0}, "seconds is -1.0"),
+    ],
+)
+def test_illegal_verdicts_are_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        one(**changed)
+
+
+def test_a_file_with_one_bad_row_adds_nothing(store, tmp_path):
+    path = tmp_path / "l.jsonl"
+    ledger = VerdictLedger(store)
+    ledger.append([one()])
+    ledger.export(path)
+    good = path.read_text().replace('"form_token": "t"', '"form_token": "u"')
+    path.write_text(good + good.replace('"tie"', '"chosen"'))
+    with pytest.raises(ValueError, match=r"row 2: verdict is 'chosen'"):
+        ledger.load(path)
+    assert ledger.verdicts() == [one()]
+
+
+@pytest.mark.parametrize(
+    ("side", "verdict", "sign"),
+    [
+        ("first", "candidate_1", 1),
+        ("first", "candidate_2", -1),
+        ("second", "candidate_1", -1),
+        ("second", "candidate_2", 1),
+        ("first", "tie", 0),
+        ("second", "cannot_decide", None),
+    ],
+)
+def test_a_verdict_is_read_against_the_sorted_order(side, verdict, sign):
+    assert one(candidate_1=side, verdict=verdict).sorted_sign == sign
+
+
+def test_other_databases_are_refused_without_showing_a_password():
+    with pytest.raises(ValueError, match="sqlite:///") as refusal:
+        ReviewDatabase("mysql://user:secret@host/db")
+    assert "secret" not in str(refusal.value)

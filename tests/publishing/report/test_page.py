@@ -1,0 +1,218 @@
+import re
+
+import pytest
+
+from synpref_dagster.publishing.report.page import render_report
+
+BENCHMARKS = (
+    "reward_bench",
+    "reward_bench_2",
+    "ppe_preference",
+    "ppe_correctness",
+    "rmb",
+    "rm_bench",
+    "judge_bench",
+)
+
+
+def accuracy(value, n=1000):
+    return {"value": value, "low": value - 0.02, "high": value + 0.02, "n": n}
+
+
+@pytest.fixture
+def report():
+    return {
+        "profile": "demo",
+        "seed": 7,
+        "seconds": 213.4,
+        "pool": {
+            "read": 9120,
+            "quarantined": 84,
+            "dropped": {"exact_duplicate": 12},
+            "clean": 9024,
+        },
+        "decisions": {"kept": 4211, "flipped": 1320, "discarded": 2842},
+        "label_accuracy": {
+            "before": accuracy(0.672),
+            "kept": accuracy(0.921),
+            "flipped": accuracy(0.884),
+            "after": accuracy(0.912),
+            "n": 9024,
+        },
+        "gold_accuracy_by_iteration": [accuracy(0.71), accuracy(0.78)],
+        "rm_accuracy": {
+            "original": accuracy(0.691),
+            "filtered": accuracy(0.792),
+            "filtered_corrected": accuracy(0.801),
+        },
+        "judge_agreement": {
+            "none": accuracy(0.55),
+            "random": accuracy(0.7),
+            "retrieved": accuracy(0.84),
+        },
+        "leaderboard": [
+            {"model_size": "qwen3-0.6b", **dict.fromkeys(BENCHMARKS, 0.55), "average": 0.5512}
+        ],
+        "claims": [
+            {
+                "name": "labels_improve",
+                "claim": "Curation raises label accuracy",
+                "verdict": "held",
+                **accuracy(0.24),
+                "threshold": 0,
+            },
+            {
+                "name": "flips",
+                "claim": "Flips add accuracy",
+                "verdict": "not held",
+                **accuracy(0.009),
+                "threshold": "> 0.01",
+            },
+        ],
+        "simulated": ["Judges: exemplar judge"],
+        "next_steps": ["Add your own sources"],
+    }
+
+
+def words(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>")[1]))
+
+
+def test_the_verdict_comes_first_and_failures_before_successes(report):
+    text = words(render_report(report))
+    assert text.index("1 of 2 claims held") < text.index("Label accuracy rose from 67.2%")
+    assert text.index("Flips add accuracy") < text.index("Curation raises label accuracy")
+    assert "needed &gt; 0.01" in text
+
+
+def test_every_figure_has_its_interval_and_count(report):
+    text = words(render_report(report))
+    for value in (
+        "67.2% 65.2% to 69.2%, n = 1,000",
+        "80.1% 78.1% to 82.1%",
+        "84.0% 82.0% to 86.0%",
+    ):
+        assert value in text
+    assert "9,120 rows read, 84 quarantined, 12 dropped while cleaning, 9,024 clean." in text
+    assert "kept 4,211 50.3%" in text
+    assert "qwen3-0.6b 55.1 55.0" in text
+    assert "3 min 33 s" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "settled"), [(-0.01, 0.05, False), (0.01, 0.05, True), (-0.05, -0.01, True)]
+)
+def test_a_gain_whose_interval_holds_zero_is_not_sold_as_a_result(report, low, high, settled):
+    report["claims"][0] |= {"low": low, "high": high}
+    shown = words(render_report(report))
+    assert ("this campaign does not settle it" in shown) != settled
+
+
+def test_what_is_simulated_is_named_at_the_top_and_below(report):
+    text = words(render_report(report))
+    assert "Parts of this campaign are simulated" in text
+    assert "Judges: exemplar judge" in text
+
+
+def test_the_page_loads_nothing(report):
+    page = render_report(report, {"Curve": b"\x89PNG"})
+    assert "default-src 'none'" in page
+    assert 'src="data:image/png;base64,iVBORw=="' in page
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+
+
+def test_texts_are_escaped(report):
+    report["claims"][0]["claim"] = report["simulated"][0] = "<script>alert(1)</script>"
+    report["pool"]["dropped"] = {"<b>reason": 1}
+    page = render_report(report, {'"><img src=x>': b""})
+    assert "<script>" not in page
+    assert "<b>reason" not in page
+    assert "<img src=x>" not in page
+
+
+def test_what_was_not_measured_is_said_and_never_shown_as_zero(report):
+    for key in ("label_accuracy", "rm_accuracy", "judge_agreement", "leaderboard", "simulated"):
+        report[key] = None
+    report["gold_accuracy_by_iteration"] = []
+    report["claims"] = [{"claim": "C", "verdict": "not measured", "value": None, "threshold": 0.5}]
+    text = words(render_report(report))
+    assert "No claim was measured" in text
+    assert "What was not measured" in text
+    assert "Not measured in this campaign" in text
+    assert "0.0%" not in text
+
+
+def test_a_minimal_report_renders_and_a_missing_key_is_named(report):
+    keys = ("profile", "seed", "seconds", "pool", "decisions")
+    assert "<!doctype html>" in render_report({key: report[key] for key in keys})
+    with pytest.raises(ValueError, match="pool"):
+        render_report({"profile": "demo", "seed": 1, "seconds": 1, "decisions": {}})
+
+
+def test_further_evidence_is_shown_when_it_is_there(report):
+    report |= {
+        "test_accuracy_by_iteration": [accuracy(0.61), accuracy(0.62)],
+        "rm_accuracy_against_length": {"filtered": accuracy(0.5)},
+        "filter_precision": {"gold_rm": {"kept": accuracy(0.9), "flipped": None}},
+        "judge_agreement_by_objectivity": {"objective": {"none": accuracy(0.57)}},
+        "decisions_by_reason": {"kept: human_agrees": 99},
+        "flip_guard": {"floor": 0.7, "precision_on_gold": accuracy(0.88)},
+    }
+    report["rm_accuracy"] = {"my_own_set": accuracy(0.6), **report["rm_accuracy"]}
+    report["pool"]["quarantined_by_reason"] = {"empty_response": 84}
+    text = words(render_report(report))
+    assert "1 78.0% 76.0% to 80.0% n = 1,000 62.0%" in text
+    assert "kept pairs; 50.0% where length misleads" in text
+    assert "gold rm 90.0% 88.0% to 92.0% n = 1,000 not measured" in text
+    assert "57.0% 55.0%" in text
+    assert "kept: human agrees 99" in text
+    assert "empty response 84" in text
+    assert "at least 70.0% at the lower end" in text
+    assert text.index("Filtered and corrected") < text.index("my own set")
+
+
+def test_a_claim_without_a_number_was_not_tested(report):
+    report["claims"][1]["value"] = None
+    assert "The one measured claim held, 1 not measured" in words(render_report(report))
+
+
+def test_the_headline_counts_among_the_measured_claims(report):
+    unknown = {**report["claims"][0], "value": None}
+    report["claims"] += [unknown] * 6
+    assert "1 of 2 measured claims held, 6 not measured" in words(render_report(report))
+
+
+def test_a_claim_that_is_not_decided_stands_by_itself_with_its_interval(report):
+    report["claims"][1]["verdict"] = "not decided"
+    text = words(render_report(report))
+    assert "1 of 2 claims held, 1 not decided" in text
+    assert "What this campaign does not decide" in text
+    assert "not decided Flips add accuracy 0.009 -0.011 to 0.029, n = 1,000 needed" in text
+    assert "What did not hold" not in text
+
+
+def test_without_a_test_set_the_page_names_gold_validation_instead(report):
+    report["test_set"] = "gold validation (no clean test set)"
+    text = words(render_report(report))
+    assert "Reward model accuracy on gold validation (no clean test set)" in text
+    assert "Accuracy on gold validation (no clean test set)" in text
+    assert "the clean test set" not in text
+
+
+def test_a_leaderboard_without_benchmarks_is_one_sentence(report):
+    nothing = dict.fromkeys((*BENCHMARKS, "average"))
+    report["leaderboard"] = [{"model_size": "qwen3-0.6b", **nothing}]
+    text = words(render_report(report))
+    assert "No benchmark was named" in text
+    assert "checkpoint average" not in text
+
+
+def test_figures_in_the_page_are_not_loaded_late(report):
+    assert "loading=" not in render_report(report, {"Curve": b"\x89PNG"})
+
+
+def test_all_claims_held(report):
+    report["claims"] = report["claims"][:1] * 3
+    text = words(render_report(report))
+    assert "All 3 claims held" in text
+    assert "What did not hold" not in text

@@ -1,0 +1,321 @@
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from synpref_dagster.resources.tracking.registry import CANDIDATE, CHAMPION, FINGERPRINT_TAG
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One migrated SQLite store for the module: creating its tables takes seconds."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture
+def tracking(store, request):
+    return MlflowTracking(
+        tracking_uri=f"sqlite:///{store}/db/mlflow.db",
+        experiment="tests",
+        campaign=re.sub(r"\W", "_", request.node.name),
+        artifact_root=str(store / "artifacts"),
+    )
+
+
+class Dagster:
+    """What Dagster knows of its runs: which of them have ended."""
+
+    def __init__(self, *ended):
+        self.ended = ended
+
+    def get_run_by_id(self, run_id):
+        return SimpleNamespace(is_finished=True) if run_id in self.ended else None
+
+
+NOTHING_ENDED = Dagster()
+
+
+def step_context(
+    asset="iteration_01/reward_model", *, run_id="run-1", partition=None, instance=NOTHING_ENDED
+):
+    key = dg.AssetKey(asset.split("/"))
+    return SimpleNamespace(
+        run=SimpleNamespace(run_id=run_id),
+        instance=instance,
+        asset_key=key,
+        selected_asset_keys={key},
+        has_partition_key=partition is not None,
+        partition_key=partition,
+    )
+
+
+def client_of(tracking):
+    return tracking._client()
+
+
+def children_of(tracking):
+    client = client_of(tracking)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    runs = client.search_runs([experiment], f"tags.`synpref.campaign` = '{tracking.campaign}'")
+    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def test_a_step_is_a_finished_child_of_the_campaign(tracking):
+    with tracking.step(step_context(partition="qwen3-0.6b")) as step:
+        step.log_metrics({"gold/accuracy": np.float32(0.75), "loss": math.nan})
+        step.log_params({"train": {"lr": 3e-6}, "seed": 1})
+        step.log_tags({"simulated": "yes"})
+    client = client_of(tracking)
+    child, parent = client.get_run(step.run_id), client.get_run(step.campaign_run_id)
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.metrics["gold/accuracy"] == 0.75
+    assert math.isnan(child.data.metrics["loss"])
+    assert child.data.params == {"train.lr": "3e-06", "seed": "1"}
+    assert child.data.tags["synpref.partition"] == "qwen3-0.6b"
+    assert child.data.tags["simulated"] == "yes"
+    assert child.info.run_name == "iteration_01/reward_model [qwen3-0.6b]"
+    assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+
+
+def test_a_failing_step_leaves_a_failed_run(tracking):
+    with pytest.raises(RuntimeError, match="out of memory"), tracking.step(step_context()) as step:
+        raise RuntimeError("out of memory")
+    assert client_of(tracking).get_run(step.run_id).info.status == "FAILED"
+
+
+def test_a_retry_continues_the_same_run_and_another_partition_does_not(tracking):
+    with pytest.raises(RuntimeError), tracking.step(step_context(partition="a")) as first:
+        raise RuntimeError
+    with tracking.step(step_context(partition="a")) as retry:
+        retry.log_metrics({"x": 1})
+    with tracking.step(step_context(partition="b")) as other:
+        pass
+    with tracking.step(step_context(partition="a", run_id="run-2")) as rerun:
+        pass
+    assert retry.run_id == first.run_id
+    assert len({first.run_id, other.run_id, rerun.run_id}) == 3
+    assert {s.campaign_run_id for s in (first, other, rerun)} == {first.campaign_run_id}
+    assert client_of(tracking).get_run(first.run_id).info.status == "FINISHED"
+
+
+KILLED_STEP = """
+import os, signal, sys
+from types import SimpleNamespace
+import dagster as dg
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+key = dg.AssetKey("pool_rewards")
+context = SimpleNamespace(
+    run=SimpleNamespace(run_id="killed"), asset_key=key, selected_asset_keys={key},
+    has_partition_key=False, instance=SimpleNamespace(get_run_by_id=lambda run: None),
+)
+tracking = MlflowTracking(tracking_uri=sys.argv[1], experiment="tests", campaign=sys.argv[2])
+with tracking.step(context):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_run_of_a_killed_process_is_ended_by_the_next_step_and_continued_by_a_retry(tracking):
+    with tracking.step(step_context("raw_pool")):
+        pass
+    command = [sys.executable, "-c", KILLED_STEP, tracking.tracking_uri, tracking.campaign]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
+    [left] = [run for run in children_of(tracking) if run.info.status == "RUNNING"]
+
+    with tracking.step(step_context("clean_pool")) as alive, tracking.step(step_context()):
+        ended = client_of(tracking).get_run(left.info.run_id)
+        assert client_of(tracking).get_run(alive.run_id).info.status == "RUNNING"
+    assert ended.info.status == "KILLED"
+    assert re.fullmatch(r"its process \S+:\d+ was killed", ended.data.tags["synpref.ended_because"])
+
+    with tracking.step(step_context("pool_rewards", run_id="killed")) as retry:
+        pass
+    assert retry.run_id == left.info.run_id
+    continued = client_of(tracking).get_run(retry.run_id)
+    assert continued.info.status == "FINISHED"
+    assert "synpref.ended_because" not in continued.data.tags
+
+
+def test_a_step_on_another_machine_is_ended_when_dagster_says_that_its_run_is_over(tracking):
+    client = client_of(tracking)
+    with tracking.step(step_context("raw_pool", run_id="over")) as over:
+        pass
+    with tracking.step(step_context("raw_pool", run_id="at work")) as at_work:
+        pass
+    for each in (over, at_work):
+        client.set_tag(each.run_id, "synpref.process", "elsewhere:1")
+        client.update_run(each.run_id, status="RUNNING")
+    with tracking.step(step_context(instance=Dagster("over"))):
+        pass
+    found = client.get_run(over.run_id)
+    assert found.info.status == "KILLED"
+    assert found.data.tags["synpref.ended_because"] == "its Dagster run over ended without it"
+    assert client.get_run(at_work.run_id).info.status == "RUNNING"
+
+
+def test_a_campaign_leaves_the_runs_of_others_alone(tracking):
+    other = tracking.model_copy(update={"campaign": f"{tracking.campaign}_other"})
+    with other.step(step_context(run_id="over")) as step:
+        pass
+    client = client_of(tracking)
+    client.update_run(step.run_id, status="RUNNING")
+    with tracking.step(step_context(instance=Dagster("over"))):
+        pass
+    assert client.get_run(step.run_id).info.status == "RUNNING"
+
+
+def test_iterations_make_one_curve_on_the_campaign(tracking):
+    for iteration, accuracy in enumerate([0.6, 0.7, 0.8], start=1):
+        with tracking.step(step_context(f"iteration_{iteration:02}/gold_confidence")) as step:
+            step.log_campaign_metrics({"gold/accuracy": accuracy}, step=iteration)
+    history = client_of(tracking).get_metric_history(step.campaign_run_id, "gold/accuracy")
+    assert [(point.step, point.value) for point in history] == [(1, 0.6), (2, 0.7), (3, 0.8)]
+
+
+def test_a_long_curve_is_logged_whole(tracking):
+    with tracking.step(step_context()) as step:
+        step.log_curve("loss", [1 / (n + 1) for n in range(1200)])
+    history = client_of(tracking).get_metric_history(step.run_id, "loss")
+    assert [point.step for point in history] == list(range(1200))
+
+
+def test_inputs_are_recorded_by_fingerprint(tracking):
+    with tracking.step(step_context()) as step:
+        step.log_input("gold", "f" * 64, uri="s3://bucket/gold", num_rows=12)
+    dataset = client_of(tracking).get_run(step.run_id).inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest, dataset.source_type) == ("gold", "f" * 36, "s3")
+    assert '"num_rows": 12' in dataset.profile
+    assert "f" * 64 in dataset.profile
+
+
+def test_files_and_figures_are_stored(tracking, tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with tracking.step(step_context()) as step:
+        step.log_figure("gold_curve", b"\x89PNG")
+        step.log_artifact(tmp_path / "report.json")
+        with pytest.raises(ValueError, match="figure name"):
+            step.log_figure("../escape", b"")
+    client = client_of(tracking)
+    assert [f.path for f in client.list_artifacts(step.run_id, "figures")] == [
+        "figures/gold_curve.png"
+    ]
+    assert "report.json" in {f.path for f in client.list_artifacts(step.run_id)}
+
+
+def test_a_checkpoint_becomes_the_next_version_and_carries_its_metrics(tracking, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    with tracking.step(step_context()) as step:
+        versions = [
+            step.register_checkpoint(
+                "reward_model.qwen3-0.6b",
+                tmp_path,
+                metrics={"gold/accuracy": accuracy},
+                tags={"fingerprint": "abc"},
+            )
+            for accuracy in (0.7, 0.8)
+        ]
+    client = client_of(tracking)
+    assert [version.version for version in versions] == [1, 2]
+    newest = client.get_model_version("reward_model.qwen3-0.6b", "2")
+    assert newest.tags == {"fingerprint": "abc", "model_id": versions[1].model_id}
+    model = client.get_logged_model(versions[1].model_id)
+    assert str(model.status).endswith("READY")
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("gold/accuracy", 0.8)]
+    assert [f.path for f in client.list_logged_model_artifacts(model.model_id)] == [
+        "model.safetensors"
+    ]
+
+
+def test_large_checkpoints_can_stay_where_they_are(tracking, tmp_path):
+    tracking = tracking.model_copy(update={"copy_checkpoints": False})
+    with tracking.step(step_context()) as step:
+        version = step.register_checkpoint("released", tmp_path)
+        with pytest.raises(ValueError, match="not a folder"):
+            step.register_checkpoint("released", tmp_path / "absent")
+    assert version.uri == tmp_path.as_uri()
+    assert not client_of(tracking).list_logged_model_artifacts(version.model_id)
+
+
+def test_sixty_children_take_less_than_ten_seconds_of_processor_time(tracking):
+    with tracking.step(step_context("warm_up")):
+        pass
+    start = time.process_time()
+    for number in range(60):
+        with tracking.step(step_context(f"asset_{number}")) as step:
+            step.log_metrics({f"m{i}": i for i in range(20)})
+            step.log_campaign_metrics({"gold/accuracy": 0.5}, step=number)
+    assert time.process_time() - start < 10
+    assert len(children_of(tracking)) == 61
+
+
+def test_parallel_steps_share_one_campaign_run(tracking):
+    def run(number):
+        with tracking.step(step_context(f"asset_{number}")) as step:
+            return step.campaign_run_id
+
+    with ThreadPoolExecutor(4) as pool:
+        parents = set(pool.map(run, range(8)))
+    assert len(parents) == 1
+    assert len(children_of(tracking)) == 8
+
+
+def test_names_that_would_change_the_search_are_refused(tracking):
+    bad = tracking.model_copy(update={"campaign": "x' or '1'='1"})
+    with pytest.raises(ValueError, match=r"synpref\.campaign"), bad.step(step_context()):
+        pass
+
+
+def test_the_dagster_event_links_to_the_run(tracking):
+    with tracking.step(step_context()) as step:
+        pass
+    assert step.metadata["mlflow_run"].url == step.url
+    assert step.url.startswith("http://127.0.0.1:5000/#/experiments/")
+    assert step.metadata["mlflow_run_id"].text == step.run_id
+
+
+def test_an_asset_logs_through_the_resource(tracking):
+    @dg.asset
+    def reward_model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> None:
+        with tracking.step(context) as step:
+            step.log_metrics({"accuracy": 0.5})
+            step.log_campaign_metrics({"accuracy": 0.5}, step=1)
+            context.add_asset_metadata(step.metadata)
+
+    result = dg.materialize([reward_model], resources={"tracking": tracking})
+    event = result.asset_materializations_for_node("reward_model")[0]
+    assert "mlflow_run" in event.metadata
+
+
+REGISTERED = "demo-skywork-reward-v2-qwen3-0.6b"
+
+
+def test_versions_are_found_by_fingerprint_and_aliases_stay_until_moved(tracking):
+    registry, client = tracking.registry(), client_of(tracking)
+
+    def register(fingerprint):
+        tags = {FINGERPRINT_TAG: fingerprint}
+        version = client.create_model_version(REGISTERED, source="file:///tmp/x", tags=tags)
+        return int(version.version)
+
+    assert registry.version_of(REGISTERED, "f0") is None
+    assert registry.aliased(REGISTERED, CHAMPION) is None
+    client.create_registered_model(REGISTERED)
+    first, second = register("f0"), register("f1")
+    assert registry.aliased(REGISTERED, CHAMPION) is None
+    registry.point(REGISTERED, CHAMPION, first)
+    registry.point(REGISTERED, CANDIDATE, second)
+    assert registry.version_of(REGISTERED, "f1").version == second
+    assert registry.aliased(REGISTERED, CHAMPION).version == first
+    assert registry.aliased(REGISTERED, CANDIDATE).version == second
+    registry.tag(REGISTERED, second, {"synpref.scorecard": "{}"})
+    assert registry.aliased(REGISTERED, CANDIDATE).tags["synpref.scorecard"] == "{}"
+    with pytest.raises(ValueError, match="quote"):
+        registry.version_of("it's", "f0")

@@ -1,0 +1,50 @@
+"""The judges' part of a profile: what is refused, where replies are kept."""
+
+import pytest
+from pydantic import ValidationError
+
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
+from synpref_dagster.settings.profile import load_profile
+
+
+def endpoint(**changes):
+    return JudgeEndpoint(**{"name": "a", "base_url": "http://one/v1", "model": "m", **changes})
+
+
+def test_the_default_needs_no_key_and_no_network():
+    assert JudgeSettings().kind == "exemplar"
+    assert JudgeSettings().endpoints == ()
+
+
+def test_endpoints_without_a_panel_are_refused():
+    with pytest.raises(ValidationError, match="name one or more"):
+        JudgeSettings(kind="endpoints")
+
+
+def test_two_judges_of_one_name_are_refused():
+    with pytest.raises(ValidationError, match="different names"):
+        JudgeSettings(endpoints=(endpoint(), endpoint(model="n")))
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_samples": 1}, {"temperature": -1.0}, {"timeout_seconds": 0.0}, {"key": "x"}]
+)
+def test_impossible_endpoints_are_refused(change):
+    with pytest.raises(ValidationError):
+        endpoint(**change)
+
+
+def test_the_paper_profile_switches_to_its_panel_with_one_line():
+    profile = load_profile("paper")
+    assert profile.judges.kind == "exemplar"
+    changed = JudgeSettings(**{**profile.judges.model_dump(), "kind": "endpoints"})
+    assert [each.name for each in changed.endpoints] == ["hosted", "routed", "own"]
+    assert all(each.api_key_env for each in changed.endpoints[:2])
+
+
+def test_replies_are_kept_beside_the_campaigns_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
+    assert JudgeSettings().cache_path() == tmp_path / "judge_replies.sqlite"
+    monkeypatch.setenv("SYNPREF_STORE", "s3://bucket/campaigns")
+    assert str(JudgeSettings().cache_path()) == ".synpref/judge_replies.sqlite"
+    assert str(JudgeSettings(cache="mine.sqlite").cache_path()) == "mine.sqlite"

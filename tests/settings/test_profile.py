@@ -1,0 +1,145 @@
+"""Profiles: what is read, what is refused, what the environment may override."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from synpref_dagster.settings.profile import (
+    load_profile,
+    mlflow_artifact_root,
+    mlflow_uri,
+    packaged_profiles,
+    real_data_folder,
+)
+
+SMALL = """
+name = "small"
+[pool]
+kind = "synthetic_world"
+[seed_set]
+num_gold = 10
+num_silver = 20
+[iterations]
+num_iterations = 1
+max_retrieved = 5
+num_human = 2
+[reward_model]
+backend = "linear"
+[release]
+backend = "stand_in"
+"""
+
+
+@pytest.fixture
+def write_profile(tmp_path):
+    def write(text):
+        path = tmp_path / "small.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", packaged_profiles())
+def test_every_packaged_profile_is_legal_and_named_after_its_file(name):
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.seed == 0
+    assert 0 < profile.seed_set.validation_share < 1
+
+
+def test_the_profiles_of_the_readme_are_there():
+    assert set(packaged_profiles()) == {"demo", "paper", "real", "real_votes", "smoke"}
+
+
+def test_demo_is_the_default_and_the_environment_chooses_another(monkeypatch):
+    assert load_profile().name == "demo"
+    monkeypatch.setenv("SYNPREF_PROFILE", "smoke")
+    assert load_profile().name == "smoke"
+    assert load_profile("demo").name == "demo"
+
+
+def test_a_seed_comes_from_the_argument_then_the_environment_then_the_profile(
+    monkeypatch, write_profile
+):
+    path = write_profile("seed = 3\n" + SMALL)
+    assert load_profile(path).seed == 3
+    monkeypatch.setenv("SYNPREF_SEED", "4")
+    assert load_profile(path).seed == 4
+    assert load_profile(path, seed=5).seed == 5
+    assert load_profile(path, seed=0).seed == 0
+
+
+def test_a_profile_of_your_own_is_read_from_its_path(write_profile):
+    profile = load_profile(write_profile(SMALL))
+    assert profile.name == "small"
+    assert profile.seed_set.num_gold == 10
+    assert profile.iterations.human_policy == "judge_disagreement"
+    assert profile.filtering.recycle == "strict"
+
+
+@pytest.mark.parametrize(
+    "typo", ["nmae = 1\n" + SMALL, SMALL.replace("num_gold", "num_golds"), SMALL + "\n[polo]\n"]
+)
+def test_an_unknown_key_is_refused(write_profile, typo):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        load_profile(write_profile(typo))
+
+
+def test_an_unknown_choice_is_refused(write_profile):
+    with pytest.raises(ValidationError, match="stand_in"):
+        load_profile(write_profile(SMALL.replace('"linear"', '"forest"')))
+
+
+def test_an_unknown_profile_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match="profile 'dmeo' is unknown; use one of demo, paper, real"):
+        load_profile("dmeo")
+
+
+def test_a_missing_profile_file_is_named():
+    with pytest.raises(ValueError, match=r"profile file 'nowhere\.toml' does not exist"):
+        load_profile("nowhere.toml")
+
+
+def test_a_profile_cannot_be_changed_after_it_was_read():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_profile("demo").seed = 1
+
+
+def test_campaigns_of_two_profiles_or_seeds_never_share_a_folder(monkeypatch):
+    monkeypatch.setenv("SYNPREF_STORE", "s3://bucket/campaigns/")
+    roots = {
+        load_profile(name, seed=seed).store_root() for name in ("demo", "real") for seed in (0, 1)
+    }
+    assert roots == {
+        f"s3://bucket/campaigns/{name}/seed-{seed}" for name in ("demo", "real") for seed in (0, 1)
+    }
+
+
+def test_real_data_is_found_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("SYNPREF_REAL_DATA", "/data/public")
+    assert real_data_folder() == "/data/public"
+    [source] = load_profile("real").pool.sources
+    assert source.path == "/data/public/ukp_convincing_arguments/pairs.jsonl.gz"
+
+
+def test_the_two_real_profiles_differ_in_the_source_label_only():
+    real, votes = (load_profile(name).model_dump() for name in ("real", "real_votes"))
+    flips = [
+        profile["pool"]["sources"][0]["options"].pop("flip_share", 0.0) for profile in (real, votes)
+    ]
+    assert flips == [0.3, 0.0]
+    for profile in (real, votes):
+        for told in ("name", "next_steps", "simulated", "evidence"):
+            del profile[told]
+    assert real == votes
+
+
+def test_tracking_lies_beside_its_database(monkeypatch, tmp_path):
+    assert mlflow_uri() == f"sqlite:///{Path('.synpref/mlflow.db').resolve()}"
+    assert mlflow_artifact_root() == str(Path(".synpref/mlflow_artifacts").resolve())
+    monkeypatch.setenv("SYNPREF_MLFLOW_URI", f"sqlite:///{tmp_path}/tracking.db")
+    assert mlflow_artifact_root() == f"{tmp_path}/mlflow_artifacts"
+    monkeypatch.setenv("SYNPREF_MLFLOW_URI", "postgresql+psycopg2://localhost/mlflow")
+    assert mlflow_artifact_root() == str(Path(".synpref/mlflow_artifacts").resolve())
