@@ -75,7 +75,7 @@ def test_curation_imports_only_itself_columns_and_the_ground(path):
 
 def maps_over_shards(path):
     """Whether a file of the curation may know data sets; rules know rows only."""
-    return path.stem in ("shards", "key_index", "key_runs") or path.stem.endswith("_shards")
+    return path.stem in ("shards", "key_index") or path.stem.endswith("_shards")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_id)

@@ -2,6 +2,5 @@
 
 What does not belong here: Dagster, MLflow, torch, the network and the clock. Models and judges
 come in as plain callables, randomness and time as arguments. Only `shards.py`, files named
-`*_shards.py`, `key_index.py` and `key_runs.py` may import `storage`: they map a rule over data
-sets.
+`*_shards.py` and `key_index.py` may import `storage`: they map a rule over data sets.
 """

@@ -6,7 +6,7 @@ import pytest
 from oracles import marks_in_memory
 
 from synpref_dagster.curation.pool import key_index
-from synpref_dagster.curation.pool.key_runs import IndexSizes, key_ranges, run_blocks
+from synpref_dagster.curation.pool.key_index import IndexSizes, key_ranges, run_blocks
 from synpref_dagster.curation.pool.marks import RISKS
 from synpref_dagster.curation.pool.screening import screen_structure
 from synpref_dagster.curation.pool.selection import select_clean
