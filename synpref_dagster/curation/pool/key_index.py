@@ -1,9 +1,9 @@
 """The key index: which pairs of a pool repeat or contradict each other, out of core (App. D.1).
 
-Keys of consecutive shards lie in runs, each sorted by conversation and cut into files by the
-leading bits of the conversation (`Run`). A pool that grew keeps its runs; new shards get runs of their own,
-and those of equal size become one. The pool is judged range by range: of known shards only pairs
-of conversations that the new ones speak about too.
+Keys of consecutive shards lie in runs (`Run`), each sorted by conversation and cut into files by
+the leading bits of the conversation. A pool that grew keeps its runs; new shards get runs of their
+own, and those of equal size become one. The pool is judged range by range: of known shards only
+pairs of conversations that the new ones speak about too.
 
 Marks depend on the keys alone, never on the nights in which they came.
 """
