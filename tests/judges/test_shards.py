@@ -63,7 +63,7 @@ def test_a_shard_without_questions_needs_no_judge_and_has_all_tables():
         raise AssertionError
 
     asked = pa.table({"pair_id": ids()})
-    found = judge_shard(asked, asked, key={}, work=nobody)
+    found = judge_shard(asked, asked, work=nobody)
     assert {name: table.schema for name, table in found.items()} == PANEL_SCHEMAS
 
 

@@ -160,7 +160,8 @@ def _scored_pairs(
         found = scored(
             partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
             beside=[_sampled(step, raw, flagged), raw],
-            params={"key": judging_params(judges)},
+            params={},
+            identified_by={"key": judging_params(judges)},
             executor=AllSent(),
         )
     step.note(spending(judges, step.name))

@@ -163,7 +163,8 @@ def _reviewed(
             beside=[campaign.texts(clean)],
             uri=campaign.uri("data", NAME, REVIEW),
             version=VERSION,
-            params={"key": {**key, "min_words": settings.min_words}},
+            params={},
+            identified_by={"key": {**key, "min_words": settings.min_words}},
             executor=AllSent(),
             on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
             empty_alone=True,  # No text is read where nothing was found.
