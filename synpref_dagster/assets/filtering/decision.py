@@ -143,7 +143,6 @@ def recycled_pairs(
             consistency_filtered_subset.dropped,
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             executor=executors.get(),
         ).ref
         guard = flip_guard(campaign, flip_evidence)

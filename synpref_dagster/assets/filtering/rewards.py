@@ -120,7 +120,6 @@ def pool_rewards(
             beside=[campaign.texts(clean_pool.kept)],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             identified_by={
                 "models": {name: model.fingerprint for name, model in witnesses.items()}
             },
@@ -132,7 +131,6 @@ def pool_rewards(
             scored.ref,
             uri=campaign.uri("data", step.name, "counted"),
             version=step.version,
-            params={},
             executor=executors.get(),
             outputs=["totals", "bins"],
         )

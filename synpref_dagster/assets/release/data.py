@@ -136,7 +136,6 @@ def _curated(
         beside=[*_decided(step, executors, subset, stage_one), texts],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={},
         identified_by={"stage_one": stage_one.fingerprint},
         meta={"curation": curation_facts(campaign, clean, subset)},
         executor=executors.get(),

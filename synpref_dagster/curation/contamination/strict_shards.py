@@ -90,7 +90,6 @@ def look_strictly(
         clean,
         uri=f"{uri}/candidates",
         version=VERSION,
-        params={},
         executor=executor,
         outputs=list(CANDIDATE_SCHEMAS),
     ).outputs
@@ -114,7 +113,6 @@ def look_strictly(
         beside=[*people_s.refs.values(), *risky.refs.values()],
         uri=f"{uri}/found",
         version=VERSION,
-        params={},
         executor=executor,
     ).ref
     counts = read_frame(candidates["counts"])

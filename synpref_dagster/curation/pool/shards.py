@@ -138,7 +138,6 @@ def screen_pool(
         raw,
         uri=f"{uri}/structure",
         version=version,
-        params={},
         executor=executor,
     )
     looked = look_for_benchmarks(
@@ -150,7 +149,6 @@ def screen_pool(
         beside=list(looked.refs.values()),
         uri=f"{uri}/screened",
         version=version,
-        params={},
         executor=executor,
     )
     num_read = max(structured.num_shards_computed, looked.num_shards_computed)

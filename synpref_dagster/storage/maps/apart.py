@@ -51,7 +51,7 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
     *,
     uri: str,
     version: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] = {},
     identified_by: Mapping[str, Any] = {},
     beside: Sequence[DatasetRef] = (),
     meta: Mapping[str, Any] | None = None,
@@ -88,7 +88,7 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
     if routed is None:
         whole = work(pool, uri=uri, meta=meta)
         return ApartResult(whole.ref, {OWN: whole})
-    placing = partial(map_shards, dataset=pool, version=VERSION, params={})
+    placing = partial(map_shards, dataset=pool, version=VERSION)
     split = placing(
         split_routed, beside=[routed], uri=join_uri(uri, "split"), outputs=[OWN, ROUTED]
     ).outputs

@@ -57,7 +57,7 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
     *,
     uri: str,
     version: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] = {},
     identified_by: Mapping[str, Any] = {},
     beside: Sequence[DatasetRef] = (),
     meta: Mapping[str, Any] | None = None,

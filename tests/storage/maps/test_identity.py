@@ -68,7 +68,7 @@ def mapped(**kwargs):
 # The literals were written by the code before `identified_by`: stores out there are full of them.
 MAPS = {
     "no_parameters": (
-        mapped(params={}),
+        mapped(),
         "3a7406c270346d6441962a35f6ab07ba",
         "ddf85b551b63b55d26d404a3db44abdc",
     ),
@@ -78,7 +78,7 @@ MAPS = {
         "6443b632b17b4ef38be98f84939162bb",
     ),
     "identity_only": (
-        mapped(params={}, identified_by={"key": {"judge": "a"}}),
+        mapped(identified_by={"key": {"judge": "a"}}),
         "a353fcbaef55489bda570668e42eeadb",
         "84e6543d015f32aae3095d6e4538c1c6",
     ),
@@ -99,7 +99,6 @@ MAPS = {
             POOL,
             None,
             version="2",
-            params={},
             identified_by={"labeller": {"labeller": "classifier"}},
             beside=[REVIEW],
         ),
