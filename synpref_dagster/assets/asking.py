@@ -140,7 +140,7 @@ def ask_judges_by_shard(
             beside=[targets.texts],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
+            identified_by={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
             executor=AllSent(),
             outputs=list(PANEL_SCHEMAS),
             on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
@@ -209,7 +209,6 @@ def no_leak_in_any_shard(step: Step, panel: dict[str, DatasetRef]) -> dg.AssetCh
         beside=[panel["targets"]],
         uri=step.campaign.uri("data", step.name, "leaked"),
         version="1",
-        params={},
     )
     return _leak_result(leaked.ref.num_rows, panel)
 

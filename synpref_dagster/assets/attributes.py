@@ -55,7 +55,7 @@ def attribute_labels(
                 beside=[campaign.texts(unverified_pool)],
                 uri=campaign.uri("data", step.name),
                 version=step.version,
-                params={"labeller": labelling.params()},
+                identified_by={"labeller": labelling.params()},
                 executor=AllSent(),
                 run_both=all_sent,
             )
@@ -112,7 +112,7 @@ def pair_embeddings(
             beside=[campaign.texts(unverified_pool)],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"embedder": embedder},
+            identified_by={"embedder": embedder},
             meta={"embedder": str(folder)},
             executor=executors.get(holds_model=True),
         )

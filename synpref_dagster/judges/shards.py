@@ -6,7 +6,6 @@ exemplar judges one view of the pool, which is made when the first shard needs i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -66,7 +65,6 @@ def label_shard(
     table: pa.Table,
     texts: pa.Table,
     *,
-    labeller: Mapping[str, Any],
     label: Callable[[Sequence[PreferencePair]], pd.DataFrame],
 ) -> pa.Table:
     """The five attributes of every pair of a shard.
@@ -74,10 +72,8 @@ def label_shard(
     Args:
         table: pair_id.
         texts: the raw shard that the pairs come from.
-        labeller: who labels, and how; identifies the work.
         label: gives the columns of `LABEL_SCHEMA`, one row per pair in order.
     """
-    del labeller
     frame = label(shard_pairs(table, texts))
     columns = [frame[name].tolist() for name in LABEL_SCHEMA.names[1:]]
     ids = id_array(frame["pair_id"].tolist())
@@ -147,21 +143,17 @@ class PanelWork:
     """Gives pairs their attributes and vectors."""
 
 
-def judge_shard(
-    asked: pa.Table, texts: pa.Table, *, key: Mapping[str, Any], work: PanelWork
-) -> dict[str, pa.Table]:
+def judge_shard(asked: pa.Table, texts: pa.Table, *, work: PanelWork) -> dict[str, pa.Table]:
     """The panel's labels of one shard's pairs, with all that was said and shown.
 
     Args:
         asked: pair_id of the pairs in question.
         texts: the raw shard that they come from.
-        key: what the answers depend on besides the pairs; identifies the work.
         work: judges, exemplars, embedder.
 
     Returns:
         `PANEL_SCHEMAS`.
     """
-    del key
     if not asked.num_rows:
         return {name: schema.empty_table() for name, schema in PANEL_SCHEMAS.items()}
     targets = work.embed(shard_pairs(asked, texts))
@@ -225,7 +217,6 @@ def judge_levels_shard(
     sampled: pa.Table,
     texts: pa.Table,
     *,
-    key: Mapping[str, Any],
     judges: Callable[[], Sequence[EndpointJudge]],
 ) -> pa.Table:
     """The flagged and the sampled pairs of one shard at the level that judges give them.
@@ -234,13 +225,11 @@ def judge_levels_shard(
         flagged: `FLAGGED_SCHEMA`.
         sampled: pair_id of pairs that no pattern found.
         texts: the raw shard that all of them come from.
-        key: what the levels depend on besides the pairs; identifies the work.
         judges: gives the judges, who share one budget over all shards.
 
     Returns:
         `SCORED_SCHEMA`.
     """
-    del key
     asked = pa.concat_tables([flagged.select(["pair_id"]), sampled])
     if not asked.num_rows:
         return SCORED_SCHEMA.empty_table()
@@ -271,21 +260,17 @@ class OverlapReview:
     """Which shared stretch made a hit."""
 
 
-def review_shard(
-    overlaps: pa.Table, texts: pa.Table, *, key: Mapping[str, Any], work: OverlapReview
-) -> pa.Table:
+def review_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapReview) -> pa.Table:
     """What judges say about the pairs of one shard that share words with a benchmark.
 
     Args:
         overlaps: `OVERLAP_SCHEMA`.
         texts: the raw shard that they come from.
-        key: what the answers depend on besides the pairs; identifies the work.
         work: judges and prompts.
 
     Returns:
         `REVIEW_SCHEMA`.
     """
-    del key
     if not overlaps.num_rows:
         return REVIEW_SCHEMA.empty_table()
     ids = overlaps["pair_id"].combine_chunks().storage.unique()

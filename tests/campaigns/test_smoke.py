@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.assets.columns import COLUMN_WORDS
+from synpref_dagster.assets.filtering.decision import flip_guard
 from synpref_dagster.pairs.record import is_among
 from synpref_dagster.reward.training import loop
 from synpref_dagster.storage import (
@@ -18,6 +19,7 @@ from synpref_dagster.storage import (
     SelectionRef,
     dataset,
     read_manifest,
+    step_key,
 )
 from synpref_dagster.storage.manifest import make_ref
 
@@ -214,6 +216,57 @@ def test_columns_are_explained_and_no_explanation_is_of_a_column_that_is_gone(fi
     for asset in ("clean_pool", "consistency_filtered_subset", "human_verified_seed"):
         assert [c.name for c in shown[asset].values() if not c.description] == []
     assert shown["clean_pool"]["pair_id"].type == "uuid"
+
+
+def test_work_on_the_pool_is_found_by_what_it_was_found_by_before(finished_campaign):
+    """Another name or value here, and every store out there computes all of that work anew."""
+    campaign, ref = finished_campaign.campaign, finished_campaign.ref
+    graph = finished_campaign.defs.resolve_asset_graph()
+
+    def at(*folders):
+        uri = campaign.uri("data", *folders)
+        return make_ref(uri, read_manifest(uri))
+
+    clean, subset = ref("clean_pool").kept, ref("consistency_filtered_subset")
+    texts, rewards = campaign.texts(clean), ref("pool_rewards")
+    models = {name: ref(f"{name}_reward_model").fingerprint for name in ("best", "gold")}
+    known = at("relabelled_pairs", "labelled")
+    max_confidence = flip_guard(campaign, ref("flip_evidence")).max_confidence
+    labels = {
+        name: at("consistency_filtered_subset", "labels", name).fingerprint
+        for name in ("judged", "people")
+    }
+    once = [at("curated_dataset", f"{decision}_once") for decision in ("kept", "flipped")]
+    stage_one = at("curated_dataset", "stage_one").fingerprint
+    labeller = {"labeller": "classifier", "num_training_examples": 1_500}
+    found = {
+        "attribute_labels": (
+            at("attribute_labels", "of_own"),
+            [at("attribute_labels", "split", "own"), texts],
+            {"labeller": labeller},
+        ),
+        "pool_rewards": (rewards, [at("pool_rewards", "ids"), texts], {"models": models}),
+        "relabelled_pairs": (
+            at("relabelled_pairs", "candidates"),
+            [clean, rewards],
+            {"labelled": known.fingerprint, "unsure_band": 0.0},
+        ),
+        "consistency_filtered_subset": (
+            subset.kept,
+            [clean, rewards, ref("attribute_labels")],
+            {"guard": {"max_confidence": max_confidence, "recycle": "strict"}, "labels": labels},
+        ),
+        "curated_dataset": (
+            ref("curated_dataset"),
+            [clean, *once, texts],
+            {"stage_one": stage_one},
+        ),
+    }
+    for name, (made, inputs, about) in found.items():
+        version = graph.get(dg.AssetKey(name)).code_version
+        assert read_manifest(made).step == step_key(
+            version=version, inputs=[each.fingerprint for each in inputs], params=about
+        ), name
 
 
 def test_curation_needs_no_sealed_truth(finished_campaign, new_campaign):

@@ -143,7 +143,6 @@ def recycled_pairs(
             consistency_filtered_subset.dropped,
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             executor=executors.get(),
         ).ref
         guard = flip_guard(campaign, flip_evidence)
@@ -182,15 +181,13 @@ def _decide(
     campaign = step.campaign
     recycle = campaign.profile.filtering.recycle
     return map_shards(
-        partial(decide_shard, labels_at=labels),
+        partial(decide_shard, labels=labels),
         clean_pool.kept,
         beside=beside,
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={
-            "guard": {"max_confidence": guard.max_confidence, "recycle": recycle},
-            "labels": {name: ref.fingerprint for name, ref in labels.items()},
-        },
+        params={"guard": {"max_confidence": guard.max_confidence, "recycle": recycle}},
+        identified_by={"labels": {name: ref.fingerprint for name, ref in labels.items()}},
         meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
         executor=executors.get(),
         outputs=["kept", "dropped", "counts"],

@@ -244,15 +244,13 @@ def _asked(
 
     known = step.dataset(labelled, inputs=[gold, silver], part="labelled")
     candidates = map_shards(
-        partial(candidate_shard, labelled_at=known),
+        partial(candidate_shard, labelled=known),
         clean,
         beside=[rewards],
         uri=campaign.uri("data", step.name, "candidates"),
         version=step.version,
-        params={
-            "labelled": known.fingerprint,
-            "unsure_band": campaign.profile.filtering.unsure_band,
-        },
+        params={"unsure_band": campaign.profile.filtering.unsure_band},
+        identified_by={"labelled": known.fingerprint},
         executor=executors.get(),
     ).ref
 

@@ -115,12 +115,14 @@ def pool_rewards(
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         witnesses = {"best": best_reward_model, "gold": gold_reward_model}
         scored = map_shards(
-            partial(score_shard, folders={name: model.uri for name, model in witnesses.items()}),
+            partial(score_shard, models=witnesses),
             step.ids(clean_pool.kept),
             beside=[campaign.texts(clean_pool.kept)],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"models": {name: model.fingerprint for name, model in witnesses.items()}},
+            identified_by={
+                "models": {name: model.fingerprint for name, model in witnesses.items()}
+            },
             executor=executors.get(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))
@@ -129,7 +131,6 @@ def pool_rewards(
             scored.ref,
             uri=campaign.uri("data", step.name, "counted"),
             version=step.version,
-            params={},
             executor=executors.get(),
             outputs=["totals", "bins"],
         )

@@ -179,7 +179,6 @@ def _clean(
         beside=[marked.marks],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={},
         meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
         executor=executors.get(),
         outputs=["kept", "dropped", "tally"],

@@ -55,7 +55,6 @@ def near_duplicates(
             texts,
             uri=campaign.uri("data", step.name, "signed"),
             version=step.version,
-            params={},
             executor=executors.get(),
         )
         step.note(shard_counts(signed, "shards"))

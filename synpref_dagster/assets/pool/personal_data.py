@@ -94,7 +94,6 @@ def pii_report(
             raw_pool.kept,
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             executor=executors.get(),
             outputs=["findings", "scanned"],
         )
@@ -140,7 +139,6 @@ def _scored_pairs(
         findings,
         uri=campaign.uri("data", step.name, "flagged"),
         version=step.version,
-        params={},
     ).ref
 
     def once() -> Iterator[pa.Table]:
@@ -155,12 +153,12 @@ def _scored_pairs(
         version=step.version,
     )
     if not judges.uses_endpoints:
-        return scored(level_shard, params={}).ref
+        return scored(level_shard).ref
     with judges_asked():
         found = scored(
             partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
             beside=[_sampled(step, raw, flagged), raw],
-            params={"key": judging_params(judges)},
+            identified_by={"key": judging_params(judges)},
             executor=AllSent(),
         )
     step.note(spending(judges, step.name))

@@ -126,7 +126,6 @@ def barred_from_gold(campaign: Campaign, strict: DatasetRef) -> DatasetRef:
         strict,
         uri=campaign.uri("data", NAME, "barred"),
         version=VERSION,
-        params={},
     ).ref
 
 
@@ -163,7 +162,7 @@ def _reviewed(
             beside=[campaign.texts(clean)],
             uri=campaign.uri("data", NAME, REVIEW),
             version=VERSION,
-            params={"key": {**key, "min_words": settings.min_words}},
+            identified_by={"key": {**key, "min_words": settings.min_words}},
             executor=AllSent(),
             on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
             empty_alone=True,  # No text is read where nothing was found.
@@ -175,7 +174,6 @@ def _reviewed(
         beside=[reviewed],
         uri=campaign.uri("data", NAME),
         version=VERSION,
-        params={},
         meta={REVIEW: asdict(reviewed)},
     ).ref
 

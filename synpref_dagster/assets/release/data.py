@@ -131,12 +131,12 @@ def _curated(
     )
     texts = campaign.texts(clean.kept)
     exported = map_shards(
-        partial(export_shard, stage_one_at=stage_one),
+        partial(export_shard, stage_one=stage_one),
         clean.kept,
         beside=[*_decided(step, executors, subset, stage_one), texts],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={"stage_one": stage_one.fingerprint},
+        identified_by={"stage_one": stage_one.fingerprint},
         meta={"curation": curation_facts(campaign, clean, subset)},
         executor=executors.get(),
     )
@@ -152,11 +152,12 @@ def _decided(
     campaign = step.campaign
     found = [
         map_shards(
-            partial(decided_shard, stage_one_at=stage_one),
+            partial(decided_shard, stage_one=stage_one),
             pairs,
             uri=campaign.uri("data", step.name, decision),
             version=step.version,
-            params={"decision": decision, "stage_one": stage_one.fingerprint},
+            params={"decision": decision},
+            identified_by={"stage_one": stage_one.fingerprint},
             executor=executors.get(),
         ).ref
         for decision, pairs in ((KEPT, subset.kept), (FLIPPED, subset.dropped))

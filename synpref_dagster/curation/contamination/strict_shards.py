@@ -7,6 +7,7 @@ the risky ones of its shard, and where there are none no text is read. What judg
 the overlaps of a shard and by who is asked about which prompts.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,13 +15,11 @@ import pyarrow as pa
 
 from synpref_dagster.curation.contamination.hits import HIT_SCHEMA
 from synpref_dagster.curation.contamination.rules import (
-    ContaminationIndex,
     DecontaminationConfig,
 )
 from synpref_dagster.curation.contamination.shards import (
-    Wanted,
-    benchmarks_wanted,
-    checked_index,
+    index_fingerprints,
+    index_of,
 )
 from synpref_dagster.curation.contamination.strict import (
     CANDIDATE_SCHEMAS,
@@ -91,14 +90,15 @@ def look_strictly(
         clean,
         uri=f"{uri}/candidates",
         version=VERSION,
-        params={},
         executor=executor,
         outputs=list(CANDIDATE_SCHEMAS),
     ).outputs
+    indexes = index_fingerprints(prompts, config)
     look = partial(
         map_variants,
         version=VERSION,
-        variants=benchmarks_wanted(prompts, config),
+        variants={name: {} for name in indexes},
+        identified_by=indexes,
         executor=executor,
     )
     of_people = partial(look_at_people_s_pairs, prompts=prompts, config=config)
@@ -113,7 +113,6 @@ def look_strictly(
         beside=[*people_s.refs.values(), *risky.refs.values()],
         uri=f"{uri}/found",
         version=VERSION,
-        params={},
         executor=executor,
     ).ref
     counts = read_frame(candidates["counts"])
@@ -121,17 +120,17 @@ def look_strictly(
 
 
 def look_at_people_s_pairs(
-    raw: pa.Table, *, variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
+    raw: pa.Table, *, variants: Collection[str], prompts: DatasetRef, config: DecontaminationConfig
 ) -> dict[str, pa.Table]:
     """`strict_overlaps.find_people_s_overlaps` of one raw shard, per benchmark asked for.
 
     Args:
         raw: `PAIR_SCHEMA`.
-        variants: benchmark -> fingerprint of its index.
+        variants: benchmarks by name.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
-    found = find_people_s_overlaps(raw, _indexes_of(variants, prompts, config))
+    found = find_people_s_overlaps(raw, [*map(index_of(prompts, config), variants)])
     return dict(zip(variants, found, strict=True))
 
 
@@ -139,7 +138,7 @@ def look_at_risky_pairs(
     risky: pa.Table,
     raw: pa.Table,
     *,
-    variants: Wanted,
+    variants: Collection[str],
     prompts: DatasetRef,
     config: DecontaminationConfig,
 ) -> dict[str, pa.Table]:
@@ -148,23 +147,14 @@ def look_at_risky_pairs(
     Args:
         risky: pair_id of the risky pairs that no person labelled.
         raw: `PAIR_SCHEMA`; may be without rows where `risky` is.
-        variants: benchmark -> fingerprint of its index.
+        variants: benchmarks by name.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
     if not risky.num_rows:
         return dict.fromkeys(variants, HIT_SCHEMA.empty_table())
-    found = find_risky_overlaps(raw, risky, _indexes_of(variants, prompts, config))
+    found = find_risky_overlaps(raw, risky, [*map(index_of(prompts, config), variants)])
     return dict(zip(variants, found, strict=True))
-
-
-def _indexes_of(
-    variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
-) -> list[ContaminationIndex]:
-    return [
-        checked_index(prompts, benchmark, config, wanted=wanted["index"])
-        for benchmark, wanted in variants.items()
-    ]
 
 
 def no_overlaps(clean: DatasetRef, *, uri: str) -> DatasetRef:
