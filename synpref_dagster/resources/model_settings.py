@@ -5,7 +5,7 @@ comes out is what MLflow is told.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
@@ -89,7 +89,7 @@ def logged(
     Left out is what this configuration does not use: constants of other losses, and the number of
     epochs where that of the steps is given.
     """
-    told = {name: value for name, value in asdict(config).items() if value is not None}
+    told = _without_none(asdict(config))
     if not isinstance(settings, TransformerSettings):
         return {"backend": settings.backend, **told}
     if settings.num_steps is not None:
@@ -119,6 +119,9 @@ def checkpoint_key(
     """Names the folder of a model: its data, and what its settings say (`key_material`)."""
     hasher = blake2b(digest_size=8)
     about = {**key_material(settings), "size": row.model_size, "seed": seed}
+    if isinstance(settings, HubReleaseSettings) and about.pop("backbones", None):
+        # That of this size only: a backbone for another one changes nothing here.
+        about |= _without_none({"backbone": settings.given_backbone(row.model_size)})
     hasher.update(json.dumps(about, sort_keys=True).encode())
     for part in (pairs, validation):
         hasher.update(b"".join(pair.pair_id for pair in part) + b"|")
@@ -139,4 +142,12 @@ def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool
         "pad_token": row.pad_token,
         "save_every_steps": settings.evaluate_every_steps,
         "sharded": settings.num_processes > 1 and settings.lora is None,
+    }
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
     }
