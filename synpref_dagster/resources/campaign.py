@@ -21,6 +21,7 @@ from synpref_dagster.pairs.record import (
     table_from_frame,
     table_to_pairs,
 )
+from synpref_dagster.settings.models import key_material
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
     DatasetRef,
@@ -57,7 +58,10 @@ class Campaign(dg.ConfigurableResource):
 
     def settings_fingerprint(self) -> str:
         """Changes with every setting that can change a result."""
-        return str(hash_json(self.profile.model_dump(mode="json", exclude=PLACING)))
+        told = self.profile.model_dump(mode="json", exclude=PLACING)
+        for name in ("reward_model", "release"):
+            told[name] = key_material(getattr(self.profile, name))
+        return str(hash_json(told))
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""

@@ -341,5 +341,6 @@ def test_a_trained_model_shows_in_mlflow_what_it_is_its_settings_and_its_loss(fi
         run = client.search_runs([experiment], f"tags.`synpref.asset` = '{asset}'")[0]
         assert "eward model trained on" in run.data.tags["mlflow.note.content"]
         assert run.data.params["learning_rate"] == str(settings.learning_rate)
+        assert run.data.params["max_steps"] == str(settings.num_steps)
         losses = client.get_metric_history(run.info.run_id, "training/loss")
         assert sorted(point.step for point in losses) == list(range(settings.num_steps))

@@ -40,6 +40,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.settings.models import key_material
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "7_evidence"
@@ -171,7 +172,7 @@ def curation_variants(
         variants = step.dataset(
             compute,
             inputs=[clean_pool, consistency_filtered_subset, gold, silver, truth.fingerprint()],
-            params=campaign.profile.reward_model.model_dump(),
+            params=key_material(campaign.profile.reward_model),
         )
         whole = campaign.frame(variants).query("slice == 'all'").set_index("variant")
         return step.result(

@@ -72,8 +72,7 @@ def skywork_reward_v2(
             trained.ref,
             metrics=trained.metrics(),
             facts={
-                "backbone": backbone(size).hub_id,
-                "backend": campaign.profile.release.backend,
+                **trained.origin(),
                 "left_out": trained.left_out_by_reason(),
             },
             plot=line_plot(

@@ -28,7 +28,12 @@ from synpref_dagster.reward.encoding import (
     encode_pairs,
     load_encoder,
 )
-from synpref_dagster.reward.training.config import Schedule, TrainingConfig, TrainingReport
+from synpref_dagster.reward.training.config import (
+    LoraUpdates,
+    Schedule,
+    TrainingConfig,
+    TrainingReport,
+)
 from synpref_dagster.reward.training.distributed import (
     DistributedWorkers,
     build_accelerator,
@@ -40,12 +45,11 @@ from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.resuming import Progress, ResumePoints
 from synpref_dagster.reward.training.workers import Workers
 
-__all__ = ["Schedule", "TrainingConfig", "TrainingReport", "train_reward_model"]
+__all__ = ["LoraUpdates", "Schedule", "TrainingConfig", "TrainingReport", "train_reward_model"]
 
 logger = logging.getLogger(__name__)
 
 OnStep = Callable[[int, Mapping[str, float]], None]
-NOT_IN_FINGERPRINT = ("save_every_steps",)  # decides what a crash costs, not what comes out
 
 
 def train_reward_model(
@@ -156,8 +160,7 @@ def run_fingerprint(
 ) -> str:
     """Hexadecimal hash of everything that decides the weights."""
     hasher = blake2b(digest_size=16)
-    settings = {k: v for k, v in config.to_json().items() if k not in NOT_IN_FINGERPRINT}
-    hasher.update(json.dumps(settings, sort_keys=True).encode())
+    hasher.update(json.dumps(config.key_material(), sort_keys=True).encode())
     is_folder = Path(backbone_path).is_dir()
     hasher.update((folder_fingerprint(backbone_path) if is_folder else backbone_path).encode())
     hasher.update(encoder.template_fingerprint.encode())
@@ -180,8 +183,8 @@ def start_workers(backbone_path: str, encoder: ChatEncoder, *, config: TrainingC
         seed=config.seed,
     ).to(config.device if accelerator is None else accelerator.device)
     forward = verified_forward(model, sharded=accelerator is not None and config.sharded)
-    if config.lora_rank is not None:
-        add_lora(model, rank=config.lora_rank, scale=config.lora_scale, seed=config.seed)
+    if config.lora is not None:
+        add_lora(model, config.lora, seed=config.seed)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     optimizer = build_optimizer(model, config)
