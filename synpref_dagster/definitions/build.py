@@ -95,7 +95,7 @@ def build_defs(
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
         *dg.load_assets_from_modules(ASSET_MODULES),
-        *clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
+        clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
         *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
