@@ -12,8 +12,8 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.assets.evidence.judges import judge_audit
 from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.evidence.claims import (
     DIFFERENCE,
@@ -46,27 +46,12 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 GROUP = "7_evidence"
 
 
-def build_evidence(
-    reward_models: Sequence[dg.AssetKey], gold: dg.AssetKey, silver: dg.AssetKey
-) -> list[dg.AssetsDefinition]:
-    """The evidence, resting on every iteration's model and the last gold and silver."""
-    models_in = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
-            ins={**verified, **models_in},
-        )(iteration_curve),
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"),
-            ins={**verified, "silver": dg.AssetIn(silver)},
-        )(curation_variants),
-        filter_audit,
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"),
-            ins=verified,
-        )(judge_audit),
-    ]
+def build_iteration_curve(reward_models: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The curve, resting on every iteration's model."""
+    return dg.asset(
+        **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
+        ins=candidate_inputs(reward_models),
+    )(iteration_curve)
 
 
 def iteration_curve(
@@ -125,6 +110,7 @@ def iteration_curve(
         )
 
 
+@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"))
 def curation_variants(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

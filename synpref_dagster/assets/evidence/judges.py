@@ -20,6 +20,7 @@ from synpref_dagster.assets.asking import (
 from synpref_dagster.assets.step import (
     Result,
     Step,
+    box,
     campaign_step,
     fingerprint,
 )
@@ -70,6 +71,7 @@ MAX_PLANTED = 100  # pairs asked again with an instruction in the losing respons
 Parts = Mapping[str, DatasetRef]
 
 
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"))
 def judge_audit(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -44,16 +44,10 @@ from synpref_dagster.storage import (
 GROUP = "5_filtering"
 
 
-def build_consistency_filter(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The decision and the recycled pairs, resting on the last gold and silver."""
-    subset = dg.asset(
-        **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
-        ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-        check_specs=conservation_spec("consistency_filtered_subset"),
-    )(consistency_filtered_subset)
-    return [subset, recycled_pairs]
-
-
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+    check_specs=conservation_spec("consistency_filtered_subset"),
+)
 def consistency_filtered_subset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

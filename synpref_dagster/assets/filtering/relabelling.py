@@ -68,23 +68,10 @@ GROUP = "5_filtering"
 Pairs = Sequence[PreferencePair]
 
 
-def build_stage_two_labels(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """Flip evidence and relabelled pairs, resting on the last gold and silver."""
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
-            ins=verified,
-            check_specs=[leak_spec("flip_evidence")],
-        )(flip_evidence),
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, pool="judge_api", code_version="2"),
-            ins={**verified, "silver": dg.AssetIn(silver)},
-            check_specs=[leak_spec("relabelled_pairs")],
-        )(relabelled_pairs),
-    ]
-
-
+@dg.asset(
+    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
+    check_specs=[leak_spec("flip_evidence")],
+)
 def flip_evidence(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -141,6 +128,10 @@ def flip_evidence(
         return step.result(evidence, metrics=guard_metrics(guard), checks=checks)
 
 
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, pool="judge_api", code_version="2"),
+    check_specs=[leak_spec("relabelled_pairs")],
+)
 def relabelled_pairs(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step, shard_counts
 from synpref_dagster.curation.filtering.crossfit import best_by_accuracy
 from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
@@ -31,21 +32,11 @@ from synpref_dagster.storage import (
 GROUP = "5_filtering"
 
 
-def build_stage_two_models(
-    reward_models: Sequence[dg.AssetKey], gold: dg.AssetKey
-) -> list[dg.AssetsDefinition]:
-    """Best RM, gold RM and their rewards, resting on every iteration's model and the last gold."""
-    candidates = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}), ins={**verified, **candidates})(
-            best_reward_model
-        ),
-        dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"), ins=verified)(
-            gold_reward_model
-        ),
-        pool_rewards,
-    ]
+def build_best_model(reward_models: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The best RM, resting on every iteration's model."""
+    return dg.asset(
+        **box(GROUP, kinds={"pytorch", "huggingface"}), ins=candidate_inputs(reward_models)
+    )(best_reward_model)
 
 
 def best_reward_model(
@@ -78,6 +69,7 @@ def best_reward_model(
         )
 
 
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"))
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -1,5 +1,7 @@
 """Box 1: the clean pool, and the check that nothing of a benchmark is in it."""
 
+from typing import Any
+
 import dagster as dg
 
 from synpref_dagster.assets.pool.checks import (
@@ -9,7 +11,6 @@ from synpref_dagster.assets.pool.checks import (
 from synpref_dagster.assets.pool.raw import GROUP
 from synpref_dagster.assets.pool.recheck import cleared_in, review_fact, reviewed_hits
 from synpref_dagster.assets.step import (
-    Result,
     Step,
     box,
     campaign_step,
@@ -42,16 +43,13 @@ from synpref_dagster.storage import (
 )
 
 
-def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
+def build_clean_pool(*, drops_personal_data: bool) -> dg.AssetsDefinition:
     """The clean pool, resting on the personal-data report only where the profile drops by it."""
-    body = clean_pool_without_personal_data if drops_personal_data else clean_pool
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
-            name="clean_pool",
-            check_specs=pool_specs("clean_pool"),
-        )(body)
-    ]
+    return dg.asset(
+        **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
+        ins={"pii_report": dg.AssetIn()} if drops_personal_data else {},
+        check_specs=pool_specs("clean_pool"),
+    )(clean_pool)
 
 
 def clean_pool(
@@ -62,36 +60,16 @@ def clean_pool(
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
     benchmark_prompts: DatasetRef,
+    **reports: Any,
 ) -> dg.MaterializeResult:
     """Sound, distinct, uncontaminated pairs (App. D.1); risky ones are marked with the reason.
 
     Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
-    stay in the raw pool. Dropped rows carry their reason and, for contamination, benchmark, item
-    and n-gram.
-    """
-    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
-    with campaign_step(context, campaign, tracking, inputs) as step:
-        return _clean(step, executors, raw_pool, judges=judges, prompts=benchmark_prompts)
-
-
-def clean_pool_without_personal_data(
-    context: dg.AssetExecutionContext,
-    campaign: Campaign,
-    executors: Executors,
-    judges: JudgePanel,
-    tracking: MlflowTracking,
-    raw_pool: SelectionRef,
-    benchmark_prompts: DatasetRef,
-    pii_report: dict[str, DatasetRef],
-) -> dg.MaterializeResult:
-    """Sound, distinct, uncontaminated pairs (App. D.1) without personal data (App. D.3).
-
-    Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
     stay in the raw pool. Dropped rows carry their reason: for contamination benchmark, item and
-    n-gram, for personal data level and kinds.
+    n-gram, for personal data (App. D.3), where the profile drops by it, level and kinds.
     """
-    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
-    inputs["pii_report"] = pii_report["pairs"]
+    found = {name: report["pairs"] for name, report in reports.items()}
+    inputs = {"raw_pool": raw_pool, "prompts": benchmark_prompts, **found}
     with campaign_step(context, campaign, tracking, inputs) as step:
         return _clean(
             step,
@@ -99,7 +77,7 @@ def clean_pool_without_personal_data(
             raw_pool,
             judges=judges,
             prompts=benchmark_prompts,
-            personal_data=pii_report["pairs"],
+            personal_data=found.get("pii_report"),
         )
 
 
@@ -153,7 +131,7 @@ def _clean(
     *,
     judges: JudgePanel,
     prompts: DatasetRef,
-    personal_data: DatasetRef | None = None,
+    personal_data: DatasetRef | None,
 ) -> dg.MaterializeResult:
     campaign = step.campaign
     screened = _screen(step, executors, raw_pool, prompts=prompts).ref

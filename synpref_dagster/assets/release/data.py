@@ -54,16 +54,7 @@ LABELS_LICENCE = (
 )
 
 
-def build_curated_data(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The curated data set, resting on the last gold and silver."""
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"),
-            ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-        )(curated_dataset)
-    ]
-
-
+@dg.asset(**box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"))
 def curated_dataset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

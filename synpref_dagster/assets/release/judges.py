@@ -32,15 +32,7 @@ PANEL = "judge panel"
 NO_BENCHMARK = "no benchmark is named in [pool.benchmarks]: there is nothing to ask judges about"
 
 
-def build_judge_leaderboard(gold: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """Judges' scores, resting on the last gold, and the leaderboard with them."""
-    scores = dg.asset(
-        **box(GROUP, kinds={"python", "parquet"}, pool="judge_api"),
-        ins={"gold": dg.AssetIn(gold)},
-    )(judge_scores)
-    return [scores, judge_leaderboard]
-
-
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, pool="judge_api"))
 def judge_scores(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -17,17 +17,7 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 GROUP = "6_release"
 
 
-def build_release(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The partitioned releases, resting on the last gold and silver."""
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"),
-            ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-            partitions_def=model_sizes,
-        )(skywork_reward_v2)
-    ]
-
-
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"), partitions_def=model_sizes)
 def skywork_reward_v2(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
