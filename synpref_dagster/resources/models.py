@@ -6,35 +6,28 @@ lose to longer-is-better. `hub`: the real backbones, fine-tuned.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import torch
 
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.torchrun.launch import train_with_torchrun
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.reward.checkpoints import folder_fingerprint
-from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
-from synpref_dagster.reward.scoring import Scorer, load_reward_model
-from synpref_dagster.reward.stand_ins import make_stand_in
-from synpref_dagster.reward.training.config import Schedule
-from synpref_dagster.reward.training.run import (
-    TrainingConfig,
-    TrainingReport,
-    train_reward_model,
-)
+from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.settings.models import RewardModelSettings
 from synpref_dagster.storage import DatasetRef, ModelRef
+
+if TYPE_CHECKING:
+    from synpref_dagster.reward.scoring import Scorer
+    from synpref_dagster.reward.training.config import TrainingConfig, TrainingReport
 
 STAND_IN_MAX_LENGTH_TOKENS = 1_024
 BUILT = "built.json"
@@ -46,7 +39,7 @@ class TrainedModel:
 
     ref: ModelRef
     folder: Path
-    report: TrainingReport
+    report: "TrainingReport"
     settings: Mapping[str, Any]
     """What it was trained with, as MLflow lists it."""
 
@@ -121,16 +114,13 @@ class RewardModels(dg.ConfigurableResource):
         key = _data_key(pairs, validation, settings=settings, row=row, seed=seed)
         folder = self.campaign.local_folder("models", *name.split("/"), key)
         if settings.backend == "linear":
+            from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
+
             report = train_linear_reward_model(
                 pairs, validation, config=LinearConfig(), output_dir=folder
             )
         else:
-            # A stand-in is too small for threads: they would only wait for each other.
-            torch.set_num_threads(1 if settings.backend == "stand_in" else torch.get_num_threads())
-            run = train_reward_model
-            if context is not None and settings.num_processes > 1:
-                run = partial(train_with_torchrun, context, settings.num_processes)
-            report = run(
+            report = _backbone_training(settings, context)(
                 pairs,
                 validation,
                 backbone_path=self._backbone_path(settings, row, vocabulary),
@@ -148,8 +138,10 @@ class RewardModels(dg.ConfigurableResource):
             del known["architecture_of"], known["model_size"]
         return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
 
-    def scorer(self, model: ModelRef) -> Scorer:
+    def scorer(self, model: ModelRef) -> "Scorer":
         """The model, ready to give rewards."""
+        from synpref_dagster.reward.scoring import load_reward_model
+
         return load_reward_model(model.uri)
 
     def margins(self, model: ModelRef, pairs: Sequence[PreferencePair]) -> np.ndarray:
@@ -180,15 +172,35 @@ class RewardModels(dg.ConfigurableResource):
         )
         # The marker is written last: a folder that a killed run left half-made is made again.
         if not (folder / BUILT).exists():
+            from synpref_dagster.reward.stand_ins import make_stand_in
+
             words = pool_texts(self.campaign.pairs(vocabulary))
             make_stand_in(row, output_dir=folder, seed=self.campaign.seed, texts=words)
             (folder / BUILT).write_text(json.dumps({"model_size": row.model_size}), "utf-8")
         return str(folder)
 
 
+def _backbone_training(
+    settings: RewardModelSettings, context: dg.AssetExecutionContext | None
+) -> "Callable[..., TrainingReport]":
+    import torch
+
+    from synpref_dagster.reward.training.run import train_reward_model
+
+    # A stand-in is too small for threads: they would only wait for each other.
+    torch.set_num_threads(1 if settings.backend == "stand_in" else torch.get_num_threads())
+    if context is None or settings.num_processes == 1:
+        return train_reward_model
+    from synpref_dagster.resources.torchrun.launch import train_with_torchrun
+
+    return partial(train_with_torchrun, context, settings.num_processes)
+
+
 def _training_config(
     settings: RewardModelSettings, row: Backbone, *, final: bool, seed: int
-) -> TrainingConfig:
+) -> "TrainingConfig":
+    from synpref_dagster.reward.training.config import TrainingConfig
+
     if settings.backend == "hub":
         return _hub_config(settings, row, final=final, seed=seed)
     defaults = TrainingConfig()
@@ -204,8 +216,12 @@ def _training_config(
 
 def _hub_config(
     settings: RewardModelSettings, row: Backbone, *, final: bool, seed: int
-) -> TrainingConfig:
+) -> "TrainingConfig":
     """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
+    import torch
+
+    from synpref_dagster.reward.training.config import Schedule, TrainingConfig
+
     return TrainingConfig(
         learning_rate=row.learning_rate_final if final else row.learning_rate_development,
         batch_pairs=row.batch_pairs_final if final else row.batch_pairs_development,
