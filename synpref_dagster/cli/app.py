@@ -48,13 +48,14 @@ def run(
     profile: ProfileOption = "demo", seed: SeedOption = None, sizes: SizesOption = "all"
 ) -> None:
     """Run a campaign to its report. A killed campaign continues when started again."""
+    chosen = load_or_refuse(console, profile, seed)
+    refuse_missing_keys(console, chosen)
+    wanted = _sizes(sizes)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
 
-    chosen = load_or_refuse(console, profile, seed)
-    refuse_missing_keys(console, chosen)
     progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
 
@@ -66,7 +67,7 @@ def run(
         with progress.bar, progress.without_skipped_checks():
             run_campaign(
                 chosen,
-                sizes=_sizes(sizes),
+                sizes=wanted,
                 loggers={"progress": progress_logger(progress)},
                 on_stage=begin,
             )
@@ -103,11 +104,11 @@ def explain(
 
     PAIR_ID is its 32 hexadecimal digits, a UUID, or at least the first 6 digits.
     """
-    from synpref_dagster.cli.explain.command import explain_pair, list_pairs
-
     chosen = load_or_refuse(console, profile, seed)
     if bool(pair_id) == bool(find):
         refuse(console, "give either a pair id or --find 'words of the pair'")
+    from synpref_dagster.cli.explain.command import explain_pair, list_pairs
+
     if find:
         list_pairs(console, chosen, find, as_json=as_json)
     else:

@@ -1,7 +1,7 @@
 """`synpref judges`: what LLM judges cost so far, and their replies as one file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from synpref_dagster.cli.refusals import load_or_refuse, refuse
-from synpref_dagster.judges.batches.ledger import BatchLedger
-from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.settings.profile import Profile
+
+if TYPE_CHECKING:
+    from synpref_dagster.judges.cache import ReplyCache
 
 judge_app = typer.Typer(no_args_is_help=True, help="LLM judges: the bill, the reply cache.")
 console = Console()
@@ -28,6 +29,8 @@ def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
         free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
         console.print(free, markup=False, highlight=False, soft_wrap=True)
         return
+    from synpref_dagster.judges.batches.ledger import BatchLedger
+
     cache = _opened(chosen)
     spent = cache.spent(chosen.campaign_name())
     promised = BatchLedger(cache).promised(chosen.campaign_name())
@@ -57,11 +60,15 @@ def _was_charged(profile: Profile) -> bool:
     """Whether the campaign paid LLMs before its profile went over to exemplar judges."""
     if not profile.judges.cache_path().is_file():
         return False
+    from synpref_dagster.judges.batches.ledger import BatchLedger
+
     cache, campaign = _opened(profile), profile.campaign_name()
     return len(cache.spent(campaign)) > 0 or bool(BatchLedger(cache).promised(campaign))
 
 
-def _opened(profile: Profile) -> ReplyCache:
+def _opened(profile: Profile) -> "ReplyCache":
+    from synpref_dagster.judges.cache import ReplyCache
+
     path = profile.judges.cache_path()
     if not path.is_file():
         refuse(console, f"no reply cache at {path}: no LLM judge was asked there")

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.cli.refusals import refuse
-from synpref_dagster.people.page.serving import ledger_url
 
 if TYPE_CHECKING:
     from synpref_dagster.people.agreement import Agreement
@@ -36,7 +35,8 @@ def serve(
 
     console.print(f"Review   http://{host}:{port}", highlight=False)
     try:
-        serving.serve(ledger or ledger_url(), host=host, port=port, public_hosts=public_host or ())
+        url = ledger or serving.ledger_url()
+        serving.serve(url, host=host, port=port, public_hosts=public_host or ())
     except ValueError as error:
         refuse(console, error)
 
@@ -137,6 +137,7 @@ def _in_words(agreement: "Agreement") -> str:
 
 def _store(url: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from synpref_dagster.people.ledger.database import ReviewDatabase
+    from synpref_dagster.people.page.serving import ledger_url
 
     return ReviewDatabase(url or ledger_url())
 

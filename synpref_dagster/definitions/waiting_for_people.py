@@ -13,7 +13,6 @@ import dagster as dg
 
 from synpref_dagster.definitions.jobs import curate_pool
 from synpref_dagster.definitions.nightly import RUNNING
-from synpref_dagster.people.campaign import People
 from synpref_dagster.people.queueing import BatchStatus
 from synpref_dagster.settings.profile import Profile
 
@@ -82,6 +81,8 @@ def people_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         description="Continues the campaign when people finished a batch or corrected a verdict.",
     )
     def verdicts_arrived(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from synpref_dagster.people.campaign import People
+
         active = context.instance.get_runs(
             dg.RunsFilter(job_name=curate_pool.name, statuses=RUNNING), limit=1
         )

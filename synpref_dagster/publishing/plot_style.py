@@ -6,14 +6,11 @@ Only matplotlib's Agg canvas is used: no window, no global figure, nothing to cl
 import base64
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter
-from PIL import Image
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers, blue first.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8A6FB0", "#7F7F7F")
@@ -38,8 +35,11 @@ def markdown_image(png: bytes, title: str) -> str:
     return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def new_axes(title: str, *, height: float) -> tuple[Figure, Axes]:
+def new_axes(title: str, *, height: float) -> "tuple[Figure, Axes]":
     """A titled figure of the common width and the given height in inches."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     figure = Figure(
         figsize=(WIDTH_INCHES, height),
         dpi=DPI,
@@ -50,7 +50,7 @@ def new_axes(title: str, *, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def legend(figure: Figure, axes: Axes, *, columns: int) -> None:
+def legend(figure: "Figure", axes: "Axes", *, columns: int) -> None:
     """Names of the colours, below the plot."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -65,7 +65,7 @@ def legend(figure: Figure, axes: Axes, *, columns: int) -> None:
     )
 
 
-def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+def label_line_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Names at the right end of the lines, pushed apart so that close ends stay readable."""
     if not ends:
         return
@@ -91,8 +91,12 @@ def text_on(colour: str) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 130 else INK
 
 
-def finish(axes: Axes, *, grid: Literal["x", "y", ""], percent_axis: Literal["x", "y", ""]) -> None:
+def finish(
+    axes: "Axes", *, grid: Literal["x", "y", ""], percent_axis: Literal["x", "y", ""]
+) -> None:
     """Quiet frame, ticks and rules; one axis written as percentages."""
+    from matplotlib.ticker import FuncFormatter
+
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
@@ -115,11 +119,14 @@ def empty_plot(title: str) -> bytes:
     return png_bytes(figure)
 
 
-def png_bytes(figure: Figure) -> bytes:
+def png_bytes(figure: "Figure") -> bytes:
     """The figure as PNG in a 64-colour palette; the same figures give the same bytes.
 
     Line art has few colours: the palette costs nothing to the eye and two thirds of the size.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba()))

@@ -6,11 +6,9 @@ figure is worth a failed step.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from synpref_dagster.publishing.plot_style import (
     INK,
@@ -25,6 +23,9 @@ from synpref_dagster.publishing.plot_style import (
     png_bytes,
     text_on,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "bar_plot",
@@ -115,6 +116,8 @@ def line_plot(
     """
     if not lines:
         return empty_plot(title)
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_axes(title, height=3.1)
     ends = []
     for index, (name, values) in enumerate(lines.items()):
@@ -258,7 +261,7 @@ def leaderboard_plot(
 
 
 def _draw_intervals(
-    axes: Axes,
+    axes: "Axes",
     names: Sequence[str],
     *,
     values: Mapping[str, float],

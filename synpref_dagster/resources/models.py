@@ -6,41 +6,33 @@ lose to longer-is-better. `hub`: the real backbones, fine-tuned.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import torch
 
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.model_settings import (
-    ModelSettings,
-    backbone_id,
-    checkpoint_key,
-    configuration,
-    logged,
-    stages_size,
-)
-from synpref_dagster.resources.torchrun.launch import train_with_torchrun
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.reward.checkpoints import folder_fingerprint
-from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
-from synpref_dagster.reward.scoring import Scorer, load_reward_model
-from synpref_dagster.reward.stand_ins import make_stand_in
-from synpref_dagster.reward.training.run import TrainingReport, train_reward_model
+from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.settings.models import (
     HubReleaseSettings,
     HubSettings,
+    StandInReleaseSettings,
     TransformerSettings,
 )
 from synpref_dagster.storage import DatasetRef, ModelRef
+
+if TYPE_CHECKING:
+    from synpref_dagster.reward.configuration import ModelSettings
+    from synpref_dagster.reward.scoring import Scorer
+    from synpref_dagster.reward.training.config import TrainingReport
 
 BUILT = "built.json"
 
@@ -51,7 +43,7 @@ class TrainedModel:
 
     ref: ModelRef
     folder: Path
-    report: TrainingReport
+    report: "TrainingReport"
     settings: Mapping[str, Any]
     """What it was trained with, as MLflow lists it."""
 
@@ -124,6 +116,14 @@ class RewardModels(dg.ConfigurableResource):
             context: the asset's context; profiles that train in several processes log through it.
             model_size: a release size; None trains the pipeline's own model.
         """
+        from synpref_dagster.reward.configuration import (
+            checkpoint_key,
+            configuration,
+            logged,
+            stages_size,
+        )
+        from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
+
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
         row = backbone(model_size or stages_size(settings))
@@ -135,12 +135,7 @@ class RewardModels(dg.ConfigurableResource):
             report = train_linear_reward_model(pairs, validation, config=config, output_dir=folder)
         else:
             assert isinstance(settings, TransformerSettings)
-            # A stand-in is too small for threads: they would only wait for each other.
-            torch.set_num_threads(1 if settings.backend == "stand_in" else torch.get_num_threads())
-            run = train_reward_model
-            if settings.num_processes > 1:
-                run = partial(train_with_torchrun, context, settings.num_processes)
-            report = run(
+            report = _backbone_training(settings, context)(
                 pairs,
                 validation,
                 backbone_path=self._backbone_path(settings, row, vocabulary),
@@ -151,8 +146,10 @@ class RewardModels(dg.ConfigurableResource):
         known = logged(settings, row, config)
         return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
 
-    def scorer(self, model: ModelRef) -> Scorer:
+    def scorer(self, model: ModelRef) -> "Scorer":
         """The model, ready to give rewards."""
+        from synpref_dagster.reward.scoring import load_reward_model
+
         return load_reward_model(model.uri)
 
     def margins(self, model: ModelRef, pairs: Sequence[PreferencePair]) -> np.ndarray:
@@ -172,8 +169,12 @@ class RewardModels(dg.ConfigurableResource):
         rewards = self.scorer(model).rewards(conversations * 2, responses)
         return rewards[: len(pairs)], rewards[len(pairs) :]
 
-    def _backbone_path(self, settings: ModelSettings, row: Backbone, vocabulary: DatasetRef) -> str:
+    def _backbone_path(
+        self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
+    ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
+            from synpref_dagster.reward.configuration import backbone_id
+
             return backbone_id(settings, row)
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
@@ -181,10 +182,30 @@ class RewardModels(dg.ConfigurableResource):
         )
         # The marker is written last: a folder that a killed run left half-made is made again.
         if not (folder / BUILT).exists():
+            from synpref_dagster.reward.stand_ins import make_stand_in
+
             words = pool_texts(self.campaign.pairs(vocabulary))
             make_stand_in(row, output_dir=folder, seed=self.campaign.seed, texts=words)
             (folder / BUILT).write_text(json.dumps({"model_size": row.model_size}), "utf-8")
         return str(folder)
+
+
+def _backbone_training(
+    settings: TransformerSettings, context: dg.AssetExecutionContext
+) -> "Callable[..., TrainingReport]":
+    import torch
+
+    from synpref_dagster.reward.training.run import train_reward_model
+
+    # A stand-in is too small for threads: they would only wait for each other.
+    torch.set_num_threads(
+        1 if isinstance(settings, StandInReleaseSettings) else torch.get_num_threads()
+    )
+    if settings.num_processes == 1:
+        return train_reward_model
+    from synpref_dagster.resources.torchrun.launch import train_with_torchrun
+
+    return partial(train_with_torchrun, context, settings.num_processes)
 
 
 def _seed(seed: int, name: str) -> int:

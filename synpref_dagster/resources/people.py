@@ -6,6 +6,7 @@ people is what it asked for.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -15,9 +16,11 @@ from synpref_dagster.curation.verification.corrections import NO_EDITS
 from synpref_dagster.curation.verification.people import LEDGER_COLUMNS
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign
 from synpref_dagster.people.agreement import UNDECIDED
-from synpref_dagster.people.campaign import Answers, People, PeopleError
 from synpref_dagster.people.recorded import RecordedReviewer, content_id
 from synpref_dagster.resources.sources import PoolSources
+
+if TYPE_CHECKING:
+    from synpref_dagster.people.campaign import Answers, People
 
 
 class Reviewers(dg.ConfigurableResource):
@@ -26,7 +29,9 @@ class Reviewers(dg.ConfigurableResource):
     sources: PoolSources
 
     @cached_property
-    def _people(self) -> People:
+    def _people(self) -> "People":
+        from synpref_dagster.people.campaign import People
+
         profile = self.sources.campaign.profile
         return People(profile.people, campaign=profile.campaign_name())
 
@@ -35,7 +40,7 @@ class Reviewers(dg.ConfigurableResource):
         asset: str,
         pairs: Callable[[], Sequence[PreferencePair]],
         about: Callable[[], pd.DataFrame],
-    ) -> Answers | None:
+    ) -> "Answers | None":
         """What people say about pairs, or None while they have not finished.
 
         Args:
@@ -46,6 +51,8 @@ class Reviewers(dg.ConfigurableResource):
         Raises:
             dagster.Failure: people cannot be asked, or agree too little.
         """
+        from synpref_dagster.people.campaign import Answers, PeopleError
+
         if self.sources.campaign.profile.people.backend != "recorded":
             try:
                 return self._people.ask(asset, pairs(), about)

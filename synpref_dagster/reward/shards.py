@@ -9,15 +9,14 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from synpref_dagster.pairs.record import table_from_frame
 from synpref_dagster.pairs.texts import UNKNOWN_LENGTH, Conversation, shard_pairs
-from synpref_dagster.reward.scoring import Scorer, load_reward_model
 from synpref_dagster.storage import (
     DatasetRef,
     MapResult,
@@ -25,6 +24,9 @@ from synpref_dagster.storage import (
     ShardExecutor,
     map_shards,
 )
+
+if TYPE_CHECKING:
+    from synpref_dagster.reward.scoring import Scorer
 
 SCORES_VERSION = "1"
 OnChunk = Callable[[int, int], None]
@@ -83,7 +85,7 @@ def score_chunk(table: pa.Table, *, model: ModelRef) -> pa.Table:
 
 
 def _lengths(
-    scorer: Scorer, conversations: list[Conversation], responses: list[str]
+    scorer: "Scorer", conversations: list[Conversation], responses: list[str]
 ) -> tuple[np.ndarray, int]:
     """Tokens of each sequence, and the longest that is read whole."""
     encoder = getattr(scorer, "encoder", None)
@@ -93,7 +95,7 @@ def _lengths(
     return np.array(lengths, dtype=np.int32), int(encoder.max_length_tokens)
 
 
-def open_scorer(folder: str) -> Scorer:
+def open_scorer(folder: str) -> "Scorer":
     """The reward model of a checkpoint folder, on this machine's GPU if it has one to give.
 
     Raises:
@@ -104,11 +106,15 @@ def open_scorer(folder: str) -> Scorer:
             f"{socket.gethostname()} does not see the checkpoint {folder!r}: whoever scores needs "
             "the folder of the models, on a file system mounted at that path (docs/scale.md)"
         )
+    import torch
+
+    from synpref_dagster.reward.scoring import load_reward_model
+
     return load_reward_model(folder, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 @lru_cache(maxsize=2)
-def opened_scorer(model: ModelRef) -> Scorer:
+def opened_scorer(model: ModelRef) -> "Scorer":
     """`open_scorer`, kept: shards of one model follow each other, so it is loaded once.
 
     Weights that were replaced in their folder have another fingerprint, and are loaded again.

@@ -10,15 +10,18 @@ import pytest
 from pydantic import ValidationError
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.resources import models
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.model_settings import checkpoint_key, stages_size
 from synpref_dagster.resources.models import RewardModels
+from synpref_dagster.resources.torchrun import launch
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import flattened
+from synpref_dagster.reward import stand_ins
 from synpref_dagster.reward.backbones import backbone
+from synpref_dagster.reward.configuration import checkpoint_key, stages_size
+from synpref_dagster.reward.linear import model
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.stand_ins import make_stand_in
+from synpref_dagster.reward.training import run
 from synpref_dagster.settings.models import (
     FocalLoss,
     HubReleaseSettings,
@@ -86,16 +89,16 @@ def trained_with(monkeypatch, tmp_path):
     """Gives what a section's models would be trained with."""
     monkeypatch.setattr(Campaign, "texts", lambda *_: VOCABULARY)
     monkeypatch.setattr(Campaign, "pairs", lambda *_: [])
-    monkeypatch.setattr(models, "make_stand_in", lambda *_, **__: None)
+    monkeypatch.setattr(stand_ins, "make_stand_in", lambda *_, **__: None)
 
     def seen(num_processes, **arguments):
         raise Arrived({"num_processes": num_processes, **arguments})
 
-    monkeypatch.setattr(models, "train_reward_model", lambda *_, **told: seen(1, **told))
+    monkeypatch.setattr(run, "train_reward_model", lambda *_, **told: seen(1, **told))
     monkeypatch.setattr(
-        models, "train_with_torchrun", lambda _, workers, *__, **told: seen(workers, **told)
+        launch, "train_with_torchrun", lambda _, workers, *__, **told: seen(workers, **told)
     )
-    monkeypatch.setattr(models, "train_linear_reward_model", lambda *_, **told: seen(1, **told))
+    monkeypatch.setattr(model, "train_linear_reward_model", lambda *_, **told: seen(1, **told))
 
     def arrived(section, table):
         profile = Profile.model_validate({**load_profile("smoke").model_dump(), section: table})

@@ -8,11 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.utils.extmath import randomized_svd
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 NUM_DIMENSIONS = 128
 NUM_BUCKETS = 2**16
@@ -42,6 +43,8 @@ class TfidfSvdEmbedder:
         Raises:
             ValueError: `texts` is empty.
         """
+        from sklearn.utils.extmath import randomized_svd
+
         if not texts:
             raise ValueError("texts is empty; an embedder needs at least one text to fit")
         counts = _counts(texts)
@@ -108,7 +111,9 @@ class TfidfSvdEmbedder:
             return cls(idf=arrays["idf"], components=components)
 
 
-def _counts(texts: Sequence[str]) -> csr_matrix:
+def _counts(texts: Sequence[str]) -> "csr_matrix":
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     vectorizer = HashingVectorizer(
         n_features=NUM_BUCKETS,
         ngram_range=(1, 2),
@@ -119,7 +124,7 @@ def _counts(texts: Sequence[str]) -> csr_matrix:
     return vectorizer.transform(texts)
 
 
-def _tfidf(counts: csr_matrix, idf: np.ndarray) -> csr_matrix:
+def _tfidf(counts: "csr_matrix", idf: np.ndarray) -> "csr_matrix":
     weighted = counts.multiply(idf).tocsr()
     norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     scale = 1 / np.where(norms > 0, norms, 1.0)

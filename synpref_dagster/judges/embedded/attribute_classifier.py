@@ -6,14 +6,17 @@ a written table per category. It trains on examples whose prompts occur in no po
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from synpref_dagster.curation.retrieval.embedder import TOKEN_PATTERN
 from synpref_dagster.pairs.attributes import PreferenceAttributes
 from synpref_dagster.pairs.record import PreferencePair, Turn
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
 
 CLASSIFIED = ("task_category", "objectivity", "controversiality")
 MAX_ITERATIONS = 1_000
@@ -85,8 +88,8 @@ WRITTEN: Mapping[str, WrittenAttributes] = {
 class ClassifierAttributeLabeller:
     """Labels pairs with attributes; make one with `train`. Calling it labels pairs."""
 
-    vectorizer: TfidfVectorizer
-    classifiers: Mapping[str, LogisticRegression]
+    vectorizer: "TfidfVectorizer"
+    classifiers: "Mapping[str, LogisticRegression]"
 
     @classmethod
     def train(cls, examples: Sequence[Example], *, seed: int = 0) -> "ClassifierAttributeLabeller":
@@ -95,6 +98,9 @@ class ClassifierAttributeLabeller:
         Raises:
             ValueError: the examples do not show at least two values of every attribute.
         """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+
         labels = {name: [row[3 + n] for row in examples] for n, name in enumerate(CLASSIFIED)}
         for name, values in labels.items():
             if len(set(values)) < 2:

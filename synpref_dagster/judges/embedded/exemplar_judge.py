@@ -9,10 +9,9 @@ Swapping the candidates swaps its verdict, so it has no position bias.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import shake_128
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from synpref_dagster.curation.judging.verdicts import Exemplar, JudgeQuestion, Verdict
 from synpref_dagster.judges.embedded.checks import CHECKS, CheckName, style_features
@@ -23,6 +22,9 @@ from synpref_dagster.judges.embedded.views import (
     Views,
 )
 from synpref_dagster.pairs.record import Turn, canonical_sign, digest
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 ViewName = Literal["words", "words_and_pairs", "word_pairs"]
 NGRAMS: dict[ViewName, tuple[int, int]] = {
@@ -182,7 +184,7 @@ class ExemplarJudge:
         evidence[rows, [n for _, n in places]] = factor * relevance**RELEVANCE_POWER * alike
         return evidence
 
-    def _differences(self, candidates: Sequence[tuple[str, str]]) -> csr_matrix:
+    def _differences(self, candidates: Sequence[tuple[str, str]]) -> "csr_matrix":
         """Features of the first minus those of the second, each row of length 1 (or zero)."""
         first = self._responses.transform([text for text, _ in candidates])
         second = self._responses.transform([text for _, text in candidates])
@@ -232,7 +234,7 @@ def _normal(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
 
 
-def _row_products(left: csr_matrix, right: csr_matrix) -> np.ndarray:
+def _row_products(left: "csr_matrix", right: "csr_matrix") -> np.ndarray:
     """float64 (rows,): dot product of each row of `left` with the same row of `right`."""
     return np.asarray(left.multiply(right).sum(axis=1)).ravel()
 

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from synpref_dagster.curation.retrieval.embedder import TOKEN_PATTERN
 from synpref_dagster.storage.uris import write_bytes
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 WORDS, WORDS_AND_PAIRS, PAIRS = (1, 1), (1, 2), (2, 2)
 SIZES = (WORDS, WORDS_AND_PAIRS, PAIRS)
@@ -32,8 +35,10 @@ class View:
     idf: np.ndarray
     """float64 (terms,)."""
 
-    def vectorizer(self, *, normed: bool) -> TfidfVectorizer:
+    def vectorizer(self, *, normed: bool) -> "TfidfVectorizer":
         """Turns texts into rows of this view, of length 1 where `normed`."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         vectorizer = TfidfVectorizer(
             ngram_range=self.ngrams, token_pattern=TOKEN_PATTERN, norm="l2" if normed else None
         )
@@ -64,6 +69,8 @@ def kept_views(folder: Path, texts: Callable[[], Sequence[str]]) -> Views:
 
 
 def _fit(texts: Sequence[str], ngrams: tuple[int, int]) -> View:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(ngram_range=ngrams, token_pattern=TOKEN_PATTERN).fit(texts)
     return View(ngrams, vectorizer.get_feature_names_out().tolist(), vectorizer.idf_)
 

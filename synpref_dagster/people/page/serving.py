@@ -4,8 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from fastapi import FastAPI
+from typing import TYPE_CHECKING
 
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
@@ -15,7 +14,9 @@ from synpref_dagster.people.page.limits import (
     is_loopback,
     refuse_open_address,
 )
-from synpref_dagster.people.page.page import ReviewPage
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 URL_VARIABLE = "SYNPREF_REVIEW_LEDGER"
 STORE_VARIABLE, DEFAULT_STORE = "SYNPREF_STORE", ".synpref"
@@ -39,8 +40,10 @@ def review_app(
     *,
     clock: Callable[[], float] = time.time,
     hosts: Sequence[str] = LOOPBACK_HOSTS,
-) -> FastAPI:
+) -> "FastAPI":
     """The page over a database."""
+    from synpref_dagster.people.page.page import ReviewPage
+
     desk, accounts = ReviewDesk(store, clock=clock), Accounts(store, clock=clock)
     return ReviewPage(desk, accounts, clock=clock, hosts=hosts).app()
 

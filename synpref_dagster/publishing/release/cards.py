@@ -6,8 +6,6 @@ The usage snippet on the model card is code that the tests execute in the folder
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 Facts = Mapping[str, Any]
 
 TIERS = {
@@ -58,6 +56,8 @@ def tier_rows(counts: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def _render(template: str, facts: Facts) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(  # Markdown, not HTML: nothing is escaped
         loader=PackageLoader("synpref_dagster.publishing.release", "."),
         undefined=StrictUndefined,

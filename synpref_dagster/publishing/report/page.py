@@ -7,15 +7,16 @@ anywhere (a content security policy forbids it) and escapes every text that it s
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from synpref_dagster.benchmarks.suite import SUITE
 from synpref_dagster.curation.evidence.report import CLEAN_TEST_SET
 from synpref_dagster.publishing.report.judges import judge_tables
 from synpref_dagster.publishing.report.people import people_tables
 from synpref_dagster.publishing.report.tables import NOT_MEASURED
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Report = Mapping[str, Any]
 
@@ -97,7 +98,9 @@ _OPTIONAL: dict[str, Any] = {
 }
 
 
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("synpref_dagster.publishing.report", "."),
         autoescape=True,

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
-import torch
-
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.backbones import Backbone
 from synpref_dagster.reward.linear.model import LinearConfig
@@ -130,6 +128,8 @@ def checkpoint_key(
 
 def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool) -> dict[str, Any]:
     """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
+    import torch
+
     return {
         "learning_rate": row.learning_rate_final if final else row.learning_rate_development,
         "batch_pairs": row.batch_pairs_final if final else row.batch_pairs_development,
