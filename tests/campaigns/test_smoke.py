@@ -11,7 +11,9 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.assets.columns import COLUMN_WORDS
+from synpref_dagster.assets.filtering.decision import CLEAN_POOL
 from synpref_dagster.pairs.record import is_among
+from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL
 from synpref_dagster.reward.training import loop
 from synpref_dagster.storage import (
     DatasetRef,
@@ -22,6 +24,7 @@ from synpref_dagster.storage import (
 from synpref_dagster.storage.manifest import make_ref
 
 LAST = "iteration_01"
+NAMED = {POOL, ATTRIBUTES, FITTED_ON, CLEAN_POOL}
 JOBS = ("curate_pool", "release_models", "refresh_leaderboard")
 
 
@@ -244,6 +247,32 @@ def test_a_second_run_computes_nothing_and_finds_everything(finished_campaign, m
     again = finished_campaign.changed_since(before)
     # References are written anew with the same content; only the report carries the time it took.
     assert again <= {"report.json", "report.html"}
+
+
+def without_names(campaign):
+    """Make the store one of an earlier version: no table names its pool, nothing is the waist."""
+    for path in (campaign.root / "data").rglob("*.json"):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "meta" in content:
+            kept = {name: fact for name, fact in content["meta"].items() if name not in NAMED}
+            path.write_text(json.dumps({**content, "meta": kept}))
+    for name in ("gold", "silver"):
+        (campaign.root / "refs" / f"{name}.json").unlink()
+
+
+def test_a_store_of_an_earlier_version_is_used_as_it_is(finished_campaign, monkeypatch):
+    versions = finished_campaign.data_versions()
+    without_names(finished_campaign)
+    with pytest.raises(ValueError, match="names no 'pool': an earlier version wrote it"):
+        finished_campaign.run("curate_pool", selection=[dg.AssetKey("silver_seed")])
+
+    def refuse(*_, **__):
+        raise AssertionError("something finished was computed again")
+
+    monkeypatch.setattr(dataset, "write_dataset", refuse)
+    monkeypatch.setattr(loop, "take_step", refuse)
+    finished_campaign.run(*JOBS)
+    assert finished_campaign.data_versions() == versions
 
 
 @pytest.mark.slow
