@@ -17,7 +17,7 @@ from synpref_dagster.judges.shards import label_shard
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import (
@@ -56,6 +56,7 @@ def attribute_labels(
                 uri=campaign.uri("data", step.name),
                 version=step.version,
                 identified_by={"labeller": labelling.params()},
+                meta={POOL: campaign.as_fact(unverified_pool)},
                 executor=AllSent(),
                 run_both=all_sent,
             )
@@ -93,12 +94,12 @@ def pair_embeddings(
     embedding: PairEmbedding,
     executors: Executors,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     vocabulary: dict[str, DatasetRef],
 ) -> dg.MaterializeResult:
     """A vector of (x, a) for every unverified pair, under one embedder fitted on the vocabulary."""
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
+        pool = campaign.named_in(attribute_labels, POOL)
         fitted_on = vocabulary["unverified"]
         about = [fitted_on.fingerprint, labelling.params(), embedding.params(), campaign.seed]
         embedder = hash_json([step.version, *about])
@@ -108,12 +109,16 @@ def pair_embeddings(
         embedded = map_apart(
             partial(embed_shard, folder=str(folder)),
             attribute_labels,
-            routed_in(campaign, unverified_pool),
-            beside=[campaign.texts(unverified_pool)],
+            routed_in(campaign, pool),
+            beside=[campaign.texts(pool)],
             uri=campaign.uri("data", step.name),
             version=step.version,
             identified_by={"embedder": embedder},
-            meta={"embedder": str(folder)},
+            meta={
+                "embedder": str(folder),
+                ATTRIBUTES: campaign.as_fact(attribute_labels),
+                FITTED_ON: campaign.as_fact(fitted_on),
+            },
             executor=executors.get(holds_model=True),
         )
         step.note(embedded.counts())

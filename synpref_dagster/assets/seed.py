@@ -27,7 +27,7 @@ from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.people.consensus import decide
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -103,7 +103,6 @@ def human_verified_seed(
     judges: JudgePanel,
     reviewers: Reviewers,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     seed_candidates: DatasetRef,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -114,8 +113,9 @@ def human_verified_seed(
     """
     settings, rule = campaign.profile.seed_set, campaign.profile.people.consensus
     with campaign_step(context, campaign, tracking, {"candidates": seed_candidates}) as step:
+        pool = campaign.named_in(attribute_labels, POOL)
         asked = _asked(campaign, seed_candidates, "people")
-        pairs = partial(campaign.pairs, unverified_pool, list(asked["pair_id"]))
+        pairs = partial(campaign.pairs, pool, list(asked["pair_id"]))
 
         def about() -> pd.DataFrame:
             seen = beside_texts(campaign, seed_candidates, attribute_labels, asked["pair_id"])
@@ -139,7 +139,7 @@ def human_verified_seed(
             ),
             inputs=[ledger],
             params={**settings.model_dump(), "consensus": rule},
-            meta={"ledger": campaign.as_fact(ledger)},
+            meta={"ledger": campaign.as_fact(ledger), POOL: campaign.as_fact(pool)},
         )
         frame = campaign.frame(gold.kept)
         parts = {"gold": gold.kept.num_rows, "dropped": gold.dropped.num_rows}
@@ -166,7 +166,6 @@ def silver_seed(
     campaign: Campaign,
     judges: JudgePanel,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     embedding: PairEmbedding,
@@ -174,14 +173,14 @@ def silver_seed(
     human_verified_seed: SelectionRef,
 ) -> dg.MaterializeResult:
     """Silver seed: labels of the judges, guided by the most similar gold exemplars."""
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": human_verified_seed}) as step:
         asked = _asked(campaign, seed_candidates, "judges")
         gold = campaign.frame(human_verified_seed.kept)
         panel = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             targets=lambda: embedded_pairs(campaign, views, list(asked["pair_id"])),
             gold=lambda: gold_exemplars(campaign, views, gold, embedding=embedding),
             inputs=[seed_candidates, human_verified_seed, attribute_labels, pair_embeddings],
@@ -191,6 +190,7 @@ def silver_seed(
                 campaign.frame(panel["labels"]), asked, gold=gold, iteration=0
             ),
             inputs=[panel, human_verified_seed],
+            meta={POOL: campaign.as_fact(views["pool"])},
         )
         reasons = count_reasons(campaign.frame(silver.dropped))
         return step.result(

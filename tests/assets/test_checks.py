@@ -162,6 +162,7 @@ def test_a_validation_conversation_in_training_stops_the_run(finished_campaign, 
         ),
         version="1",
         inputs=[silver.kept.fingerprint],
+        meta=finished_campaign.campaign.facts(silver.kept),
     )
     (campaign.root / "refs" / f"{SILVER}.json").write_text(
         to_json(SelectionRef(kept=wrong, dropped=silver.dropped))

@@ -179,6 +179,27 @@ def test_gold_and_silver_are_the_waist_between_the_iterations_and_what_follows(p
         assert from_iterations <= {"reward_model"}, each
 
 
+def test_an_asset_takes_what_it_reads_and_not_what_its_inputs_name(graph):
+    # Labels, vectors, gold and decisions name the pool they are of (`Campaign.named_in`). An edge
+    # that runs along all of the figure is a decision, made here.
+    children = {
+        name: {child.to_user_string() for child in graph.get(key(name)).child_keys}
+        for name in ("clean_pool", "unverified_pool", "vocabulary")
+    }
+    box_1 = SEED_GROUPS["1_pool"]
+    assert children["clean_pool"] - box_1 == {
+        *("pool_rewards", "consistency_filtered_subset", "campaign_report"),
+    }
+    assert children["unverified_pool"] - box_1 == {
+        *("attribute_labels", "seed_candidates", "iteration_01/retrieved_pairs"),
+        *("best_reward_model", "gold_reward_model"),
+    }
+    assert children["vocabulary"] == {
+        *("pair_embeddings", "iteration_00/reward_model", "iteration_01/reward_model"),
+        *("flip_evidence", "gold_reward_model", "skywork_reward_v2"),
+    }
+
+
 @pytest.mark.parametrize(
     ("policy", "first", "second"),
     [

@@ -11,8 +11,9 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.assets.columns import COLUMN_WORDS
-from synpref_dagster.assets.filtering.decision import flip_guard
+from synpref_dagster.assets.filtering.decision import CLEAN_POOL, flip_guard
 from synpref_dagster.pairs.record import is_among
+from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL
 from synpref_dagster.reward.training import loop
 from synpref_dagster.storage import (
     DatasetRef,
@@ -24,6 +25,7 @@ from synpref_dagster.storage import (
 from synpref_dagster.storage.manifest import make_ref
 
 LAST = "iteration_01"
+NAMED = {POOL, ATTRIBUTES, FITTED_ON, CLEAN_POOL}
 JOBS = ("curate_pool", "release_models", "refresh_leaderboard")
 
 
@@ -299,6 +301,32 @@ def test_a_second_run_computes_nothing_and_finds_everything(finished_campaign, m
     assert again <= {"report.json", "report.html"}
 
 
+def without_names(campaign):
+    """Make the store one of an earlier version: no table names its pool, nothing is the waist."""
+    for path in (campaign.root / "data").rglob("*.json"):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "meta" in content:
+            kept = {name: fact for name, fact in content["meta"].items() if name not in NAMED}
+            path.write_text(json.dumps({**content, "meta": kept}))
+    for name in ("gold", "silver"):
+        (campaign.root / "refs" / f"{name}.json").unlink()
+
+
+def test_a_store_of_an_earlier_version_is_used_as_it_is(finished_campaign, monkeypatch):
+    versions = finished_campaign.data_versions()
+    without_names(finished_campaign)
+    with pytest.raises(ValueError, match="names no 'pool': an earlier version wrote it"):
+        finished_campaign.run("curate_pool", selection=[dg.AssetKey("silver_seed")])
+
+    def refuse(*_, **__):
+        raise AssertionError("something finished was computed again")
+
+    monkeypatch.setattr(dataset, "write_dataset", refuse)
+    monkeypatch.setattr(loop, "take_step", refuse)
+    finished_campaign.run(*JOBS)
+    assert finished_campaign.data_versions() == versions
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_campaign_in_another_store(finished_campaign, new_campaign):
     other = new_campaign("twin").run(*JOBS)
@@ -323,6 +351,8 @@ def test_mlflow_keeps_one_parent_with_a_child_per_asset_and_the_curve_of_gold(fi
     assert [run.info.run_name for run in parents] == ["smoke-seed-0"]
     [parent] = parents
     children = {run.data.tags["synpref.asset"] for run in runs if run is not parent}
+    # Another test may have asked the judges in this campaign.
+    children -= {key.to_user_string() for key in keys_of(finished_campaign.defs, "score_judges")}
     assert children == {key.to_user_string() for key in keys_of(finished_campaign.defs, *JOBS)}
     assert {run.info.status for run in runs} == {"FINISHED"}
     for metric in ("gold/accuracy", "gold/num_pairs"):

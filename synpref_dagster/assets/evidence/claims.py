@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
 from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.evidence.claims import (
@@ -36,12 +36,12 @@ from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
 from synpref_dagster.curation.release.training_sets import training_variants
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import bar_plot, line_plot
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
 from synpref_dagster.settings.models import key_material
-from synpref_dagster.storage import DatasetRef, SelectionRef
+from synpref_dagster.storage import SelectionRef
 
 GROUP = "7_evidence"
 
@@ -60,7 +60,6 @@ def iteration_curve(
     models: RewardModels,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     gold: SelectionRef,
     **reward_models: Any,
 ) -> dg.MaterializeResult:
@@ -69,7 +68,8 @@ def iteration_curve(
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         ordered = [model for _, model in sorted(reward_models.items())]
         held_out = campaign.labelled(
-            unverified_pool, campaign.frame(gold.kept).query("split == 'validation'")
+            campaign.named_in(gold.kept, POOL),
+            campaign.frame(gold.kept).query("split == 'validation'"),
         )
 
         def compute() -> pd.DataFrame:
@@ -117,8 +117,6 @@ def curation_variants(
     models: RewardModels,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-    unverified_pool: DatasetRef,
     consistency_filtered_subset: SelectionRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -129,7 +127,8 @@ def curation_variants(
     """
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
-        held_out = campaign.labelled(unverified_pool, verified.query("split == 'validation'"))
+        clean_pool = decided_pool(campaign, consistency_filtered_subset)
+        held_out = campaign.labelled(clean_pool.kept, verified.query("split == 'validation'"))
 
         def compute() -> pd.DataFrame:
             test = truth.evaluation_pairs(held_out)
@@ -179,13 +178,13 @@ def filter_audit(
     campaign: Campaign,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
 ) -> dg.MaterializeResult:
     """How right labels are before and after curation, and how precise each witness alone is.
 
     Precision counts machine decisions only: what people decided would flatter the filter.
     """
+    clean_pool = decided_pool(campaign, consistency_filtered_subset)
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
 
         def compute() -> pd.DataFrame:

@@ -80,7 +80,6 @@ def judge_audit(
     embedding: PairEmbedding,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     gold: SelectionRef,
@@ -91,19 +90,19 @@ def judge_audit(
     about them. `quality` has every measure of every judge and
     of the panel, against people's gold and against the truth; see `curation.judge_quality`.
     """
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
         held_out = verified.query("split == 'validation'")
         most = campaign.profile.evidence.num_judged
-        test = truth.evaluation_pairs(campaign.labelled(unverified_pool, held_out))[:most]
+        test = truth.evaluation_pairs(campaign.labelled(views["pool"], held_out))[:most]
         folder = campaign.facts(pair_embeddings)["embedder"]
         with judges_asked():
             targets = embed_new(test, labelling, embedding, folder=folder, asset=step.name)
         asking = Asking(
             step=step,
             judges=judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             gold=lambda: gold_exemplars(campaign, views, verified, embedding=embedding),
             inputs=[gold, pair_embeddings, truth.fingerprint()],
         )

@@ -42,6 +42,7 @@ from synpref_dagster.storage import (
 )
 
 GROUP = "5_filtering"
+CLEAN_POOL = "clean_pool"  # fact of the subset: the pool that it decides
 
 
 @dg.asset(
@@ -182,10 +183,18 @@ def _decide(
         version=step.version,
         params={"guard": {"max_confidence": guard.max_confidence, "recycle": recycle}},
         identified_by={"labels": {name: ref.fingerprint for name, ref in labels.items()}},
-        meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
+        meta={
+            "texts": campaign.facts(clean_pool.kept)["texts"],
+            CLEAN_POOL: campaign.as_fact(clean_pool),
+        },
         executor=executors.get(),
         outputs=["kept", "dropped", "counts"],
     )
+
+
+def decided_pool(campaign: Campaign, subset: SelectionRef) -> SelectionRef:
+    """The clean pool whose pairs a subset decides; each has a row there, with all that is known."""
+    return campaign.selection_named_in(subset.kept, CLEAN_POOL)
 
 
 def all_decisions(campaign: Campaign, subset: SelectionRef) -> pd.DataFrame:

@@ -51,7 +51,7 @@ from synpref_dagster.curation.verification.gold_silver import undecidable_conten
 from synpref_dagster.pairs.ids import first_of_each, repeated_words
 from synpref_dagster.pairs.record import PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import FITTED_ON, POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.models import RewardModels
@@ -79,7 +79,6 @@ def flip_evidence(
     judges: JudgePanel,
     tracking: MlflowTracking,
     vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     embedding: PairEmbedding,
@@ -88,7 +87,7 @@ def flip_evidence(
 ) -> dg.MaterializeResult:
     """What the three witnesses say about gold pairs they did not learn from: the flip guard."""
     settings = campaign.profile.filtering
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
         panel = _ask_about_gold(
@@ -101,7 +100,7 @@ def flip_evidence(
             return models.margins(trained.ref, score)
 
         def compute() -> pd.DataFrame:
-            pairs = campaign.pairs(unverified_pool, list(verified["pair_id"]))
+            pairs = campaign.pairs(views["pool"], list(verified["pair_id"]))
             return witness_frame(
                 pairs,
                 verified,
@@ -140,9 +139,6 @@ def relabelled_pairs(
     embedding: PairEmbedding,
     executors: Executors,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-    vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     pool_rewards: DatasetRef,
@@ -154,17 +150,18 @@ def relabelled_pairs(
     Pairs that people or judges labelled in stage 1 are not asked about again. Shard by shard: a
     night asks about the pairs that came, and finds the rest.
     """
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        asked = _asked(step, executors, clean_pool.kept, pool_rewards, gold=gold, silver=silver)
+        clean = campaign.named_in(pool_rewards, POOL)
+        asked = _asked(step, executors, clean, pool_rewards, gold=gold, silver=silver)
         folder = campaign.facts(pair_embeddings)["embedder"]
         panel = ask_judges_by_shard(
             step,
             judges,
-            pool=vocabulary["unverified"],
+            pool=campaign.named_in(pair_embeddings, FITTED_ON),
             targets=ShardTargets(
                 asked=asked,
-                texts=campaign.texts(clean_pool.kept),
+                texts=campaign.texts(clean),
                 embed=partial(
                     embed_new,
                     labelling=labelling,
@@ -180,7 +177,7 @@ def relabelled_pairs(
         return step.result(
             panel,
             metrics={
-                "num_not_asked": clean_pool.kept.num_rows - asked.num_rows,
+                "num_not_asked": clean.num_rows - asked.num_rows,
                 **_label_metrics(panel["labels"]),
             },
             checks=[no_leak_in_any_shard(step, panel)],

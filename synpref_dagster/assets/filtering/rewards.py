@@ -16,7 +16,7 @@ from synpref_dagster.assets.step import box, campaign_step, shard_counts
 from synpref_dagster.curation.filtering.crossfit import best_by_accuracy
 from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
 from synpref_dagster.publishing.plots import bar_plot, histogram
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -51,6 +51,7 @@ def best_reward_model(
     """The iteration's model with the best accuracy on the one common gold validation set."""
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         held_out = campaign.frame(gold.kept).query("split == 'validation'")
+        # In the pool of tonight, not the one that gold names: a pair that left it stops the night.
         pairs = campaign.labelled(unverified_pool, held_out)
         accuracy = pd.Series(
             {
@@ -115,6 +116,7 @@ def pool_rewards(
             identified_by={
                 "models": {name: model.fingerprint for name, model in witnesses.items()}
             },
+            meta={POOL: campaign.as_fact(clean_pool.kept)},
             executor=executors.get(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))

@@ -17,7 +17,7 @@ from synpref_dagster.curation.verification.gold_silver import (
     undecidable_content,
 )
 from synpref_dagster.people.consensus import decide
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
@@ -72,7 +72,10 @@ def cumulative_gold(
             return kept, pd.concat([undecided, dropped], ignore_index=True)
 
         pool = step.selection(
-            compute, inputs=[gold_before, retrieved, ledger], params={"consensus": rule}
+            compute,
+            inputs=[gold_before, retrieved, ledger],
+            params={"consensus": rule},
+            meta={POOL: campaign.as_fact(campaign.named_in(retrieved, POOL))},
         )
         step.tracked.log_campaign_metrics(
             {"gold/num_pairs": pool.kept.num_rows}, step=iteration_number(context)
@@ -115,7 +118,11 @@ def cumulative_silver(
                 iteration=iteration_number(context),
             )
 
-        pool = step.selection(compute, inputs=[silver_before, gold, panel])
+        pool = step.selection(
+            compute,
+            inputs=[silver_before, gold, panel],
+            meta={POOL: campaign.as_fact(campaign.named_in(gold.kept, POOL))},
+        )
         reasons = count_reasons(campaign.frame(pool.dropped))
         return step.result(
             pool,

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster import __version__
+from synpref_dagster.assets.filtering.decision import decided_pool
 from synpref_dagster.assets.step import (
     Step,
     box,
@@ -61,7 +62,6 @@ def curated_dataset(
     sources: PoolSources,
     executors: Executors,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -73,11 +73,12 @@ def curated_dataset(
     Columns: prompt, chosen, rejected, pair_id, source, tier, flipped, split.
     """
     inputs = {"subset": consistency_filtered_subset, "gold": gold, "silver": silver}
-    with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
+    clean = decided_pool(campaign, consistency_filtered_subset)
+    with campaign_step(context, campaign, tracking, {"clean": clean, **inputs}) as step:
         table = _curated(
             step,
             executors,
-            clean=clean_pool,
+            clean=clean,
             subset=consistency_filtered_subset,
             gold=gold,
             silver=silver,

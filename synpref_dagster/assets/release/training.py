@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.release.training_sets import final_training_set
@@ -23,9 +23,7 @@ def skywork_reward_v2(
     campaign: Campaign,
     models: RewardModels,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     consistency_filtered_subset: SelectionRef,
     recycled_pairs: DatasetRef,
     gold: SelectionRef,
@@ -42,6 +40,7 @@ def skywork_reward_v2(
         inputs["recycled"] = SelectionRef(recycled_pairs, consistency_filtered_subset.dropped)
     with campaign_step(context, campaign, tracking, inputs) as step:
         verified = campaign.frame(gold.kept)
+        clean = decided_pool(campaign, consistency_filtered_subset).kept
         training_set = final_training_set(
             all_decisions(campaign, consistency_filtered_subset),
             gold=verified,
@@ -51,8 +50,8 @@ def skywork_reward_v2(
         )
         trained = models.train(
             f"{step.name}/{size}",
-            campaign.labelled(clean_pool.kept, training_set),
-            campaign.labelled(unverified_pool, verified.query("split == 'validation'")),
+            campaign.labelled(clean, training_set),
+            campaign.labelled(clean, verified.query("split == 'validation'")),
             vocabulary=vocabulary["clean"],
             context=context,
             model_size=size,
