@@ -29,7 +29,7 @@ from synpref_dagster.storage import (
 from synpref_dagster.storage.maps.apart import map_apart
 
 GROUP = "2_attributes"
-SORTS = ["task_category", "objectivity"]
+KINDS = ["task_category", "objectivity"]
 MAX_FITTED = 200_000
 """Pairs that the embedder is fitted on, at most; ids are hashes, so the lowest are a fair draw."""
 
@@ -65,7 +65,7 @@ def attribute_labels(
         if not labelling.judges.uses_endpoints:
             step.note({}, _classifier_quality(step, labelling))
         labels = labelled.ref
-        rows = tally(iter_tables(labels, SORTS), SORTS, count="num_pairs")
+        rows = tally(iter_tables(labels, KINDS), KINDS, count="num_pairs")
         categories = rows.groupby("task_category")["num_pairs"].sum().sort_values(ascending=False)
         num_objective = rows.loc[rows["objectivity"] == "objective", "num_pairs"].sum()
         sure = (table["confidence"] for table in iter_tables(labels, ["confidence"]))

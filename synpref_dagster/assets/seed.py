@@ -24,7 +24,7 @@ from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.curation.verification.gold_silver import first_gold, silver_from_labels
 from synpref_dagster.curation.verification.people import pick_seed
 from synpref_dagster.pairs.progress import BeforePeople, tell
-from synpref_dagster.people.consensus import decide
+from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
@@ -132,7 +132,7 @@ def human_verified_seed(
         _refuse_no_votes(campaign, ledger, num_asked=len(asked))
         gold = step.selection(
             lambda: first_gold(
-                decide(campaign.frame(ledger), rule=rule),
+                labels_by_rule(campaign.frame(ledger), rule=rule),
                 asked,
                 validation_share=settings.validation_share,
                 seed=campaign.seed,

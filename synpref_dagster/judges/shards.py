@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.curation.contamination.recheck import (
-    REVIEW_COLUMNS,
-    review,
+    RECHECK_COLUMNS,
+    recheck,
     suspicions,
 )
 from synpref_dagster.curation.contamination.rules import (
@@ -189,7 +189,7 @@ def panel_frames(
 
 
 def leaked_shard(exemplars: pa.Table, targets: pa.Table) -> pa.Table:
-    """Exemplars of one shard that tell a target its answer: none, please.
+    """Exemplars of one shard that give a target its own answer away; there must be none.
 
     Args:
         exemplars: what was shown.
@@ -237,7 +237,7 @@ def judge_levels_shard(
     return scored_table(with_judges(to_frame(flagged), judged), SCORED_SCHEMA)
 
 
-REVIEW_SCHEMA = pa.schema(
+RECHECK_SCHEMA = pa.schema(
     [
         ("pair_id", ID_TYPE),
         *((name, TEXT) for name in ("benchmark", "item_id", "shared")),
@@ -249,8 +249,8 @@ REVIEW_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverlapReview:
-    """What all shards are reviewed with."""
+class OverlapRecheck:
+    """What all shards are rechecked with."""
 
     judges: Callable[[], Sequence[EndpointJudge]]
     """Gives the judges, when the first shard needs them."""
@@ -260,7 +260,7 @@ class OverlapReview:
     """Which shared stretch made a hit."""
 
 
-def review_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapReview) -> pa.Table:
+def recheck_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapRecheck) -> pa.Table:
     """What judges say about the pairs of one shard that share words with a benchmark.
 
     Args:
@@ -269,10 +269,10 @@ def review_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapReview) ->
         work: judges and prompts.
 
     Returns:
-        `REVIEW_SCHEMA`.
+        `RECHECK_SCHEMA`.
     """
     if not overlaps.num_rows:
-        return REVIEW_SCHEMA.empty_table()
+        return RECHECK_SCHEMA.empty_table()
     ids = overlaps["pair_id"].combine_chunks().storage.unique()
     asked = suspicions(
         shard_pairs(pa.table({"pair_id": ids}, schema=CANDIDATE_SCHEMAS["risky"]), texts),
@@ -280,5 +280,5 @@ def review_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapReview) ->
         ngram_words=work.config.min_words,
         scope=work.config.scope,
     )
-    reviewed = review(asked, opinions(work.judges(), asked))
-    return table_from_frame(reviewed[REVIEW_COLUMNS]).cast(REVIEW_SCHEMA)
+    rechecked = recheck(asked, opinions(work.judges(), asked))
+    return table_from_frame(rechecked[RECHECK_COLUMNS]).cast(RECHECK_SCHEMA)

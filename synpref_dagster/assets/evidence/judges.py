@@ -57,7 +57,7 @@ from synpref_dagster.curation.judging.quality import (
     toward_people,
     vote_weights,
 )
-from synpref_dagster.curation.judging.screening import weights_of
+from synpref_dagster.curation.judging.weighing import weights_of
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
@@ -134,7 +134,7 @@ class Asking:
             inputs=self.inputs,
             choice=choice,
             folder=folder or choice,
-            screen=False,
+            weigh=False,
         )
 
     def audit(

@@ -18,7 +18,7 @@ from synpref_dagster.assets.step import (
     conservation_spec,
     shard_counts,
 )
-from synpref_dagster.curation.filtering.content_labels import decided_labels, labelled_table
+from synpref_dagster.curation.filtering.content_labels import labelled_contents, labelled_table
 from synpref_dagster.curation.filtering.decision import (
     DECISIONS,
     FlipGuard,
@@ -219,7 +219,7 @@ def _judged(
         iter_tables(relabelled["targets"], ["pair_id", "content_id", "gold"]),
         strict=True,
     ):
-        yield decided_labels(labels, targets)
+        yield labelled_contents(labels, targets)
 
 
 def _people(campaign: Campaign, gold: SelectionRef) -> pa.Table:

@@ -48,7 +48,7 @@ from synpref_dagster.curation.judging.labelling import (
     target_fingerprint,
 )
 from synpref_dagster.curation.verification.gold_silver import undecidable_content
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import FITTED_ON, POOL, Campaign
@@ -243,7 +243,7 @@ def _asked(
     ).ref
 
     def once() -> Iterator[pa.Table]:
-        repeated = repeated_words(iter_tables(candidates, ["content_id"]), "content_id")
+        repeated = repeated_keys(iter_tables(candidates, ["content_id"]), "content_id")
         return first_of_each(iter_tables(candidates), repeated, "content_id")
 
     return step.dataset(once, inputs=[candidates], part="asked")

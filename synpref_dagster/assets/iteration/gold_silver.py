@@ -16,7 +16,7 @@ from synpref_dagster.curation.verification.gold_silver import (
     extend_silver,
     undecidable_content,
 )
-from synpref_dagster.people.consensus import decide
+from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
@@ -64,7 +64,7 @@ def cumulative_gold(
             campaign.frame(gold_before.dropped),
         )
         rule = campaign.profile.people.consensus
-        verdicts = decide(campaign.frame(ledger), rule=rule)
+        verdicts = labels_by_rule(campaign.frame(ledger), rule=rule)
 
         def compute() -> tuple[pd.DataFrame, pd.DataFrame]:
             ids = campaign.frame(retrieved, IDS)

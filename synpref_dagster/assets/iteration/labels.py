@@ -26,7 +26,7 @@ from synpref_dagster.assets.views import (
 from synpref_dagster.curation.verification.people import choose_for_people
 from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.pairs.record import PreferencePair, is_among
-from synpref_dagster.people.consensus import decide
+from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import JudgePanel
@@ -120,7 +120,7 @@ def human_verdicts(
             inputs=[retrieved, attribute_labels, answers.fingerprint, *labelled.values()],
             params=settings.model_dump(),
         )
-        labels = decide(campaign.frame(ledger), rule=campaign.profile.people.consensus)
+        labels = labels_by_rule(campaign.frame(ledger), rule=campaign.profile.people.consensus)
         yield step.result(
             ledger,
             metrics={

@@ -9,7 +9,7 @@ from synpref_dagster.assets.pool.checks import (
     pool_specs,
 )
 from synpref_dagster.assets.pool.raw import GROUP
-from synpref_dagster.assets.pool.recheck import cleared_in, review_fact, reviewed_hits
+from synpref_dagster.assets.pool.recheck import cleared_in, recheck_fact, rechecked_hits
 from synpref_dagster.assets.step import (
     Step,
     box,
@@ -29,7 +29,7 @@ from synpref_dagster.curation.pool.selection import (
     risk_counts,
     select_clean,
 )
-from synpref_dagster.curation.pool.shards import review_screening, screen_pool
+from synpref_dagster.curation.pool.shards import revise_screening, screen_pool
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
@@ -135,10 +135,10 @@ def _clean(
 ) -> dg.MaterializeResult:
     campaign = step.campaign
     screened = _screen(step, executors, raw_pool, prompts=prompts).ref
-    reviewed = reviewed_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
-    found = review_screening(
+    rechecked = rechecked_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
+    found = revise_screening(
         screened,
-        hits=reviewed,
+        hits=rechecked,
         personal_data=personal_data,
         uri=campaign.uri("data", step.name, "reviewed"),
         drop_level=campaign.profile.pool.pii.drop_level,
@@ -147,8 +147,8 @@ def _clean(
     marked = mark_pool(found, uri=campaign.uri("data", step.name, "index"))
     step.note(
         {
-            "num_shards_judged": marked.num_new_shards,
-            "num_known_pairs_judged_again": marked.num_known_pairs_read,
+            "num_shards_compared": marked.num_new_shards,
+            "num_known_pairs_compared_again": marked.num_known_pairs_read,
         }
     )
     cleaned = map_shards(
@@ -157,7 +157,7 @@ def _clean(
         beside=[marked.marks],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
+        meta={"texts": campaign.as_fact(raw_pool.kept), **recheck_fact(rechecked)},
         executor=executors.get(),
         outputs=["kept", "dropped", "tally"],
     ).outputs

@@ -36,7 +36,7 @@ from synpref_dagster.curation.personal_data.sample import (
 from synpref_dagster.curation.personal_data.shards import flag_shard, level_shard
 from synpref_dagster.judges.batches.service import AllSent
 from synpref_dagster.judges.shards import judge_levels_shard
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
@@ -142,7 +142,7 @@ def _scored_pairs(
     ).ref
 
     def once() -> Iterator[pa.Table]:
-        repeated = repeated_words(iter_tables(flagged, ["pair_id"]), "pair_id")
+        repeated = repeated_keys(iter_tables(flagged, ["pair_id"]), "pair_id")
         return first_of_each(iter_tables(flagged), repeated, "pair_id")
 
     distinct = step.dataset(once, inputs=[flagged], part="distinct")

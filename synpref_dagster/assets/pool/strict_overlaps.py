@@ -16,7 +16,7 @@ from synpref_dagster.curation.contamination.shards import (
 from synpref_dagster.curation.contamination.strict import (
     OverlapTally,
     barred_pairs,
-    with_review,
+    with_recheck,
 )
 from synpref_dagster.curation.contamination.strict_shards import (
     StrictLook,
@@ -25,7 +25,7 @@ from synpref_dagster.curation.contamination.strict_shards import (
 )
 from synpref_dagster.curation.judging.prompts import CONTAMINATION
 from synpref_dagster.judges.batches.service import AllSent
-from synpref_dagster.judges.shards import OverlapReview, review_shard
+from synpref_dagster.judges.shards import OverlapRecheck, recheck_shard
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
@@ -86,8 +86,8 @@ def strict_overlaps(
             config=strict_config(settings),
             executor=executors.get(),
         )
-        step.note(look.counts(), counts_by_benchmark(look.people_s))
-        found = _reviewed(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)
+        step.note(look.counts(), counts_by_benchmark(look.of_people))
+        found = _rechecked(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)
         return _reported(step, found, num_candidates=look.num_candidates)
 
 
@@ -136,7 +136,7 @@ def strict_config(settings: StrictPassSettings) -> DecontaminationConfig:
     )
 
 
-def _reviewed(
+def _rechecked(
     step: Step, judges: JudgePanel, clean: DatasetRef, look: StrictLook, *, prompts: DatasetRef
 ) -> DatasetRef:
     """The overlaps, cleared by judges where the profile lets them."""
@@ -149,15 +149,15 @@ def _reviewed(
             f"{judges.settings.kind!r}: set it to 'endpoints', or judges_clear to false and "
             f"min_words from {settings.min_words} to 7 or more, so that phrases are no hits"
         )
-    work = OverlapReview(
+    work = OverlapRecheck(
         judges=cache(lambda: judges.endpoint_judges(step.name)),
         prompts=prompts,
         config=strict_config(settings),
     )
     key: dict[str, Any] = {**judges.identity(CONTAMINATION), "prompts": prompts.fingerprint}
     with judges_asked():
-        reviewed = map_shards(
-            partial(review_shard, work=work),
+        rechecked = map_shards(
+            partial(recheck_shard, work=work),
             look.overlaps,
             beside=[campaign.texts(clean)],
             uri=campaign.uri("data", NAME, REVIEW),
@@ -169,12 +169,12 @@ def _reviewed(
         ).ref
     step.note(spending(judges, step.name))
     return map_shards(
-        with_review,
+        with_recheck,
         look.overlaps,
-        beside=[reviewed],
+        beside=[rechecked],
         uri=campaign.uri("data", NAME),
         version=VERSION,
-        meta={REVIEW: asdict(reviewed)},
+        meta={REVIEW: asdict(rechecked)},
     ).ref
 
 

@@ -22,7 +22,7 @@ from synpref_dagster.assets.step import (
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.release.curated_rows import stage_one_rows
 from synpref_dagster.curation.release.shards import decided_shard, export_shard
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
@@ -47,7 +47,7 @@ from synpref_dagster.storage import (
 )
 
 GROUP = "6_release"
-ROW_SORTS = ["split", "tier", "source"]
+ROW_KINDS = ["split", "tier", "source"]
 WORLD_LICENCE = "apache-2.0"
 LABELS_LICENCE = (
     "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
@@ -83,7 +83,7 @@ def curated_dataset(
             gold=gold,
             silver=silver,
         )
-        rows = tally(iter_tables(table, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        rows = tally(iter_tables(table, ROW_KINDS), ROW_KINDS, count="num_pairs")
         fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
         by_source = source_rows(sources, rows)
         check_licences(by_source, campaign.profile.export.allowed_licences)
@@ -160,7 +160,7 @@ def _decided(
         # A pair that was kept outranks its flipped twin, wherever it stands in the pool.
         ids = chain.from_iterable(iter_tables(ref, ["content_id"]) for ref in found)
         rows = chain.from_iterable(iter_tables(ref) for ref in found)
-        once = first_of_each(rows, repeated_words(ids, "content_id"), "content_id")
+        once = first_of_each(rows, repeated_keys(ids, "content_id"), "content_id")
         return islice(once, part * num_shards, (part + 1) * num_shards)
 
     return [
@@ -170,10 +170,10 @@ def _decided(
 
 
 def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: DatasetRef) -> None:
-    sorts = ["split", "tier"]
-    labelled = pairs_by(tally(iter_tables(stage_one, sorts), sorts, count="num_pairs"), *sorts)
-    found = pairs_by(tally(iter_tables(exported, sorts), sorts, count="num_pairs"), *sorts)
-    missing = sum(number - found.get(sort, 0) for sort, number in labelled.items())
+    kinds = ["split", "tier"]
+    labelled = pairs_by(tally(iter_tables(stage_one, kinds), kinds, count="num_pairs"), *kinds)
+    found = pairs_by(tally(iter_tables(exported, kinds), kinds, count="num_pairs"), *kinds)
+    missing = sum(number - found.get(kind, 0) for kind, number in labelled.items())
     if missing:
         raise ValueError(
             f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
@@ -220,9 +220,9 @@ def _write_folder(
 
 def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef) -> dict[str, Any]:
     """What the filter decided, as plain data for cards."""
-    sorts = ["decision", "reason"]
-    shards = chain(iter_tables(subset.kept, sorts), iter_tables(subset.dropped, sorts))
-    counts = tally(shards, sorts, count="num_pairs").sort_values(sorts)
+    kinds = ["decision", "reason"]
+    shards = chain(iter_tables(subset.kept, kinds), iter_tables(subset.dropped, kinds))
+    counts = tally(shards, kinds, count="num_pairs").sort_values(kinds)
     return {
         "num_clean": clean.kept.num_rows,
         "ngram_words": campaign.profile.pool.ngram_words,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from synpref_dagster import __version__
 from synpref_dagster.assets.release.benchmarks import results_from_frame
-from synpref_dagster.assets.release.data import ROW_SORTS, source_rows, trained_by_tier
+from synpref_dagster.assets.release.data import ROW_KINDS, source_rows, trained_by_tier
 from synpref_dagster.assets.release.lineage import lineage
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import Step, box, campaign_step
@@ -72,7 +72,7 @@ def model_release(
     """
     size = context.partition_key
     with campaign_step(context, campaign, tracking) as step:
-        curated = tally(iter_tables(curated_dataset, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        curated = tally(iter_tables(curated_dataset, ROW_KINDS), ROW_KINDS, count="num_pairs")
         by_source = source_rows(sources, curated)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)

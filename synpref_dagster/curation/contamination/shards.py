@@ -54,7 +54,7 @@ def look_for_benchmarks(
         executor: who looks.
 
     Returns:
-        Per benchmark, by name, `contamination_hits.HIT_SCHEMA`, as many shards as the pool has.
+        Per benchmark, by name, `hits.HIT_SCHEMA`, as many shards as the pool has.
     """
     indexes = index_fingerprints(prompts, config)
     return map_variants(

@@ -24,7 +24,7 @@ from synpref_dagster.curation.contamination.shards import (
 from synpref_dagster.curation.contamination.strict import (
     CANDIDATE_SCHEMAS,
     OVERLAP_SCHEMA,
-    find_people_s_overlaps,
+    find_overlaps_of_people,
     find_risky_overlaps,
     overlaps_of,
     stage_one_candidates,
@@ -50,7 +50,7 @@ class StrictLook:
 
     overlaps: DatasetRef
     """`strict_overlaps.OVERLAP_SCHEMA`, one shard per clean shard."""
-    people_s: VariantsResult
+    of_people: VariantsResult
     """What was found for each benchmark in pairs that people labelled."""
     risky: VariantsResult
     """What was found for each benchmark in risky pairs of other origin."""
@@ -60,8 +60,8 @@ class StrictLook:
     def counts(self) -> dict[str, int]:
         """Metrics that say what a run cost; shards are those of people's pairs."""
         return {
-            "num_shards_computed": self.people_s.num_shards_computed,
-            "num_shards_reused": self.people_s.num_shards_reused,
+            "num_shards_computed": self.of_people.num_shards_computed,
+            "num_shards_reused": self.of_people.num_shards_reused,
             "num_risky_parts_computed": self.risky.num_shards_computed,
         }
 
@@ -101,8 +101,8 @@ def look_strictly(
         identified_by=indexes,
         executor=executor,
     )
-    of_people = partial(look_at_people_s_pairs, prompts=prompts, config=config)
-    people_s = look(of_people, texts, uri=f"{uri}/people_s")
+    look_at_people = partial(look_at_pairs_of_people, prompts=prompts, config=config)
+    of_people = look(look_at_people, texts, uri=f"{uri}/people_s")
     of_risky = partial(look_at_risky_pairs, prompts=prompts, config=config)
     risky = look(
         of_risky, candidates["risky"], beside=[texts], uri=f"{uri}/risky", empty_alone=True
@@ -110,19 +110,19 @@ def look_strictly(
     overlaps = map_shards(
         overlaps_of,
         clean,
-        beside=[*people_s.refs.values(), *risky.refs.values()],
+        beside=[*of_people.refs.values(), *risky.refs.values()],
         uri=f"{uri}/found",
         version=VERSION,
         executor=executor,
     ).ref
     counts = read_frame(candidates["counts"])
-    return StrictLook(overlaps, people_s, risky, int(counts.to_numpy().sum()))
+    return StrictLook(overlaps, of_people, risky, int(counts.to_numpy().sum()))
 
 
-def look_at_people_s_pairs(
+def look_at_pairs_of_people(
     raw: pa.Table, *, variants: Collection[str], prompts: DatasetRef, config: DecontaminationConfig
 ) -> dict[str, pa.Table]:
-    """`strict_overlaps.find_people_s_overlaps` of one raw shard, per benchmark asked for.
+    """`strict.find_overlaps_of_people` of one raw shard, per benchmark asked for.
 
     Args:
         raw: `PAIR_SCHEMA`.
@@ -130,7 +130,7 @@ def look_at_people_s_pairs(
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
-    found = find_people_s_overlaps(raw, [*map(index_of(prompts, config), variants)])
+    found = find_overlaps_of_people(raw, [*map(index_of(prompts, config), variants)])
     return dict(zip(variants, found, strict=True))
 
 
@@ -142,7 +142,7 @@ def look_at_risky_pairs(
     prompts: DatasetRef,
     config: DecontaminationConfig,
 ) -> dict[str, pa.Table]:
-    """`strict_overlaps.find_risky_overlaps` of one raw shard, per benchmark asked for.
+    """`strict.find_risky_overlaps` of one raw shard, per benchmark asked for.
 
     Args:
         risky: pair_id of the risky pairs that no person labelled.

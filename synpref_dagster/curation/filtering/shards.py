@@ -20,7 +20,7 @@ def decide_shard(
     guard: Mapping[str, Any],
     labels: Mapping[str, DatasetRef],
 ) -> dict[str, pa.Table]:
-    """`filter_shards.decide_clean_shard`.
+    """`score_columns.decide_clean_shard`.
 
     Args:
         clean: a shard of the clean pool.

@@ -5,7 +5,7 @@ pairs; contradictory pairs and those on a preference cycle stay and are marked r
 should see them first.
 
 What one shard alone can tell (screening, here) is kept apart from what needs them all
-(`pool_marks`), and that from the selection (`clean_selection`): on a second night only new shards
+(`marks`), and that from the selection (`selection`): on a second night only new shards
 are screened.
 """
 
@@ -57,7 +57,7 @@ def screen_contamination(structured: pa.Table, *hits: pa.Table) -> pa.Table:
 
     Args:
         structured: what `screen_structure` says about the pairs.
-        hits: per benchmark what `contamination_hits.find_hits` finds in their first user turns.
+        hits: per benchmark what `hits.find_hits` finds in their first user turns.
     """
     is_sound = np.asarray(pc.is_null(structured["screen_reason"].combine_chunks()))
     found = first_hits(hits)

@@ -29,7 +29,7 @@ from synpref_dagster.storage import (
 VERSION = "2"
 
 
-def review_screening(
+def revise_screening(
     screened: DatasetRef,
     *,
     hits: DatasetRef | None,
@@ -52,7 +52,7 @@ def review_screening(
     if hits is None and personal_data is None:
         return screened
     return map_shards(
-        partial(reviewed_shard, hits=hits),
+        partial(revised_shard, hits=hits),
         screened,
         beside=[personal_data] if personal_data else [],
         uri=uri,
@@ -63,10 +63,10 @@ def review_screening(
     ).ref
 
 
-def reviewed_shard(
+def revised_shard(
     screened: pa.Table, *personal_data: pa.Table, hits: DatasetRef | None, drop_level: int
 ) -> pa.Table:
-    """`review_screening` of one shard.
+    """`revise_screening` of one shard.
 
     Args:
         screened: `SCREENED_SCHEMA`.
@@ -105,7 +105,7 @@ class Screening:
     """What screening found, and what it cost."""
 
     screened: MapResult
-    """`pooling.SCREENED_SCHEMA`, one shard per raw shard."""
+    """`screening.SCREENED_SCHEMA`, one shard per raw shard."""
     looked: VariantsResult
     """What was found for each benchmark."""
     num_shards_computed: int

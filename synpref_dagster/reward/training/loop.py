@@ -26,7 +26,7 @@ OnStep = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """Everything a run needs besides how far it has come.
 
     Attributes:

@@ -18,7 +18,7 @@ from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.checkpoints import (
     folder_fingerprint,
     load_classifier,
-    publish,
+    publish_checkpoint,
     published_training,
     unpublish,
 )
@@ -39,7 +39,7 @@ from synpref_dagster.reward.training.distributed import (
     build_accelerator,
     num_workers,
 )
-from synpref_dagster.reward.training.loop import Run
+from synpref_dagster.reward.training.loop import TrainingRun
 from synpref_dagster.reward.training.lora import add_lora
 from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.resuming import Progress, ResumePoints
@@ -97,7 +97,7 @@ def train_reward_model(
     if not train:
         reasons = {group.reason: group.count for group in dropped}
         raise ValueError(f"none of {len(pairs)} pairs can be trained on; dropped: {reasons}")
-    run = Run(
+    run = TrainingRun(
         workers=start_workers(backbone_path, encoder, config=config),
         train=train,
         gold=encode_pairs(validation, encoder)[0],
@@ -114,7 +114,7 @@ def train_reward_model(
 
 
 def _publish(
-    run: Run,
+    run: TrainingRun,
     progress: Progress,
     *,
     encoder: ChatEncoder,
@@ -123,7 +123,7 @@ def _publish(
 ) -> None:
     weights = run.best_weights(progress)
     if run.workers.is_main:
-        publish(
+        publish_checkpoint(
             run.workers.model,
             encoder.tokenizer,
             weights=weights,

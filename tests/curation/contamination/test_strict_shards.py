@@ -151,7 +151,7 @@ def test_a_new_benchmark_is_looked_for_by_both_and_a_known_one_by_none(night):
     night.run(WILD_FIRST, names=["boats"])
     look, seen = night.run(WILD_FIRST)
     assert sorted(seen) == asked(*PEOPLE, WILD_FIRST)
-    for each in (look.people_s, look.risky):
+    for each in (look.of_people, look.risky):
         assert each.variants["boats"].num_shards_computed == 0
         assert each.variants["cats"].num_shards_computed > 0
     assert look.overlaps.fingerprint == night.run(WILD_FIRST, store="x")[0].overlaps.fingerprint

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.pool.screening import screen_structure
-from synpref_dagster.curation.pool.shards import review_screening
+from synpref_dagster.curation.pool.shards import revise_screening
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table, table_from_frame
 from synpref_dagster.storage import read_table, write_dataset
 
@@ -50,7 +50,7 @@ def reasons(ref):
 
 
 def review(pool, uri, *, hits=None, personal_data=None, drop_level=2):
-    return review_screening(
+    return revise_screening(
         pool, hits=hits, personal_data=personal_data, uri=str(uri), drop_level=drop_level
     )
 
