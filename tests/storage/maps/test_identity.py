@@ -7,7 +7,7 @@ from shard_functions import double, multiples
 
 from synpref_dagster.curation.contamination import shards as contamination
 from synpref_dagster.curation.contamination.rules import BenchmarkPrompt, DecontaminationConfig
-from synpref_dagster.curation.pool.shards import pairs_by_shard, review_screening
+from synpref_dagster.curation.pool.shards import pairs_by_shard, revise_screening
 from synpref_dagster.reward.shards import score_candidates
 from synpref_dagster.storage import (
     DatasetRef,
@@ -117,13 +117,13 @@ MAPS = {
         "6733088548c32d26bdb0c656602e05ec",
         "d4e1a693902dd14041d11220ec6db904",
     ),
-    "review_screening": (
-        partial(review_screening, POOL, hits=REVIEW, personal_data=None, drop_level=2),
+    "revise_screening": (
+        partial(revise_screening, POOL, hits=REVIEW, personal_data=None, drop_level=2),
         "a372019a5d2f4e017e9b1349da18fd9a",
         "0cf0d54cce277a1ea9df00e5e42f1111",
     ),
     "review_of_personal_data": (
-        partial(review_screening, POOL, hits=None, personal_data=REVIEW, drop_level=2),
+        partial(revise_screening, POOL, hits=None, personal_data=REVIEW, drop_level=2),
         "5a79f6ee8b269b7c0bd99403fdebd6cd",
         "03fcc5b87723b0562c34dab2f94f08e3",
     ),
