@@ -28,7 +28,7 @@ LATE_IN_CURATION = {  # libraries that a folder of the curation may import, late
     "curation/retrieval": {"faiss", "scipy", "sklearn"},
 }
 ABOUT_A_HEAVY_LIBRARY = (  # from end to end: whoever needs one of these modules loads it late
-    "people/label_studio", "people/ledger/database", "people/page/page",
+    "definitions/preload", "people/label_studio", "people/ledger/database", "people/page/page",
     "resources/ray_cluster", "resources/torchrun/worker",
     "reward/attention/", "reward/checkpoints", "reward/linear/", "reward/scoring",
     "reward/stand_ins", "reward/training/",
@@ -161,6 +161,17 @@ def test_importing_the_data_layer_loads_no_engine():
 def test_the_definitions_load_nothing_heavy(profile):
     program = f"from synpref_dagster.definitions.build import build_defs\nbuild_defs({profile!r})"
     assert loaded_by(program, of=HEAVY) == ([], 0)
+
+
+def test_steps_inherit_what_they_use_and_nothing_that_a_fork_breaks():
+    program = (
+        "import threading\nfrom synpref_dagster.definitions.build import PRELOAD\n"
+        "for name in PRELOAD: __import__(name)\nassert threading.active_count() == 1"
+    )
+    loaded, status = loaded_by(program, of=HEAVY | {"polars"})
+    assert status == 0
+    assert {"PIL", "matplotlib", "scipy", "sklearn", "torch", "transformers"} <= {*loaded}
+    assert not {"mlflow", "polars", "ray"} & {*loaded}
 
 
 @pytest.mark.parametrize(

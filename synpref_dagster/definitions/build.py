@@ -58,7 +58,7 @@ from synpref_dagster.settings.profile import (
     mlflow_uri,
 )
 
-PRELOAD = ["dagster", "synpref_dagster.definitions.build"]
+PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 JOBS: list[Any] = [
     curate_pool,
     nightly_filtering_job,
