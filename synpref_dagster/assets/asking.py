@@ -42,12 +42,7 @@ from synpref_dagster.judges.shards import (
     worth_of,
 )
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.resources.judges import (
-    PART,
-    JudgePanel,
-    WaitingForBatches,
-    attribute_account,
-)
+from synpref_dagster.resources.judges import PART, JudgePanel, WaitingForBatches, attribute_account
 from synpref_dagster.storage import DatasetRef, map_shards
 
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]

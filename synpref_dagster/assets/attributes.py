@@ -20,12 +20,7 @@ from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbeddi
 from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    hash_json,
-    iter_tables,
-    lowest_ids,
-)
+from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 from synpref_dagster.storage.maps.apart import map_apart
 
 GROUP = "2_attributes"

@@ -8,12 +8,7 @@ import pandas as pd
 
 from synpref_dagster.assets.asking import ask_judges, leak_spec, no_exemplar_leak
 from synpref_dagster.assets.response_notes import with_response_checks
-from synpref_dagster.assets.step import (
-    box,
-    campaign_step,
-    conservation,
-    conservation_spec,
-)
+from synpref_dagster.assets.step import box, campaign_step, conservation, conservation_spec
 from synpref_dagster.assets.views import (
     beside_texts,
     embedded_pairs,

@@ -8,20 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
-from synpref_dagster.curation.verification.corrections import (
-    EDITS_COLUMN,
-    corrected,
-    read_edits,
-)
+from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, corrected, read_edits
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import attribute_account
-from synpref_dagster.storage import (
-    DatasetRef,
-    find_rows,
-)
+from synpref_dagster.storage import DatasetRef, find_rows
 from synpref_dagster.storage.maps.apart import ROUTED
 
 PoolViews = dict[str, DatasetRef]

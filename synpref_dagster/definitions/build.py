@@ -51,12 +51,7 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.settings.profile import (
-    Profile,
-    load_profile,
-    mlflow_artifact_root,
-    mlflow_uri,
-)
+from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 JOBS: list[Any] = [

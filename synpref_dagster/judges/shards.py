@@ -10,20 +10,10 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.contamination.recheck import (
-    RECHECK_COLUMNS,
-    recheck,
-    suspicions,
-)
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
-from synpref_dagster.curation.contamination.shards import (
-    prompts_by_benchmark,
-)
-from synpref_dagster.curation.contamination.strict import (
-    CANDIDATE_SCHEMAS,
-)
+from synpref_dagster.curation.contamination.recheck import RECHECK_COLUMNS, recheck, suspicions
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
+from synpref_dagster.curation.contamination.shards import prompts_by_benchmark
+from synpref_dagster.curation.contamination.strict import CANDIDATE_SCHEMAS
 from synpref_dagster.curation.judging.labelling import (
     EmbeddedPairs,
     LabelledTargets,
@@ -31,10 +21,7 @@ from synpref_dagster.curation.judging.labelling import (
     label_with_exemplars,
     leaked_exemplars,
 )
-from synpref_dagster.curation.personal_data.report import (
-    SCORED_SCHEMA,
-    with_judges,
-)
+from synpref_dagster.curation.personal_data.report import SCORED_SCHEMA, with_judges
 from synpref_dagster.curation.personal_data.shards import scored_table
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.questions import opinions, score_pairs
@@ -47,10 +34,7 @@ from synpref_dagster.pairs.record import (
     table_from_frame,
 )
 from synpref_dagster.pairs.texts import shard_pairs
-from synpref_dagster.storage import (
-    DatasetRef,
-    to_frame,
-)
+from synpref_dagster.storage import DatasetRef, to_frame
 
 LABEL_SCHEMA = pa.schema(
     [

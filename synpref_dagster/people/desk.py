@@ -16,12 +16,7 @@ from synpref_dagster.people.ledger import database
 from synpref_dagster.people.ledger.answers import Answer
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.queueing import (
-    Assignment,
-    BatchStatus,
-    Case,
-    ReviewQueue,
-)
+from synpref_dagster.people.queueing import Assignment, BatchStatus, Case, ReviewQueue
 
 PACE_VERDICTS = 20
 MIN_PACE_VERDICTS = 3

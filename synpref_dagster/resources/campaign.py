@@ -15,12 +15,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.pairs.record import (
-    PreferencePair,
-    oriented,
-    table_from_frame,
-    table_to_pairs,
-)
+from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
 from synpref_dagster.settings.models import key_material
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (

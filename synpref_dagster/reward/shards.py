@@ -17,13 +17,7 @@ import pyarrow as pa
 
 from synpref_dagster.pairs.record import table_from_frame
 from synpref_dagster.pairs.texts import UNKNOWN_LENGTH, Conversation, shard_pairs
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    ModelRef,
-    ShardExecutor,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, ModelRef, ShardExecutor, map_shards
 
 if TYPE_CHECKING:
     from synpref_dagster.reward.scoring import Scorer

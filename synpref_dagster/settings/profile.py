@@ -13,10 +13,7 @@ from typing import Literal
 
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
-from synpref_dagster.settings.pool import (
-    ExportSettings,
-    PoolSettings,
-)
+from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
 from synpref_dagster.settings.stages import (

@@ -38,13 +38,7 @@ from synpref_dagster.storage.maps.executors import (
 )
 from synpref_dagster.storage.maps.shards import MapResult, map_shards
 from synpref_dagster.storage.maps.variants import VariantsResult, map_variants
-from synpref_dagster.storage.refs import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    from_json,
-    to_json,
-)
+from synpref_dagster.storage.refs import DatasetRef, ModelRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.revising import revise_dataset
 from synpref_dagster.storage.uris import join_uri, to_path
 

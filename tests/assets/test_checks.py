@@ -17,13 +17,7 @@ from synpref_dagster.assets.filtering.decision import recycled_pairs
 from synpref_dagster.assets.iteration.factory import gold_and_silver_disjoint
 from synpref_dagster.assets.pool.clean import zero_contamination
 from synpref_dagster.resources.executors import Executors
-from synpref_dagster.storage import (
-    SelectionRef,
-    read_frame,
-    read_manifest,
-    read_table,
-    to_json,
-)
+from synpref_dagster.storage import SelectionRef, read_frame, read_manifest, read_table, to_json
 from synpref_dagster.storage.dataset import write_dataset
 from synpref_dagster.storage.manifest import make_ref
 

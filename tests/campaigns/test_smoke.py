@@ -15,13 +15,7 @@ from synpref_dagster.assets.filtering.decision import CLEAN_POOL, flip_guard
 from synpref_dagster.pairs.record import is_among
 from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL
 from synpref_dagster.reward.training import loop
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    dataset,
-    read_manifest,
-    step_key,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, dataset, read_manifest, step_key
 from synpref_dagster.storage.manifest import make_ref
 
 LAST = "iteration_01"

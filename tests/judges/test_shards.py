@@ -5,12 +5,7 @@ import pytest
 
 from synpref_dagster.curation.filtering.content_labels import LABELLED_SCHEMA
 from synpref_dagster.curation.filtering.shards import candidate_shard
-from synpref_dagster.judges.shards import (
-    EXEMPLAR_SCHEMA,
-    PANEL_SCHEMAS,
-    judge_shard,
-    leaked_shard,
-)
+from synpref_dagster.judges.shards import EXEMPLAR_SCHEMA, PANEL_SCHEMAS, judge_shard, leaked_shard
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import write_dataset
 

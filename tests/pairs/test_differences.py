@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from synpref_dagster.pairs.accuracy import accuracy_of
-from synpref_dagster.pairs.differences import (
-    Measured,
-    difference,
-    everywhere,
-    least,
-    share,
-)
+from synpref_dagster.pairs.differences import Measured, difference, everywhere, least, share
 
 
 def right(*counts):

@@ -11,31 +11,10 @@ from functools import partial
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.asking import (
-    Exemplars,
-    ask_judges,
-    every_panel,
-    judges_asked,
-)
-from synpref_dagster.assets.step import (
-    Result,
-    Step,
-    box,
-    campaign_step,
-    fingerprint,
-)
-from synpref_dagster.assets.views import (
-    embed_new,
-    gold_exemplars,
-    stage_one_views,
-    verified_pairs,
-)
-from synpref_dagster.curation.evidence.claims import (
-    DIFFERENCE,
-    NO_CLAIM,
-    claim_rows,
-    judge_claims,
-)
+from synpref_dagster.assets.asking import Exemplars, ask_judges, every_panel, judges_asked
+from synpref_dagster.assets.step import Result, Step, box, campaign_step, fingerprint
+from synpref_dagster.assets.views import embed_new, gold_exemplars, stage_one_views, verified_pairs
+from synpref_dagster.curation.evidence.claims import DIFFERENCE, NO_CLAIM, claim_rows, judge_claims
 from synpref_dagster.curation.evidence.label_accuracy import agreement_frame
 from synpref_dagster.curation.judging.labelling import (
     EXEMPLAR_CHOICES,

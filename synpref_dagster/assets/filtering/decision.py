@@ -33,13 +33,7 @@ from synpref_dagster.publishing.plots import stacked_shares
 from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 CLEAN_POOL = "clean_pool"  # fact of the subset: the pool that it decides

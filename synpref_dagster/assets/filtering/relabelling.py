@@ -32,21 +32,14 @@ from synpref_dagster.assets.views import (
 )
 from synpref_dagster.curation.filtering.content_labels import labelled_table
 from synpref_dagster.curation.filtering.crossfit import cross_fitted_margins
-from synpref_dagster.curation.filtering.decision import (
-    FlipGuard,
-    GuardConfig,
-    estimate_flip_guard,
-)
+from synpref_dagster.curation.filtering.decision import FlipGuard, GuardConfig, estimate_flip_guard
 from synpref_dagster.curation.filtering.shards import candidate_shard
 from synpref_dagster.curation.filtering.witnesses import (
     human_labels,
     witness_frame,
     witnesses_from_frame,
 )
-from synpref_dagster.curation.judging.labelling import (
-    exemplar_fingerprint,
-    target_fingerprint,
-)
+from synpref_dagster.curation.judging.labelling import exemplar_fingerprint, target_fingerprint
 from synpref_dagster.curation.verification.gold_silver import undecidable_content
 from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import PreferencePair, id_index
@@ -56,13 +49,7 @@ from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 Pairs = Sequence[PreferencePair]

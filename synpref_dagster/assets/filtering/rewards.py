@@ -21,13 +21,7 @@ from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.shards import score_shard
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 

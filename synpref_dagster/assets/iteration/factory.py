@@ -12,11 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.iteration.gold_silver import build_pools
-from synpref_dagster.assets.iteration.keys import (
-    iteration_key,
-    iteration_number,
-    iteration_options,
-)
+from synpref_dagster.assets.iteration.keys import iteration_key, iteration_number, iteration_options
 from synpref_dagster.assets.iteration.labels import build_labelling
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.assets.views import corrected_labels

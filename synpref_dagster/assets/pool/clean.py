@@ -4,19 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.assets.pool.checks import (
-    clean_pairs_found,
-    pool_specs,
-)
+from synpref_dagster.assets.pool.checks import clean_pairs_found, pool_specs
 from synpref_dagster.assets.pool.raw import GROUP
 from synpref_dagster.assets.pool.recheck import cleared_in, recheck_fact, rechecked_hits
-from synpref_dagster.assets.step import (
-    Step,
-    box,
-    campaign_step,
-    conservation,
-    shard_counts,
-)
+from synpref_dagster.assets.step import Step, box, campaign_step, conservation, shard_counts
 from synpref_dagster.curation.contamination.shards import (
     contaminated_pairs,
     counts_by_benchmark,
@@ -24,23 +15,14 @@ from synpref_dagster.curation.contamination.shards import (
 )
 from synpref_dagster.curation.pool.key_index import mark_pool
 from synpref_dagster.curation.pool.screening import contamination_config
-from synpref_dagster.curation.pool.selection import (
-    dropped_by_reason,
-    risk_counts,
-    select_clean,
-)
+from synpref_dagster.curation.pool.selection import dropped_by_reason, risk_counts, select_clean
 from synpref_dagster.curation.pool.shards import revise_screening, screen_pool
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    SelectionRef,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards
 
 
 def build_clean_pool(*, drops_personal_data: bool) -> dg.AssetsDefinition:

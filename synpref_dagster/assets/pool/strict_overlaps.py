@@ -9,15 +9,8 @@ import dagster as dg
 from synpref_dagster.assets.asking import judges_asked, spending
 from synpref_dagster.assets.step import Step, box, campaign_step, markdown_table
 from synpref_dagster.curation.contamination.rules import DecontaminationConfig
-from synpref_dagster.curation.contamination.shards import (
-    contaminated_pairs,
-    counts_by_benchmark,
-)
-from synpref_dagster.curation.contamination.strict import (
-    OverlapTally,
-    barred_pairs,
-    with_recheck,
-)
+from synpref_dagster.curation.contamination.shards import contaminated_pairs, counts_by_benchmark
+from synpref_dagster.curation.contamination.strict import OverlapTally, barred_pairs, with_recheck
 from synpref_dagster.curation.contamination.strict_shards import (
     StrictLook,
     look_strictly,
@@ -31,12 +24,7 @@ from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.pool import StrictPassSettings
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "1_pool"
 NAME = "strict_overlaps"

@@ -12,13 +12,7 @@ import pyarrow as pa
 
 from synpref_dagster import __version__
 from synpref_dagster.assets.filtering.decision import decided_pool
-from synpref_dagster.assets.step import (
-    Step,
-    box,
-    campaign_step,
-    fingerprint,
-    shard_counts,
-)
+from synpref_dagster.assets.step import Step, box, campaign_step, fingerprint, shard_counts
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.release.curated_rows import stage_one_rows
 from synpref_dagster.curation.release.shards import decided_shard, export_shard
@@ -27,24 +21,14 @@ from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
 from synpref_dagster.publishing.release.data_folder import write_export
-from synpref_dagster.publishing.release.terms import (
-    LOADING_DATA,
-    check_licences,
-    terms_files,
-)
+from synpref_dagster.publishing.release.terms import LOADING_DATA, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.sources.licences import normalised
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-    read_manifest,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards, read_manifest
 
 GROUP = "6_release"
 ROW_KINDS = ["split", "tier", "source"]

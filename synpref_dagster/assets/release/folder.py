@@ -14,21 +14,12 @@ from synpref_dagster.assets.release.data import ROW_KINDS, source_rows, trained_
 from synpref_dagster.assets.release.lineage import lineage
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import Step, box, campaign_step
-from synpref_dagster.benchmarks.gates import (
-    Figure,
-    Gate,
-    Scorecard,
-    promotion_gates,
-)
+from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
 from synpref_dagster.publishing.release.folder import CARD, write_release
-from synpref_dagster.publishing.release.terms import (
-    LOADING_MODEL,
-    check_licences,
-    terms_files,
-)
+from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.registry import (

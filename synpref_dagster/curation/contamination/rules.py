@@ -15,13 +15,7 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.texts.gram_index import GramIndex, build_gram_index
-from synpref_dagster.curation.texts.ngrams import (
-    CHARACTERS,
-    WORDS,
-    Grams,
-    text_batches,
-    words,
-)
+from synpref_dagster.curation.texts.ngrams import CHARACTERS, WORDS, Grams, text_batches, words
 from synpref_dagster.pairs.record import digest
 
 NUM_WORDS = 13  # App. D.1: one shared 13-gram is contamination

@@ -14,13 +14,8 @@ from functools import partial
 import pyarrow as pa
 
 from synpref_dagster.curation.contamination.hits import HIT_SCHEMA
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
-from synpref_dagster.curation.contamination.shards import (
-    index_fingerprints,
-    index_of,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
+from synpref_dagster.curation.contamination.shards import index_fingerprints, index_of
 from synpref_dagster.curation.contamination.strict import (
     CANDIDATE_SCHEMAS,
     OVERLAP_SCHEMA,

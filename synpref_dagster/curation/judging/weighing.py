@@ -14,11 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.judging.labelling import (
-    EmbeddedPairs,
-    Panel,
-    label_with_exemplars,
-)
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs, Panel, label_with_exemplars
 from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
 
 Voting = Literal["majority", "weighted"]

@@ -16,9 +16,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.hits import first_hits
 from synpref_dagster.curation.contamination.recheck import CONTAMINATED
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.pool.cleaning import check_structure
 from synpref_dagster.curation.pool.cycles import KEY_COLUMNS, with_response_keys
 from synpref_dagster.curation.pool.selection import EVIDENCE_COLUMNS

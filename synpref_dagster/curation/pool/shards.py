@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.recheck import cleared_pairs, with_cleared
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.shards import look_for_benchmarks
 from synpref_dagster.curation.personal_data.report import pairs_to_drop
 from synpref_dagster.curation.pool.screening import screen_contamination, screen_structure

@@ -6,11 +6,7 @@ from functools import lru_cache
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.release.curated_rows import (
-    SPLITS,
-    decided_rows,
-    rows_of_shard,
-)
+from synpref_dagster.curation.release.curated_rows import SPLITS, decided_rows, rows_of_shard
 from synpref_dagster.pairs.record import CONVERSATION_TYPE, PreferencePair
 from synpref_dagster.pairs.texts import shard_pairs
 from synpref_dagster.storage import DatasetRef, read_table

@@ -12,9 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synpref_dagster.curation.release.curated_rows import (
-    SPLITS,
-)
+from synpref_dagster.curation.release.curated_rows import SPLITS
 from synpref_dagster.curation.release.shards import EXPORT_SCHEMA
 from synpref_dagster.publishing.release.folder import MANIFEST, write_manifest
 from synpref_dagster.storage.atomic import beside, put_in_place, remove

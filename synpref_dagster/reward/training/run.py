@@ -22,12 +22,7 @@ from synpref_dagster.reward.checkpoints import (
     published_training,
     unpublish,
 )
-from synpref_dagster.reward.encoding import (
-    ChatEncoder,
-    DroppedPairs,
-    encode_pairs,
-    load_encoder,
-)
+from synpref_dagster.reward.encoding import ChatEncoder, DroppedPairs, encode_pairs, load_encoder
 from synpref_dagster.reward.training.config import (
     LoraUpdates,
     Schedule,

@@ -12,13 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    ShardExecutor,
-    join_uri,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, ShardExecutor, join_uri, map_shards
 
 VERSION = "1"
 OWN, ROUTED = "own", "routed"

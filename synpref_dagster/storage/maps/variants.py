@@ -12,12 +12,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from synpref_dagster.storage.manifest import (
-    Shard,
-    hash_json,
-    reuse,
-    step_key,
-)
+from synpref_dagster.storage.manifest import Shard, hash_json, reuse, step_key
 from synpref_dagster.storage.maps.executors import InProcessExecutor, ShardExecutor
 from synpref_dagster.storage.maps.known_tasks import finished_tasks, keep_tasks
 from synpref_dagster.storage.maps.shards import MapResult

@@ -11,12 +11,7 @@ from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.strict import OVERLAP_SCHEMA
 from synpref_dagster.curation.contamination.strict_shards import look_strictly
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table, table_from_frame
-from synpref_dagster.storage import (
-    InProcessExecutor,
-    read_manifest,
-    read_table,
-    write_dataset,
-)
+from synpref_dagster.storage import InProcessExecutor, read_manifest, read_table, write_dataset
 
 CONFIG = DecontaminationConfig(min_words=3, max_words=3, scope="all_texts")
 BOATS, CATS = "boats sail far north", "cats sleep all day"

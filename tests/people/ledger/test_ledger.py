@@ -6,12 +6,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from review_cases import announce, make_pair
 
 from synpref_dagster.people.ledger import database
-from synpref_dagster.people.ledger.answers import (
-    CHOICES,
-    TOOLS,
-    Answer,
-    live_answers,
-)
+from synpref_dagster.people.ledger.answers import CHOICES, TOOLS, Answer, live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.ledger.ledger import VerdictLedger
 

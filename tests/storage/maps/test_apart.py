@@ -6,13 +6,7 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.pairs.record import id_array
-from synpref_dagster.storage import (
-    make_ref,
-    read_manifest,
-    read_table,
-    step_key,
-    write_dataset,
-)
+from synpref_dagster.storage import make_ref, read_manifest, read_table, step_key, write_dataset
 from synpref_dagster.storage.maps.apart import OWN, ROUTED, join_parts, map_apart
 
 
