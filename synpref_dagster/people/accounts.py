@@ -119,18 +119,19 @@ class Accounts:
     def with_session(self, cookie: str | None) -> Annotator | None:
         """The account behind a cookie; None when it is forged, too old, or the token changed."""
         annotator = self.named((cookie or "").partition("~")[0])
-        if cookie is None or annotator is None:
+        if cookie is None or annotator is None or not cookie.isascii():
             return None
         signer = self._signer(annotator.token_hash)
         return annotator if signer.validate(cookie, max_age=SESSION_SECONDS) else None
 
     def session_name(self, cookie: str) -> str:
         """A short name of a session, the same for all its requests; opens nothing."""
-        return hashlib.sha256(f"session~{cookie}".encode()).hexdigest()[:SESSION_NAME_CHARACTERS]
+        signed = f"session~{_signed_part(cookie)}".encode()
+        return hashlib.sha256(signed).hexdigest()[:SESSION_NAME_CHARACTERS]
 
     def csrf_token(self, cookie: str) -> str:
         """What a form of this session must carry."""
-        return self._signer("csrf").get_signature(cookie).decode()
+        return self._signer("csrf").get_signature(_signed_part(cookie)).decode()
 
     def _signer(self, salt: str) -> TimestampSigner:
         signer = TimestampSigner(self._key, salt, sep="~", digest_method=hashlib.sha256)
@@ -163,6 +164,11 @@ class Accounts:
                 hourly_rate=row["hourly_rate"],
                 active=row["active"],
             )
+
+
+def _signed_part(cookie: str) -> str:
+    # Base64 has several spellings of one signature; of what is signed there is one.
+    return cookie.rpartition("~")[0]
 
 
 def _hash(token: str) -> str:

@@ -150,8 +150,10 @@ def reuse(uri: str, *, step: str, meta: Mapping[str, Any] | None = None) -> Data
         return None
     if meta is not None and dict(meta) != dict(manifest.meta):
         manifest = replace(manifest, meta=dict(meta))
-    current = _load(root / MANIFEST_NAME)
-    if current is None or current.to_json() != manifest.to_json():
+    # Two steps may give the same content with other facts: the last one published counts, and a
+    # process that was killed between these writes leaves them unlike each other.
+    written = (_load(root / MANIFEST_NAME), _load(_by_fingerprint(root, manifest.fingerprint)))
+    if any(each is None or each.to_json() != manifest.to_json() for each in written):
         publish(uri, manifest)
     return make_ref(uri, manifest)
 

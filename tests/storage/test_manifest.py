@@ -10,10 +10,12 @@ from synpref_dagster.storage import (
     build_dataset,
     find_manifest,
     hash_json,
+    manifest,
     read_manifest,
     read_table,
     step_key,
 )
+from synpref_dagster.storage.uris import write_bytes
 
 ONE = pa.table({"a": [1, 2]})
 TWO = pa.table({"a": [3]})
@@ -84,6 +86,26 @@ def test_a_reference_to_an_unknown_state_says_what_to_do(tmp_path):
     build(tmp_path, ONE, "s1")
     with pytest.raises(ValueError, match=r"no published state 00ff.*materialize"):
         read_manifest(DatasetRef(str(tmp_path), 2, "00ff"))
+
+
+def test_facts_follow_the_step_asked_for_also_after_a_kill_between_two_writes(
+    tmp_path, monkeypatch
+):
+    def asked_for(step):
+        ref = build_dataset(str(tmp_path), step=step, compute=lambda: ONE, meta={"pool": step})
+        return read_manifest(ref).meta["pool"]
+
+    def killed(path, data):
+        if "steps" in str(path):
+            raise KeyboardInterrupt
+        return write_bytes(path, data)
+
+    assert asked_for("a") == "a"
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            asked_for("b")
+    assert asked_for("a") == "a"
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "", "."])

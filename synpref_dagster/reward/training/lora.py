@@ -27,14 +27,21 @@ def add_lora(model: Any, updates: LoraUpdates, *, seed: int) -> None:
         seed: Seed of the updates' first weights.
 
     Raises:
-        ValueError: If a module that is to be updated is not in the model.
+        ValueError: If a layer that is to be updated is no linear layer of the model.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = updates.target_modules
-    present = {name.rpartition(".")[2] for name, _ in model.base_model.named_modules()}
-    if missing := sorted(set(targets or ()) - present):
-        raise ValueError(f"lora.target_modules: no module of the backbone is called {missing}")
+    layers = {
+        name.rpartition(".")[2]
+        for name, module in model.base_model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    if missing := sorted(set(targets or ()) - layers):
+        raise ValueError(
+            f"lora.target_modules: no linear layer of the backbone is called {missing}; "
+            f"choose from {', '.join(sorted(layers))}"
+        )
     config = LoraConfig(
         task_type="SEQ_CLS",
         r=updates.rank,

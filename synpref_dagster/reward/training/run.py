@@ -7,6 +7,7 @@ go to the later step. A killed run continues at its last resume point and ends w
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -90,8 +91,13 @@ def train_reward_model(
     unpublish(output_dir)
     train, dropped = encode_pairs(pairs, encoder, margin_key=config.margin_key)
     if not train:
-        reasons = {group.reason: group.count for group in dropped}
-        raise ValueError(f"none of {len(pairs)} pairs can be trained on; dropped: {reasons}")
+        reasons: Counter[str] = Counter()
+        for group in dropped:
+            reasons[group.reason] += group.count
+        raise ValueError(
+            f"none of {len(pairs)} pairs can be trained on; dropped: {dict(reasons)}, with "
+            f"max_length_tokens = {config.max_length_tokens}"
+        )
     run = TrainingRun(
         workers=start_workers(backbone_path, encoder, config=config),
         train=train,

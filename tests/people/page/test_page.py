@@ -201,6 +201,20 @@ def test_a_session_opens_for_its_name_time_and_key_alone(accounts, clock: Clock)
         assert accounts.with_session(forged) is None
 
 
+def test_one_session_has_one_name_however_its_signature_is_spelt(accounts):
+    cookie = accounts.open_session(accounts.named("ann") or _added(accounts, "ann"))
+    for spelt in (f"{cookie}=", f"{cookie[:-3]}+{cookie[-3:]}"):
+        assert accounts.session_name(spelt) == accounts.session_name(cookie)
+        assert accounts.csrf_token(spelt) == accounts.csrf_token(cookie)
+    assert accounts.with_session(f"{cookie[:-3]}\u00e9{cookie[-3:]}") is None
+    assert accounts.with_session(f"{cookie}\ud800") is None
+
+
+def _added(accounts, name):
+    accounts.add(name)
+    return accounts.named(name)
+
+
 def test_a_new_token_ends_old_sessions(desk, sign_in, accounts):
     announce(desk, [make_pair(1)])
     browser = sign_in("ann")

@@ -82,8 +82,11 @@ def test_the_seed_decides_the_first_updates(stand_in):
 
 
 def test_only_the_named_layers_are_updated_and_unknown_ones_refused(model):
-    with pytest.raises(ValueError, match=r"no module of the backbone is called \['q_prj'\]"):
+    with pytest.raises(ValueError, match=r"called \['q_prj'\]; choose from .*q_proj"):
         add_lora(model, LoraUpdates(rank=2, target_modules=("q_prj", "v_proj")), seed=0)
+    for no_linear_layer in ("", "self_attn", "embed_tokens", "0"):
+        with pytest.raises(ValueError, match=r"choose from .*v_proj"):
+            add_lora(model, LoraUpdates(rank=2, target_modules=(no_linear_layer,)), seed=0)
     add_lora(model, LoraUpdates(rank=2, target_modules=("v_proj",)), seed=0)
     updated = {name for name, _ in model.named_parameters() if ".lora_" in name}
     assert updated
