@@ -24,11 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from synpref_dagster.curation.pool.near_duplicates import (
-    TOKENS_PER_GRAM,
-    jaccard,
-    token_grams,
-)
+from synpref_dagster.curation.pool.near_duplicates import TOKENS_PER_GRAM, jaccard, token_grams
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "bench" / "datatrove_parts"

@@ -122,12 +122,7 @@ def filter_floor(folder: Path, output: Path) -> Any:
 def filter_ours(folder: Path, output: Path) -> Any:
     """`map_shards` of `filter_shard`: finished shards are reused when it is run again."""
     from synpref_dagster.curation.filtering.score_columns import filter_shard, total_counts
-    from synpref_dagster.storage import (
-        DatasetRef,
-        map_shards,
-        read_manifest,
-        read_table,
-    )
+    from synpref_dagster.storage import DatasetRef, map_shards, read_manifest, read_table
     from synpref_dagster.storage.manifest import make_ref
 
     uri = str(folder / "scores")

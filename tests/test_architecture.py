@@ -23,7 +23,7 @@ DOMAIN = [
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 HEAVY = {*PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"]}
 LATE_IN_CURATION = {  # libraries that a folder of the curation may import, late
-    "curation/personal_data": {"stdnum"},
+    "curation/personal_data": {"phonenumbers", "stdnum"},
     "curation/pool": {"scipy"},
     "curation/retrieval": {"faiss", "scipy", "sklearn"},
 }

@@ -23,10 +23,10 @@ from synpref_dagster.curation.judging.labelling import (
     label_with_exemplars,
     leaked_exemplars,
 )
-from synpref_dagster.curation.judging.screening import (
+from synpref_dagster.curation.judging.weighing import (
     ONE_VOTE,
-    screen_judges,
-    screened_panel,
+    voting_panel,
+    weigh_judges,
     weighed_panel,
 )
 from synpref_dagster.judges.batches.service import AllSent, BatchPendingError
@@ -42,12 +42,7 @@ from synpref_dagster.judges.shards import (
     worth_of,
 )
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.resources.judges import (
-    PART,
-    JudgePanel,
-    WaitingForBatches,
-    attribute_account,
-)
+from synpref_dagster.resources.judges import PART, JudgePanel, WaitingForBatches, attribute_account
 from synpref_dagster.storage import DatasetRef, map_shards
 
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
@@ -65,30 +60,30 @@ def ask_judges(
     inputs: Sequence[Result | str],
     choice: ExemplarChoice = "retrieved",
     folder: str | None = None,
-    screen: bool = True,
+    weigh: bool = True,
 ) -> dict[str, DatasetRef]:
     """Label targets with gold exemplars; every verdict, vote and exemplar shown is kept.
 
     The judges' views are fitted on the texts of `pool`, never on its labels. `targets` and `gold`
     are called only when there is no finished result to reuse. Judges below the profile's floor are
-    not asked; without `screen`, as in an audit, they are, but their votes count nothing.
+    not asked; without `weigh`, as in an audit, they are, but their votes count nothing.
     """
     account = f"{step.name}{PART}{folder}" if folder else step.name
-    rule = judges.screening_rule()
+    rule = judges.weighing_rule()
 
     def compute() -> dict[str, pd.DataFrame]:
         with judges_asked():
             asked, (shown, labels) = targets(), gold()
             everybody = judges.panel(pool, asset=account)
-            screening = screen_judges(everybody, shown, labels, rule=rule)
-            panel = (screened_panel if screen else weighed_panel)(everybody, screening)
+            weighing = weigh_judges(everybody, shown, labels, rule=rule)
+            panel = (voting_panel if weigh else weighed_panel)(everybody, weighing)
             before = worth_of(panel)
             answer = label_with_exemplars(asked, shown, labels, panel=panel, choice=choice)
         step.note({}, judge_facts(everybody, account))
         frames = panel_frames(asked, shown, answer)
-        return {**frames, "screening": screening, "bill": bill_of(panel, before)}
+        return {**frames, "screening": weighing, "bill": bill_of(panel, before)}
 
-    params = {**judges.params(), "choice": choice, "screened": screen and rule.floor is not None}
+    params = {**judges.params(), "choice": choice, "screened": weigh and rule.floor is not None}
     parts = step.parts(compute, PANEL_PARTS, inputs=[pool, *inputs], params=params, folder=folder)
     _note_panel(step, judges, parts["screening"], account=account)
     return parts
@@ -119,28 +114,28 @@ def ask_judges_by_shard(
     """`ask_judges` for more targets than memory holds: the same parts, one shard after the other.
 
     A shard is judged again when its pairs changed, or what judges can be shown, who they are, or
-    how they are screened; else it is found again, and nobody asks for its replies.
+    how they are weighed; else it is found again, and nobody asks for its replies.
     """
     (shown, labels), campaign = gold, step.campaign
     everybody = cache(lambda: judges.panel(pool, asset=step.name))
     about = {"pool": pool.fingerprint, "shown": exemplar_fingerprint(shown, labels)}
     with judges_asked():
-        screening = step.dataset(
-            lambda: screen_judges(everybody(), shown, labels, rule=judges.screening_rule()),
+        weighing = step.dataset(
+            lambda: weigh_judges(everybody(), shown, labels, rule=judges.weighing_rule()),
             inputs=list(about.values()),
             params=judges.params(),
             part="screening",
         )
-        panel = cache(lambda: screened_panel(everybody(), campaign.frame(screening)))
+        panel = cache(lambda: voting_panel(everybody(), campaign.frame(weighing)))
         work = PanelWork(panel=panel, shown=shown, shown_labels=labels, embed=targets.embed)
-        about["screening"] = screening.fingerprint
+        about["screening"] = weighing.fingerprint
         judged = map_shards(
             partial(judge_shard, work=work),
             targets.asked,
             beside=[targets.texts],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
+            identified_by={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
             executor=AllSent(),
             outputs=list(PANEL_SCHEMAS),
             on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
@@ -148,8 +143,8 @@ def ask_judges_by_shard(
     step.note(shard_counts(judged, "shards"))
     if everybody.cache_info().currsize:
         step.note({}, judge_facts(everybody(), step.name))
-    _note_panel(step, judges, screening, account=step.name)
-    return {**judged.outputs, "screening": screening}
+    _note_panel(step, judges, weighing, account=step.name)
+    return {**judged.outputs, "screening": weighing}
 
 
 @contextmanager
@@ -209,7 +204,6 @@ def no_leak_in_any_shard(step: Step, panel: dict[str, DatasetRef]) -> dg.AssetCh
         beside=[panel["targets"]],
         uri=step.campaign.uri("data", step.name, "leaked"),
         version="1",
-        params={},
     )
     return _leak_result(leaked.ref.num_rows, panel)
 
@@ -233,24 +227,24 @@ def _leak_result(num_leaked: int, panel: dict[str, DatasetRef]) -> dg.AssetCheck
     )
 
 
-def _note_panel(step: Step, judges: JudgePanel, screening: DatasetRef, *, account: str) -> None:
+def _note_panel(step: Step, judges: JudgePanel, weighing: DatasetRef, *, account: str) -> None:
     """Who votes, and what asking cost."""
-    step.note({}, _who_votes(step.campaign.frame(screening)))
+    step.note({}, _who_votes(step.campaign.frame(weighing)))
     step.note(spending(judges, account))
     # What describing the targets cost, where they came without attributes.
     described = spending(judges, attribute_account(step.name))
     step.note({name: usd for name, usd in described.items() if usd})
 
 
-def _who_votes(screening: pd.DataFrame) -> dict[str, Any]:
+def _who_votes(weighing: pd.DataFrame) -> dict[str, Any]:
     """What metadata say about a panel in which not everybody has one vote."""
-    left_out = screening[~screening["kept"].astype(bool)]
+    left_out = weighing[~weighing["kept"].astype(bool)]
     facts: dict[str, Any] = {}
     if len(left_out):
         facts["judges_left_out"] = left_out[["judge", "reason", "value"]].to_dict("records")
-    if (screening["weighting"] != ONE_VOTE).any():
+    if (weighing["weighting"] != ONE_VOTE).any():
         shown = ["judge", "weight", "weighting", "value", "low", "n"]
-        facts["judge_weights"] = screening[shown].to_dict("records")
+        facts["judge_weights"] = weighing[shown].to_dict("records")
     return facts
 
 

@@ -17,19 +17,14 @@ from synpref_dagster.judges.shards import label_shard
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    hash_json,
-    iter_tables,
-    lowest_ids,
-)
+from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 from synpref_dagster.storage.maps.apart import map_apart
 
 GROUP = "2_attributes"
-SORTS = ["task_category", "objectivity"]
+KINDS = ["task_category", "objectivity"]
 MAX_FITTED = 200_000
 """Pairs that the embedder is fitted on, at most; ids are hashes, so the lowest are a fair draw."""
 
@@ -55,7 +50,8 @@ def attribute_labels(
                 beside=[campaign.texts(unverified_pool)],
                 uri=campaign.uri("data", step.name),
                 version=step.version,
-                params={"labeller": labelling.params()},
+                identified_by={"labeller": labelling.params()},
+                meta={POOL: campaign.as_fact(unverified_pool)},
                 executor=AllSent(),
                 run_both=all_sent,
             )
@@ -64,7 +60,7 @@ def attribute_labels(
         if not labelling.judges.uses_endpoints:
             step.note({}, _classifier_quality(step, labelling))
         labels = labelled.ref
-        rows = tally(iter_tables(labels, SORTS), SORTS, count="num_pairs")
+        rows = tally(iter_tables(labels, KINDS), KINDS, count="num_pairs")
         categories = rows.groupby("task_category")["num_pairs"].sum().sort_values(ascending=False)
         num_objective = rows.loc[rows["objectivity"] == "objective", "num_pairs"].sum()
         sure = (table["confidence"] for table in iter_tables(labels, ["confidence"]))
@@ -93,12 +89,12 @@ def pair_embeddings(
     embedding: PairEmbedding,
     executors: Executors,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     vocabulary: dict[str, DatasetRef],
 ) -> dg.MaterializeResult:
     """A vector of (x, a) for every unverified pair, under one embedder fitted on the vocabulary."""
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
+        pool = campaign.named_in(attribute_labels, POOL)
         fitted_on = vocabulary["unverified"]
         about = [fitted_on.fingerprint, labelling.params(), embedding.params(), campaign.seed]
         embedder = hash_json([step.version, *about])
@@ -108,12 +104,16 @@ def pair_embeddings(
         embedded = map_apart(
             partial(embed_shard, folder=str(folder)),
             attribute_labels,
-            routed_in(campaign, unverified_pool),
-            beside=[campaign.texts(unverified_pool)],
+            routed_in(campaign, pool),
+            beside=[campaign.texts(pool)],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"embedder": embedder},
-            meta={"embedder": str(folder)},
+            identified_by={"embedder": embedder},
+            meta={
+                "embedder": str(folder),
+                ATTRIBUTES: campaign.as_fact(attribute_labels),
+                FITTED_ON: campaign.as_fact(fitted_on),
+            },
             executor=executors.get(holds_model=True),
         )
         step.note(embedded.counts())

@@ -8,12 +8,7 @@ import pandas as pd
 
 from synpref_dagster.assets.asking import ask_judges, leak_spec, no_exemplar_leak
 from synpref_dagster.assets.response_notes import with_response_checks
-from synpref_dagster.assets.step import (
-    box,
-    campaign_step,
-    conservation,
-    conservation_spec,
-)
+from synpref_dagster.assets.step import box, campaign_step, conservation, conservation_spec
 from synpref_dagster.assets.views import (
     beside_texts,
     embedded_pairs,
@@ -24,10 +19,10 @@ from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.curation.verification.gold_silver import first_gold, silver_from_labels
 from synpref_dagster.curation.verification.people import pick_seed
 from synpref_dagster.pairs.progress import BeforePeople, tell
-from synpref_dagster.people.consensus import decide
+from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -103,7 +98,6 @@ def human_verified_seed(
     judges: JudgePanel,
     reviewers: Reviewers,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     seed_candidates: DatasetRef,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -114,8 +108,9 @@ def human_verified_seed(
     """
     settings, rule = campaign.profile.seed_set, campaign.profile.people.consensus
     with campaign_step(context, campaign, tracking, {"candidates": seed_candidates}) as step:
+        pool = campaign.named_in(attribute_labels, POOL)
         asked = _asked(campaign, seed_candidates, "people")
-        pairs = partial(campaign.pairs, unverified_pool, list(asked["pair_id"]))
+        pairs = partial(campaign.pairs, pool, list(asked["pair_id"]))
 
         def about() -> pd.DataFrame:
             seen = beside_texts(campaign, seed_candidates, attribute_labels, asked["pair_id"])
@@ -132,14 +127,14 @@ def human_verified_seed(
         _refuse_no_votes(campaign, ledger, num_asked=len(asked))
         gold = step.selection(
             lambda: first_gold(
-                decide(campaign.frame(ledger), rule=rule),
+                labels_by_rule(campaign.frame(ledger), rule=rule),
                 asked,
                 validation_share=settings.validation_share,
                 seed=campaign.seed,
             ),
             inputs=[ledger],
             params={**settings.model_dump(), "consensus": rule},
-            meta={"ledger": campaign.as_fact(ledger)},
+            meta={"ledger": campaign.as_fact(ledger), POOL: campaign.as_fact(pool)},
         )
         frame = campaign.frame(gold.kept)
         parts = {"gold": gold.kept.num_rows, "dropped": gold.dropped.num_rows}
@@ -166,7 +161,6 @@ def silver_seed(
     campaign: Campaign,
     judges: JudgePanel,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     embedding: PairEmbedding,
@@ -174,14 +168,14 @@ def silver_seed(
     human_verified_seed: SelectionRef,
 ) -> dg.MaterializeResult:
     """Silver seed: labels of the judges, guided by the most similar gold exemplars."""
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": human_verified_seed}) as step:
         asked = _asked(campaign, seed_candidates, "judges")
         gold = campaign.frame(human_verified_seed.kept)
         panel = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             targets=lambda: embedded_pairs(campaign, views, list(asked["pair_id"])),
             gold=lambda: gold_exemplars(campaign, views, gold, embedding=embedding),
             inputs=[seed_candidates, human_verified_seed, attribute_labels, pair_embeddings],
@@ -191,6 +185,7 @@ def silver_seed(
                 campaign.frame(panel["labels"]), asked, gold=gold, iteration=0
             ),
             inputs=[panel, human_verified_seed],
+            meta={POOL: campaign.as_fact(views["pool"])},
         )
         reasons = count_reasons(campaign.frame(silver.dropped))
         return step.result(

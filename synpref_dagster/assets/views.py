@@ -8,20 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
-from synpref_dagster.curation.verification.corrections import (
-    EDITS_COLUMN,
-    corrected,
-    read_edits,
-)
+from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, corrected, read_edits
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import attribute_account
-from synpref_dagster.storage import (
-    DatasetRef,
-    find_rows,
-)
+from synpref_dagster.storage import DatasetRef, find_rows
 from synpref_dagster.storage.maps.apart import ROUTED
 
 PoolViews = dict[str, DatasetRef]
@@ -29,10 +22,14 @@ PoolViews = dict[str, DatasetRef]
 
 
 def stage_one_views(
-    unverified_pool: DatasetRef, attribute_labels: DatasetRef, pair_embeddings: DatasetRef
+    campaign: Campaign, attribute_labels: DatasetRef, pair_embeddings: DatasetRef
 ) -> PoolViews:
-    """The references behind an embedded view of the unverified pool."""
-    return {"pool": unverified_pool, "attributes": attribute_labels, "vectors": pair_embeddings}
+    """The references behind an embedded view of the unverified pool.
+
+    The labels are those of all its pairs, and name it: whoever reads them needs no edge to it.
+    """
+    pool = campaign.named_in(attribute_labels, POOL)
+    return {"pool": pool, "attributes": attribute_labels, "vectors": pair_embeddings}
 
 
 def embedded_pairs(campaign: Campaign, views: PoolViews, ids: list[bytes]) -> EmbeddedPairs:

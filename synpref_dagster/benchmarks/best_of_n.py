@@ -14,12 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synpref_dagster.benchmarks.items import BenchmarkItem, Rewards
-from synpref_dagster.benchmarks.results import (
-    Measurement,
-    Rows,
-    Stratum,
-    share_stratum,
-)
+from synpref_dagster.benchmarks.results import Measurement, Rows, Stratum, share_stratum
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

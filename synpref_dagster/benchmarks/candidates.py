@@ -10,17 +10,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.benchmarks.items import (
-    BenchmarkItem,
-    distinct_candidates,
-    spread_scores,
-)
-from synpref_dagster.storage import (
-    DatasetRef,
-    build_dataset,
-    read_frame,
-    step_key,
-)
+from synpref_dagster.benchmarks.items import BenchmarkItem, distinct_candidates, spread_scores
+from synpref_dagster.storage import DatasetRef, build_dataset, read_frame, step_key
 
 CHUNK_CANDIDATES = 2_048
 CANDIDATES_VERSION = "1"

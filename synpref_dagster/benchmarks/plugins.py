@@ -13,12 +13,7 @@ from synpref_dagster.benchmarks.items import BenchmarkItem, Rewards
 from synpref_dagster.benchmarks.pairwise import REWARD_BENCH_SECTIONS, REWARD_BENCH_WEIGHTS
 from synpref_dagster.benchmarks.raw_layouts import RawRow, parse_reward_bench
 from synpref_dagster.benchmarks.results import Measurement, Stratum, share_stratum
-from synpref_dagster.benchmarks.suite import (
-    SUITE,
-    Benchmark,
-    HubDataset,
-    benchmark_named,
-)
+from synpref_dagster.benchmarks.suite import SUITE, Benchmark, HubDataset, benchmark_named
 
 M_REWARD_BENCH_HUB_ID = "C4AI-Community/multilingual-reward-bench"
 M_REWARD_BENCH_LANGUAGES = (

@@ -12,11 +12,7 @@ from typing import Any
 
 from synpref_dagster.benchmarks.best_of_n import PPE_CORRECTNESS_SETS, TIES_SUBSET
 from synpref_dagster.benchmarks.items import BenchmarkItem, labels_first
-from synpref_dagster.benchmarks.pairwise import (
-    JUDGE_BENCH_CATEGORIES,
-    PPE_FLAGS,
-    RM_BENCH_DOMAINS,
-)
+from synpref_dagster.benchmarks.pairwise import JUDGE_BENCH_CATEGORIES, PPE_FLAGS, RM_BENCH_DOMAINS
 from synpref_dagster.pairs.record import Turn
 from synpref_dagster.pairs.texts import Conversation
 

@@ -38,11 +38,7 @@ from synpref_dagster.benchmarks.raw_layouts import (
     parse_rm_bench,
     parse_rmb,
 )
-from synpref_dagster.benchmarks.results import (
-    NUM_RESAMPLES,
-    BenchmarkResult,
-    bootstrap_interval,
-)
+from synpref_dagster.benchmarks.results import NUM_RESAMPLES, BenchmarkResult, bootstrap_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,12 +10,7 @@ from rich.console import Console
 
 from synpref_dagster.cli.judges import judge_app
 from synpref_dagster.cli.people import review_app
-from synpref_dagster.cli.refusals import (
-    load_or_refuse,
-    refuse,
-    refuse_missing_keys,
-    say,
-)
+from synpref_dagster.cli.refusals import load_or_refuse, refuse, refuse_missing_keys, say
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(

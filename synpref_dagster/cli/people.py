@@ -103,8 +103,8 @@ def status(ledger: LedgerOption = "") -> None:
     from synpref_dagster.people.accounts import Accounts
     from synpref_dagster.people.agreement import annotator_table, measure, verdict_frame
     from synpref_dagster.people.desk import ReviewDesk
+    from synpref_dagster.people.ledger.answers import live_answers
     from synpref_dagster.people.ledger.ledger import VerdictLedger
-    from synpref_dagster.people.ledger.verdicts import live_verdicts
 
     store = _store(ledger)
     for batch in ReviewDesk(store, clock=_now).statuses():
@@ -113,7 +113,7 @@ def status(ledger: LedgerOption = "") -> None:
             f"{batch.batch.num_items} pairs finished, {batch.num_in_adjudication} in adjudication",
             highlight=False,
         )
-    live = list(live_verdicts(VerdictLedger(store).verdicts()).values())
+    live = list(live_answers(VerdictLedger(store).verdicts()).values())
     if not live:
         console.print("no verdicts yet")
         return

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.settings.models import TAGS
 from synpref_dagster.settings.profile import Profile, load_profile
 
 
@@ -85,6 +86,10 @@ def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
 
 
 def _place(parts: tuple[int | str, ...]) -> str:
-    """`pool.sources[0].origin`; a rule about the whole profile has no place of its own."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    """`pool.sources[0].origin`; a rule about the whole profile has no place of its own.
+
+    Of a union pydantic also names the member, `release.hub.loss`: no such table is in a profile.
+    """
+    told = [part for before, part in zip(("", *parts), parts, strict=False) if before not in TAGS]
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in told)
     return text.lstrip(".") or "the profile"

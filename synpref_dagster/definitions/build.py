@@ -6,9 +6,14 @@ from typing import Any
 import dagster as dg
 
 from synpref_dagster.assets import attributes, seed
-from synpref_dagster.assets.evidence import claims, people as people_audit, report
+from synpref_dagster.assets.evidence import (
+    claims,
+    judges as judge_audit,
+    people as people_audit,
+    report,
+)
 from synpref_dagster.assets.filtering import decision, relabelling, rewards
-from synpref_dagster.assets.iteration import factory
+from synpref_dagster.assets.iteration import factory, outcome
 from synpref_dagster.assets.pool import (
     clean,
     personal_data,
@@ -46,12 +51,7 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.settings.profile import (
-    Profile,
-    load_profile,
-    mlflow_artifact_root,
-    mlflow_uri,
-)
+from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 JOBS: list[Any] = [
@@ -62,8 +62,13 @@ JOBS: list[Any] = [
     score_judges,
     push_to_hub,
 ]
-ASSET_MODULES = [raw, clean, stages, vocabulary, attributes, seed, benchmarks, folder, report]
-"""Those whose assets stand in them as they are; the others depend on the profile."""
+ASSET_MODULES = [
+    *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
+    *(rewards, relabelling, decision),
+    *(training, benchmarks, data, folder, judges),
+    *(claims, judge_audit, report),
+]
+"""Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
 
 
 def build_defs(
@@ -82,22 +87,16 @@ def build_defs(
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
     people = people_behind(chosen)
     iterations = factory.build_iterations(chosen.iterations, people)
-    last = iterations[-1]
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
         *dg.load_assets_from_modules(ASSET_MODULES),
-        *clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
-        strict_overlaps.strict_overlaps,
+        clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
         *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
-        *rewards.build_stage_two_models(reward_models, last.gold),
-        *relabelling.build_stage_two_labels(last.gold, last.silver),
-        *decision.build_consistency_filter(last.gold, last.silver),
-        *training.build_release(last.gold, last.silver),
-        *data.build_curated_data(last.gold, last.silver),
-        *judges.build_judge_leaderboard(last.gold),
-        *claims.build_evidence(reward_models, last.gold, last.silver),
+        *outcome.build_outcome(iterations[-1].gold, iterations[-1].silver),
+        rewards.build_best_model(reward_models),
+        claims.build_iteration_curve(reward_models),
         people_audit.build_people_audit(list(asking_assets(chosen))),
     ]
     checks = [

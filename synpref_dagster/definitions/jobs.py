@@ -20,10 +20,11 @@ curate_pool = dg.define_asset_job(
     description="Everything from the raw pool to the evidence, without the releases.",
 )
 # A night brings pairs, no new models: what was fitted or trained on the pool stays as it is, so
-# that old pairs keep their rewards and decisions and only new ones cost anything.
+# that old pairs keep their rewards and decisions and only new ones cost anything. Gold and silver
+# are handed on as they are now: what people corrected since is heeded, and it costs nothing.
 nightly_filtering_job = dg.define_asset_job(
     "filter_pool",
-    selection=dg.AssetSelection.groups("1_pool", "5_filtering")
+    selection=dg.AssetSelection.groups("1_pool", "4_labelled", "5_filtering")
     - dg.AssetSelection.assets(*KEPT_AT_NIGHT)
     - LEFT_OUT
     | dg.AssetSelection.assets("attribute_labels", "pair_embeddings"),

@@ -15,11 +15,7 @@ from logging import INFO, WARNING, Logger, getLogger
 from typing import NoReturn
 
 from synpref_dagster.judges.batches.ledger import BatchLedger
-from synpref_dagster.judges.batches.service import (
-    BatchPendingError,
-    BatchService,
-    batch_service,
-)
+from synpref_dagster.judges.batches.service import BatchPendingError, BatchService, batch_service
 from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy

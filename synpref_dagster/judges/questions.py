@@ -15,9 +15,7 @@ from synpref_dagster.curation.judging.prompts import (
     verification_messages,
 )
 from synpref_dagster.curation.judging.replies import ParsedReply
-from synpref_dagster.curation.personal_data.report import (
-    NOT_JUDGED,
-)
+from synpref_dagster.curation.personal_data.report import NOT_JUDGED
 from synpref_dagster.curation.verification.people import PRE_VERIFICATION_COLUMNS
 from synpref_dagster.judges.endpoint import EndpointJudge, ask_each
 from synpref_dagster.pairs.record import PreferencePair

@@ -6,25 +6,14 @@ exemplar judges one view of the pool, which is made when the first shard needs i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.contamination.recheck import (
-    REVIEW_COLUMNS,
-    review,
-    suspicions,
-)
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
-from synpref_dagster.curation.contamination.shards import (
-    prompts_by_benchmark,
-)
-from synpref_dagster.curation.contamination.strict import (
-    CANDIDATE_SCHEMAS,
-)
+from synpref_dagster.curation.contamination.recheck import RECHECK_COLUMNS, recheck, suspicions
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
+from synpref_dagster.curation.contamination.shards import prompts_by_benchmark
+from synpref_dagster.curation.contamination.strict import CANDIDATE_SCHEMAS
 from synpref_dagster.curation.judging.labelling import (
     EmbeddedPairs,
     LabelledTargets,
@@ -32,10 +21,7 @@ from synpref_dagster.curation.judging.labelling import (
     label_with_exemplars,
     leaked_exemplars,
 )
-from synpref_dagster.curation.personal_data.report import (
-    SCORED_SCHEMA,
-    with_judges,
-)
+from synpref_dagster.curation.personal_data.report import SCORED_SCHEMA, with_judges
 from synpref_dagster.curation.personal_data.shards import scored_table
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.questions import opinions, score_pairs
@@ -48,10 +34,7 @@ from synpref_dagster.pairs.record import (
     table_from_frame,
 )
 from synpref_dagster.pairs.texts import shard_pairs
-from synpref_dagster.storage import (
-    DatasetRef,
-    to_frame,
-)
+from synpref_dagster.storage import DatasetRef, to_frame
 
 LABEL_SCHEMA = pa.schema(
     [
@@ -66,7 +49,6 @@ def label_shard(
     table: pa.Table,
     texts: pa.Table,
     *,
-    labeller: Mapping[str, Any],
     label: Callable[[Sequence[PreferencePair]], pd.DataFrame],
 ) -> pa.Table:
     """The five attributes of every pair of a shard.
@@ -74,10 +56,8 @@ def label_shard(
     Args:
         table: pair_id.
         texts: the raw shard that the pairs come from.
-        labeller: who labels, and how; identifies the work.
         label: gives the columns of `LABEL_SCHEMA`, one row per pair in order.
     """
-    del labeller
     frame = label(shard_pairs(table, texts))
     columns = [frame[name].tolist() for name in LABEL_SCHEMA.names[1:]]
     ids = id_array(frame["pair_id"].tolist())
@@ -147,21 +127,17 @@ class PanelWork:
     """Gives pairs their attributes and vectors."""
 
 
-def judge_shard(
-    asked: pa.Table, texts: pa.Table, *, key: Mapping[str, Any], work: PanelWork
-) -> dict[str, pa.Table]:
+def judge_shard(asked: pa.Table, texts: pa.Table, *, work: PanelWork) -> dict[str, pa.Table]:
     """The panel's labels of one shard's pairs, with all that was said and shown.
 
     Args:
         asked: pair_id of the pairs in question.
         texts: the raw shard that they come from.
-        key: what the answers depend on besides the pairs; identifies the work.
         work: judges, exemplars, embedder.
 
     Returns:
         `PANEL_SCHEMAS`.
     """
-    del key
     if not asked.num_rows:
         return {name: schema.empty_table() for name, schema in PANEL_SCHEMAS.items()}
     targets = work.embed(shard_pairs(asked, texts))
@@ -197,7 +173,7 @@ def panel_frames(
 
 
 def leaked_shard(exemplars: pa.Table, targets: pa.Table) -> pa.Table:
-    """Exemplars of one shard that tell a target its answer: none, please.
+    """Exemplars of one shard that give a target its own answer away; there must be none.
 
     Args:
         exemplars: what was shown.
@@ -225,7 +201,6 @@ def judge_levels_shard(
     sampled: pa.Table,
     texts: pa.Table,
     *,
-    key: Mapping[str, Any],
     judges: Callable[[], Sequence[EndpointJudge]],
 ) -> pa.Table:
     """The flagged and the sampled pairs of one shard at the level that judges give them.
@@ -234,13 +209,11 @@ def judge_levels_shard(
         flagged: `FLAGGED_SCHEMA`.
         sampled: pair_id of pairs that no pattern found.
         texts: the raw shard that all of them come from.
-        key: what the levels depend on besides the pairs; identifies the work.
         judges: gives the judges, who share one budget over all shards.
 
     Returns:
         `SCORED_SCHEMA`.
     """
-    del key
     asked = pa.concat_tables([flagged.select(["pair_id"]), sampled])
     if not asked.num_rows:
         return SCORED_SCHEMA.empty_table()
@@ -248,7 +221,7 @@ def judge_levels_shard(
     return scored_table(with_judges(to_frame(flagged), judged), SCORED_SCHEMA)
 
 
-REVIEW_SCHEMA = pa.schema(
+RECHECK_SCHEMA = pa.schema(
     [
         ("pair_id", ID_TYPE),
         *((name, TEXT) for name in ("benchmark", "item_id", "shared")),
@@ -260,8 +233,8 @@ REVIEW_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverlapReview:
-    """What all shards are reviewed with."""
+class OverlapRecheck:
+    """What all shards are rechecked with."""
 
     judges: Callable[[], Sequence[EndpointJudge]]
     """Gives the judges, when the first shard needs them."""
@@ -271,23 +244,19 @@ class OverlapReview:
     """Which shared stretch made a hit."""
 
 
-def review_shard(
-    overlaps: pa.Table, texts: pa.Table, *, key: Mapping[str, Any], work: OverlapReview
-) -> pa.Table:
+def recheck_shard(overlaps: pa.Table, texts: pa.Table, *, work: OverlapRecheck) -> pa.Table:
     """What judges say about the pairs of one shard that share words with a benchmark.
 
     Args:
         overlaps: `OVERLAP_SCHEMA`.
         texts: the raw shard that they come from.
-        key: what the answers depend on besides the pairs; identifies the work.
         work: judges and prompts.
 
     Returns:
-        `REVIEW_SCHEMA`.
+        `RECHECK_SCHEMA`.
     """
-    del key
     if not overlaps.num_rows:
-        return REVIEW_SCHEMA.empty_table()
+        return RECHECK_SCHEMA.empty_table()
     ids = overlaps["pair_id"].combine_chunks().storage.unique()
     asked = suspicions(
         shard_pairs(pa.table({"pair_id": ids}, schema=CANDIDATE_SCHEMAS["risky"]), texts),
@@ -295,5 +264,5 @@ def review_shard(
         ngram_words=work.config.min_words,
         scope=work.config.scope,
     )
-    reviewed = review(asked, opinions(work.judges(), asked))
-    return table_from_frame(reviewed[REVIEW_COLUMNS]).cast(REVIEW_SCHEMA)
+    rechecked = recheck(asked, opinions(work.judges(), asked))
+    return table_from_frame(rechecked[RECHECK_COLUMNS]).cast(RECHECK_SCHEMA)

@@ -1,4 +1,4 @@
-"""Columns between Arrow and numpy over their buffers, for shards that are judged by the million.
+"""Columns between Arrow and numpy over their buffers, for shards of which there are millions.
 
 `pa.array`, `pa.scalar` and `to_numpy` import pandas, which costs a process as much CPU as
 filtering a million rows. These do not, and they copy nothing but nulls.

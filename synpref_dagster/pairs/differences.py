@@ -16,7 +16,7 @@ from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
+class Measured:
     """Which of a set of items something was applied to, and where it was right."""
 
     right: np.ndarray
@@ -40,12 +40,12 @@ class Difference:
     """Items behind the share that rests on fewer."""
 
 
-def everywhere(right: np.ndarray) -> Judged:
+def everywhere(right: np.ndarray) -> Measured:
     """Something that was applied to every item."""
-    return Judged(right=right, counted=np.ones(len(right), dtype=bool))
+    return Measured(right=right, counted=np.ones(len(right), dtype=bool))
 
 
-def difference(first: Judged, second: Judged) -> Difference:
+def difference(first: Measured, second: Measured) -> Difference:
     """How much more often `first` is right than `second`; both are about the same list of items.
 
     >>> many, few = np.arange(100) < 90, np.arange(100) < 70
@@ -69,9 +69,9 @@ def difference(first: Judged, second: Judged) -> Difference:
     return Difference(value=value, low=value - below, high=value + above, n=num_items)
 
 
-def share(judged: Judged) -> Difference:
+def share(measured: Measured) -> Difference:
     """A share by itself, as a difference from nothing: for a claim about one number."""
-    found = judged.accuracy()
+    found = measured.accuracy()
     return Difference(value=found.value, low=found.low, high=found.high, n=found.n)
 
 
@@ -88,7 +88,7 @@ def _combined(one: float, other: float, correlation: float) -> float:
     return sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
 
 
-def _correlation(first: Judged, second: Judged) -> float:
+def _correlation(first: Measured, second: Measured) -> float:
     """Correlation of the two shares, with Newcombe's continuity correction when it is positive."""
     both = first.counted & second.counted
     one, other = first.accuracy(), second.accuracy()

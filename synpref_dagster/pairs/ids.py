@@ -27,7 +27,7 @@ def id_keys(ids: pa.ChunkedArray) -> np.ndarray:
 def first_occurrences(keys: np.ndarray) -> np.ndarray:
     """(n,) int64: position of the first row with the same key, for keys (n, k) uint64.
 
-    Ids are hashes, so a row whose first word is unique is unique: only the others are compared
+    Ids are hashes, so a row whose first key is unique is unique: only the others are compared
     in full.
     """
     first = np.arange(len(keys))
@@ -48,10 +48,10 @@ def first_occurrences(keys: np.ndarray) -> np.ndarray:
     return first
 
 
-def repeated_words(shards: Iterable[pa.Table], id_column: str) -> np.ndarray:
-    """uint64, ascending: first words of ids that occur in several rows."""
-    words = [id_keys(table.column(id_column))[:, 0].copy() for table in shards]
-    ranked = np.sort(np.concatenate(words)) if words else np.array([], dtype=np.uint64)
+def repeated_keys(shards: Iterable[pa.Table], id_column: str) -> np.ndarray:
+    """uint64, ascending: first keys of ids that occur in several rows."""
+    keys = [id_keys(table.column(id_column))[:, 0].copy() for table in shards]
+    ranked = np.sort(np.concatenate(keys)) if keys else np.array([], dtype=np.uint64)
     return np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
 
 
@@ -62,7 +62,7 @@ def first_of_each(
 
     Args:
         shards: tables with the id column.
-        repeated: from `repeated_words` of the same shards.
+        repeated: from `repeated_keys` of the same shards.
         id_column: name of a column of 16-byte ids.
     """
     seen: set[bytes] = set()
@@ -76,8 +76,8 @@ def first_of_each(
         yield table.filter(pa.array(first))
 
 
-def _among(words: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+def _among(keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
     if not len(ranked):
-        return np.zeros(len(words), dtype=bool)
-    places = np.minimum(np.searchsorted(ranked, words), len(ranked) - 1)
-    return np.asarray(ranked[places] == words)
+        return np.zeros(len(keys), dtype=bool)
+    places = np.minimum(np.searchsorted(ranked, keys), len(ranked) - 1)
+    return np.asarray(ranked[places] == keys)

@@ -1,4 +1,4 @@
-"""How many rows of each sort many shards hold, one shard in memory at a time."""
+"""How many rows of each kind many shards hold, one shard in memory at a time."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,5 +22,5 @@ def tally(shards: Iterable[pa.Table], columns: Sequence[str], *, count: str) -> 
         groups = table.group_by(list(columns), use_threads=False).aggregate([([], "count_all")])
         for row in groups.to_pylist():
             found[tuple(row[name] for name in columns)] += row["count_all"]
-    rows = [(*sort, number) for sort, number in found.items()]
+    rows = [(*kind, number) for kind, number in found.items()]
     return pd.DataFrame(rows, columns=[*columns, count])

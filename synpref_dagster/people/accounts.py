@@ -34,7 +34,7 @@ class Annotator:
     adjudicator: bool
     """Whether disagreements of others come to this person."""
     hourly_rate: float
-    """What an hour costs, for the cost per pair; 0 when not told."""
+    """What an hour costs, for the cost per pair; 0 when unknown."""
     active: bool
     """Whether the account may sign in."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.people.ledger.verdicts import Verdict
+from synpref_dagster.people.ledger.answers import Answer
 
 UNDECIDED = "undecided"
 NUM_WINDOWS = 4
@@ -21,11 +21,11 @@ AGREEMENT_COLUMNS = [
 ]  # fmt: skip
 
 
-def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+def verdict_frame(verdicts: Sequence[Answer]) -> pd.DataFrame:
     """Verdicts that count as a table with `AGREEMENT_COLUMNS`; `answer` is 1, -1, 0 or undecided.
 
     Args:
-        verdicts: one per annotator and pair (see `live_verdicts`).
+        verdicts: one per annotator and pair (see `live_answers`).
     """
     rows = [
         {
@@ -41,7 +41,7 @@ def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
 
 
-def sorted_answer(verdict: Verdict) -> str:
+def sorted_answer(verdict: Answer) -> str:
     """What somebody said against the sorted order of the responses: 1, -1, 0 or undecided."""
     return UNDECIDED if verdict.sorted_sign is None else str(verdict.sorted_sign)
 

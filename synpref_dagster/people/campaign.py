@@ -21,12 +21,7 @@ from synpref_dagster.curation.verification.people import (
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign
 from synpref_dagster.people.accounts import Accounts
-from synpref_dagster.people.agreement import (
-    gate,
-    measure,
-    sorted_answer,
-    verdict_frame,
-)
+from synpref_dagster.people.agreement import gate, measure, sorted_answer, verdict_frame
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.label_studio import LabelStudio
 from synpref_dagster.people.ledger.batches import Batch, batch_id, make_batch

@@ -23,7 +23,7 @@ FOR, AGAINST, TIE = "1", "-1", "0"
 _MIRRORED = {FOR: AGAINST, AGAINST: FOR}
 
 
-def decide(ledger: pd.DataFrame, *, rule: ConsensusRule) -> pd.DataFrame:
+def labels_by_rule(ledger: pd.DataFrame, *, rule: ConsensusRule) -> pd.DataFrame:
     """One label per pair, `CONSENSUS_COLUMNS`, by the profile's rule.
 
     Args:

@@ -13,15 +13,10 @@ from typing import Any
 
 from synpref_dagster.people.accounts import Annotator
 from synpref_dagster.people.ledger import database
+from synpref_dagster.people.ledger.answers import Answer
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.verdicts import Verdict
-from synpref_dagster.people.queueing import (
-    Assignment,
-    BatchStatus,
-    Case,
-    ReviewQueue,
-)
+from synpref_dagster.people.queueing import Assignment, BatchStatus, Case, ReviewQueue
 
 PACE_VERDICTS = 20
 MIN_PACE_VERDICTS = 3
@@ -34,7 +29,7 @@ class ForeignFormError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class DeskProgress:
     """What an annotator reads about their own work."""
 
     num_done: int
@@ -126,7 +121,7 @@ class ReviewDesk:
 
     def submit(
         self, annotator: Annotator, form_token: str, answer: Mapping[str, Any]
-    ) -> Verdict | None:
+    ) -> Answer | None:
         """Record an answer.
 
         Args:
@@ -153,7 +148,7 @@ class ReviewDesk:
             self._refresh()
             return verdict if is_new else None
 
-    def undo(self, annotator: Annotator, form_token: str, *, session: str = "") -> Verdict | None:
+    def undo(self, annotator: Annotator, form_token: str, *, session: str = "") -> Answer | None:
         """Take back this annotator's last verdict, as a new row, and show its pair again.
 
         Args:
@@ -188,13 +183,13 @@ class ReviewDesk:
             self._assign(case.item, annotator.name, session=session)
             return last
 
-    def progress(self, annotator: Annotator, *, session: str = "") -> Progress:
+    def progress(self, annotator: Annotator, *, session: str = "") -> DeskProgress:
         """How far this annotator is, and what undo would take back in this session."""
         with self._lock:
             self._refresh()
             history = self._queue.history(annotator.name)
             last = history[-1].form_token if history else ""
-            return Progress(
+            return DeskProgress(
                 num_done=len(history),
                 num_remaining=self._queue.num_remaining(
                     annotator.name, adjudicator=annotator.adjudicator
@@ -204,7 +199,7 @@ class ReviewDesk:
                 last_form_token=last if _is_of(session, last) else "",
             )
 
-    def _verdict(self, shown: Assignment, answer: Mapping[str, Any]) -> Verdict:
+    def _verdict(self, shown: Assignment, answer: Mapping[str, Any]) -> Answer:
         case = self._queue.case(shown.batch_id, shown.pair_id)
         assert case is not None
         now = self._clock()
@@ -218,7 +213,7 @@ class ReviewDesk:
             for name, value in (answer.get("edited_attributes") or {}).items()
             if value != case.item.attributes.get(name)
         }
-        return Verdict(
+        return Answer(
             form_token=shown.form_token,
             batch_id=shown.batch_id,
             pair_id=shown.pair_id,
@@ -259,7 +254,7 @@ class ReviewDesk:
         for row in self._new("assignments", database.assignments):
             self._queue.add_assignment(Assignment(**row))
         for row in self._new("verdicts", database.verdicts):
-            self._queue.add_verdict(Verdict.from_row(row))
+            self._queue.add_verdict(Answer.from_row(row))
 
     def _new(self, name: str, table: Any) -> list[dict[str, Any]]:
         rows = [dict(row) for row in self._store.rows(table, after=self._seen[name])]

@@ -12,15 +12,15 @@ from typing import Any, get_args
 
 import requests
 
-from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
-from synpref_dagster.people.ledger.verdicts import (
+from synpref_dagster.people.ledger.answers import (
     CHOICES,
     MAX_SECONDS,
     TOOLS,
-    Choice,
+    Answer,
+    AnswerChoice,
     Side,
-    Verdict,
 )
+from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.page.rendering import visible
 from synpref_dagster.people.protocol import instructions
 
@@ -35,12 +35,12 @@ LABEL_CONFIG = f"""<View>
     <View><Header value="Candidate 2"/><Text name="candidate_2" value="$candidate_2"/></View>
   </View>
   <Choices name="verdict" toName="conversation" choice="single" required="true" showInline="true">
-    <Choice value="candidate_1" hotkey="1"/><Choice value="candidate_2" hotkey="2"/>
-    <Choice value="tie" hotkey="t"/><Choice value="cannot_decide" hotkey="x"/>
+    <AnswerChoice value="candidate_1" hotkey="1"/><AnswerChoice value="candidate_2" hotkey="2"/>
+    <AnswerChoice value="tie" hotkey="t"/><AnswerChoice value="cannot_decide" hotkey="x"/>
   </Choices>
   <Rating name="confidence" toName="conversation" maxRating="3"/>
   <Choices name="tools" toName="conversation" choice="multiple" showInline="true">
-    {"".join(f'<Choice value="{tool}"/>' for tool in TOOLS)}
+    {"".join(f'<AnswerChoice value="{tool}"/>' for tool in TOOLS)}
   </Choices>
   <TextArea name="annotation_guideline" toName="conversation" value="$guideline" rows="3"/>
 </View>"""  # noqa: E501
@@ -80,7 +80,7 @@ class LabelStudio:
             projects.append(project)
         return projects
 
-    def pull(self, batch: Batch) -> list[Verdict]:
+    def pull(self, batch: Batch) -> list[Answer]:
         """All annotations of a batch as verdicts, in order of their last change."""
         names = {user["id"]: user["email"] for user in self._call("GET", "users/")}
         verdicts = [
@@ -143,7 +143,7 @@ def _verdict(
     annotation: Mapping[str, Any],
     *,
     names: Mapping[int, str],
-) -> Verdict | None:
+) -> Answer | None:
     """The verdict in an annotation; None when it was cancelled or holds no choice."""
     values = {result["from_name"]: result["value"] for result in annotation["result"]}
     choice = next(iter(values.get("verdict", {}).get("choices", [])), None)
@@ -151,10 +151,10 @@ def _verdict(
         return None
     side = task["candidate_1_is"]
     assert side in get_args(Side)
-    chosen: Choice = choice
+    chosen: AnswerChoice = choice
     guideline = "\n".join(values.get("annotation_guideline", {}).get("text", []))
     changed = bool(guideline) and guideline != task["guideline"]
-    return Verdict(
+    return Answer(
         form_token=f"label-studio-{annotation['id']}-{annotation['updated_at']}",
         batch_id=batch.batch_id,
         pair_id=task["pair_id"],

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
+from synpref_dagster.people.ledger.answers import Answer, Side
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem
-from synpref_dagster.people.ledger.verdicts import Side, Verdict
 
 LEASE_SECONDS = 1800.0
 MIN_VERDICTS_TO_DISAGREE = 2
@@ -34,7 +34,7 @@ class Case:
 
     item: ReviewItem
     adjudicate: bool
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    verdicts: dict[str, Answer] = field(default_factory=dict)
     """annotator -> the verdict that counts."""
     shown: dict[str, Assignment] = field(default_factory=dict)
     """annotator -> the assignment that has no verdict yet."""
@@ -109,7 +109,7 @@ class ReviewQueue:
         self._cases: dict[str, dict[str, Case]] = {}
         self._unfinished: dict[tuple[str, str], Case] = {}
         self._adjudicating: dict[tuple[str, str], Case] = {}
-        self._history: dict[str, list[Verdict]] = {}
+        self._history: dict[str, list[Answer]] = {}
         self._current: dict[str, Assignment] = {}
 
     def add_batch(self, batch: Batch) -> None:
@@ -131,7 +131,7 @@ class ReviewQueue:
             case.shown[assignment.annotator] = assignment
             self._current[assignment.annotator] = assignment
 
-    def add_verdict(self, verdict: Verdict) -> None:
+    def add_verdict(self, verdict: Answer) -> None:
         """Somebody answered, corrected or withdrew."""
         case = self.case(verdict.batch_id, verdict.pair_id)
         if case is None:
@@ -176,7 +176,7 @@ class ReviewQueue:
             return waiting
         return waiting - sum(key not in answered for key in self._adjudicating)
 
-    def history(self, annotator: str) -> list[Verdict]:
+    def history(self, annotator: str) -> list[Answer]:
         """This annotator's verdicts that were not withdrawn, oldest first."""
         return self._history.get(annotator, [])
 

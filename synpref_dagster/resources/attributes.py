@@ -22,11 +22,7 @@ from synpref_dagster.judges.embedded.attribute_classifier import (
     ClassifierAttributeLabeller,
 )
 from synpref_dagster.pairs.accuracy import accuracy_of
-from synpref_dagster.pairs.attributes import (
-    ATTRIBUTE_COLUMNS,
-    PreferenceAttributes,
-    embedding_text,
-)
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS, PreferenceAttributes, embedding_text
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.synthetic.world import CategoryExample, category_examples

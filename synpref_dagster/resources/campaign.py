@@ -15,15 +15,12 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.pairs.record import (
-    PreferencePair,
-    oriented,
-    table_from_frame,
-    table_to_pairs,
-)
+from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
+from synpref_dagster.settings.models import key_material
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
     DatasetRef,
+    SelectionRef,
     build_dataset,
     find_rows,
     hash_json,
@@ -36,6 +33,7 @@ from synpref_dagster.storage import (
 )
 
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
+POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
 PLACING = {"executor", "shards"}  # sections of a profile that say where work is done, not what
 
 
@@ -57,7 +55,10 @@ class Campaign(dg.ConfigurableResource):
 
     def settings_fingerprint(self) -> str:
         """Changes with every setting that can change a result."""
-        return str(hash_json(self.profile.model_dump(mode="json", exclude=PLACING)))
+        told = self.profile.model_dump(mode="json", exclude=PLACING)
+        for name in ("reward_model", "release"):
+            told[name] = key_material(getattr(self.profile, name))
+        return str(hash_json(told))
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""
@@ -135,9 +136,34 @@ class Campaign(dg.ConfigurableResource):
             wanted = self.rows(pool, ids, ["pair_id"])["pair_id"]
         return list(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
 
-    def as_fact(self, ref: DatasetRef) -> dict[str, Any]:
+    def as_fact(self, ref: DatasetRef | SelectionRef) -> dict[str, Any]:
         """A reference in the form in which `facts` keeps it."""
         return asdict(ref)
+
+    def named_in(self, ref: DatasetRef, fact: str) -> DatasetRef:
+        """The data set that another one was made from and names among its facts.
+
+        Who takes the one needs no edge to the other: the graph shows what an asset rests on, not
+        what it hands along. Only where the one changes whenever what is read of the other does.
+
+        Raises:
+            ValueError: an earlier version of this package wrote it, which did not name it.
+        """
+        return DatasetRef(**self._named(ref, fact))
+
+    def selection_named_in(self, ref: DatasetRef, fact: str) -> SelectionRef:
+        """`named_in` of a selection."""
+        parts = self._named(ref, fact)
+        return SelectionRef(**{name: DatasetRef(**part) for name, part in parts.items()})
+
+    def _named(self, ref: DatasetRef, fact: str) -> dict[str, Any]:
+        facts = self.facts(ref)
+        if fact not in facts:
+            raise ValueError(
+                f"{ref.uri!r} names no {fact!r}: an earlier version wrote it. Materialize "
+                "its asset again: nothing is computed anew"
+            )
+        return dict(facts[fact])
 
     def texts(self, pool: DatasetRef) -> DatasetRef:
         """The data set that holds a pool's texts: the raw pool, or the pool itself."""

@@ -6,11 +6,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.storage import (
-    InProcessExecutor,
-    ProcessPoolShardExecutor,
-    ShardExecutor,
-)
+from synpref_dagster.storage import InProcessExecutor, ProcessPoolShardExecutor, ShardExecutor
 from synpref_dagster.storage.maps.ray import RayShardExecutor, WorkerNeeds
 
 if TYPE_CHECKING:

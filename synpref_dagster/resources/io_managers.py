@@ -9,12 +9,7 @@ from typing import Any
 import dagster as dg
 from upath import UPath
 
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    from_json,
-    to_json,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
 

@@ -18,7 +18,7 @@ from synpref_dagster.curation.judging.prompts import (
     PERSONAL_DATA,
     JudgePrompt,
 )
-from synpref_dagster.curation.judging.screening import ScreeningRule
+from synpref_dagster.curation.judging.weighing import WeighingRule
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent, batch_service
 from synpref_dagster.judges.budget import Budget
@@ -102,10 +102,10 @@ class JudgePanel(dg.ConfigurableResource):
             params["prompt"] = PAIRWISE.fingerprint
         return params
 
-    def screening_rule(self) -> ScreeningRule:
-        """How judges are screened and weighed on gold."""
+    def weighing_rule(self) -> WeighingRule:
+        """How judges are weighed on gold."""
         settings = self.settings
-        return ScreeningRule(
+        return WeighingRule(
             floor=settings.min_gold_agreement,
             voting=settings.panel,
             num_pairs=settings.num_screened,

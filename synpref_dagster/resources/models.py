@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,19 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
 from synpref_dagster.reward.folders import folder_fingerprint
-from synpref_dagster.settings.models import RewardModelSettings
+from synpref_dagster.settings.models import (
+    HubReleaseSettings,
+    HubSettings,
+    StandInReleaseSettings,
+    TransformerSettings,
+)
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 if TYPE_CHECKING:
+    from synpref_dagster.reward.configuration import ModelSettings
     from synpref_dagster.reward.scoring import Scorer
-    from synpref_dagster.reward.training.config import TrainingConfig, TrainingReport
+    from synpref_dagster.reward.training.config import TrainingReport
 
-STAND_IN_MAX_LENGTH_TOKENS = 1_024
 BUILT = "built.json"
 
 
@@ -72,6 +76,11 @@ class TrainedModel:
             }
         return numbers
 
+    def origin(self) -> dict[str, Any]:
+        """The backend, and what it started from or imitates."""
+        told = ("backend", "backbone", "architecture_of")
+        return {name: self.settings[name] for name in told if name in self.settings}
+
     def track(self, step: TrackedStep) -> None:
         """Log what it was trained with, and the loss of every step."""
         step.log_params(self.settings)
@@ -94,8 +103,8 @@ class RewardModels(dg.ConfigurableResource):
         validation: Sequence[PreferencePair],
         *,
         vocabulary: DatasetRef,
+        context: dg.AssetExecutionContext,
         model_size: str | None = None,
-        context: dg.AssetExecutionContext | None = None,
     ) -> TrainedModel:
         """Train one model, or find the finished one of the same data and settings.
 
@@ -104,38 +113,37 @@ class RewardModels(dg.ConfigurableResource):
             pairs: training pairs.
             validation: gold pairs that select the checkpoint.
             vocabulary: pool whose texts a stand-in's tokenizer is made from.
+            context: the asset's context; profiles that train in several processes log through it.
             model_size: a release size; None trains the pipeline's own model.
-            context: the asset's context; needed by profiles that train in several processes.
         """
+        from synpref_dagster.reward.configuration import (
+            checkpoint_key,
+            configuration,
+            logged,
+            stages_size,
+        )
+        from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
+
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
-        row = backbone(model_size or settings.model_size)
+        row = backbone(model_size or stages_size(settings))
         seed = _seed(self.campaign.seed, name)
-        key = _data_key(pairs, validation, settings=settings, row=row, seed=seed)
+        key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
         folder = self.campaign.local_folder("models", *name.split("/"), key)
-        if settings.backend == "linear":
-            from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
-
-            report = train_linear_reward_model(
-                pairs, validation, config=LinearConfig(), output_dir=folder
-            )
+        config = configuration(settings, row, final=model_size is not None, seed=seed)
+        if isinstance(config, LinearConfig):
+            report = train_linear_reward_model(pairs, validation, config=config, output_dir=folder)
         else:
+            assert isinstance(settings, TransformerSettings)
             report = _backbone_training(settings, context)(
                 pairs,
                 validation,
                 backbone_path=self._backbone_path(settings, row, vocabulary),
-                config=_training_config(settings, row, final=model_size is not None, seed=seed),
+                config=config,
                 output_dir=folder,
             )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
-        known = {
-            **settings.model_dump(exclude_none=True),
-            "model_size": row.model_size,
-            "architecture_of": row.hub_id,
-            "seed": seed,
-        }
-        if settings.backend == "linear":  # on frozen features of its own
-            del known["architecture_of"], known["model_size"]
+        known = logged(settings, row, config)
         return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
 
     def scorer(self, model: ModelRef) -> "Scorer":
@@ -162,10 +170,12 @@ class RewardModels(dg.ConfigurableResource):
         return rewards[: len(pairs)], rewards[len(pairs) :]
 
     def _backbone_path(
-        self, settings: RewardModelSettings, row: Backbone, vocabulary: DatasetRef
+        self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
     ) -> str:
-        if settings.backend == "hub":
-            return row.hub_id
+        if isinstance(settings, HubSettings | HubReleaseSettings):
+            from synpref_dagster.reward.configuration import backbone_id
+
+            return backbone_id(settings, row)
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
             "backbones", f"{row.model_size}-{texts.fingerprint[:16]}"
@@ -181,78 +191,21 @@ class RewardModels(dg.ConfigurableResource):
 
 
 def _backbone_training(
-    settings: RewardModelSettings, context: dg.AssetExecutionContext | None
+    settings: TransformerSettings, context: dg.AssetExecutionContext
 ) -> "Callable[..., TrainingReport]":
     import torch
 
     from synpref_dagster.reward.training.run import train_reward_model
 
     # A stand-in is too small for threads: they would only wait for each other.
-    torch.set_num_threads(1 if settings.backend == "stand_in" else torch.get_num_threads())
-    if context is None or settings.num_processes == 1:
+    torch.set_num_threads(
+        1 if isinstance(settings, StandInReleaseSettings) else torch.get_num_threads()
+    )
+    if settings.num_processes == 1:
         return train_reward_model
     from synpref_dagster.resources.torchrun.launch import train_with_torchrun
 
     return partial(train_with_torchrun, context, settings.num_processes)
-
-
-def _training_config(
-    settings: RewardModelSettings, row: Backbone, *, final: bool, seed: int
-) -> "TrainingConfig":
-    from synpref_dagster.reward.training.config import TrainingConfig
-
-    if settings.backend == "hub":
-        return _hub_config(settings, row, final=final, seed=seed)
-    defaults = TrainingConfig()
-    return TrainingConfig(
-        learning_rate=settings.learning_rate or defaults.learning_rate,
-        batch_pairs=settings.batch_pairs or defaults.batch_pairs,
-        max_steps=settings.num_steps,
-        evaluate_every_steps=settings.evaluate_every_steps,
-        max_length_tokens=STAND_IN_MAX_LENGTH_TOKENS,
-        seed=seed,
-    )
-
-
-def _hub_config(
-    settings: RewardModelSettings, row: Backbone, *, final: bool, seed: int
-) -> "TrainingConfig":
-    """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
-    import torch
-
-    from synpref_dagster.reward.training.config import Schedule, TrainingConfig
-
-    return TrainingConfig(
-        learning_rate=row.learning_rate_final if final else row.learning_rate_development,
-        batch_pairs=row.batch_pairs_final if final else row.batch_pairs_development,
-        schedule=Schedule.CONSTANT if final else Schedule.LINEAR,
-        num_epochs=1,
-        max_length_tokens=row.max_length_tokens,
-        dtype=row.dtype,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        gradient_checkpointing=True,
-        pad_token=row.pad_token,
-        evaluate_every_steps=settings.evaluate_every_steps,
-        save_every_steps=settings.evaluate_every_steps,
-        sharded=settings.num_processes > 1,
-        seed=seed,
-    )
-
-
-def _data_key(
-    pairs: Sequence[PreferencePair],
-    validation: Sequence[PreferencePair],
-    *,
-    settings: RewardModelSettings,
-    row: Backbone,
-    seed: int,
-) -> str:
-    hasher = blake2b(digest_size=8)
-    about: dict[str, Any] = {**settings.model_dump(), "size": row.model_size, "seed": seed}
-    hasher.update(json.dumps(about, sort_keys=True).encode())
-    for part in (pairs, validation):
-        hasher.update(b"".join(pair.pair_id for pair in part) + b"|")
-    return hasher.hexdigest()
 
 
 def _seed(seed: int, name: str) -> int:

@@ -1,7 +1,7 @@
 """Where pairs, people's recorded verdicts and benchmarks come from.
 
 Either the files of the profile, or the synthetic world, which is written to disk as ordinary source
-files on first use. The world's sealed truth is not reachable from here (see `sealed_truth`).
+files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,13 @@ from synpref_dagster.reward.folders import (
     write_json,
 )
 
-__all__ = ["folder_fingerprint", "load_classifier", "publish", "published_training", "unpublish"]
+__all__ = [
+    "folder_fingerprint",
+    "load_classifier",
+    "publish_checkpoint",
+    "published_training",
+    "unpublish",
+]
 
 
 def load_classifier(
@@ -42,7 +48,7 @@ def load_classifier(
     return model
 
 
-def publish(
+def publish_checkpoint(
     model: Any,
     tokenizer: Any,
     *,

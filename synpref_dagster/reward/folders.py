@@ -10,6 +10,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from synpref_dagster.storage.atomic import beside, put_in_place
+
 TRAINING_FILE = "training.json"
 STATE_FOLDER = "state"
 READ_BYTES = 1 << 22
@@ -31,9 +33,9 @@ def published_training(folder: Path) -> dict[str, Any] | None:
 
 def write_json(file: Path, contents: Mapping[str, Any]) -> None:
     """Write JSON beside its place, then move it there in one step."""
-    part = file.with_name(f"{file.name}.part")
+    part = beside(file)
     part.write_text(json.dumps(contents, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(file)
+    put_in_place(part, file)
 
 
 def folder_fingerprint(folder: str | Path) -> str:

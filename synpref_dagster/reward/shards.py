@@ -17,13 +17,7 @@ import pyarrow as pa
 
 from synpref_dagster.pairs.record import table_from_frame
 from synpref_dagster.pairs.texts import UNKNOWN_LENGTH, Conversation, shard_pairs
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    ModelRef,
-    ShardExecutor,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, ModelRef, ShardExecutor, map_shards
 
 if TYPE_CHECKING:
     from synpref_dagster.reward.scoring import Scorer
@@ -74,7 +68,7 @@ def score_chunk(table: pa.Table, *, model: ModelRef) -> pa.Table:
         tuple(json.loads(text)) for text in table.column("conversation").to_pylist()
     ]
     responses: list[str] = table.column("response").to_pylist()
-    scorer = opened_scorer(model.uri, model.fingerprint)
+    scorer = opened_scorer(model)
     rewards = np.asarray(scorer.rewards(conversations, responses), dtype=np.float32)
     if not np.isfinite(rewards).all():
         raise ValueError(f"{int((~np.isfinite(rewards)).sum())} rewards are not finite")
@@ -114,36 +108,28 @@ def open_scorer(folder: str) -> "Scorer":
 
 
 @lru_cache(maxsize=2)
-def opened_scorer(folder: str, fingerprint: str) -> "Scorer":
+def opened_scorer(model: ModelRef) -> "Scorer":
     """`open_scorer`, kept: shards of one model follow each other, so it is loaded once.
 
-    The fingerprint is part of the key: weights that were replaced in their folder are loaded again.
+    Weights that were replaced in their folder have another fingerprint, and are loaded again.
     """
-    del fingerprint
-    return open_scorer(folder)
+    return open_scorer(model.uri)
 
 
-def score_shard(
-    table: pa.Table,
-    texts: pa.Table,
-    *,
-    models: Mapping[str, str],
-    folders: Mapping[str, str],
-) -> pa.Table:
+def score_shard(table: pa.Table, texts: pa.Table, *, models: Mapping[str, ModelRef]) -> pa.Table:
     """Rewards of one shard of a pool under several models, each distinct response scored once.
 
     Args:
         table: with pair_id.
         texts: the raw shard that the pairs come from.
-        models: name -> fingerprint; gives the columns NAME_chosen, NAME_rejected, NAME_margin.
-        folders: name -> folder of the checkpoint.
+        models: by name; each gives the columns NAME_chosen, NAME_rejected, NAME_margin.
     """
     pairs = shard_pairs(table, texts)
     frame = pd.DataFrame({"pair_id": pd.Series([p.pair_id for p in pairs], dtype=object)})
     conversations = [pair.conversation for pair in pairs]
     responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     for name, model in models.items():
-        rewards = opened_scorer(folders[name], model).rewards(conversations * 2, responses)
+        rewards = opened_scorer(model).rewards(conversations * 2, responses)
         chosen, rejected = np.asarray(rewards[: len(pairs)]), np.asarray(rewards[len(pairs) :])
         frame[f"{name}_chosen"], frame[f"{name}_rejected"] = chosen, rejected
         frame[f"{name}_margin"] = chosen - rejected

@@ -1,19 +1,239 @@
-"""Settings of reward models: how those of the stages and of the release are trained."""
+"""Settings of reward models: `[reward_model]` trains those of the stages, `[release]` the released.
 
-from typing import Literal
+Both are unions: `backend` decides which settings there are, and a setting that the backend does not
+obey is refused. The same holds for the losses, by `name`. None stands for what the backend brings:
+`hub` trains with the paper's numbers (`reward/backbones.py`), `stand_in` with those that suit it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from synpref_dagster.settings.section import Section
 
+ModelSize = Literal[
+    "qwen3-0.6b",
+    "qwen3-1.7b",
+    "qwen3-4b",
+    "qwen3-8b",
+    "llama-3.2-1b",
+    "llama-3.2-3b",
+    "llama-3.1-8b",
+    "llama-3.1-8b-40m",
+]
+FIRST_FORM: Mapping[str, Any] = {
+    "batch_pairs": None,
+    "evaluate_every_steps": 50,
+    "learning_rate": None,
+    "model_size": "qwen3-0.6b",
+    "num_final_steps": None,
+    "num_processes": 1,
+    "num_steps": None,
+}
 
-class RewardModelSettings(Section):
-    """How the stage-1 and stage-2 reward models are trained."""
 
-    backend: Literal["stand_in", "linear", "hub"]
-    model_size: str = "qwen3-0.6b"
-    learning_rate: float | None = None
-    batch_pairs: int | None = None
-    num_steps: int | None = None
-    num_final_steps: int | None = None
-    evaluate_every_steps: int = 50
-    num_processes: int = 1
+def key_material(settings: Section) -> dict[str, Any]:
+    """What a key hashes of `[reward_model]` or `[release]`.
+
+    It has the form of the first version, with the defaults of that time, changed by what a profile
+    sets otherwise. So a setting that is new enters a key only where it is not at its default, and
+    whoever adds one retrains nobody's models. `num_final_steps` is gone from profiles and stays in
+    the form.
+    """
+    backend = settings.model_dump(include={"backend"})
+    return {**FIRST_FORM, **settings.model_dump(exclude_defaults=True), **backend}
+
+
+def one_of(
+    key: str, members: tuple[type[Section], ...], *, otherwise: str = ""
+) -> Callable[[Any], Any]:
+    """A check of a raw table before it is read: it may hold what its member of the union obeys.
+
+    Args:
+        key: field that tells the members apart.
+        members: the members.
+        otherwise: what else to say where the key's value is none of theirs.
+    """
+    own = {
+        name: [field for field in member.model_fields if field != key]
+        for member in members
+        for name in get_args(member.model_fields[key].annotation)
+    }
+
+    def check(table: Any) -> Any:
+        if not isinstance(table, Mapping):
+            return table
+        chosen = str(table.get(key))
+        if chosen not in own:
+            said = f"{key} is {table[key]!r}" if key in table else f"{key} is missing"
+            raise ValueError(f"{said}: choose {_or(list(own))}{otherwise}")
+        for field in table:
+            if field != key and field not in own[chosen]:
+                others = [name for name, fields in own.items() if field in fields]
+                owners = f"{_or(others)} would obey it" if others else "nobody would obey it"
+                raise ValueError(
+                    f"{key} {chosen!r} has no setting {field!r}, {owners}. Take it out; {chosen!r} "
+                    f"obeys {', '.join(own[chosen]) or 'nothing else'}"
+                )
+        return table
+
+    return check
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join(repr(name) for name in names)
+
+
+class _Loss(Section):
+    centre_coefficient: float = Field(default=0.0, ge=0)
+    """c of c * (reward(chosen) + reward(rejected))^2, which keeps rewards around zero."""
+
+
+class PlainLoss(_Loss):
+    """Bradley-Terry, or cross entropy on each response alone."""
+
+    name: Literal["bradley_terry", "cross_entropy"] = "bradley_terry"
+
+
+class TemperatureLoss(_Loss):
+    """Bradley-Terry of the margin divided by a temperature."""
+
+    name: Literal["temperature"]
+    temperature: float = Field(default=2.0, gt=0)
+
+
+class FocalLoss(_Loss):
+    """Bradley-Terry that looks away from pairs that are right already."""
+
+    name: Literal["focal", "focal_penalty"]
+    focal_gamma: float = Field(default=2.0, ge=0)
+
+
+class MarginLoss(_Loss):
+    """Losses that want one and the same margin of every pair."""
+
+    name: Literal["hinge", "margin_mse"]
+    target_margin: float = 1.0
+
+
+class TemperedLogLoss(_Loss):
+    """Bradley-Terry with a tempered logarithm; 0 is linear, towards 1 it is the logarithm."""
+
+    name: Literal["tempered_log"]
+    tempering: float = Field(default=0.5, ge=0, lt=1)
+
+
+_LOSSES = (PlainLoss, TemperatureLoss, FocalLoss, MarginLoss, TemperedLogLoss)
+LossSettings = Annotated[
+    PlainLoss | TemperatureLoss | FocalLoss | MarginLoss | TemperedLogLoss,
+    Field(discriminator="name"),
+    BeforeValidator(one_of("name", _LOSSES)),
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]
+"""`loss = "hinge"`, or a table with the loss's constants."""
+
+
+class LoraSettings(Section):
+    """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
+
+    rank: int = Field(ge=1)
+    alpha: int | None = Field(default=None, ge=1)
+    """The updates are scaled by alpha / rank; None is twice the rank."""
+    target_modules: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Names of the layers that are updated, e.g. `q_proj`; None is every linear layer."""
+
+
+class TransformerSettings(Section):
+    """What every backend obeys that trains by gradient steps."""
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate."""
+    batch_pairs: int | None = Field(default=None, ge=1)
+    """Pairs per optimizer step."""
+    num_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; None passes over the data once, or `num_epochs` times."""
+    schedule: Literal["constant", "linear", "cosine"] | None = None
+    """Learning rate after the warm-up; None: linear, and constant for releases of `hub`."""
+    loss: LossSettings = PlainLoss()
+    lora: LoraSettings | None = None
+    evaluate_every_steps: int = Field(default=50, ge=1)
+    num_processes: int = Field(default=1, ge=1)
     """Workers under `torchrun`, one per GPU; 1 trains in the step's own process."""
+
+
+class StandInReleaseSettings(TransformerSettings):
+    """Tiny, randomly initialised models of the released architectures."""
+
+    backend: Literal["stand_in"]
+
+
+class StandInSettings(StandInReleaseSettings):
+    """One of them for the stages."""
+
+    model_size: ModelSize = "qwen3-0.6b"
+
+
+class LinearSettings(Section):
+    """Bradley-Terry on frozen features: nothing to set."""
+
+    backend: Literal["linear"]
+
+
+class HubTrainingSettings(TransformerSettings):
+    """Real backbones; None takes the size's number from the paper."""
+
+    backend: Literal["hub"]
+    num_epochs: int = Field(default=1, ge=1)
+    """Passes over the data where `num_steps` does not say how long."""
+    max_length_tokens: int | None = Field(default=None, ge=2)
+    """Pairs with a longer side are left out and counted."""
+
+    @model_validator(mode="after")
+    def _is_as_long_as_one_of_both_says(self) -> Self:
+        if self.num_steps is not None and self.num_epochs != 1:
+            raise ValueError("num_steps and num_epochs are both set: take one of them out")
+        return self
+
+
+class HubReleaseSettings(HubTrainingSettings):
+    """Releases fine-tuned from real backbones."""
+
+    backbones: dict[ModelSize, str] = Field(default_factory=dict)
+    """Size -> local folder (or hub id) to start from in place of the size's own hub id."""
+
+    def given_backbone(self, model_size: str) -> str | None:
+        """Where a size starts from instead of its own hub id; None for the latter."""
+        return {str(size): place for size, place in self.backbones.items()}.get(model_size)
+
+
+class HubSettings(HubTrainingSettings):
+    """A real backbone for the stages."""
+
+    model_size: ModelSize = "qwen3-0.6b"
+    backbone: str | None = None
+    """Local folder (or hub id) to start from in place of the size's own hub id."""
+
+    def given_backbone(self, model_size: str) -> str | None:
+        """Where a size starts from instead of its own hub id; None for the latter."""
+        return self.backbone if model_size == self.model_size else None
+
+
+RewardModelSettings = Annotated[
+    StandInSettings | LinearSettings | HubSettings,
+    Field(discriminator="backend"),
+    BeforeValidator(one_of("backend", (StandInSettings, LinearSettings, HubSettings))),
+]
+ReleaseSettings = Annotated[
+    StandInReleaseSettings | HubReleaseSettings,
+    Field(discriminator="backend"),
+    BeforeValidator(
+        one_of(
+            "backend",
+            (StandInReleaseSettings, HubReleaseSettings),
+            otherwise=", whose checkpoints are folders that transformers can load",
+        )
+    ),
+]
+TAGS = ("reward_model", "release", "loss")
+"""Fields that hold a union: pydantic names its member behind them in the place of an error."""

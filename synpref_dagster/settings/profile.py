@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
-from synpref_dagster.settings.models import RewardModelSettings
-from synpref_dagster.settings.pool import (
-    ExportSettings,
-    PoolSettings,
-)
+from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
+from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
 from synpref_dagster.settings.stages import (
@@ -46,7 +43,7 @@ class Profile(Section):
     people: PeopleSettings = PeopleSettings()
     judges: JudgeSettings = JudgeSettings()
     reward_model: RewardModelSettings
-    release: RewardModelSettings
+    release: ReleaseSettings
     filtering: FilterSettings = FilterSettings()
     gates: GateSettings = GateSettings()
     evidence: EvidenceSettings = EvidenceSettings()

@@ -12,13 +12,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from synpref_dagster.pairs.record import (
-    ID_TYPE,
-    Origin,
-    PreferencePair,
-    id_array,
-    pairs_to_table,
-)
+from synpref_dagster.pairs.record import ID_TYPE, Origin, PreferencePair, id_array, pairs_to_table
 
 RAW_CHARS = 2_000
 """How much of an offending row is kept for the person who looks at the quarantine."""

@@ -6,10 +6,7 @@ from typing import Any
 from synpref_dagster.sources.formats.arena import ARENA_CONVERSATIONS, ARENA_LISTS
 from synpref_dagster.sources.formats.crowd_votes import CROWD_VOTES
 from synpref_dagster.sources.formats.fields import RowFormat
-from synpref_dagster.sources.formats.helpsteer import (
-    HELPSTEER_PREFERENCE,
-    HELPSTEER_RATINGS,
-)
+from synpref_dagster.sources.formats.helpsteer import HELPSTEER_PREFERENCE, HELPSTEER_RATINGS
 from synpref_dagster.sources.formats.nectar import NECTAR_RANKS
 from synpref_dagster.sources.formats.oasst import OASST_MESSAGES, OASST_TREES
 from synpref_dagster.sources.formats.pandalm import PANDALM
@@ -20,16 +17,8 @@ from synpref_dagster.sources.formats.trl import (
     IMPLICIT_CONVERSATIONAL,
     IMPLICIT_PLAIN,
 )
-from synpref_dagster.sources.formats.two_responses import (
-    OFFSETBIAS,
-    PKU_SAFERLHF,
-    SHP,
-    WEBGPT,
-)
-from synpref_dagster.sources.formats.ultrafeedback import (
-    SCORED_MESSAGES,
-    ULTRAFEEDBACK_RATINGS,
-)
+from synpref_dagster.sources.formats.two_responses import OFFSETBIAS, PKU_SAFERLHF, SHP, WEBGPT
+from synpref_dagster.sources.formats.ultrafeedback import SCORED_MESSAGES, ULTRAFEEDBACK_RATINGS
 from synpref_dagster.sources.formats.wildguard import WILDGUARDMIX
 
 # The first match wins: transcripts are plain texts too, so they come before them, and messages

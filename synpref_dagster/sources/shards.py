@@ -15,11 +15,13 @@ from synpref_dagster.sources.recorded_votes import VOTE_SCHEMA, votes_of
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, SourceBatch, SourceSpec
 
 COUNT_COLUMNS = ["num_rows", "num_unfolded", "num_pairs", "num_quarantined", "num_outside"]
-COUNT_SCHEMA = pa.schema([("source", pa.string()), *((name, pa.int64()) for name in COUNT_COLUMNS)])
+READ_COUNT_SCHEMA = pa.schema(
+    [("source", pa.string()), *((name, pa.int64()) for name in COUNT_COLUMNS)]
+)
 READ_SCHEMAS = {
     "kept": PAIR_SCHEMA,
     "dropped": QUARANTINE_SCHEMA,
-    "counts": COUNT_SCHEMA,
+    "counts": READ_COUNT_SCHEMA,
     "votes": VOTE_SCHEMA,
 }
 # A file without rows is counted too.
@@ -41,8 +43,8 @@ def read_file(
 
     Yields:
         "kept" with `PAIR_SCHEMA`, "dropped" with `QUARANTINE_SCHEMA`, "counts" with
-        `COUNT_SCHEMA`, "votes" with `VOTE_SCHEMA`; the counts of all parts add up to those of the
-        file.
+        `READ_COUNT_SCHEMA`, "votes" with `VOTE_SCHEMA`; the counts of all parts add up to those of
+        the file.
     """
     [row] = table.to_pylist()
     spec = SourceSpec(**json.loads(row["spec"]), path=paths[row["key"]], licence="")
@@ -69,7 +71,7 @@ def _batch_tables(batch: SourceBatch, source: str, file_name: str) -> dict[str, 
     return {
         "kept": batch.pairs_table(),
         "dropped": _naming_the_file(dropped, file_name) if file_name else dropped,
-        "counts": pa.Table.from_pylist([counts], schema=COUNT_SCHEMA),
+        "counts": pa.Table.from_pylist([counts], schema=READ_COUNT_SCHEMA),
         "votes": votes_of(batch, source),
     }
 

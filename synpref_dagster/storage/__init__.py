@@ -3,8 +3,9 @@
 `refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
 build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts,
 and which columns get a dictionary; `revising` new states that share shards with old ones;
-`maps` the work on shards and where it runs; `uris` local paths and S3; `processes` which
-process owns a run. Stands alone: no other package of the project is imported here.
+`maps` the work on shards and where it runs; `uris` local paths and S3; `atomic` local files that
+appear whole; `processes` which process owns a run. Stands alone: no other package of the project is
+imported here.
 
 What does not belong here: what a row means. The record is in `pairs/`, quarantined rows in
 `sources/records.py`, and what is computed per shard in the `shards.py` beside its rule.
@@ -37,13 +38,7 @@ from synpref_dagster.storage.maps.executors import (
 )
 from synpref_dagster.storage.maps.shards import MapResult, map_shards
 from synpref_dagster.storage.maps.variants import VariantsResult, map_variants
-from synpref_dagster.storage.refs import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    from_json,
-    to_json,
-)
+from synpref_dagster.storage.refs import DatasetRef, ModelRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.revising import revise_dataset
 from synpref_dagster.storage.uris import join_uri, to_path
 

@@ -16,13 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from synpref_dagster.storage.refs import DatasetRef
-from synpref_dagster.storage.uris import (
-    AnyPath,
-    file_sizes,
-    read_bytes,
-    to_path,
-    write_bytes,
-)
+from synpref_dagster.storage.uris import AnyPath, file_sizes, read_bytes, to_path, write_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,7 @@ import pyarrow as pa
 
 from synpref_dagster.storage.arrow_types import canonical_table
 from synpref_dagster.storage.dataset import check_schema, write_shard
-from synpref_dagster.storage.manifest import (
-    SHARD_FOLDER,
-    Manifest,
-    Shard,
-    publish,
-    read_manifest,
-)
+from synpref_dagster.storage.manifest import SHARD_FOLDER, Manifest, Shard, publish, read_manifest
 from synpref_dagster.storage.refs import DatasetRef
 from synpref_dagster.storage.uris import remove_leftovers, to_path
 

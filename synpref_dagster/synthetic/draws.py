@@ -14,18 +14,8 @@ from random import Random
 from typing import Literal
 
 from synpref_dagster.pairs.attributes import TASK_CATEGORIES
-from synpref_dagster.pairs.record import (
-    Origin,
-    PreferencePair,
-    Turn,
-    digest,
-)
-from synpref_dagster.synthetic import (
-    everyday,
-    imagination,
-    knowledge,
-    technical,
-)
+from synpref_dagster.pairs.record import Origin, PreferencePair, Turn, digest
+from synpref_dagster.synthetic import everyday, imagination, knowledge, technical
 from synpref_dagster.synthetic.phrasing import (
     draw_style,
     render_conversation,

@@ -7,12 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synpref_dagster.pairs.record import (
-    ID_TYPE,
-    canonical_sign,
-    conversation_id,
-    id_array,
-)
+from synpref_dagster.pairs.record import ID_TYPE, canonical_sign, conversation_id, id_array
 from synpref_dagster.synthetic.draws import Example
 from synpref_dagster.synthetic.pool import PlacedExample
 from synpref_dagster.synthetic.source_files import to_row

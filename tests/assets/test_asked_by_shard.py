@@ -24,12 +24,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.settings.profile import load_profile
-from synpref_dagster.storage import (
-    iter_tables,
-    read_frame,
-    read_manifest,
-    to_frame,
-)
+from synpref_dagster.storage import iter_tables, read_frame, read_manifest, to_frame
 
 NUM_GOLD, NUM_SAMPLES, NUM_SHOWN = 6, 2, 3
 

@@ -87,7 +87,7 @@ def test_judges_that_see_the_same_item_clear_nothing(run):
     assert result.success
     told = metadata(result, "clean_pool")
     contaminated = (frame("clean_pool", "dropped")["reason"] == "contaminated").sum()
-    assert told["num_hits_reviewed"] == contaminated > 0
+    assert told["num_hits_rechecked"] == contaminated > 0
     assert told["num_hits_cleared"] == 0
     assert told["judge_usd/careful/contamination_review"] > 0
     assert check(result).passed

@@ -17,13 +17,7 @@ from synpref_dagster.assets.filtering.decision import recycled_pairs
 from synpref_dagster.assets.iteration.factory import gold_and_silver_disjoint
 from synpref_dagster.assets.pool.clean import zero_contamination
 from synpref_dagster.resources.executors import Executors
-from synpref_dagster.storage import (
-    SelectionRef,
-    read_frame,
-    read_manifest,
-    read_table,
-    to_json,
-)
+from synpref_dagster.storage import SelectionRef, read_frame, read_manifest, read_table, to_json
 from synpref_dagster.storage.dataset import write_dataset
 from synpref_dagster.storage.manifest import make_ref
 
@@ -162,6 +156,7 @@ def test_a_validation_conversation_in_training_stops_the_run(finished_campaign, 
         ),
         version="1",
         inputs=[silver.kept.fingerprint],
+        meta=finished_campaign.campaign.facts(silver.kept),
     )
     (campaign.root / "refs" / f"{SILVER}.json").write_text(
         to_json(SelectionRef(kept=wrong, dropped=silver.dropped))

@@ -25,6 +25,7 @@ SEED_GROUPS = {
     "3_seed": {"seed_candidates", "human_verified_seed", "silver_seed"},
 }
 CLOSING_GROUPS = {
+    "4_labelled": {"gold", "silver"},
     "5_filtering": {
         "best_reward_model",
         "gold_reward_model",
@@ -158,8 +159,45 @@ def test_stage_two_rests_on_the_last_pools_and_on_every_model(graph):
     models = graph.get(key("best_reward_model")).parent_keys
     assert {key("iteration_00/reward_model"), key("iteration_01/reward_model")} <= models
     decided = graph.get(key("consistency_filtered_subset")).parent_keys
-    assert {key("iteration_01/gold"), key("iteration_01/silver")} <= decided
-    assert key("human_verified_seed") not in decided
+    assert {key("gold"), key("silver")} <= decided
+    for name in ("gold", "silver"):
+        assert graph.get(key(name)).parent_keys == {key(f"iteration_01/{name}")}
+
+
+@pytest.mark.parametrize("profile", packaged_profiles())
+def test_gold_and_silver_are_the_waist_between_the_iterations_and_what_follows(profile):
+    graph = build_defs(profile).resolve_asset_graph()
+    audited = {key("people_audit")}  # it looks at every ledger
+    for each in graph.get_all_asset_keys() - audited:
+        if graph.get(each).group_name < "5":
+            continue
+        from_iterations = {
+            parent.path[-1]
+            for parent in graph.get(each).parent_keys
+            if graph.get(parent).group_name.startswith("4_iteration")
+        }
+        assert from_iterations <= {"reward_model"}, each
+
+
+def test_an_asset_takes_what_it_reads_and_not_what_its_inputs_name(graph):
+    # Labels, vectors, gold and decisions name the pool they are of (`Campaign.named_in`). An edge
+    # that runs along all of the figure is a decision, made here.
+    children = {
+        name: {child.to_user_string() for child in graph.get(key(name)).child_keys}
+        for name in ("clean_pool", "unverified_pool", "vocabulary")
+    }
+    box_1 = SEED_GROUPS["1_pool"]
+    assert children["clean_pool"] - box_1 == {
+        *("pool_rewards", "consistency_filtered_subset", "campaign_report"),
+    }
+    assert children["unverified_pool"] - box_1 == {
+        *("attribute_labels", "seed_candidates", "iteration_01/retrieved_pairs"),
+        *("best_reward_model", "gold_reward_model"),
+    }
+    assert children["vocabulary"] == {
+        *("pair_embeddings", "iteration_00/reward_model", "iteration_01/reward_model"),
+        *("flip_evidence", "gold_reward_model", "skywork_reward_v2"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -208,9 +246,8 @@ def test_jobs_cover_the_campaign_once_and_sizes_are_partitions():
     assert sum(len(selected[name]) for name in parts) == len(everything)
     assert set().union(*(selected[name] for name in parts)) == everything
     new_pairs = SEED_GROUPS["1_pool"] | SEED_GROUPS["2_attributes"]
-    assert selected["filter_pool"] == (new_pairs | CLOSING_GROUPS["5_filtering"]) - BY_HAND - {
-        "vocabulary"
-    }
+    decided = CLOSING_GROUPS["4_labelled"] | CLOSING_GROUPS["5_filtering"]
+    assert selected["filter_pool"] == (new_pairs | decided) - BY_HAND - {"vocabulary"}
     assert selected["release_models"] == SIZED
     assert jobs["release_models"].partitions_def == model_sizes
     assert jobs["curate_pool"].partitions_def is None

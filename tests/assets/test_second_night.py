@@ -24,6 +24,7 @@ from synpref_dagster.sources.reading import read_source
 from synpref_dagster.storage import (
     InProcessExecutor,
     MapResult,
+    ModelRef,
     map_shards,
     read_frame,
     read_manifest,
@@ -161,12 +162,13 @@ def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeyp
     def score() -> MapResult:
         raw = PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"]
         return map_shards(
-            partial(scoring_shards.score_shard, folders={"best": "somewhere"}),
+            partial(scoring_shards.score_shard, models={"best": ModelRef("somewhere", "f0")}),
             map_shards(only_ids, raw, uri=campaign.uri("ids"), version="1", params={}).ref,
             beside=[raw],
             uri=campaign.uri("data", "rewards"),
             version="1",
-            params={"models": {"best": "f0"}},
+            params={},
+            identified_by={"models": {"best": "f0"}},
         )
 
     first = score()

@@ -12,18 +12,8 @@ import pytest
 from oracles import check_counts, score_table
 
 from synpref_dagster.benchmarks import loaders
-from synpref_dagster.benchmarks.loaders import (
-    find_local,
-    load_items,
-    load_suite,
-    read_rows,
-)
-from synpref_dagster.benchmarks.suite import (
-    BENCHMARK_NAMES,
-    SUITE,
-    benchmark_named,
-    evaluate,
-)
+from synpref_dagster.benchmarks.loaders import find_local, load_items, load_suite, read_rows
+from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, SUITE, benchmark_named, evaluate
 
 REWARD_BENCH = {
     "id": 31,

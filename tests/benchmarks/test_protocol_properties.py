@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from synpref_dagster.benchmarks.suite import (
-    BENCHMARK_NAMES,
-    SUITE,
-    benchmark_named,
-    evaluate,
-)
+from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, SUITE, benchmark_named, evaluate
 
 every_benchmark = pytest.mark.parametrize("name", BENCHMARK_NAMES)
 

@@ -6,12 +6,7 @@ import pytest
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.profile import load_profile
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    from_json,
-    to_path,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_path
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1_800)]
 

@@ -11,17 +11,15 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.assets.columns import COLUMN_WORDS
+from synpref_dagster.assets.filtering.decision import CLEAN_POOL, flip_guard
 from synpref_dagster.pairs.record import is_among
+from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL
 from synpref_dagster.reward.training import loop
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    dataset,
-    read_manifest,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, dataset, read_manifest, step_key
 from synpref_dagster.storage.manifest import make_ref
 
 LAST = "iteration_01"
+NAMED = {POOL, ATTRIBUTES, FITTED_ON, CLEAN_POOL}
 JOBS = ("curate_pool", "release_models", "refresh_leaderboard")
 
 
@@ -216,6 +214,57 @@ def test_columns_are_explained_and_no_explanation_is_of_a_column_that_is_gone(fi
     assert shown["clean_pool"]["pair_id"].type == "uuid"
 
 
+def test_work_on_the_pool_is_found_by_what_it_was_found_by_before(finished_campaign):
+    """Another name or value here, and every store out there computes all of that work anew."""
+    campaign, ref = finished_campaign.campaign, finished_campaign.ref
+    graph = finished_campaign.defs.resolve_asset_graph()
+
+    def at(*folders):
+        uri = campaign.uri("data", *folders)
+        return make_ref(uri, read_manifest(uri))
+
+    clean, subset = ref("clean_pool").kept, ref("consistency_filtered_subset")
+    texts, rewards = campaign.texts(clean), ref("pool_rewards")
+    models = {name: ref(f"{name}_reward_model").fingerprint for name in ("best", "gold")}
+    known = at("relabelled_pairs", "labelled")
+    max_confidence = flip_guard(campaign, ref("flip_evidence")).max_confidence
+    labels = {
+        name: at("consistency_filtered_subset", "labels", name).fingerprint
+        for name in ("judged", "people")
+    }
+    once = [at("curated_dataset", f"{decision}_once") for decision in ("kept", "flipped")]
+    stage_one = at("curated_dataset", "stage_one").fingerprint
+    labeller = {"labeller": "classifier", "num_training_examples": 1_500}
+    found = {
+        "attribute_labels": (
+            at("attribute_labels", "of_own"),
+            [at("attribute_labels", "split", "own"), texts],
+            {"labeller": labeller},
+        ),
+        "pool_rewards": (rewards, [at("pool_rewards", "ids"), texts], {"models": models}),
+        "relabelled_pairs": (
+            at("relabelled_pairs", "candidates"),
+            [clean, rewards],
+            {"labelled": known.fingerprint, "unsure_band": 0.0},
+        ),
+        "consistency_filtered_subset": (
+            subset.kept,
+            [clean, rewards, ref("attribute_labels")],
+            {"guard": {"max_confidence": max_confidence, "recycle": "strict"}, "labels": labels},
+        ),
+        "curated_dataset": (
+            ref("curated_dataset"),
+            [clean, *once, texts],
+            {"stage_one": stage_one},
+        ),
+    }
+    for name, (made, inputs, about) in found.items():
+        version = graph.get(dg.AssetKey(name)).code_version
+        assert read_manifest(made).step == step_key(
+            version=version, inputs=[each.fingerprint for each in inputs], params=about
+        ), name
+
+
 def test_curation_needs_no_sealed_truth(finished_campaign, new_campaign):
     blind = new_campaign("blind")
     shutil.copytree(finished_campaign.root / "world", blind.root / "world")
@@ -246,6 +295,32 @@ def test_a_second_run_computes_nothing_and_finds_everything(finished_campaign, m
     assert again <= {"report.json", "report.html"}
 
 
+def without_names(campaign):
+    """Make the store one of an earlier version: no table names its pool, nothing is the waist."""
+    for path in (campaign.root / "data").rglob("*.json"):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "meta" in content:
+            kept = {name: fact for name, fact in content["meta"].items() if name not in NAMED}
+            path.write_text(json.dumps({**content, "meta": kept}))
+    for name in ("gold", "silver"):
+        (campaign.root / "refs" / f"{name}.json").unlink()
+
+
+def test_a_store_of_an_earlier_version_is_used_as_it_is(finished_campaign, monkeypatch):
+    versions = finished_campaign.data_versions()
+    without_names(finished_campaign)
+    with pytest.raises(ValueError, match="names no 'pool': an earlier version wrote it"):
+        finished_campaign.run("curate_pool", selection=[dg.AssetKey("silver_seed")])
+
+    def refuse(*_, **__):
+        raise AssertionError("something finished was computed again")
+
+    monkeypatch.setattr(dataset, "write_dataset", refuse)
+    monkeypatch.setattr(loop, "take_step", refuse)
+    finished_campaign.run(*JOBS)
+    assert finished_campaign.data_versions() == versions
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_campaign_in_another_store(finished_campaign, new_campaign):
     other = new_campaign("twin").run(*JOBS)
@@ -270,6 +345,8 @@ def test_mlflow_keeps_one_parent_with_a_child_per_asset_and_the_curve_of_gold(fi
     assert [run.info.run_name for run in parents] == ["smoke-seed-0"]
     [parent] = parents
     children = {run.data.tags["synpref.asset"] for run in runs if run is not parent}
+    # Another test may have asked the judges in this campaign.
+    children -= {key.to_user_string() for key in keys_of(finished_campaign.defs, "score_judges")}
     assert children == {key.to_user_string() for key in keys_of(finished_campaign.defs, *JOBS)}
     assert {run.info.status for run in runs} == {"FINISHED"}
     for metric in ("gold/accuracy", "gold/num_pairs"):
@@ -288,5 +365,6 @@ def test_a_trained_model_shows_in_mlflow_what_it_is_its_settings_and_its_loss(fi
         run = client.search_runs([experiment], f"tags.`synpref.asset` = '{asset}'")[0]
         assert "eward model trained on" in run.data.tags["mlflow.note.content"]
         assert run.data.params["learning_rate"] == str(settings.learning_rate)
+        assert run.data.params["max_steps"] == str(settings.num_steps)
         losses = client.get_metric_history(run.info.run_id, "training/loss")
         assert sorted(point.step for point in losses) == list(range(settings.num_steps))

@@ -15,12 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli, campaign as runner
-from synpref_dagster.cli.campaign import (
-    Stage,
-    campaign_stages,
-    end_dead_runs,
-    open_instance,
-)
+from synpref_dagster.cli.campaign import Stage, campaign_stages, end_dead_runs, open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.cli.progress import CHECKING, CampaignProgress, progress_logger
 from synpref_dagster.pairs.progress import (

@@ -227,6 +227,7 @@ def test_the_schedule_of_the_real_graph_watches_all_that_stage_two_rests_on(inst
     assert len(tick.run_requests) == 1
     assert set(KEPT_AT_NIGHT).isdisjoint(steps)
     assert {"raw_pool", "clean_pool", "pair_embeddings", "recycled_pairs"} < set(steps)
+    assert {"gold", "silver"} < set(steps)  # handed on anew, so that a corrected verdict is seen
     rests_on = {parent.to_user_string() for step in steps.values() for parent in step.parents}
     assert {"clean_pool", "vocabulary", "iteration_01/gold", "iteration_01/silver"} < rests_on
     assert {"iteration_00/reward_model", "iteration_01/reward_model"} < rests_on

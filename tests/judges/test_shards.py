@@ -5,12 +5,7 @@ import pytest
 
 from synpref_dagster.curation.filtering.content_labels import LABELLED_SCHEMA
 from synpref_dagster.curation.filtering.shards import candidate_shard
-from synpref_dagster.judges.shards import (
-    EXEMPLAR_SCHEMA,
-    PANEL_SCHEMAS,
-    judge_shard,
-    leaked_shard,
-)
+from synpref_dagster.judges.shards import EXEMPLAR_SCHEMA, PANEL_SCHEMAS, judge_shard, leaked_shard
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import write_dataset
 
@@ -63,23 +58,16 @@ def test_a_shard_without_questions_needs_no_judge_and_has_all_tables():
         raise AssertionError
 
     asked = pa.table({"pair_id": ids()})
-    found = judge_shard(asked, asked, key={}, work=nobody)
+    found = judge_shard(asked, asked, work=nobody)
     assert {name: table.schema for name, table in found.items()} == PANEL_SCHEMAS
 
 
-def test_labels_that_do_not_match_their_fingerprint_are_refused(tmp_path):
+def test_pairs_whose_content_stage_one_labelled_are_not_asked_about(tmp_path):
     labels = pa.Table.from_arrays(
         [ids(7), ids(7), pa.array([0], pa.int8())], schema=LABELLED_SCHEMA
     )
     ref = write_dataset(str(tmp_path / "labels"), labels, step="s")
     clean = pa.table({"pair_id": ids(1, 2), "content_id": ids(7, 8)})
     rewards = pa.table({"pair_id": ids(1, 2), "best_margin": pa.array([-1.0, -1.0], pa.float32())})
-
-    def candidates(fingerprint):
-        return candidate_shard(
-            clean, rewards, labelled=fingerprint, labelled_at=ref, unsure_band=0.0
-        )
-
-    assert numbers(candidates(ref.fingerprint), "pair_id") == [2]
-    with pytest.raises(ValueError, match="asked for"):
-        candidates("other")
+    found = candidate_shard(clean, rewards, labelled=ref, unsure_band=0.0)
+    assert numbers(found, "pair_id") == [2]

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from synpref_dagster.pairs.accuracy import accuracy_of
-from synpref_dagster.pairs.differences import (
-    Judged,
-    difference,
-    everywhere,
-    least,
-    share,
-)
+from synpref_dagster.pairs.differences import Measured, difference, everywhere, least, share
 
 
 def right(*counts):
@@ -29,7 +23,7 @@ def part(right, *, start, total):
     counted, whole = np.zeros(total, dtype=bool), np.zeros(total, dtype=bool)
     counted[start : start + len(right)] = True
     whole[start : start + len(right)] = right
-    return Judged(right=whole, counted=counted)
+    return Measured(right=whole, counted=counted)
 
 
 def test_shares_of_different_items_have_newcombes_published_interval():
@@ -68,7 +62,7 @@ def test_opposite_answers_widen_the_interval():
 
 
 def test_a_difference_to_nothing_is_unknown():
-    nothing = Judged(right=right(3, 3), counted=np.zeros(6, dtype=bool))
+    nothing = Measured(right=right(3, 3), counted=np.zeros(6, dtype=bool))
     found = difference(everywhere(right(3, 3)), nothing)
     assert isnan(found.value)
     assert isnan(found.low)
@@ -97,7 +91,7 @@ def test_the_least_of_several_is_the_weakest_in_every_respect():
     assert least(found).value == min(each.value for each in found)
     assert least(found).low == min(each.low for each in found)
     assert least(found).n == 15
-    unknown = difference(large, Judged(right=large.right, counted=np.zeros(100, dtype=bool)))
+    unknown = difference(large, Measured(right=large.right, counted=np.zeros(100, dtype=bool)))
     assert isnan(least([*found, unknown]).low)
 
 
@@ -111,8 +105,8 @@ def test_nineteen_of_twenty_intervals_hold_the_true_difference(shared, both_coun
         luck = rng.random(num_items)
         own = np.where(rng.random(num_items) < shared, luck, rng.random(num_items))
         found = difference(
-            Judged(right=luck < 0.85, counted=rng.random(num_items) < both_count),
-            Judged(right=own < 0.70, counted=rng.random(num_items) < both_count),
+            Measured(right=luck < 0.85, counted=rng.random(num_items) < both_count),
+            Measured(right=own < 0.70, counted=rng.random(num_items) < both_count),
         )
         hit += found.low <= truth <= found.high
     assert 0.935 <= hit / num_trials <= 0.985

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import id_array
 
 
@@ -18,7 +18,7 @@ def shard(*rows):
 
 
 def once(*shards):
-    repeated = repeated_words(shards, "content_id")
+    repeated = repeated_keys(shards, "content_id")
     return [each["row"].to_pylist() for each in first_of_each(shards, repeated, "content_id")]
 
 
@@ -29,7 +29,7 @@ def test_of_rows_in_several_shards_the_first_stays_and_every_shard_keeps_its_pla
 
 def test_ids_that_share_their_first_word_only_both_stay():
     shards = [shard((1, 1)), shard((2, 2))]
-    assert len(repeated_words(shards, "content_id")) == 1
+    assert len(repeated_keys(shards, "content_id")) == 1
     assert once(*shards) == [[1], [2]]
 
 

@@ -19,7 +19,7 @@ from synpref_dagster.people.agreement import (
     pairwise_agreement,
     verdict_frame,
 )
-from synpref_dagster.people.ledger.verdicts import Verdict, live_verdicts
+from synpref_dagster.people.ledger.answers import Answer, live_answers
 from synpref_dagster.people.protocol import PROTOCOL_VERSION
 from synpref_dagster.people.recorded import RecordedReviewer
 from synpref_dagster.sources.reading import read_source
@@ -115,7 +115,7 @@ def recorded_as_verdicts(rows, pairs, batch_id):
         pair = pairs[row["pair_id"]]
         sign = int(row["verdict"]) * canonical_sign(pair.chosen, pair.rejected)
         verdicts.append(
-            Verdict(
+            Answer(
                 form_token=f"{batch_id}:{pair.pair_id.hex()}:{row['annotator']}",
                 batch_id=batch_id,
                 pair_id=pair.pair_id.hex(),
@@ -144,7 +144,7 @@ def test_ukp_votes_have_the_published_agreement(real_data):
         for v in batch.recorded_verdicts
     )
     rows = recorded_as_verdicts(reviewer.review(list(pairs.values())), pairs, batch_id="ukp")
-    agreement = measure(verdict_frame(list(live_verdicts(rows).values())))
+    agreement = measure(verdict_frame(list(live_answers(rows).values())))
     print("ukp", agreement)
     assert agreement.num_pairs > 11_000
     assert agreement.alpha == pytest.approx(0.267, abs=0.03)

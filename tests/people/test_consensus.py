@@ -9,7 +9,7 @@ from synpref_dagster.curation.verification.people import (
     LEDGER_COLUMNS,
     consensus,
 )
-from synpref_dagster.people.consensus import annotator_skill, decide
+from synpref_dagster.people.consensus import annotator_skill, labels_by_rule
 
 SKILL = {"careful": 0.95, "good": 0.9, "guessing": 0.5, "contrary": 0.35}
 
@@ -33,7 +33,7 @@ def crowd(num_pairs, *, seed=0, right_share=0.65):
 def test_the_model_finds_who_is_right_and_beats_the_majority():
     ledger, truth = crowd(300)
     right = {
-        rule: float((decide(ledger, rule=rule)["label"].to_numpy() == truth).mean())
+        rule: float((labels_by_rule(ledger, rule=rule)["label"].to_numpy() == truth).mean())
         for rule in ("majority", "dawid_skene")
     }
     assert right["dawid_skene"] > 0.9
@@ -51,14 +51,14 @@ def test_a_label_does_not_depend_on_the_label_the_pair_came_with():
             -row.verdict if row.pair_id in flipped else row.verdict for row in ledger.itertuples()
         ]
     )
-    before, after = (decide(rows, rule="dawid_skene") for rows in (ledger, turned))
+    before, after = (labels_by_rule(rows, rule="dawid_skene") for rows in (ledger, turned))
     signs = [-1 if pair_id in flipped else 1 for pair_id in before["pair_id"]]
     assert (after["label"] == before["label"] * signs).all()
 
 
 def test_the_majority_is_the_rule_of_the_method():
     ledger, _ = crowd(40)
-    pd.testing.assert_frame_equal(decide(ledger, rule="majority"), consensus(ledger))
+    pd.testing.assert_frame_equal(labels_by_rule(ledger, rule="majority"), consensus(ledger))
 
 
 def test_ties_and_what_nobody_can_decide_stay_without_a_label():
@@ -68,7 +68,7 @@ def test_ties_and_what_nobody_can_decide_stay_without_a_label():
         *((an_id(101), an_id(101), who, 0, False) for who in SKILL),
     ]
     ledger = pd.concat([ledger, pd.DataFrame(more, columns=LEDGER_COLUMNS)], ignore_index=True)
-    result = decide(ledger, rule="dawid_skene")
+    result = labels_by_rule(ledger, rule="dawid_skene")
     assert list(result.columns) == CONSENSUS_COLUMNS
     assert result["pair_id"].tolist() == list(dict.fromkeys(ledger["pair_id"]))
     last = result.tail(2)
@@ -82,7 +82,7 @@ def test_of_several_verdicts_of_one_person_the_last_counts():
     again = pd.concat([ledger, changed], ignore_index=True)
     instead = ledger.copy()
     instead.loc[0, "verdict"] = -instead.loc[0, "verdict"]
-    one, other = (decide(rows, rule="dawid_skene") for rows in (again, instead))
+    one, other = (labels_by_rule(rows, rule="dawid_skene") for rows in (again, instead))
     pd.testing.assert_frame_equal(
         one.sort_values("pair_id", ignore_index=True),
         other.sort_values("pair_id", ignore_index=True),
@@ -91,7 +91,7 @@ def test_of_several_verdicts_of_one_person_the_last_counts():
 
 def test_an_empty_ledger_gives_an_empty_consensus():
     empty = pd.DataFrame(columns=LEDGER_COLUMNS)
-    assert list(decide(empty, rule="dawid_skene").columns) == CONSENSUS_COLUMNS
+    assert list(labels_by_rule(empty, rule="dawid_skene").columns) == CONSENSUS_COLUMNS
     assert annotator_skill(empty) == {}
 
 
@@ -99,4 +99,4 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "crowdkit.aggregation", None)
     ledger, _ = crowd(3)
     with pytest.raises(ValueError, match=r"synpref-dagster\[crowd\]"):
-        decide(ledger, rule="dawid_skene")
+        labels_by_rule(ledger, rule="dawid_skene")

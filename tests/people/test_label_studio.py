@@ -11,8 +11,8 @@ from review_cases import announce, make_pair
 from review_servers import free_port
 
 from synpref_dagster.people.label_studio import LabelStudio
+from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.ledger import VerdictLedger
-from synpref_dagster.people.ledger.verdicts import live_verdicts
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -97,7 +97,7 @@ def result(choice):
 def test_label_studio_and_the_page_give_the_same_rows(server, desk, accounts, store):
     announce(desk, [make_pair(number) for number in range(NUM_PAIRS)])
     on_page(desk, accounts)
-    page_rows = live_verdicts(VerdictLedger(store).verdicts())
+    page_rows = live_answers(VerdictLedger(store).verdicts())
 
     batch = desk.batch("batch").batch
     items = [case.item for case in desk.cases("batch")]
@@ -130,7 +130,7 @@ def test_label_studio_and_the_page_give_the_same_rows(server, desk, accounts, st
     change = {"result": result("tie")}
     person.call("PATCH", f"annotations/{first['annotations'][0]['id']}/", change)
     assert ledger.append(studio.pull(batch)) == 1
-    live = live_verdicts(ledger.verdicts())
+    live = live_answers(ledger.verdicts())
     assert live["batch", first["data"]["pair_id"], "admin@example.test"].verdict == "tie"
 
 

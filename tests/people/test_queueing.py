@@ -8,10 +8,10 @@ from review_cases import Clock, announce, make_pair
 
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ForeignFormError, ReviewDesk
+from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import batch_id, side_for
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.ledger.ledger import VerdictLedger
-from synpref_dagster.people.ledger.verdicts import live_verdicts
 from synpref_dagster.people.queueing import LEASE_SECONDS
 
 
@@ -178,7 +178,7 @@ def test_whatever_people_do_the_queue_is_what_the_ledger_says(tmp_path_factory, 
             desk = ReviewDesk(store, clock=clock)
         elif act == "replay" and sent:
             assert desk.submit(*sent[-1], {"verdict": "cannot_decide"}) is None
-    live = live_verdicts(VerdictLedger(store).verdicts())
+    live = live_answers(VerdictLedger(store).verdicts())
     cases = desk.cases("batch")
     held = {
         ("batch", case.item.pair_id, name): verdict

@@ -5,12 +5,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from synpref_dagster.pairs.record import Turn
-from synpref_dagster.reward.encoding import (
-    ChatEncoder,
-    encode_pairs,
-    load_encoder,
-    pinned_template,
-)
+from synpref_dagster.reward.encoding import ChatEncoder, encode_pairs, load_encoder, pinned_template
 
 ASK = [Turn(role="user", content="word1 word2")]
 

@@ -55,7 +55,7 @@ def suite(path, num_items):
 @pytest.fixture
 def scorer(monkeypatch):
     def use(scorer):
-        monkeypatch.setattr(shards, "opened_scorer", lambda uri, fingerprint: scorer)
+        monkeypatch.setattr(shards, "opened_scorer", lambda model: scorer)
         return scorer
 
     return use

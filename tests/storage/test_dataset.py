@@ -9,12 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from synpref_dagster.pairs.record import (
-    PAIR_SCHEMA,
-    PreferencePair,
-    id_array,
-    pairs_to_table,
-)
+from synpref_dagster.pairs.record import PAIR_SCHEMA, PreferencePair, id_array, pairs_to_table
 from synpref_dagster.storage import (
     build_dataset,
     iter_tables,

@@ -4,13 +4,7 @@ import json
 
 import pytest
 
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    from_json,
-    to_json,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, from_json, to_json
 
 KEPT = DatasetRef("s3://bucket/pool/kept", 7, "aa")
 DROPPED = DatasetRef("/data/pool/dropped", 3, "bb")

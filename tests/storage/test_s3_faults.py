@@ -6,13 +6,7 @@ import s3fs
 from faulty_proxy import FaultyProxy
 from shard_functions import build_numbers, double
 
-from synpref_dagster.storage import (
-    build_dataset,
-    find_manifest,
-    map_shards,
-    read_table,
-    verify,
-)
+from synpref_dagster.storage import build_dataset, find_manifest, map_shards, read_table, verify
 
 pytestmark = pytest.mark.servers
 

@@ -12,8 +12,8 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.assets.evidence.judges import judge_audit
-from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
+from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.evidence.claims import (
     DIFFERENCE,
@@ -36,36 +36,22 @@ from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
 from synpref_dagster.curation.release.training_sets import training_variants
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import bar_plot, line_plot
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.storage import DatasetRef, SelectionRef
+from synpref_dagster.settings.models import key_material
+from synpref_dagster.storage import SelectionRef
 
 GROUP = "7_evidence"
 
 
-def build_evidence(
-    reward_models: Sequence[dg.AssetKey], gold: dg.AssetKey, silver: dg.AssetKey
-) -> list[dg.AssetsDefinition]:
-    """The evidence, resting on every iteration's model and the last gold and silver."""
-    models_in = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
-            ins={**verified, **models_in},
-        )(iteration_curve),
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"),
-            ins={**verified, "silver": dg.AssetIn(silver)},
-        )(curation_variants),
-        filter_audit,
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"),
-            ins=verified,
-        )(judge_audit),
-    ]
+def build_iteration_curve(reward_models: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The curve, resting on every iteration's model."""
+    return dg.asset(
+        **box(GROUP, kinds={"pytorch", "parquet"}, code_version="2"),
+        ins=candidate_inputs(reward_models),
+    )(iteration_curve)
 
 
 def iteration_curve(
@@ -74,7 +60,6 @@ def iteration_curve(
     models: RewardModels,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     gold: SelectionRef,
     **reward_models: Any,
 ) -> dg.MaterializeResult:
@@ -83,7 +68,8 @@ def iteration_curve(
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         ordered = [model for _, model in sorted(reward_models.items())]
         held_out = campaign.labelled(
-            unverified_pool, campaign.frame(gold.kept).query("split == 'validation'")
+            campaign.named_in(gold.kept, POOL),
+            campaign.frame(gold.kept).query("split == 'validation'"),
         )
 
         def compute() -> pd.DataFrame:
@@ -124,14 +110,13 @@ def iteration_curve(
         )
 
 
+@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"))
 def curation_variants(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     models: RewardModels,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-    unverified_pool: DatasetRef,
     consistency_filtered_subset: SelectionRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -142,7 +127,8 @@ def curation_variants(
     """
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
-        held_out = campaign.labelled(unverified_pool, verified.query("split == 'validation'"))
+        clean_pool = decided_pool(campaign, consistency_filtered_subset)
+        held_out = campaign.labelled(clean_pool.kept, verified.query("split == 'validation'"))
 
         def compute() -> pd.DataFrame:
             test = truth.evaluation_pairs(held_out)
@@ -171,7 +157,7 @@ def curation_variants(
         variants = step.dataset(
             compute,
             inputs=[clean_pool, consistency_filtered_subset, gold, silver, truth.fingerprint()],
-            params=campaign.profile.reward_model.model_dump(),
+            params=key_material(campaign.profile.reward_model),
         )
         whole = campaign.frame(variants).query("slice == 'all'").set_index("variant")
         return step.result(
@@ -192,13 +178,13 @@ def filter_audit(
     campaign: Campaign,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
 ) -> dg.MaterializeResult:
     """How right labels are before and after curation, and how precise each witness alone is.
 
     Precision counts machine decisions only: what people decided would flatter the filter.
     """
+    clean_pool = decided_pool(campaign, consistency_filtered_subset)
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
 
         def compute() -> pd.DataFrame:

@@ -11,30 +11,10 @@ from functools import partial
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.asking import (
-    Exemplars,
-    ask_judges,
-    every_panel,
-    judges_asked,
-)
-from synpref_dagster.assets.step import (
-    Result,
-    Step,
-    campaign_step,
-    fingerprint,
-)
-from synpref_dagster.assets.views import (
-    embed_new,
-    gold_exemplars,
-    stage_one_views,
-    verified_pairs,
-)
-from synpref_dagster.curation.evidence.claims import (
-    DIFFERENCE,
-    NO_CLAIM,
-    claim_rows,
-    judge_claims,
-)
+from synpref_dagster.assets.asking import Exemplars, ask_judges, every_panel, judges_asked
+from synpref_dagster.assets.step import Result, Step, box, campaign_step, fingerprint
+from synpref_dagster.assets.views import embed_new, gold_exemplars, stage_one_views, verified_pairs
+from synpref_dagster.curation.evidence.claims import DIFFERENCE, NO_CLAIM, claim_rows, judge_claims
 from synpref_dagster.curation.evidence.label_accuracy import agreement_frame
 from synpref_dagster.curation.judging.labelling import (
     EXEMPLAR_CHOICES,
@@ -56,7 +36,7 @@ from synpref_dagster.curation.judging.quality import (
     toward_people,
     vote_weights,
 )
-from synpref_dagster.curation.judging.screening import weights_of
+from synpref_dagster.curation.judging.weighing import weights_of
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
@@ -70,6 +50,7 @@ MAX_PLANTED = 100  # pairs asked again with an instruction in the losing respons
 Parts = Mapping[str, DatasetRef]
 
 
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"))
 def judge_audit(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -78,7 +59,6 @@ def judge_audit(
     embedding: PairEmbedding,
     truth: SealedTruth,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     gold: SelectionRef,
@@ -89,19 +69,19 @@ def judge_audit(
     about them. `quality` has every measure of every judge and
     of the panel, against people's gold and against the truth; see `curation.judge_quality`.
     """
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
         held_out = verified.query("split == 'validation'")
         most = campaign.profile.evidence.num_judged
-        test = truth.evaluation_pairs(campaign.labelled(unverified_pool, held_out))[:most]
+        test = truth.evaluation_pairs(campaign.labelled(views["pool"], held_out))[:most]
         folder = campaign.facts(pair_embeddings)["embedder"]
         with judges_asked():
             targets = embed_new(test, labelling, embedding, folder=folder, asset=step.name)
         asking = Asking(
             step=step,
             judges=judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             gold=lambda: gold_exemplars(campaign, views, verified, embedding=embedding),
             inputs=[gold, pair_embeddings, truth.fingerprint()],
         )
@@ -133,7 +113,7 @@ class Asking:
             inputs=self.inputs,
             choice=choice,
             folder=folder or choice,
-            screen=False,
+            weigh=False,
         )
 
     def audit(

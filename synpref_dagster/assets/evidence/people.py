@@ -10,13 +10,7 @@ from synpref_dagster.assets.step import box, campaign_step, markdown_table
 from synpref_dagster.curation.verification.people import latest_verdicts
 from synpref_dagster.people.agreement import AGREEMENT_COLUMNS
 from synpref_dagster.people.consensus import annotator_skill
-from synpref_dagster.people.quality import (
-    ALL,
-    ANNOTATOR,
-    CATEGORY,
-    people_quality,
-    wide,
-)
+from synpref_dagster.people.quality import ALL, ANNOTATOR, CATEGORY, people_quality, wide
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.people import Reviewers

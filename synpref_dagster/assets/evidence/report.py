@@ -79,16 +79,16 @@ def campaign_report(
         )
         return step.result(
             claims_ref,
-            metrics={"num_claims": len(claims), **_verdicts(claims)},
+            metrics={"num_claims": len(claims), **_outcomes(claims)},
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
         )
 
 
-def _verdicts(claims: list[Claim]) -> dict[str, int]:
+def _outcomes(claims: list[Claim]) -> dict[str, int]:
     """`num_held`, `num_not_held`, `num_not_decided`: how many claims came to what."""
     return {
-        f"num_{verdict.replace(' ', '_')}": sum(claim.verdict == verdict for claim in claims)
-        for verdict in ("held", "not held", "not decided")
+        f"num_{outcome.replace(' ', '_')}": sum(claim.outcome == outcome for claim in claims)
+        for outcome in ("held", "not held", "not decided")
     }
 
 

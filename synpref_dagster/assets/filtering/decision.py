@@ -18,7 +18,7 @@ from synpref_dagster.assets.step import (
     conservation_spec,
     shard_counts,
 )
-from synpref_dagster.curation.filtering.content_labels import decided_labels, labelled_table
+from synpref_dagster.curation.filtering.content_labels import labelled_contents, labelled_table
 from synpref_dagster.curation.filtering.decision import (
     DECISIONS,
     FlipGuard,
@@ -33,27 +33,16 @@ from synpref_dagster.publishing.plots import stacked_shares
 from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
+CLEAN_POOL = "clean_pool"  # fact of the subset: the pool that it decides
 
 
-def build_consistency_filter(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The decision and the recycled pairs, resting on the last gold and silver."""
-    subset = dg.asset(
-        **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
-        ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-        check_specs=conservation_spec("consistency_filtered_subset"),
-    )(consistency_filtered_subset)
-    return [subset, recycled_pairs]
-
-
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
+    check_specs=conservation_spec("consistency_filtered_subset"),
+)
 def consistency_filtered_subset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -143,7 +132,6 @@ def recycled_pairs(
             consistency_filtered_subset.dropped,
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             executor=executors.get(),
         ).ref
         guard = flip_guard(campaign, flip_evidence)
@@ -182,19 +170,25 @@ def _decide(
     campaign = step.campaign
     recycle = campaign.profile.filtering.recycle
     return map_shards(
-        partial(decide_shard, labels_at=labels),
+        partial(decide_shard, labels=labels),
         clean_pool.kept,
         beside=beside,
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={
-            "guard": {"max_confidence": guard.max_confidence, "recycle": recycle},
-            "labels": {name: ref.fingerprint for name, ref in labels.items()},
+        params={"guard": {"max_confidence": guard.max_confidence, "recycle": recycle}},
+        identified_by={"labels": {name: ref.fingerprint for name, ref in labels.items()}},
+        meta={
+            "texts": campaign.facts(clean_pool.kept)["texts"],
+            CLEAN_POOL: campaign.as_fact(clean_pool),
         },
-        meta={"texts": campaign.facts(clean_pool.kept)["texts"]},
         executor=executors.get(),
         outputs=["kept", "dropped", "counts"],
     )
+
+
+def decided_pool(campaign: Campaign, subset: SelectionRef) -> SelectionRef:
+    """The clean pool whose pairs a subset decides; each has a row there, with all that is known."""
+    return campaign.selection_named_in(subset.kept, CLEAN_POOL)
 
 
 def all_decisions(campaign: Campaign, subset: SelectionRef) -> pd.DataFrame:
@@ -219,7 +213,7 @@ def _judged(
         iter_tables(relabelled["targets"], ["pair_id", "content_id", "gold"]),
         strict=True,
     ):
-        yield decided_labels(labels, targets)
+        yield labelled_contents(labels, targets)
 
 
 def _people(campaign: Campaign, gold: SelectionRef) -> pa.Table:

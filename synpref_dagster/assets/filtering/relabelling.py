@@ -32,59 +32,33 @@ from synpref_dagster.assets.views import (
 )
 from synpref_dagster.curation.filtering.content_labels import labelled_table
 from synpref_dagster.curation.filtering.crossfit import cross_fitted_margins
-from synpref_dagster.curation.filtering.decision import (
-    FlipGuard,
-    GuardConfig,
-    estimate_flip_guard,
-)
+from synpref_dagster.curation.filtering.decision import FlipGuard, GuardConfig, estimate_flip_guard
 from synpref_dagster.curation.filtering.shards import candidate_shard
 from synpref_dagster.curation.filtering.witnesses import (
     human_labels,
     witness_frame,
     witnesses_from_frame,
 )
-from synpref_dagster.curation.judging.labelling import (
-    exemplar_fingerprint,
-    target_fingerprint,
-)
+from synpref_dagster.curation.judging.labelling import exemplar_fingerprint, target_fingerprint
 from synpref_dagster.curation.verification.gold_silver import undecidable_content
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import FITTED_ON, POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 Pairs = Sequence[PreferencePair]
 
 
-def build_stage_two_labels(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """Flip evidence and relabelled pairs, resting on the last gold and silver."""
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
-            ins=verified,
-            check_specs=[leak_spec("flip_evidence")],
-        )(flip_evidence),
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, pool="judge_api", code_version="2"),
-            ins={**verified, "silver": dg.AssetIn(silver)},
-            check_specs=[leak_spec("relabelled_pairs")],
-        )(relabelled_pairs),
-    ]
-
-
+@dg.asset(
+    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
+    check_specs=[leak_spec("flip_evidence")],
+)
 def flip_evidence(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -92,7 +66,6 @@ def flip_evidence(
     judges: JudgePanel,
     tracking: MlflowTracking,
     vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     embedding: PairEmbedding,
@@ -101,7 +74,7 @@ def flip_evidence(
 ) -> dg.MaterializeResult:
     """What the three witnesses say about gold pairs they did not learn from: the flip guard."""
     settings = campaign.profile.filtering
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
         panel = _ask_about_gold(
@@ -114,7 +87,7 @@ def flip_evidence(
             return models.margins(trained.ref, score)
 
         def compute() -> pd.DataFrame:
-            pairs = campaign.pairs(unverified_pool, list(verified["pair_id"]))
+            pairs = campaign.pairs(views["pool"], list(verified["pair_id"]))
             return witness_frame(
                 pairs,
                 verified,
@@ -141,6 +114,10 @@ def flip_evidence(
         return step.result(evidence, metrics=guard_metrics(guard), checks=checks)
 
 
+@dg.asset(
+    **box(GROUP, kinds={"python", "parquet"}, pool="judge_api", code_version="2"),
+    check_specs=[leak_spec("relabelled_pairs")],
+)
 def relabelled_pairs(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -149,9 +126,6 @@ def relabelled_pairs(
     embedding: PairEmbedding,
     executors: Executors,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
-    vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     pool_rewards: DatasetRef,
@@ -163,17 +137,18 @@ def relabelled_pairs(
     Pairs that people or judges labelled in stage 1 are not asked about again. Shard by shard: a
     night asks about the pairs that came, and finds the rest.
     """
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        asked = _asked(step, executors, clean_pool.kept, pool_rewards, gold=gold, silver=silver)
+        clean = campaign.named_in(pool_rewards, POOL)
+        asked = _asked(step, executors, clean, pool_rewards, gold=gold, silver=silver)
         folder = campaign.facts(pair_embeddings)["embedder"]
         panel = ask_judges_by_shard(
             step,
             judges,
-            pool=vocabulary["unverified"],
+            pool=campaign.named_in(pair_embeddings, FITTED_ON),
             targets=ShardTargets(
                 asked=asked,
-                texts=campaign.texts(clean_pool.kept),
+                texts=campaign.texts(clean),
                 embed=partial(
                     embed_new,
                     labelling=labelling,
@@ -189,7 +164,7 @@ def relabelled_pairs(
         return step.result(
             panel,
             metrics={
-                "num_not_asked": clean_pool.kept.num_rows - asked.num_rows,
+                "num_not_asked": clean.num_rows - asked.num_rows,
                 **_label_metrics(panel["labels"]),
             },
             checks=[no_leak_in_any_shard(step, panel)],
@@ -244,20 +219,18 @@ def _asked(
 
     known = step.dataset(labelled, inputs=[gold, silver], part="labelled")
     candidates = map_shards(
-        partial(candidate_shard, labelled_at=known),
+        partial(candidate_shard, labelled=known),
         clean,
         beside=[rewards],
         uri=campaign.uri("data", step.name, "candidates"),
         version=step.version,
-        params={
-            "labelled": known.fingerprint,
-            "unsure_band": campaign.profile.filtering.unsure_band,
-        },
+        params={"unsure_band": campaign.profile.filtering.unsure_band},
+        identified_by={"labelled": known.fingerprint},
         executor=executors.get(),
     ).ref
 
     def once() -> Iterator[pa.Table]:
-        repeated = repeated_words(iter_tables(candidates, ["content_id"]), "content_id")
+        repeated = repeated_keys(iter_tables(candidates, ["content_id"]), "content_id")
         return first_of_each(iter_tables(candidates), repeated, "content_id")
 
     return step.dataset(once, inputs=[candidates], part="asked")

@@ -11,41 +11,26 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step, shard_counts
 from synpref_dagster.curation.filtering.crossfit import best_by_accuracy
 from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
 from synpref_dagster.publishing.plots import bar_plot, histogram
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.shards import score_shard
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "5_filtering"
 
 
-def build_stage_two_models(
-    reward_models: Sequence[dg.AssetKey], gold: dg.AssetKey
-) -> list[dg.AssetsDefinition]:
-    """Best RM, gold RM and their rewards, resting on every iteration's model and the last gold."""
-    candidates = {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
-    verified = {"gold": dg.AssetIn(gold)}
-    return [
-        dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}), ins={**verified, **candidates})(
-            best_reward_model
-        ),
-        dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"), ins=verified)(
-            gold_reward_model
-        ),
-        pool_rewards,
-    ]
+def build_best_model(reward_models: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The best RM, resting on every iteration's model."""
+    return dg.asset(
+        **box(GROUP, kinds={"pytorch", "huggingface"}), ins=candidate_inputs(reward_models)
+    )(best_reward_model)
 
 
 def best_reward_model(
@@ -60,6 +45,7 @@ def best_reward_model(
     """The iteration's model with the best accuracy on the one common gold validation set."""
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         held_out = campaign.frame(gold.kept).query("split == 'validation'")
+        # In the pool of tonight, not the one that gold names: a pair that left it stops the night.
         pairs = campaign.labelled(unverified_pool, held_out)
         accuracy = pd.Series(
             {
@@ -78,6 +64,7 @@ def best_reward_model(
         )
 
 
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"))
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -115,12 +102,15 @@ def pool_rewards(
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         witnesses = {"best": best_reward_model, "gold": gold_reward_model}
         scored = map_shards(
-            partial(score_shard, folders={name: model.uri for name, model in witnesses.items()}),
+            partial(score_shard, models=witnesses),
             step.ids(clean_pool.kept),
             beside=[campaign.texts(clean_pool.kept)],
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={"models": {name: model.fingerprint for name, model in witnesses.items()}},
+            identified_by={
+                "models": {name: model.fingerprint for name, model in witnesses.items()}
+            },
+            meta={POOL: campaign.as_fact(clean_pool.kept)},
             executor=executors.get(holds_model=True),
         )
         step.note(shard_counts(scored, "shards"))
@@ -129,7 +119,6 @@ def pool_rewards(
             scored.ref,
             uri=campaign.uri("data", step.name, "counted"),
             version=step.version,
-            params={},
             executor=executors.get(),
             outputs=["totals", "bins"],
         )

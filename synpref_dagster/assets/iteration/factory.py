@@ -12,11 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.iteration.gold_silver import build_pools
-from synpref_dagster.assets.iteration.keys import (
-    iteration_key,
-    iteration_number,
-    iteration_options,
-)
+from synpref_dagster.assets.iteration.keys import iteration_key, iteration_number, iteration_options
 from synpref_dagster.assets.iteration.labels import build_labelling
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.assets.views import corrected_labels
@@ -24,7 +20,7 @@ from synpref_dagster.curation.verification.people import accuracy_by
 from synpref_dagster.pairs.accuracy import confidence
 from synpref_dagster.pairs.record import id_index, is_among
 from synpref_dagster.publishing.plots import bar_plot, line_plot
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.stages import IterationSettings
@@ -132,15 +128,14 @@ def reward_model(
     models: RewardModels,
     tracking: MlflowTracking,
     vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     gold: SelectionRef,
     silver: SelectionRef,
 ) -> dg.MaterializeResult:
     """Bradley-Terry reward model trained on all silver so far, best checkpoint by gold."""
     with campaign_step(context, campaign, tracking, {"gold": gold, "silver": silver}) as step:
         held_out = campaign.frame(gold.kept).query("split == 'validation'")
-        pairs = campaign.labelled(unverified_pool, campaign.frame(silver.kept))
-        validation = campaign.labelled(unverified_pool, held_out)
+        pairs = campaign.labelled(campaign.named_in(silver.kept, POOL), campaign.frame(silver.kept))
+        validation = campaign.labelled(campaign.named_in(gold.kept, POOL), held_out)
         trained = models.train(
             step.name,
             pairs,
@@ -183,7 +178,6 @@ def gold_confidence(
     campaign: Campaign,
     models: RewardModels,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     gold: SelectionRef,
     reward_model: ModelRef,
@@ -193,7 +187,8 @@ def gold_confidence(
         verified = campaign.frame(gold.kept)
 
         def compute() -> pd.DataFrame:
-            pairs = campaign.pairs(unverified_pool, list(verified["pair_id"]))
+            pool = campaign.named_in(gold.kept, POOL)
+            pairs = campaign.pairs(pool, list(verified["pair_id"]))
             margins = pd.Series(
                 models.margins(reward_model, pairs), index=id_index(p.pair_id for p in pairs)
             )

@@ -16,8 +16,8 @@ from synpref_dagster.curation.verification.gold_silver import (
     extend_silver,
     undecidable_content,
 )
-from synpref_dagster.people.consensus import decide
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.people.consensus import labels_by_rule
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
@@ -64,7 +64,7 @@ def cumulative_gold(
             campaign.frame(gold_before.dropped),
         )
         rule = campaign.profile.people.consensus
-        verdicts = decide(campaign.frame(ledger), rule=rule)
+        verdicts = labels_by_rule(campaign.frame(ledger), rule=rule)
 
         def compute() -> tuple[pd.DataFrame, pd.DataFrame]:
             ids = campaign.frame(retrieved, IDS)
@@ -72,7 +72,10 @@ def cumulative_gold(
             return kept, pd.concat([undecided, dropped], ignore_index=True)
 
         pool = step.selection(
-            compute, inputs=[gold_before, retrieved, ledger], params={"consensus": rule}
+            compute,
+            inputs=[gold_before, retrieved, ledger],
+            params={"consensus": rule},
+            meta={POOL: campaign.as_fact(campaign.named_in(retrieved, POOL))},
         )
         step.tracked.log_campaign_metrics(
             {"gold/num_pairs": pool.kept.num_rows}, step=iteration_number(context)
@@ -115,7 +118,11 @@ def cumulative_silver(
                 iteration=iteration_number(context),
             )
 
-        pool = step.selection(compute, inputs=[silver_before, gold, panel])
+        pool = step.selection(
+            compute,
+            inputs=[silver_before, gold, panel],
+            meta={POOL: campaign.as_fact(campaign.named_in(gold.kept, POOL))},
+        )
         reasons = count_reasons(campaign.frame(pool.dropped))
         return step.result(
             pool,

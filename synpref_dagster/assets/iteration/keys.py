@@ -1,5 +1,6 @@
-"""What the assets of an iteration have in common: key, group, tag, number."""
+"""What the assets of an iteration have in common: key, group, tag, number; all models as inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -24,6 +25,11 @@ def iteration_options(
         "key": iteration_key(number, name),
         "tags": {ITERATION_TAG: str(number)},
     }
+
+
+def candidate_inputs(reward_models: Sequence[dg.AssetKey]) -> dict[str, dg.AssetIn]:
+    """The models of all iterations as inputs of an asset that compares them."""
+    return {f"reward_model_{i:02d}": dg.AssetIn(key) for i, key in enumerate(reward_models)}
 
 
 def iteration_number(context: dg.AssetExecutionContext) -> int:

@@ -26,9 +26,9 @@ from synpref_dagster.assets.views import (
 from synpref_dagster.curation.verification.people import choose_for_people
 from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.pairs.record import PreferencePair, is_among
-from synpref_dagster.people.consensus import decide
+from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.resources.attributes import PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -84,7 +84,6 @@ def human_verdicts(
     judges: JudgePanel,
     reviewers: Reviewers,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     retrieved: DatasetRef,
     **labelled: Any,
@@ -106,7 +105,7 @@ def human_verdicts(
             return _for_people(campaign, reviewers, pulled, labels=labels)
 
         def pairs() -> list[PreferencePair]:
-            return campaign.pairs(unverified_pool, chosen())
+            return campaign.pairs(campaign.named_in(retrieved, POOL), chosen())
 
         def about() -> pd.DataFrame:
             seen = beside_texts(campaign, retrieved, attribute_labels, chosen())
@@ -121,7 +120,7 @@ def human_verdicts(
             inputs=[retrieved, attribute_labels, answers.fingerprint, *labelled.values()],
             params=settings.model_dump(),
         )
-        labels = decide(campaign.frame(ledger), rule=campaign.profile.people.consensus)
+        labels = labels_by_rule(campaign.frame(ledger), rule=campaign.profile.people.consensus)
         yield step.result(
             ledger,
             metrics={
@@ -157,7 +156,6 @@ def judge_votes(
     campaign: Campaign,
     judges: JudgePanel,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     embedding: PairEmbedding,
@@ -166,14 +164,14 @@ def judge_votes(
     **labelled: Any,
 ) -> dg.MaterializeResult:
     """The panel's labels of the retrieved pairs, guided by their nearest gold exemplars."""
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"retrieved": retrieved}) as step:
         by_people = _verdict_ids(campaign, labelled.get("human_verdicts"))
         pulled = campaign.frame(retrieved, ["pair_id"])["pair_id"]
         panel = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             targets=lambda: embedded_pairs(
                 campaign, views, list(pulled[~is_among(pulled, by_people)])
             ),

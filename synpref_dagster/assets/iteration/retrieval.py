@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from synpref_dagster.assets.iteration.keys import IDS
 from synpref_dagster.assets.step import campaign_step
-from synpref_dagster.assets.views import stage_one_views, vectors_of, verified_pairs
+from synpref_dagster.assets.views import vectors_of, verified_pairs
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
 from synpref_dagster.curation.retrieval.nearest import retrieve_around_errors
 from synpref_dagster.curation.retrieval.vector_index import nearest_at_scale
 from synpref_dagster.curation.verification.gold_silver import retrievable
 from synpref_dagster.curation.verification.people import mark_risk
 from synpref_dagster.resources.attributes import PairEmbedding
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import ATTRIBUTES, POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
@@ -29,7 +29,6 @@ def retrieved_pairs(
     embedding: PairEmbedding,
     tracking: MlflowTracking,
     unverified_pool: DatasetRef,
-    attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -41,8 +40,9 @@ def retrieved_pairs(
     `risk` marks those that the pool contradicts, and those whose label the model can hardly tell.
     """
     settings = campaign.profile.iterations
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"confidence": gold_confidence}) as step:
+        labels = campaign.named_in(pair_embeddings, ATTRIBUTES)
+        views = {"pool": unverified_pool, "attributes": labels, "vectors": pair_embeddings}
 
         def compute() -> pd.DataFrame:
             verified = campaign.frame(gold.kept)
@@ -68,6 +68,7 @@ def retrieved_pairs(
             compute,
             inputs=[*views.values(), gold, silver, reward_model, gold_confidence],
             params={"max_pairs": settings.max_retrieved, "low_margin": settings.low_margin},
+            meta={POOL: campaign.as_fact(unverified_pool)},
         )
         frame = campaign.frame(pulled, ["gold_pair_id", "similarity", "risky"])
         return step.result(

@@ -1,21 +1,13 @@
 """Box 1: the clean pool, and the check that nothing of a benchmark is in it."""
 
+from typing import Any
+
 import dagster as dg
 
-from synpref_dagster.assets.pool.checks import (
-    clean_pairs_found,
-    pool_specs,
-)
+from synpref_dagster.assets.pool.checks import clean_pairs_found, pool_specs
 from synpref_dagster.assets.pool.raw import GROUP
-from synpref_dagster.assets.pool.recheck import cleared_in, review_fact, reviewed_hits
-from synpref_dagster.assets.step import (
-    Result,
-    Step,
-    box,
-    campaign_step,
-    conservation,
-    shard_counts,
-)
+from synpref_dagster.assets.pool.recheck import cleared_in, recheck_fact, rechecked_hits
+from synpref_dagster.assets.step import Step, box, campaign_step, conservation, shard_counts
 from synpref_dagster.curation.contamination.shards import (
     contaminated_pairs,
     counts_by_benchmark,
@@ -23,35 +15,23 @@ from synpref_dagster.curation.contamination.shards import (
 )
 from synpref_dagster.curation.pool.key_index import mark_pool
 from synpref_dagster.curation.pool.screening import contamination_config
-from synpref_dagster.curation.pool.selection import (
-    dropped_by_reason,
-    risk_counts,
-    select_clean,
-)
-from synpref_dagster.curation.pool.shards import review_screening, screen_pool
+from synpref_dagster.curation.pool.selection import dropped_by_reason, risk_counts, select_clean
+from synpref_dagster.curation.pool.shards import revise_screening, screen_pool
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    SelectionRef,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, map_shards
 
 
-def build_clean_pool(*, drops_personal_data: bool) -> list[dg.AssetsDefinition]:
+def build_clean_pool(*, drops_personal_data: bool) -> dg.AssetsDefinition:
     """The clean pool, resting on the personal-data report only where the profile drops by it."""
-    body = clean_pool_without_personal_data if drops_personal_data else clean_pool
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
-            name="clean_pool",
-            check_specs=pool_specs("clean_pool"),
-        )(body)
-    ]
+    return dg.asset(
+        **box(GROUP, kinds={"python", "parquet"}, code_version="3"),
+        ins={"pii_report": dg.AssetIn()} if drops_personal_data else {},
+        check_specs=pool_specs("clean_pool"),
+    )(clean_pool)
 
 
 def clean_pool(
@@ -62,36 +42,16 @@ def clean_pool(
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
     benchmark_prompts: DatasetRef,
+    **reports: Any,
 ) -> dg.MaterializeResult:
     """Sound, distinct, uncontaminated pairs (App. D.1); risky ones are marked with the reason.
 
     Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
-    stay in the raw pool. Dropped rows carry their reason and, for contamination, benchmark, item
-    and n-gram.
-    """
-    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
-    with campaign_step(context, campaign, tracking, inputs) as step:
-        return _clean(step, executors, raw_pool, judges=judges, prompts=benchmark_prompts)
-
-
-def clean_pool_without_personal_data(
-    context: dg.AssetExecutionContext,
-    campaign: Campaign,
-    executors: Executors,
-    judges: JudgePanel,
-    tracking: MlflowTracking,
-    raw_pool: SelectionRef,
-    benchmark_prompts: DatasetRef,
-    pii_report: dict[str, DatasetRef],
-) -> dg.MaterializeResult:
-    """Sound, distinct, uncontaminated pairs (App. D.1) without personal data (App. D.3).
-
-    Kept is a selection: ids, source, origin and risk (contradictory label, preference cycle); texts
     stay in the raw pool. Dropped rows carry their reason: for contamination benchmark, item and
-    n-gram, for personal data level and kinds.
+    n-gram, for personal data (App. D.3), where the profile drops by it, level and kinds.
     """
-    inputs: dict[str, Result] = {"raw_pool": raw_pool, "prompts": benchmark_prompts}
-    inputs["pii_report"] = pii_report["pairs"]
+    found = {name: report["pairs"] for name, report in reports.items()}
+    inputs = {"raw_pool": raw_pool, "prompts": benchmark_prompts, **found}
     with campaign_step(context, campaign, tracking, inputs) as step:
         return _clean(
             step,
@@ -99,7 +59,7 @@ def clean_pool_without_personal_data(
             raw_pool,
             judges=judges,
             prompts=benchmark_prompts,
-            personal_data=pii_report["pairs"],
+            personal_data=found.get("pii_report"),
         )
 
 
@@ -153,14 +113,14 @@ def _clean(
     *,
     judges: JudgePanel,
     prompts: DatasetRef,
-    personal_data: DatasetRef | None = None,
+    personal_data: DatasetRef | None,
 ) -> dg.MaterializeResult:
     campaign = step.campaign
     screened = _screen(step, executors, raw_pool, prompts=prompts).ref
-    reviewed = reviewed_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
-    found = review_screening(
+    rechecked = rechecked_hits(step, judges, screened, texts=raw_pool.kept, prompts=prompts)
+    found = revise_screening(
         screened,
-        hits=reviewed,
+        hits=rechecked,
         personal_data=personal_data,
         uri=campaign.uri("data", step.name, "reviewed"),
         drop_level=campaign.profile.pool.pii.drop_level,
@@ -169,8 +129,8 @@ def _clean(
     marked = mark_pool(found, uri=campaign.uri("data", step.name, "index"))
     step.note(
         {
-            "num_shards_judged": marked.num_new_shards,
-            "num_known_pairs_judged_again": marked.num_known_pairs_read,
+            "num_shards_compared": marked.num_new_shards,
+            "num_known_pairs_compared_again": marked.num_known_pairs_read,
         }
     )
     cleaned = map_shards(
@@ -179,8 +139,7 @@ def _clean(
         beside=[marked.marks],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={},
-        meta={"texts": campaign.as_fact(raw_pool.kept), **review_fact(reviewed)},
+        meta={"texts": campaign.as_fact(raw_pool.kept), **recheck_fact(rechecked)},
         executor=executors.get(),
         outputs=["kept", "dropped", "tally"],
     ).outputs

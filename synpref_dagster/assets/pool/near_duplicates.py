@@ -3,12 +3,7 @@
 import dagster as dg
 import pyarrow as pa
 
-from synpref_dagster.assets.step import (
-    Step,
-    campaign_step,
-    markdown_table,
-    shard_counts,
-)
+from synpref_dagster.assets.step import Step, campaign_step, markdown_table, shard_counts
 from synpref_dagster.curation.pool.near_duplicates import (
     BAND_COLUMNS,
     candidate_links,
@@ -24,12 +19,7 @@ from synpref_dagster.pairs.record import table_to_pairs
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    map_shards,
-    select_rows,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, map_shards, select_rows
 
 LINKS_AT_A_TIME = 20_000
 """Candidates whose texts are in memory at one time."""
@@ -55,7 +45,6 @@ def near_duplicates(
             texts,
             uri=campaign.uri("data", step.name, "signed"),
             version=step.version,
-            params={},
             executor=executors.get(),
         )
         step.note(shard_counts(signed, "shards"))

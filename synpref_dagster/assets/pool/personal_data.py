@@ -36,7 +36,7 @@ from synpref_dagster.curation.personal_data.sample import (
 from synpref_dagster.curation.personal_data.shards import flag_shard, level_shard
 from synpref_dagster.judges.batches.service import AllSent
 from synpref_dagster.judges.shards import judge_levels_shard
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
@@ -94,7 +94,6 @@ def pii_report(
             raw_pool.kept,
             uri=campaign.uri("data", step.name),
             version=step.version,
-            params={},
             executor=executors.get(),
             outputs=["findings", "scanned"],
         )
@@ -140,11 +139,10 @@ def _scored_pairs(
         findings,
         uri=campaign.uri("data", step.name, "flagged"),
         version=step.version,
-        params={},
     ).ref
 
     def once() -> Iterator[pa.Table]:
-        repeated = repeated_words(iter_tables(flagged, ["pair_id"]), "pair_id")
+        repeated = repeated_keys(iter_tables(flagged, ["pair_id"]), "pair_id")
         return first_of_each(iter_tables(flagged), repeated, "pair_id")
 
     distinct = step.dataset(once, inputs=[flagged], part="distinct")
@@ -155,12 +153,12 @@ def _scored_pairs(
         version=step.version,
     )
     if not judges.uses_endpoints:
-        return scored(level_shard, params={}).ref
+        return scored(level_shard).ref
     with judges_asked():
         found = scored(
             partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
             beside=[_sampled(step, raw, flagged), raw],
-            params={"key": judging_params(judges)},
+            identified_by={"key": judging_params(judges)},
             executor=AllSent(),
         )
     step.note(spending(judges, step.name))

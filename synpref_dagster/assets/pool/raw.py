@@ -8,21 +8,13 @@ from synpref_dagster.assets.pool.checks import (
     raw_pairs_found,
     rows_by_reason,
 )
-from synpref_dagster.assets.step import (
-    box,
-    campaign_step,
-    conservation,
-    shard_counts,
-)
+from synpref_dagster.assets.step import box, campaign_step, conservation, shard_counts
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import LISTING, READING_VERSION, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    SelectionRef,
-    iter_tables,
-)
+from synpref_dagster.storage import SelectionRef, iter_tables
 
 GROUP = "1_pool"
 

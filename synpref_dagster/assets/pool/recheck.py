@@ -1,7 +1,7 @@
 """The judges' look at contamination hits, where a profile asks for it: who may come back, and why.
 
-A cleared pair stays in the pool with its review beside it. It goes to stage 2 alone: gold allows no
-overlap with a benchmark at all (App. D.1).
+A cleared pair stays in the pool with its recheck beside it. It goes to stage 2 alone: gold allows
+no overlap with a benchmark at all (App. D.1).
 """
 
 from dataclasses import asdict
@@ -14,8 +14,8 @@ from synpref_dagster.assets.step import Step
 from synpref_dagster.curation.contamination.recheck import (
     cleared_pairs,
     contaminated_ids,
-    review,
-    review_counts,
+    recheck,
+    recheck_counts,
     suspicions,
 )
 from synpref_dagster.curation.contamination.rules import prompts_from_rows
@@ -29,7 +29,7 @@ from synpref_dagster.storage import DatasetRef, iter_tables, select_rows
 FACT = "contamination_review"
 
 
-def reviewed_hits(
+def rechecked_hits(
     step: Step,
     judges: JudgePanel,
     screened: DatasetRef,
@@ -66,22 +66,22 @@ def reviewed_hits(
             prompts_from_rows(campaign.frame(prompts)),
             ngram_words=settings.ngram_words,
         )
-        return review(asked, opinions(judges.endpoint_judges(account), asked))
+        return recheck(asked, opinions(judges.endpoint_judges(account), asked))
 
     with judges_asked():
-        reviewed = step.dataset(
+        rechecked = step.dataset(
             compute,
             inputs=[screened, texts, prompts],
             params={**judges.identity(CONTAMINATION), "ngram_words": settings.ngram_words},
             part=FACT,
         )
-    step.note({**spending(judges, account), **review_counts(campaign.frame(reviewed))})
-    return reviewed
+    step.note({**spending(judges, account), **recheck_counts(campaign.frame(rechecked))})
+    return rechecked
 
 
-def review_fact(reviewed: DatasetRef | None) -> dict[str, Any]:
-    """What the manifest of the clean pool keeps, so that a review is found again."""
-    return {FACT: asdict(reviewed)} if reviewed else {}
+def recheck_fact(rechecked: DatasetRef | None) -> dict[str, Any]:
+    """What the manifest of the clean pool keeps, so that a recheck is found again."""
+    return {FACT: asdict(rechecked)} if rechecked else {}
 
 
 def cleared_in(campaign: Campaign, clean: DatasetRef) -> set[bytes]:

@@ -19,12 +19,7 @@ from synpref_dagster.curation.pool.shards import pairs_by_shard
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
 from synpref_dagster.storage.maps.apart import ROUTED
 
 GROUP = "1_pool"

@@ -9,15 +9,8 @@ import dagster as dg
 from synpref_dagster.assets.asking import judges_asked, spending
 from synpref_dagster.assets.step import Step, box, campaign_step, markdown_table
 from synpref_dagster.curation.contamination.rules import DecontaminationConfig
-from synpref_dagster.curation.contamination.shards import (
-    contaminated_pairs,
-    counts_by_benchmark,
-)
-from synpref_dagster.curation.contamination.strict import (
-    OverlapTally,
-    barred_pairs,
-    with_review,
-)
+from synpref_dagster.curation.contamination.shards import contaminated_pairs, counts_by_benchmark
+from synpref_dagster.curation.contamination.strict import OverlapTally, barred_pairs, with_recheck
 from synpref_dagster.curation.contamination.strict_shards import (
     StrictLook,
     look_strictly,
@@ -25,18 +18,13 @@ from synpref_dagster.curation.contamination.strict_shards import (
 )
 from synpref_dagster.curation.judging.prompts import CONTAMINATION
 from synpref_dagster.judges.batches.service import AllSent
-from synpref_dagster.judges.shards import OverlapReview, review_shard
+from synpref_dagster.judges.shards import OverlapRecheck, recheck_shard
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.pool import StrictPassSettings
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
 
 GROUP = "1_pool"
 NAME = "strict_overlaps"
@@ -86,8 +74,8 @@ def strict_overlaps(
             config=strict_config(settings),
             executor=executors.get(),
         )
-        step.note(look.counts(), counts_by_benchmark(look.people_s))
-        found = _reviewed(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)
+        step.note(look.counts(), counts_by_benchmark(look.of_people))
+        found = _rechecked(step, judges, clean_pool.kept, look, prompts=benchmark_prompts)
         return _reported(step, found, num_candidates=look.num_candidates)
 
 
@@ -126,7 +114,6 @@ def barred_from_gold(campaign: Campaign, strict: DatasetRef) -> DatasetRef:
         strict,
         uri=campaign.uri("data", NAME, "barred"),
         version=VERSION,
-        params={},
     ).ref
 
 
@@ -137,7 +124,7 @@ def strict_config(settings: StrictPassSettings) -> DecontaminationConfig:
     )
 
 
-def _reviewed(
+def _rechecked(
     step: Step, judges: JudgePanel, clean: DatasetRef, look: StrictLook, *, prompts: DatasetRef
 ) -> DatasetRef:
     """The overlaps, cleared by judges where the profile lets them."""
@@ -150,33 +137,32 @@ def _reviewed(
             f"{judges.settings.kind!r}: set it to 'endpoints', or judges_clear to false and "
             f"min_words from {settings.min_words} to 7 or more, so that phrases are no hits"
         )
-    work = OverlapReview(
+    work = OverlapRecheck(
         judges=cache(lambda: judges.endpoint_judges(step.name)),
         prompts=prompts,
         config=strict_config(settings),
     )
     key: dict[str, Any] = {**judges.identity(CONTAMINATION), "prompts": prompts.fingerprint}
     with judges_asked():
-        reviewed = map_shards(
-            partial(review_shard, work=work),
+        rechecked = map_shards(
+            partial(recheck_shard, work=work),
             look.overlaps,
             beside=[campaign.texts(clean)],
             uri=campaign.uri("data", NAME, REVIEW),
             version=VERSION,
-            params={"key": {**key, "min_words": settings.min_words}},
+            identified_by={"key": {**key, "min_words": settings.min_words}},
             executor=AllSent(),
             on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
             empty_alone=True,  # No text is read where nothing was found.
         ).ref
     step.note(spending(judges, step.name))
     return map_shards(
-        with_review,
+        with_recheck,
         look.overlaps,
-        beside=[reviewed],
+        beside=[rechecked],
         uri=campaign.uri("data", NAME),
         version=VERSION,
-        params={},
-        meta={REVIEW: asdict(reviewed)},
+        meta={REVIEW: asdict(rechecked)},
     ).ref
 
 

@@ -6,18 +6,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.release.score_checks import (
-    Suite,
-    score_check_specs,
-    score_checks,
-)
+from synpref_dagster.assets.release.score_checks import Suite, score_check_specs, score_checks
 from synpref_dagster.assets.release.sizes import model_sizes
-from synpref_dagster.assets.step import (
-    Result,
-    Step,
-    box,
-    campaign_step,
-)
+from synpref_dagster.assets.step import Result, Step, box, campaign_step
 from synpref_dagster.benchmarks.best_of_n import best_of_k_curves
 from synpref_dagster.benchmarks.candidates import build_candidates, full_score_table
 from synpref_dagster.benchmarks.items import align_rewards

@@ -11,42 +11,27 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster import __version__
-from synpref_dagster.assets.step import (
-    Step,
-    box,
-    campaign_step,
-    fingerprint,
-    shard_counts,
-)
+from synpref_dagster.assets.filtering.decision import decided_pool
+from synpref_dagster.assets.step import Step, box, campaign_step, fingerprint, shard_counts
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.release.curated_rows import stage_one_rows
 from synpref_dagster.curation.release.shards import decided_shard, export_shard
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
 from synpref_dagster.publishing.release.data_folder import write_export
-from synpref_dagster.publishing.release.terms import (
-    LOADING_DATA,
-    check_licences,
-    terms_files,
-)
+from synpref_dagster.publishing.release.terms import LOADING_DATA, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.sources.licences import normalised
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.storage import (
-    DatasetRef,
-    SelectionRef,
-    iter_tables,
-    map_shards,
-    read_manifest,
-)
+from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards, read_manifest
 
 GROUP = "6_release"
-ROW_SORTS = ["split", "tier", "source"]
+ROW_KINDS = ["split", "tier", "source"]
 WORLD_LICENCE = "apache-2.0"
 LABELS_LICENCE = (
     "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
@@ -54,23 +39,13 @@ LABELS_LICENCE = (
 )
 
 
-def build_curated_data(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The curated data set, resting on the last gold and silver."""
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"),
-            ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-        )(curated_dataset)
-    ]
-
-
+@dg.asset(**box(GROUP, kinds={"parquet", "huggingface"}, code_version="2"))
 def curated_dataset(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     sources: PoolSources,
     executors: Executors,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     consistency_filtered_subset: SelectionRef,
     gold: SelectionRef,
     silver: SelectionRef,
@@ -82,16 +57,17 @@ def curated_dataset(
     Columns: prompt, chosen, rejected, pair_id, source, tier, flipped, split.
     """
     inputs = {"subset": consistency_filtered_subset, "gold": gold, "silver": silver}
-    with campaign_step(context, campaign, tracking, {"clean": clean_pool, **inputs}) as step:
+    clean = decided_pool(campaign, consistency_filtered_subset)
+    with campaign_step(context, campaign, tracking, {"clean": clean, **inputs}) as step:
         table = _curated(
             step,
             executors,
-            clean=clean_pool,
+            clean=clean,
             subset=consistency_filtered_subset,
             gold=gold,
             silver=silver,
         )
-        rows = tally(iter_tables(table, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        rows = tally(iter_tables(table, ROW_KINDS), ROW_KINDS, count="num_pairs")
         fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
         by_source = source_rows(sources, rows)
         check_licences(by_source, campaign.profile.export.allowed_licences)
@@ -131,12 +107,12 @@ def _curated(
     )
     texts = campaign.texts(clean.kept)
     exported = map_shards(
-        partial(export_shard, stage_one_at=stage_one),
+        partial(export_shard, stage_one=stage_one),
         clean.kept,
         beside=[*_decided(step, executors, subset, stage_one), texts],
         uri=campaign.uri("data", step.name),
         version=step.version,
-        params={"stage_one": stage_one.fingerprint},
+        identified_by={"stage_one": stage_one.fingerprint},
         meta={"curation": curation_facts(campaign, clean, subset)},
         executor=executors.get(),
     )
@@ -152,11 +128,12 @@ def _decided(
     campaign = step.campaign
     found = [
         map_shards(
-            partial(decided_shard, stage_one_at=stage_one),
+            partial(decided_shard, stage_one=stage_one),
             pairs,
             uri=campaign.uri("data", step.name, decision),
             version=step.version,
-            params={"decision": decision, "stage_one": stage_one.fingerprint},
+            params={"decision": decision},
+            identified_by={"stage_one": stage_one.fingerprint},
             executor=executors.get(),
         ).ref
         for decision, pairs in ((KEPT, subset.kept), (FLIPPED, subset.dropped))
@@ -167,7 +144,7 @@ def _decided(
         # A pair that was kept outranks its flipped twin, wherever it stands in the pool.
         ids = chain.from_iterable(iter_tables(ref, ["content_id"]) for ref in found)
         rows = chain.from_iterable(iter_tables(ref) for ref in found)
-        once = first_of_each(rows, repeated_words(ids, "content_id"), "content_id")
+        once = first_of_each(rows, repeated_keys(ids, "content_id"), "content_id")
         return islice(once, part * num_shards, (part + 1) * num_shards)
 
     return [
@@ -177,10 +154,10 @@ def _decided(
 
 
 def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: DatasetRef) -> None:
-    sorts = ["split", "tier"]
-    labelled = pairs_by(tally(iter_tables(stage_one, sorts), sorts, count="num_pairs"), *sorts)
-    found = pairs_by(tally(iter_tables(exported, sorts), sorts, count="num_pairs"), *sorts)
-    missing = sum(number - found.get(sort, 0) for sort, number in labelled.items())
+    kinds = ["split", "tier"]
+    labelled = pairs_by(tally(iter_tables(stage_one, kinds), kinds, count="num_pairs"), *kinds)
+    found = pairs_by(tally(iter_tables(exported, kinds), kinds, count="num_pairs"), *kinds)
+    missing = sum(number - found.get(kind, 0) for kind, number in labelled.items())
     if missing:
         raise ValueError(
             f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
@@ -227,9 +204,9 @@ def _write_folder(
 
 def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef) -> dict[str, Any]:
     """What the filter decided, as plain data for cards."""
-    sorts = ["decision", "reason"]
-    shards = chain(iter_tables(subset.kept, sorts), iter_tables(subset.dropped, sorts))
-    counts = tally(shards, sorts, count="num_pairs").sort_values(sorts)
+    kinds = ["decision", "reason"]
+    shards = chain(iter_tables(subset.kept, kinds), iter_tables(subset.dropped, kinds))
+    counts = tally(shards, kinds, count="num_pairs").sort_values(kinds)
     return {
         "num_clean": clean.kept.num_rows,
         "ngram_words": campaign.profile.pool.ngram_words,

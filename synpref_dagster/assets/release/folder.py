@@ -10,25 +10,16 @@ import pandas as pd
 
 from synpref_dagster import __version__
 from synpref_dagster.assets.release.benchmarks import results_from_frame
-from synpref_dagster.assets.release.data import ROW_SORTS, source_rows, trained_by_tier
+from synpref_dagster.assets.release.data import ROW_KINDS, source_rows, trained_by_tier
 from synpref_dagster.assets.release.lineage import lineage
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import Step, box, campaign_step
-from synpref_dagster.benchmarks.gates import (
-    Figure,
-    Gate,
-    Scorecard,
-    promotion_gates,
-)
+from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
 from synpref_dagster.publishing.release.folder import CARD, write_release
-from synpref_dagster.publishing.release.terms import (
-    LOADING_MODEL,
-    check_licences,
-    terms_files,
-)
+from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.registry import (
@@ -72,7 +63,7 @@ def model_release(
     """
     size = context.partition_key
     with campaign_step(context, campaign, tracking) as step:
-        curated = tally(iter_tables(curated_dataset, ROW_SORTS), ROW_SORTS, count="num_pairs")
+        curated = tally(iter_tables(curated_dataset, ROW_KINDS), ROW_KINDS, count="num_pairs")
         by_source = source_rows(sources, curated)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)

@@ -32,15 +32,7 @@ PANEL = "judge panel"
 NO_BENCHMARK = "no benchmark is named in [pool.benchmarks]: there is nothing to ask judges about"
 
 
-def build_judge_leaderboard(gold: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """Judges' scores, resting on the last gold, and the leaderboard with them."""
-    scores = dg.asset(
-        **box(GROUP, kinds={"python", "parquet"}, pool="judge_api"),
-        ins={"gold": dg.AssetIn(gold)},
-    )(judge_scores)
-    return [scores, judge_leaderboard]
-
-
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, pool="judge_api"))
 def judge_scores(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -49,7 +41,6 @@ def judge_scores(
     labelling: AttributeLabelling,
     embedding: PairEmbedding,
     tracking: MlflowTracking,
-    unverified_pool: DatasetRef,
     attribute_labels: DatasetRef,
     pair_embeddings: DatasetRef,
     gold: SelectionRef,
@@ -58,7 +49,7 @@ def judge_scores(
 
     Without benchmarks nobody is asked, and the results are an empty table.
     """
-    views = stage_one_views(unverified_pool, attribute_labels, pair_embeddings)
+    views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         suite = sources.benchmarks()
         asked = _asked(suite)
@@ -69,7 +60,7 @@ def judge_scores(
         answers = ask_judges(
             step,
             judges,
-            pool=unverified_pool,
+            pool=views["pool"],
             targets=lambda: embed_new(
                 list({pair.pair_id: pair for pair in asked.values()}.values()),
                 labelling,

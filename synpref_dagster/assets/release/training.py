@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from synpref_dagster.assets.filtering.decision import all_decisions
+from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.release.training_sets import final_training_set
@@ -17,25 +17,13 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 GROUP = "6_release"
 
 
-def build_release(gold: dg.AssetKey, silver: dg.AssetKey) -> list[dg.AssetsDefinition]:
-    """The partitioned releases, resting on the last gold and silver."""
-    return [
-        dg.asset(
-            **box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"),
-            ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
-            partitions_def=model_sizes,
-        )(skywork_reward_v2)
-    ]
-
-
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"), partitions_def=model_sizes)
 def skywork_reward_v2(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
     models: RewardModels,
     tracking: MlflowTracking,
-    clean_pool: SelectionRef,
     vocabulary: dict[str, DatasetRef],
-    unverified_pool: DatasetRef,
     consistency_filtered_subset: SelectionRef,
     recycled_pairs: DatasetRef,
     gold: SelectionRef,
@@ -52,6 +40,7 @@ def skywork_reward_v2(
         inputs["recycled"] = SelectionRef(recycled_pairs, consistency_filtered_subset.dropped)
     with campaign_step(context, campaign, tracking, inputs) as step:
         verified = campaign.frame(gold.kept)
+        clean = decided_pool(campaign, consistency_filtered_subset).kept
         training_set = final_training_set(
             all_decisions(campaign, consistency_filtered_subset),
             gold=verified,
@@ -61,8 +50,8 @@ def skywork_reward_v2(
         )
         trained = models.train(
             f"{step.name}/{size}",
-            campaign.labelled(clean_pool.kept, training_set),
-            campaign.labelled(unverified_pool, verified.query("split == 'validation'")),
+            campaign.labelled(clean, training_set),
+            campaign.labelled(clean, verified.query("split == 'validation'")),
             vocabulary=vocabulary["clean"],
             context=context,
             model_size=size,
@@ -72,8 +61,7 @@ def skywork_reward_v2(
             trained.ref,
             metrics=trained.metrics(),
             facts={
-                "backbone": backbone(size).hub_id,
-                "backend": campaign.profile.release.backend,
+                **trained.origin(),
                 "left_out": trained.left_out_by_reason(),
             },
             plot=line_plot(

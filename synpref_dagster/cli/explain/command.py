@@ -6,11 +6,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from synpref_dagster.cli.explain.history import (
-    PairNotFoundError,
-    find_pair_id,
-    pair_history,
-)
+from synpref_dagster.cli.explain.history import PairNotFoundError, find_pair_id, pair_history
 from synpref_dagster.cli.explain.records import CampaignRecords, NoPoolError
 from synpref_dagster.cli.explain.search import (
     MAX_FOUND,
@@ -18,11 +14,7 @@ from synpref_dagster.cli.explain.search import (
     pairs_with_text,
     quarantined_with_text,
 )
-from synpref_dagster.cli.explain.terminal import (
-    print_candidates,
-    print_history,
-    print_quarantined,
-)
+from synpref_dagster.cli.explain.terminal import print_candidates, print_history, print_quarantined
 from synpref_dagster.cli.refusals import refuse
 from synpref_dagster.settings.profile import Profile
 

@@ -8,12 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from synpref_dagster.cli.explain.event import SEED, Event, iteration_box
 from synpref_dagster.cli.explain.panel_events import SILVER_SEED, panel_events
-from synpref_dagster.cli.explain.records import (
-    SHOWN_DIGITS,
-    CampaignRecords,
-    PairIds,
-    Row,
-)
+from synpref_dagster.cli.explain.records import SHOWN_DIGITS, CampaignRecords, PairIds, Row
 from synpref_dagster.cli.explain.words import (
     DROP_WORDS,
     LABEL_WORDS,

@@ -4,12 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from synpref_dagster.cli.explain.event import Event
 from synpref_dagster.cli.explain.records import CampaignRecords, PairIds, Row
-from synpref_dagster.cli.explain.words import (
-    DROP_WORDS,
-    LABEL_WORDS,
-    counted,
-    in_words,
-)
+from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, counted, in_words
 from synpref_dagster.curation.judging.votes import CHOICE_SIGNS
 from synpref_dagster.storage import DatasetRef
 

@@ -4,19 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 
 from synpref_dagster.cli.explain.event import ATTRIBUTES, POOL, Event
-from synpref_dagster.cli.explain.records import (
-    SHOWN_DIGITS,
-    CampaignRecords,
-    PairIds,
-    Row,
-    plain,
-)
-from synpref_dagster.cli.explain.words import (
-    DROP_WORDS,
-    counted,
-    in_words,
-    risk_in_words,
-)
+from synpref_dagster.cli.explain.records import SHOWN_DIGITS, CampaignRecords, PairIds, Row, plain
+from synpref_dagster.cli.explain.words import DROP_WORDS, counted, in_words, risk_in_words
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.storage import DatasetRef, find_rows
 

@@ -16,7 +16,7 @@ TEXTS = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QuarantinedRow:
+class FoundInQuarantine:
     """A row of a source that became no pair, and so has no id."""
 
     source: str
@@ -37,11 +37,11 @@ def pairs_with_text(
 
 def quarantined_with_text(
     records: CampaignRecords, words: str, *, limit: int = MAX_FOUND
-) -> list[QuarantinedRow]:
+) -> list[FoundInQuarantine]:
     """The first quarantined rows with `words` in what is kept of them."""
     quarantine = records.dropped("raw_pool")
     found = (
-        QuarantinedRow(**row)
+        FoundInQuarantine(**row)
         for table in (iter_tables(quarantine) if quarantine else [])
         for row in table.filter(_holds(table["raw"], words))
         .select(["source", "row", "reason", "raw"])

@@ -13,7 +13,7 @@ from rich.text import Text
 from synpref_dagster.cli.explain.event import Event
 from synpref_dagster.cli.explain.history import PairHistory
 from synpref_dagster.cli.explain.records import SHOWN_DIGITS
-from synpref_dagster.cli.explain.search import QuarantinedRow
+from synpref_dagster.cli.explain.search import FoundInQuarantine
 from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, in_words
 from synpref_dagster.pairs.record import PreferencePair
 
@@ -54,7 +54,7 @@ def print_candidates(console: Console, pairs: Sequence[PreferencePair]) -> None:
             )
 
 
-def print_quarantined(console: Console, rows: Sequence[QuarantinedRow]) -> None:
+def print_quarantined(console: Console, rows: Sequence[FoundInQuarantine]) -> None:
     """Print rows that became no pair, and why."""
     console = _wide(console)
     for row in rows:

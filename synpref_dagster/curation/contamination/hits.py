@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.rules import (
     ContaminationIndex,
-    Evidence,
+    SharedGram,
     find_by_index,
 )
 from synpref_dagster.pairs.record import PAIR_SCHEMA
@@ -56,7 +56,7 @@ def find_hits(table: pa.Table, indexes: Sequence[ContaminationIndex]) -> list[pa
         Per index `HIT_SCHEMA`: the first stretch found in each field of each pair, by row and
         field.
     """
-    found: list[dict[tuple[int, int, int], Evidence]] = [{} for _ in indexes]
+    found: list[dict[tuple[int, int, int], SharedGram]] = [{} for _ in indexes]
     scope = indexes[0].config.scope if indexes else "first_turn"
     start = 0
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):
@@ -82,8 +82,8 @@ def first_hits(hits: Sequence[pa.Table]) -> pa.Table:
     return together.take(pa.array(first))
 
 
-def _hit_table(table: pa.Table, hits: dict[tuple[int, int, int], Evidence]) -> pa.Table:
-    first: dict[tuple[int, int], Evidence] = {}
+def _hit_table(table: pa.Table, hits: dict[tuple[int, int, int], SharedGram]) -> pa.Table:
+    first: dict[tuple[int, int], SharedGram] = {}
     for row, field, turn in sorted(hits):
         first.setdefault((row, field), hits[row, field, turn])
     rows = pa.array([row for row, _ in first], pa.int64())

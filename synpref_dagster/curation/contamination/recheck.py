@@ -1,4 +1,4 @@
-"""False alarms of the decontamination (App. D.1): what a hit shares with which prompt, who is back.
+"""False alarms of the decontamination (App. D.1): what is shared with which prompt, who returns.
 
 Screening stops at the first shared stretch. Before a pair is cleared, every benchmark prompt that
 shares one with it is found, and the ones it shares most with are shown to the judges; one that is
@@ -27,7 +27,7 @@ MAX_PROMPTS = 3
 """Prompts that judges see of those that share words with one pair, the most alike first."""
 CONTAMINATED = "contaminated"
 EVIDENCE = ("screen_reason", "screen_detail", "benchmark", "item_id", "gram", "rule")
-REVIEW_COLUMNS = [
+RECHECK_COLUMNS = [
     "pair_id",
     "benchmark",
     "item_id",
@@ -109,7 +109,7 @@ def suspicions(
     ]
 
 
-def review(asked: Sequence[Suspicion], opinions: Sequence[Sequence[Opinion]]) -> pd.DataFrame:
+def recheck(asked: Sequence[Suspicion], opinions: Sequence[Sequence[Opinion]]) -> pd.DataFrame:
     """What the judges decided, one row per suspicion; a pair is cleared when all of its are.
 
     Most of the judges that answered must call it a coincidence; where none did, or as many say
@@ -120,7 +120,7 @@ def review(asked: Sequence[Suspicion], opinions: Sequence[Sequence[Opinion]]) ->
         opinions: for each, what those who answered said.
 
     Returns:
-        `REVIEW_COLUMNS`; `cleared` and `why` are those of the row, not of the pair.
+        `RECHECK_COLUMNS`; `cleared` and `why` are those of the row, not of the pair.
     """
     rows = []
     for suspicion, said in zip(asked, opinions, strict=True):
@@ -139,16 +139,16 @@ def review(asked: Sequence[Suspicion], opinions: Sequence[Sequence[Opinion]]) ->
                 "why": next((each.why for each in said if each.decision == winner), ""),
             }
         )
-    frame = pd.DataFrame(rows, columns=REVIEW_COLUMNS)
+    frame = pd.DataFrame(rows, columns=RECHECK_COLUMNS)
     kinds = {"num_coincidence": "int32", "num_same_item": "int32", "cleared": bool}
     texts = dict.fromkeys(("benchmark", "item_id", "shared", "why"), "str")
     return frame.astype({"pair_id": object, **kinds, **texts})
 
 
-def cleared_pairs(reviewed: pd.DataFrame) -> set[bytes]:
-    """The pairs of a review all of whose suspicions are coincidences."""
-    standing = set(reviewed.loc[~reviewed["cleared"].astype(bool), "pair_id"])
-    return set(reviewed["pair_id"]) - standing
+def cleared_pairs(rechecked: pd.DataFrame) -> set[bytes]:
+    """The pairs of a recheck all of whose suspicions are coincidences."""
+    standing = set(rechecked.loc[~rechecked["cleared"].astype(bool), "pair_id"])
+    return set(rechecked["pair_id"]) - standing
 
 
 def contaminated_ids(screened: Iterable[pa.Table]) -> set[bytes]:
@@ -174,11 +174,11 @@ def with_cleared(screened: pa.Table, cleared: set[bytes]) -> pa.Table:
     return screened
 
 
-def review_counts(reviewed: pd.DataFrame) -> Mapping[str, int]:
-    """Metrics of a review: pairs looked at, pairs cleared."""
+def recheck_counts(rechecked: pd.DataFrame) -> Mapping[str, int]:
+    """Metrics of a recheck: pairs looked at, pairs cleared."""
     return {
-        "num_hits_reviewed": int(reviewed["pair_id"].nunique()),
-        "num_hits_cleared": len(cleared_pairs(reviewed)),
+        "num_hits_rechecked": int(rechecked["pair_id"].nunique()),
+        "num_hits_cleared": len(cleared_pairs(rechecked)),
     }
 
 

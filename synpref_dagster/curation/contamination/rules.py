@@ -15,13 +15,7 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.texts.gram_index import GramIndex, build_gram_index
-from synpref_dagster.curation.texts.ngrams import (
-    CHARACTERS,
-    WORDS,
-    Grams,
-    text_batches,
-    words,
-)
+from synpref_dagster.curation.texts.ngrams import CHARACTERS, WORDS, Grams, text_batches, words
 from synpref_dagster.pairs.record import digest
 
 NUM_WORDS = 13  # App. D.1: one shared 13-gram is contamination
@@ -66,7 +60,7 @@ class BenchmarkPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class SharedGram:
     """Why a text is contaminated: which benchmark item shares which stretch with it."""
 
     benchmark: str
@@ -153,15 +147,15 @@ def normalised(text: str) -> str:
 
 def find_contaminated(
     index: ContaminationIndex, texts: Sequence[str], *, whole_prompts: bool = True
-) -> list[Evidence | None]:
-    """Evidence per text, None for a clean one; see `find_by_index`."""
+) -> list[SharedGram | None]:
+    """What each text shares, None for a clean one; see `find_by_index`."""
     [found] = find_by_index([index], texts, whole_prompts=whole_prompts)
     return [found.get(place) for place in range(len(texts))]
 
 
 def find_by_index(
     indexes: Sequence[ContaminationIndex], texts: Sequence[str], *, whole_prompts: bool = True
-) -> list[dict[int, Evidence]]:
+) -> list[dict[int, SharedGram]]:
     """What each index finds: text -> its first confirmed stretch; texts are cut into grams once.
 
     Args:
@@ -175,7 +169,7 @@ def find_by_index(
     """
     if len({index.config for index in indexes}) > 1:
         raise ValueError("indexes of different configurations cannot share a pass: ask one by one")
-    found: list[dict[int, Evidence]] = [{} for _ in indexes]
+    found: list[dict[int, SharedGram]] = [{} for _ in indexes]
     if not indexes:
         return found
     config = indexes[0].config
@@ -188,33 +182,33 @@ def find_by_index(
             of_characters = CHARACTERS.grams_of(stretch, config.min_characters)
         keys = _short_texts(stretch, of_words, config) if whole_prompts else {}
         for index, evidence in zip(indexes, found, strict=True):
-            hits = _batch_evidence(index, stretch, (of_words, of_characters), short=keys)
+            hits = _batch_grams(index, stretch, (of_words, of_characters), short=keys)
             for offset, one in hits:
                 evidence.setdefault(batch.start + offset, one)
     return found
 
 
-def _batch_evidence(
+def _batch_grams(
     index: ContaminationIndex,
     texts: Sequence[str],
     grams: tuple[Grams, Grams | None],
     *,
     short: Mapping[int, str],
-) -> Iterator[tuple[int, Evidence]]:
+) -> Iterator[tuple[int, SharedGram]]:
     config, (of_words, of_characters) = index.config, grams
     matches = index.word_index.matches(of_words, texts, max_units=config.max_words)
     for text, position, shared in matches:
-        yield text, _evidence(index, position, " ".join(shared), rule="word_gram")
+        yield text, _shared_gram(index, position, " ".join(shared), rule="word_gram")
     if index.exact:
         for text, key in short.items():
             if key in index.exact:
-                yield text, _evidence(index, index.exact[key], key, rule="exact_prompt")
+                yield text, _shared_gram(index, index.exact[key], key, rule="exact_prompt")
     if of_characters is not None and len(index.character_index):
         matches = index.character_index.matches(
             of_characters, texts, max_units=config.min_characters
         )
         for text, position, shared in matches:
-            yield text, _evidence(index, position, "".join(shared), rule="character_gram")
+            yield text, _shared_gram(index, position, "".join(shared), rule="character_gram")
 
 
 def _short_texts(
@@ -232,9 +226,9 @@ def _distinct(prompts: Iterable[BenchmarkPrompt]) -> list[BenchmarkPrompt]:
     )
 
 
-def _evidence(index: ContaminationIndex, position: int, gram: str, *, rule: Rule) -> Evidence:
+def _shared_gram(index: ContaminationIndex, position: int, gram: str, *, rule: Rule) -> SharedGram:
     prompt = index.prompts[position]
-    return Evidence(benchmark=prompt.benchmark, item_id=prompt.item_id, gram=gram, rule=rule)
+    return SharedGram(benchmark=prompt.benchmark, item_id=prompt.item_id, gram=gram, rule=rule)
 
 
 def prompts_from_rows(rows: pd.DataFrame) -> list[BenchmarkPrompt]:

@@ -5,9 +5,9 @@ and the raw shard: another benchmark that comes, changes or goes makes nothing o
 travel by reference; the fingerprint of an index says which ones are meant.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, lru_cache, partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +32,6 @@ from synpref_dagster.storage import (
 )
 
 LOOK_VERSION = "1"
-Wanted: TypeAlias = Mapping[str, Mapping[str, str]]
 
 
 def look_for_benchmarks(
@@ -55,19 +54,23 @@ def look_for_benchmarks(
         executor: who looks.
 
     Returns:
-        Per benchmark, by name, `contamination_hits.HIT_SCHEMA`, as many shards as the pool has.
+        Per benchmark, by name, `hits.HIT_SCHEMA`, as many shards as the pool has.
     """
+    indexes = index_fingerprints(prompts, config)
     return map_variants(
         partial(look_shard, prompts=prompts, config=config),
         texts,
         uri=uri,
         version=LOOK_VERSION,
-        variants=benchmarks_wanted(prompts, config),
+        variants={name: {} for name in indexes},
+        identified_by=indexes,
         executor=executor,
     )
 
 
-def benchmarks_wanted(prompts: DatasetRef, config: DecontaminationConfig) -> Wanted:
+def index_fingerprints(
+    prompts: DatasetRef, config: DecontaminationConfig
+) -> Mapping[str, Mapping[str, str]]:
     """Benchmark -> what identifies looking for it; benchmarks by name."""
     return {
         benchmark: {"index": index_fingerprint(listed, config)}
@@ -78,7 +81,7 @@ def benchmarks_wanted(prompts: DatasetRef, config: DecontaminationConfig) -> Wan
 def look_shard(
     table: pa.Table,
     *,
-    variants: Wanted,
+    variants: Collection[str],
     prompts: DatasetRef,
     config: DecontaminationConfig,
 ) -> dict[str, pa.Table]:
@@ -86,18 +89,12 @@ def look_shard(
 
     Args:
         table: `PAIR_SCHEMA`.
-        variants: benchmark -> fingerprint of its index.
+        variants: benchmarks by name.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts, and where it is looked for.
-
-    Raises:
-        ValueError: the reference names other prompts than a fingerprint.
     """
-    indexes = [
-        checked_index(prompts, benchmark, config, wanted=wanted["index"])
-        for benchmark, wanted in variants.items()
-    ]
-    return dict(zip(variants, find_hits(table, indexes), strict=True))
+    found = find_hits(table, [*map(index_of(prompts, config), variants)])
+    return dict(zip(variants, found, strict=True))
 
 
 def contaminated_pairs(
@@ -139,30 +136,12 @@ def counts_by_benchmark(looked: VariantsResult) -> dict[str, Any]:
     }
 
 
-def checked_index(
-    prompts: DatasetRef, benchmark: str, config: DecontaminationConfig, *, wanted: str
-) -> ContaminationIndex:
-    """The index of one benchmark's prompts, built once per pass and process.
-
-    Raises:
-        ValueError: the prompts are others than those of the fingerprint `wanted`.
-    """
-    built = _indexes(prompts, config)
-    if benchmark not in built:
-        built[benchmark] = build_index(prompts_by_benchmark(prompts).get(benchmark, []), config)
-    index = built[benchmark]
-    if index.fingerprint != wanted:
-        raise ValueError(
-            f"prompts of {benchmark} with index {index.fingerprint} given, but {wanted} asked for"
-        )
-    return index
-
-
 @lru_cache(maxsize=1)
-def _indexes(prompts: DatasetRef, config: DecontaminationConfig) -> dict[str, ContaminationIndex]:
-    """The indexes built so far in a pass; kept by pass: every shard may ask for each of them."""
-    del prompts, config  # They say which pass it is.
-    return {}
+def index_of(
+    prompts: DatasetRef, config: DecontaminationConfig
+) -> Callable[[str], ContaminationIndex]:
+    """Gives the index of one benchmark's prompts, built once per pass and process."""
+    return cache(lambda benchmark: build_index(prompts_by_benchmark(prompts)[benchmark], config))
 
 
 @lru_cache(maxsize=1)

@@ -50,7 +50,7 @@ def stage_one_candidates(clean: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def find_people_s_overlaps(raw: pa.Table, indexes: Sequence[ContaminationIndex]) -> list[pa.Table]:
+def find_overlaps_of_people(raw: pa.Table, indexes: Sequence[ContaminationIndex]) -> list[pa.Table]:
     """What each index finds in the pairs of one raw shard that people labelled.
 
     They are looked at whether they are clean or not, so that the outcome for a shard stands when
@@ -61,7 +61,7 @@ def find_people_s_overlaps(raw: pa.Table, indexes: Sequence[ContaminationIndex])
         indexes: of one configuration, one per benchmark.
 
     Returns:
-        Per index `contamination_hits.HIT_SCHEMA`; rows are those of `raw`.
+        Per index `hits.HIT_SCHEMA`; rows are those of `raw`.
     """
     return _find_among(raw, pc.equal(raw["origin"], HUMAN), indexes)
 
@@ -77,7 +77,7 @@ def find_risky_overlaps(
         indexes: of one configuration, one per benchmark.
 
     Returns:
-        Per index `contamination_hits.HIT_SCHEMA`; rows are those of `raw`.
+        Per index `hits.HIT_SCHEMA`; rows are those of `raw`.
     """
     ids, wanted = (each["pair_id"].combine_chunks().storage for each in (raw, risky))
     is_risky = pc.is_in(ids, value_set=wanted)
@@ -113,20 +113,20 @@ def overlaps_of(clean: pa.Table, *hits: pa.Table) -> pa.Table:
     return _with_cleared(kept, pa.repeat(False, kept.num_rows))
 
 
-def with_review(overlaps: pa.Table, reviewed: pa.Table) -> pa.Table:
+def with_recheck(overlaps: pa.Table, rechecked: pa.Table) -> pa.Table:
     """The overlaps of one shard after the judges' look at them.
 
     Args:
         overlaps: `OVERLAP_SCHEMA`.
-        reviewed: `contamination_review.REVIEW_COLUMNS`, of these pairs.
+        rechecked: `recheck.RECHECK_COLUMNS`, of these pairs.
     """
     ids = pd.Series(overlaps["pair_id"].combine_chunks().storage.to_pylist(), dtype=object)
     frame = pd.DataFrame(
         {
             "pair_id": pd.Series(
-                reviewed["pair_id"].combine_chunks().storage.to_pylist(), dtype=object
+                rechecked["pair_id"].combine_chunks().storage.to_pylist(), dtype=object
             ),
-            "cleared": reviewed["cleared"].to_pylist(),
+            "cleared": rechecked["cleared"].to_pylist(),
         }
     )
     cleared = is_among(ids, cleared_pairs(frame))
@@ -149,7 +149,7 @@ class OverlapTally:
     by_benchmark: Counter[str] = field(default_factory=Counter)
     """Barred pairs that share words with each benchmark."""
     by_field: Counter[str] = field(default_factory=Counter)
-    """Barred pairs that share them in each of `contamination_hits.FIELDS`."""
+    """Barred pairs that share them in each of `hits.FIELDS`."""
     by_gram: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Barred pairs by what is shared and with which benchmark."""
 

@@ -7,25 +7,19 @@ the risky ones of its shard, and where there are none no text is read. What judg
 the overlaps of a shard and by who is asked about which prompts.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
 
 from synpref_dagster.curation.contamination.hits import HIT_SCHEMA
-from synpref_dagster.curation.contamination.rules import (
-    ContaminationIndex,
-    DecontaminationConfig,
-)
-from synpref_dagster.curation.contamination.shards import (
-    Wanted,
-    benchmarks_wanted,
-    checked_index,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
+from synpref_dagster.curation.contamination.shards import index_fingerprints, index_of
 from synpref_dagster.curation.contamination.strict import (
     CANDIDATE_SCHEMAS,
     OVERLAP_SCHEMA,
-    find_people_s_overlaps,
+    find_overlaps_of_people,
     find_risky_overlaps,
     overlaps_of,
     stage_one_candidates,
@@ -51,7 +45,7 @@ class StrictLook:
 
     overlaps: DatasetRef
     """`strict_overlaps.OVERLAP_SCHEMA`, one shard per clean shard."""
-    people_s: VariantsResult
+    of_people: VariantsResult
     """What was found for each benchmark in pairs that people labelled."""
     risky: VariantsResult
     """What was found for each benchmark in risky pairs of other origin."""
@@ -61,8 +55,8 @@ class StrictLook:
     def counts(self) -> dict[str, int]:
         """Metrics that say what a run cost; shards are those of people's pairs."""
         return {
-            "num_shards_computed": self.people_s.num_shards_computed,
-            "num_shards_reused": self.people_s.num_shards_reused,
+            "num_shards_computed": self.of_people.num_shards_computed,
+            "num_shards_reused": self.of_people.num_shards_reused,
             "num_risky_parts_computed": self.risky.num_shards_computed,
         }
 
@@ -91,18 +85,19 @@ def look_strictly(
         clean,
         uri=f"{uri}/candidates",
         version=VERSION,
-        params={},
         executor=executor,
         outputs=list(CANDIDATE_SCHEMAS),
     ).outputs
+    indexes = index_fingerprints(prompts, config)
     look = partial(
         map_variants,
         version=VERSION,
-        variants=benchmarks_wanted(prompts, config),
+        variants={name: {} for name in indexes},
+        identified_by=indexes,
         executor=executor,
     )
-    of_people = partial(look_at_people_s_pairs, prompts=prompts, config=config)
-    people_s = look(of_people, texts, uri=f"{uri}/people_s")
+    look_at_people = partial(look_at_pairs_of_people, prompts=prompts, config=config)
+    of_people = look(look_at_people, texts, uri=f"{uri}/people_s")
     of_risky = partial(look_at_risky_pairs, prompts=prompts, config=config)
     risky = look(
         of_risky, candidates["risky"], beside=[texts], uri=f"{uri}/risky", empty_alone=True
@@ -110,28 +105,27 @@ def look_strictly(
     overlaps = map_shards(
         overlaps_of,
         clean,
-        beside=[*people_s.refs.values(), *risky.refs.values()],
+        beside=[*of_people.refs.values(), *risky.refs.values()],
         uri=f"{uri}/found",
         version=VERSION,
-        params={},
         executor=executor,
     ).ref
     counts = read_frame(candidates["counts"])
-    return StrictLook(overlaps, people_s, risky, int(counts.to_numpy().sum()))
+    return StrictLook(overlaps, of_people, risky, int(counts.to_numpy().sum()))
 
 
-def look_at_people_s_pairs(
-    raw: pa.Table, *, variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
+def look_at_pairs_of_people(
+    raw: pa.Table, *, variants: Collection[str], prompts: DatasetRef, config: DecontaminationConfig
 ) -> dict[str, pa.Table]:
-    """`strict_overlaps.find_people_s_overlaps` of one raw shard, per benchmark asked for.
+    """`strict.find_overlaps_of_people` of one raw shard, per benchmark asked for.
 
     Args:
         raw: `PAIR_SCHEMA`.
-        variants: benchmark -> fingerprint of its index.
+        variants: benchmarks by name.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
-    found = find_people_s_overlaps(raw, _indexes_of(variants, prompts, config))
+    found = find_overlaps_of_people(raw, [*map(index_of(prompts, config), variants)])
     return dict(zip(variants, found, strict=True))
 
 
@@ -139,32 +133,23 @@ def look_at_risky_pairs(
     risky: pa.Table,
     raw: pa.Table,
     *,
-    variants: Wanted,
+    variants: Collection[str],
     prompts: DatasetRef,
     config: DecontaminationConfig,
 ) -> dict[str, pa.Table]:
-    """`strict_overlaps.find_risky_overlaps` of one raw shard, per benchmark asked for.
+    """`strict.find_risky_overlaps` of one raw shard, per benchmark asked for.
 
     Args:
         risky: pair_id of the risky pairs that no person labelled.
         raw: `PAIR_SCHEMA`; may be without rows where `risky` is.
-        variants: benchmark -> fingerprint of its index.
+        variants: benchmarks by name.
         prompts: where the prompts of all benchmarks lie.
         config: which shared stretch counts.
     """
     if not risky.num_rows:
         return dict.fromkeys(variants, HIT_SCHEMA.empty_table())
-    found = find_risky_overlaps(raw, risky, _indexes_of(variants, prompts, config))
+    found = find_risky_overlaps(raw, risky, [*map(index_of(prompts, config), variants)])
     return dict(zip(variants, found, strict=True))
-
-
-def _indexes_of(
-    variants: Wanted, prompts: DatasetRef, config: DecontaminationConfig
-) -> list[ContaminationIndex]:
-    return [
-        checked_index(prompts, benchmark, config, wanted=wanted["index"])
-        for benchmark, wanted in variants.items()
-    ]
 
 
 def no_overlaps(clean: DatasetRef, *, uri: str) -> DatasetRef:

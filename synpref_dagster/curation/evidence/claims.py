@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.evidence.label_accuracy import judged_labels
-from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT, judged_by_rule
+from synpref_dagster.curation.evidence.label_accuracy import measured_labels
+from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT, measured_by_rule
 from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.differences import (
     Difference,
-    Judged,
+    Measured,
     difference,
     everywhere,
     least,
@@ -49,7 +49,7 @@ BEATEN = {  # claim -> the training set that wins, and the one it beats
 DIFFERENCE = "difference"  # slice or measure of the rows of an evidence table that are claims
 NO_CLAIM = ""  # their column `claim` in all other rows
 UNKNOWN = Difference(value=nan, low=nan, high=nan, n=0)
-Verdict = Literal["held", "not held", "not decided", "not measured"]
+Outcome = Literal["held", "not held", "not decided", "not measured"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Claim:
     threshold: float
 
     @property
-    def verdict(self) -> Verdict:
+    def outcome(self) -> Outcome:
         """What the interval says; no gain at all is no support, whatever the threshold."""
         if isnan(self.value):
             return "not measured"
@@ -99,7 +99,7 @@ def iteration_claims(right: Sequence[np.ndarray]) -> dict[str, Difference]:
 
 def label_claims(decisions: pd.DataFrame, truth: np.ndarray) -> dict[str, Difference]:
     """What curation is worth to the labels; see `evidence.label_accuracy` for the arguments."""
-    labels = judged_labels(decisions, truth)
+    labels = measured_labels(decisions, truth)
     return {"labels_improve": difference(labels["after"], labels["before"])}
 
 
@@ -110,7 +110,7 @@ def rule_claims(evidence: Witnesses) -> dict[str, Difference]:
         evidence: pairs with a known right label in `human_label` (+1 or -1).
     """
     kept, flipped = (
-        {rule: parts[part] for rule, parts in judged_by_rule(evidence).items()}
+        {rule: parts[part] for rule, parts in measured_by_rule(evidence).items()}
         for part in (KEPT, FLIPPED)
     )
     return {
@@ -138,7 +138,7 @@ def judge_claims(labels_by_choice: Mapping[str, pd.DataFrame]) -> dict[str, Diff
         for choice, found in labels.items()
     }
     judged = {
-        choice: Judged(right=found > 0, counted=found != 0) for choice, found in by_choice.items()
+        choice: Measured(right=found > 0, counted=found != 0) for choice, found in by_choice.items()
     }
     return {
         "retrieved_beats_random": difference(judged["retrieved"], judged["random"]),
@@ -185,6 +185,6 @@ def campaign_claims(
     ]
 
 
-def _over_both(rules: Mapping[str, Judged]) -> Difference:
+def _over_both(rules: Mapping[str, Measured]) -> Difference:
     alone = (rules["best_rm"], rules["gold_rm"])
     return least(difference(rules["consistency"], each) for each in alone)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from synpref_dagster.curation.filtering.decision import DISCARDED, FLIPPED, KEPT
 from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
-from synpref_dagster.pairs.differences import Judged
+from synpref_dagster.pairs.differences import Measured
 from synpref_dagster.pairs.record import PreferencePair
 
 HUMAN_REASONS = ("human_agrees", "human_disagrees", "human_undecided")
@@ -30,20 +30,20 @@ def label_accuracy(decisions: pd.DataFrame, truth: np.ndarray) -> dict[str, Accu
         labels; `after` the two together; `whole_pool` all clean pairs with the flips applied and
         the discarded ones left as they were.
     """
-    return {name: found.accuracy() for name, found in judged_labels(decisions, truth).items()}
+    return {name: found.accuracy() for name, found in measured_labels(decisions, truth).items()}
 
 
-def judged_labels(decisions: pd.DataFrame, truth: np.ndarray) -> dict[str, Judged]:
+def measured_labels(decisions: pd.DataFrame, truth: np.ndarray) -> dict[str, Measured]:
     """Which labels each part of `label_accuracy` counts, and which of them are right."""
     decision = decisions["decision"].to_numpy()
     known = truth != 0
     final = np.where(decision == FLIPPED, -truth, truth) > 0
     return {
-        "before": Judged(right=truth > 0, counted=known),
-        "kept": Judged(right=final, counted=known & (decision == KEPT)),
-        "flipped": Judged(right=final, counted=known & (decision == FLIPPED)),
-        "after": Judged(right=final, counted=known & (decision != DISCARDED)),
-        "whole_pool": Judged(right=final, counted=known),
+        "before": Measured(right=truth > 0, counted=known),
+        "kept": Measured(right=final, counted=known & (decision == KEPT)),
+        "flipped": Measured(right=final, counted=known & (decision == FLIPPED)),
+        "after": Measured(right=final, counted=known & (decision != DISCARDED)),
+        "whole_pool": Measured(right=final, counted=known),
     }
 
 

@@ -81,7 +81,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "leaderboard": facts.leaderboard.to_dict("records"),
         "flip_guard": dict(facts.flip_guard),
         "claims": [
-            {**asdict(claim), "verdict": claim.verdict, "held": claim.verdict == "held"}
+            {**asdict(claim), "verdict": claim.outcome, "held": claim.outcome == "held"}
             for claim in facts.claims
         ],
         "simulated": list(facts.simulated),

@@ -84,7 +84,7 @@ def labelled_table(frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA)
 
 
-def decided_labels(labels: pa.Table, targets: pa.Table) -> pa.Table:
+def labelled_contents(labels: pa.Table, targets: pa.Table) -> pa.Table:
     """`LABELLED_SCHEMA` of one shard's labels, without the undecided ones.
 
     Args:

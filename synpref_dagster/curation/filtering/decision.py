@@ -16,7 +16,7 @@ import numpy as np
 
 from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of, confidence
-from synpref_dagster.pairs.differences import Judged
+from synpref_dagster.pairs.differences import Measured
 
 if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
     import pandas as pd
@@ -164,11 +164,11 @@ def flip_precision_of_rules(evidence: Witnesses) -> dict[str, dict[str, Accuracy
     """
     return {
         rule: {part: found.accuracy() for part, found in parts.items()}
-        for rule, parts in judged_by_rule(evidence).items()
+        for rule, parts in measured_by_rule(evidence).items()
     }
 
 
-def judged_by_rule(evidence: Witnesses) -> dict[str, dict[str, Judged]]:
+def measured_by_rule(evidence: Witnesses) -> dict[str, dict[str, Measured]]:
     """Which pairs each rule keeps and flips, and where it is right to do so."""
     right = evidence.human_label
     gold, best = np.sign(evidence.gold_margin), np.sign(evidence.best_margin)
@@ -187,8 +187,8 @@ def judged_by_rule(evidence: Witnesses) -> dict[str, dict[str, Judged]]:
     }
     return {
         rule: {
-            KEPT: Judged(right=right > 0, counted=kept[rule]),
-            FLIPPED: Judged(right=right < 0, counted=flipped[rule]),
+            KEPT: Measured(right=right > 0, counted=kept[rule]),
+            FLIPPED: Measured(right=right < 0, counted=flipped[rule]),
         }
         for rule in kept
     }

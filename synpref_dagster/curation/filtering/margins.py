@@ -1,4 +1,4 @@
-"""What the margins of a pool look like, from counts of its shards, never from all of them."""
+"""The distribution of a pool's margins, added up from counts per shard: no margin is kept."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Which pairs stage 2 asks the judges about (Sec. 3.3), shard by shard.
 
 A shard is decided by itself; that each content is asked once over all shards is for
-`first_rows.first_of_each` to see to.
+`ids.first_of_each` to see to.
 """
 
 from __future__ import annotations

@@ -43,14 +43,14 @@ SCORE_SCHEMA = pa.schema(
 """Score columns: a null margin is missing, a null judge_label gives no label, a null human_label
 means that nobody looked (0 means that people could not decide)."""
 CODE_TYPE = pa.dictionary(pa.int8(), pa.string())
-DECIDED_SCHEMA = pa.schema(
+DECISION_SCHEMA = pa.schema(
     [
         *(SCORE_SCHEMA.field(name) for name in SCORE_SCHEMA.names[:5]),
         ("decision", CODE_TYPE),
         ("reason", CODE_TYPE),
     ]
 )
-COUNT_SCHEMA = pa.schema(
+DECISION_COUNT_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
         ("task_category", pa.string()),
@@ -78,8 +78,8 @@ def filter_shard(
         recycle: see `filtering.decide`.
 
     Returns:
-        "decisions" with `DECIDED_SCHEMA`, one row per pair in order, and "counts" with
-        `COUNT_SCHEMA`, which add up to the rows of the shard.
+        "decisions" with `DECISION_SCHEMA`, one row per pair in order, and "counts" with
+        `DECISION_COUNT_SCHEMA`, which add up to the rows of the shard.
 
     Raises:
         ValueError: the table has other columns than `SCORE_SCHEMA`.
@@ -94,7 +94,7 @@ def filter_shard(
         _coded(reasons, REASON_NAMES),
     ]
     return {
-        "decisions": pa.Table.from_arrays(decided, schema=DECIDED_SCHEMA),
+        "decisions": pa.Table.from_arrays(decided, schema=DECISION_SCHEMA),
         "counts": _count(table, reasons),
     }
 
@@ -120,7 +120,7 @@ def decide_clean_shard(
 
     Returns:
         "kept" and "dropped" (flipped and discarded): the columns of `clean` with decision, reason
-        and what the witnesses said; "counts" with `COUNT_SCHEMA`.
+        and what the witnesses said; "counts" with `DECISION_COUNT_SCHEMA`.
 
     Raises:
         ValueError: the rewards are about other pairs.
@@ -254,7 +254,7 @@ def _count(table: pa.Table, reasons: np.ndarray) -> pa.Table:
         from_strings([REASON_NAMES[place] for place in reason]),
         from_numbers(counts[places]),
     ]
-    return pa.Table.from_arrays(columns, schema=COUNT_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=DECISION_COUNT_SCHEMA)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
@@ -269,7 +269,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
 def total_counts(counts: pa.Table) -> Mapping[str, int]:
     """Number of pairs per decision over the counts of all shards.
 
-    >>> total_counts(COUNT_SCHEMA.empty_table())
+    >>> total_counts(DECISION_COUNT_SCHEMA.empty_table())
     {'kept': 0, 'flipped': 0, 'discarded': 0}
     """
     totals = dict.fromkeys(DECISIONS, 0)

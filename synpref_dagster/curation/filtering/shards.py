@@ -18,30 +18,23 @@ def decide_shard(
     attributes: pa.Table,
     *,
     guard: Mapping[str, Any],
-    labels: Mapping[str, str],
-    labels_at: Mapping[str, DatasetRef],
+    labels: Mapping[str, DatasetRef],
 ) -> dict[str, pa.Table]:
-    """`filter_shards.decide_clean_shard`.
+    """`score_columns.decide_clean_shard`.
 
     Args:
         clean: a shard of the clean pool.
         rewards: those of its pairs.
         attributes: those of its pairs that have any.
         guard: how sure a flip must be, and what is recycled.
-        labels: fingerprints of the labels by `judged` and `people`; they identify the work.
-        labels_at: where these labels lie.
-
-    Raises:
-        ValueError: the references name other labels than the fingerprints.
+        labels: by `judged` and `people`, who gave them.
     """
-    if dict(labels) != {name: ref.fingerprint for name, ref in labels_at.items()}:
-        raise ValueError(f"labels {dict(labels)} asked for, but others given: {dict(labels_at)}")
     return decide_clean_shard(
         clean,
         rewards,
         attributes,
-        judged=read_labels(labels_at["judged"]),
-        people=read_labels(labels_at["people"]),
+        judged=read_labels(labels["judged"]),
+        people=read_labels(labels["people"]),
         guard=guard,
     )
 
@@ -53,27 +46,14 @@ def read_labels(ref: DatasetRef) -> ContentLabels:
 
 
 def candidate_shard(
-    clean: pa.Table,
-    rewards: pa.Table,
-    *,
-    labelled: str,
-    labelled_at: DatasetRef,
-    unsure_band: float,
+    clean: pa.Table, rewards: pa.Table, *, labelled: DatasetRef, unsure_band: float
 ) -> pa.Table:
     """`relabelling.pairs_to_relabel` of one shard of the clean pool.
 
     Args:
         clean: a shard of the clean pool.
         rewards: those of its pairs.
-        labelled: fingerprint of the contents that stage 1 labelled, part of what identifies work.
-        labelled_at: where they lie.
+        labelled: the contents that stage 1 labelled.
         unsure_band: also ask where p <= 0.5 + this.
-
-    Raises:
-        ValueError: the reference names other contents than the fingerprint.
     """
-    if labelled != labelled_at.fingerprint:
-        raise ValueError(f"labels {labelled_at.fingerprint} given, but {labelled} asked for")
-    return pairs_to_relabel(
-        clean, rewards, labelled=read_labels(labelled_at), unsure_band=unsure_band
-    )
+    return pairs_to_relabel(clean, rewards, labelled=read_labels(labelled), unsure_band=unsure_band)

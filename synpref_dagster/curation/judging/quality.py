@@ -115,13 +115,13 @@ def toward_people(
     return {"verdicts": verdicts, "votes": votes, "labels": labels}
 
 
-def vote_weights(screening: pd.DataFrame) -> pd.DataFrame:
+def vote_weights(weighing: pd.DataFrame) -> pd.DataFrame:
     """What each judge's vote counts, as rows of the quality table; n is the gold pairs it rests on.
 
     Args:
-        screening: `SCREENING_COLUMNS` of `judge_screening`.
+        weighing: `WEIGHING_COLUMNS` of `weighing`.
     """
-    rows = screening[["judge", "weight", "n"]].rename(columns={"weight": "value"})
+    rows = weighing[["judge", "weight", "n"]].rename(columns={"weight": "value"})
     return rows.assign(measure="vote_weight", slice=ALL, low=nan, high=nan)[QUALITY_COLUMNS]
 
 
@@ -203,10 +203,10 @@ def planted_ids(
     }
 
 
-Measured = dict[tuple[str, str], Accuracy]
+Measures = dict[tuple[str, str], Accuracy]
 
 
-def _of_verdicts(verdicts: pd.DataFrame) -> Measured:
+def _of_verdicts(verdicts: pd.DataFrame) -> Measures:
     decided = verdicts[verdicts["choice"].isin(["candidate_1", "candidate_2"])]
     first = decided["choice"] == "candidate_1"
     return {
@@ -218,10 +218,10 @@ def _of_verdicts(verdicts: pd.DataFrame) -> Measured:
     }
 
 
-def _of_labels(labels: pd.DataFrame, facts: AuditFacts) -> Measured:
+def _of_labels(labels: pd.DataFrame, facts: AuditFacts) -> Measures:
     known = labels[["pair_id", "label"]].merge(facts.pairs, on="pair_id", validate="one_to_one")
     decided = known[known["label"] != 0]
-    measured: Measured = {
+    measured: Measures = {
         ("agreement", ALL): accuracy_of((decided["label"] > 0).to_numpy()),
         ("decided", ALL): accuracy_of((known["label"] != 0).to_numpy()),
         ("length_bias", ALL): _length_bias(decided),
@@ -272,6 +272,6 @@ def _cost_per_correct(labels: pd.DataFrame, usd: float) -> Accuracy:
     return Accuracy(value=value, low=value, high=value, n=num_correct)
 
 
-def _rows(judge: str, measured: Measured) -> Iterator[dict[str, object]]:
+def _rows(judge: str, measured: Measures) -> Iterator[dict[str, object]]:
     for (measure, part), found in measured.items():
         yield {"judge": judge, "measure": measure, "slice": part, **asdict(found)}

@@ -1,7 +1,7 @@
 """Verdict -> vote -> label: how a judge's answers become its vote, and the votes a label.
 
 The panel decides by majority, or by weights that say how much each judge's word is worth (see
-`judge_screening`). A tie is no label, whoever voted.
+`weighing`). A tie is no label, whoever voted.
 """
 
 from collections.abc import Mapping

@@ -85,7 +85,6 @@ MAX_RUN = 5
 MIN_SECRET_BITS = 3.0
 """Entropy per character of a key that was drawn at random; "xxxx" and "your-key-here" have less."""
 FICTIONAL_EXCHANGE = "555"
-COMPANY_AREAS = frozenset({"800", "833", "844", "855", "866", "877", "888", "900"})
 
 
 def digits_of(text: str) -> str:
@@ -149,27 +148,37 @@ def is_social_security_number(text: str) -> bool:
 
 
 def is_phone_number(text: str) -> bool:
-    """A number somebody could answer: 7 to 15 digits (E.164), not made up, not a company's line."""
+    """A number somebody could answer: 7 to 15 digits (E.164), not made up, not a company's line.
+
+    With a country's code, the numbering plan of that country decides.
+    """
     digits = digits_of(text)
     if not 7 <= len(digits) <= 15 or looks_made_up(digits):
         return False
-    if len(digits) == 7 and digits.startswith(FICTIONAL_EXCHANGE):
-        return False
-    if text.lstrip("(").startswith("+1") or (len(digits) == 11 and digits[0] == "1"):
+    if text.lstrip("(").startswith("+"):
+        return _is_in_use(f"+{digits}")
+    if len(digits) == 11 and digits[0] == "1":
         return is_american_number(digits)
-    return True
+    return not (len(digits) == 7 and digits.startswith(FICTIONAL_EXCHANGE))
 
 
 def is_american_number(text: str) -> bool:
-    """Ten digits of the North American plan: area and exchange from 2, not for film or company."""
-    digits = digits_of(text)
-    digits = digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
-    if len(digits) != 10 or looks_made_up(digits):
+    """Ten digits of the North American plan, in use, not made up, not for film or company."""
+    digits = digits_of(text)[-10:]
+    return not looks_made_up(digits) and _is_in_use(f"+1{digits}")
+
+
+def _is_in_use(number: str) -> bool:
+    """Whether its country's plan gives that range to persons; `number` is in E.164 form."""
+    from phonenumbers import NumberParseException, PhoneNumberType, number_type, parse
+
+    try:
+        kind = number_type(parse(number))
+    except NumberParseException:
         return False
-    codes = (digits[:3], digits[3:6])
-    if any(code[0] in "01" or code[1:] == "11" or code == FICTIONAL_EXCHANGE for code in codes):
-        return False
-    return codes[0] not in COMPANY_AREAS
+    companies = (PhoneNumberType.TOLL_FREE, PhoneNumberType.PREMIUM_RATE, PhoneNumberType.UAN)
+    is_fiction = number.startswith("+1") and number[5:8] == FICTIONAL_EXCHANGE
+    return kind not in (*companies, PhoneNumberType.UNKNOWN) and not is_fiction
 
 
 def is_personal_email(text: str) -> bool:

@@ -13,11 +13,11 @@ begin with `pool`, `contamination` or `personal_data`.
                (contamination.rules.build_index, contamination.hits.find_hits)
             3. both together, one reason per pair: pool.screening.screen_contamination
     revise  the screening, only where the profile asks for it
-            4. judges look at the hits: assets.pool.recheck.reviewed_hits
+            4. judges look at the hits: assets.pool.recheck.rechecked_hits
                (contamination.recheck.suspicions, judges.questions.opinions, and the outcome
                by contamination.recheck.review)
             5. cleared hits come back, pairs of the personal-data report go:
-               pool.shards.review_screening (contamination.recheck.with_cleared,
+               pool.shards.revise_screening (contamination.recheck.with_cleared,
                personal_data.report.pairs_to_drop, pool.selection.with_personal_data)
     mark    what pairs say about each other, one conversation at a time, out of core
             6. first copies, contradictions, preference cycles: pool.key_index.mark_pool

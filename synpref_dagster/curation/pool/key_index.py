@@ -1,9 +1,9 @@
 """The key index: which pairs of a pool repeat or contradict each other, out of core (App. D.1).
 
-Keys of consecutive shards lie in runs, each sorted by conversation and cut into files by the
-leading bits of the conversation (`Run`). A pool that grew keeps its runs; new shards get runs of their own,
-and those of equal size become one. The pool is judged range by range: of known shards only pairs
-of conversations that the new ones speak about too.
+Keys of consecutive shards lie in runs (`SortedRun`), each sorted by conversation and cut into files
+by the leading bits of the conversation. A pool that grew keeps its runs; new shards get runs of
+their own, and those of equal size become one. The pool is compared range by range: of known shards
+only pairs of conversations that the new ones speak about too.
 
 Marks depend on the keys alone, never on the nights in which they came.
 """
@@ -50,7 +50,7 @@ class IndexSizes:
     """Keys that are sorted at a time."""
     file: int = 250_000
     range: int = 500_000
-    """Keys that are judged at a time."""
+    """Keys that are compared at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Portion:
     """int64 (n,): number of the shard that a key is from."""
 
 
-class Run:
+class SortedRun:
     """Sorted keys of some consecutive shards; ranges are asked for in ascending order."""
 
     def __init__(self, ref: DatasetRef, block: range) -> None:
@@ -209,9 +209,9 @@ class MarkedPool:
     marks: DatasetRef
     """`MARK_SCHEMA`."""
     num_new_shards: int
-    """Shards whose pairs were judged."""
+    """Shards whose pairs were compared."""
     num_known_shards: int
-    """Shards that had been judged before, with nothing changed but what new ones say of them."""
+    """Shards that had been compared before, with nothing changed but what new ones say of them."""
     num_known_pairs_read: int
     """Pairs of known shards whose conversation new ones speak about."""
 
@@ -251,7 +251,7 @@ def _known(target: str, pool: "_Pool") -> tuple[DatasetRef | None, int]:
     """The marks of an earlier, smaller state of the same pool, and its number of shards.
 
     None and 0 when a shard of it changed or left, when marks are lost or were made otherwise: then
-    all pairs are judged again, on their keys.
+    all pairs are compared again, by their keys.
     """
     manifest = find_manifest(target)
     if manifest is None or manifest.meta.get("version") != VERSION:
@@ -281,7 +281,7 @@ class _Pool:
     def portions(self, num_known: int) -> Iterator[Portion]:
         """New keys, and the known ones of their conversations, range by range of conversations."""
         blocks = run_blocks([shard.num_rows for shard in self.shards], max_keys=self.sizes.run)
-        runs = [Run(self._run(block), block) for block in blocks]
+        runs = [SortedRun(self._run(block), block) for block in blocks]
         for start, end in key_ranges(self.screened.num_rows, per_range=self.sizes.range):
             new = [run.between(start, end, since=num_known) for run in runs]
             wanted = leading_words(pa.concat_tables([part.keys for part in new]))
@@ -319,7 +319,7 @@ class _Found:
         self.parts: list[tuple[np.ndarray, ...]] = []
 
     def add(self, portion: Portion, pool: _Pool) -> None:
-        """Judges a portion."""
+        """Compares the pairs of a portion."""
         places = pool.places(portion)
         after = marks_of(portion.keys, places)
         is_known = portion.shards < self.num_known

@@ -1,7 +1,7 @@
 """What the pairs of a pool say about each other: repetitions, contradictions, cycles (App. D.1).
 
 Each pair is reduced to its keys. All that concerns a pair happens within its conversation, so that
-keys are judged conversation by conversation, in any number of portions: `marks_of` gives for a
+keys are compared conversation by conversation, in any number of portions: `marks_of` gives for a
 portion with whole conversations what it gives for the pool.
 """
 

@@ -60,7 +60,6 @@ def route_pairs(
         beside=barred,
         uri=uri,
         version=VERSION,
-        params={},
         executor=executor,
         outputs=["candidates", "origins"],
     ).outputs

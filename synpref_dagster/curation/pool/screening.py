@@ -5,7 +5,7 @@ pairs; contradictory pairs and those on a preference cycle stay and are marked r
 should see them first.
 
 What one shard alone can tell (screening, here) is kept apart from what needs them all
-(`pool_marks`), and that from the selection (`clean_selection`): on a second night only new shards
+(`marks`), and that from the selection (`selection`): on a second night only new shards
 are screened.
 """
 
@@ -16,9 +16,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.hits import first_hits
 from synpref_dagster.curation.contamination.recheck import CONTAMINATED
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.pool.cleaning import check_structure
 from synpref_dagster.curation.pool.cycles import KEY_COLUMNS, with_response_keys
 from synpref_dagster.curation.pool.selection import EVIDENCE_COLUMNS
@@ -57,7 +55,7 @@ def screen_contamination(structured: pa.Table, *hits: pa.Table) -> pa.Table:
 
     Args:
         structured: what `screen_structure` says about the pairs.
-        hits: per benchmark what `contamination_hits.find_hits` finds in their first user turns.
+        hits: per benchmark what `hits.find_hits` finds in their first user turns.
     """
     is_sound = np.asarray(pc.is_null(structured["screen_reason"].combine_chunks()))
     found = first_hits(hits)

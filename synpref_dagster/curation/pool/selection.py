@@ -1,6 +1,6 @@
 """The clean pool from what is known about each pair: kept, or dropped with its reason (App. D.1).
 
-A shard is judged by its own screening and by its marks (`pool_marks`); nothing else is looked at,
+A shard is selected by its own screening and by its marks (`marks`); nothing else is looked at,
 so that a shard whose marks stay as they are is never selected again.
 """
 

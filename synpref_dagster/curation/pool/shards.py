@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.recheck import cleared_pairs, with_cleared
-from synpref_dagster.curation.contamination.rules import (
-    DecontaminationConfig,
-)
+from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.shards import look_for_benchmarks
 from synpref_dagster.curation.personal_data.report import pairs_to_drop
 from synpref_dagster.curation.pool.screening import screen_contamination, screen_structure
@@ -29,7 +27,7 @@ from synpref_dagster.storage import (
 VERSION = "2"
 
 
-def review_screening(
+def revise_screening(
     screened: DatasetRef,
     *,
     hits: DatasetRef | None,
@@ -52,39 +50,30 @@ def review_screening(
     if hits is None and personal_data is None:
         return screened
     return map_shards(
-        partial(reviewed_shard, hits_at=hits),
+        partial(revised_shard, hits=hits),
         screened,
         beside=[personal_data] if personal_data else [],
         uri=uri,
         version=VERSION,
-        params={"hits": hits.fingerprint if hits else None, "drop_level": drop_level},
+        params={"drop_level": drop_level},
+        identified_by={"hits": hits.fingerprint if hits else None},
         executor=executor,
     ).ref
 
 
-def reviewed_shard(
-    screened: pa.Table,
-    *personal_data: pa.Table,
-    hits: str | None,
-    drop_level: int,
-    hits_at: DatasetRef | None,
+def revised_shard(
+    screened: pa.Table, *personal_data: pa.Table, hits: DatasetRef | None, drop_level: int
 ) -> pa.Table:
-    """`review_screening` of one shard.
+    """`revise_screening` of one shard.
 
     Args:
         screened: `SCREENED_SCHEMA`.
         personal_data: at most one table: the reported pairs of the shard.
-        hits: fingerprint of the look at contamination hits; it identifies the work.
+        hits: the judges' look at contamination hits; None without one.
         drop_level: level of personal data from which pairs are dropped.
-        hits_at: where that look lies.
-
-    Raises:
-        ValueError: the reference names another look than the fingerprint.
     """
-    if hits != (hits_at.fingerprint if hits_at else None):
-        raise ValueError(f"hits {hits} asked for, but others given: {hits_at}")
-    if hits_at is not None:
-        screened = with_cleared(screened, _cleared(hits_at))
+    if hits is not None:
+        screened = with_cleared(screened, _cleared(hits))
     for pairs in personal_data:
         screened = with_personal_data(screened, pairs_to_drop(to_frame(pairs), level=drop_level))
     return screened
@@ -114,7 +103,7 @@ class Screening:
     """What screening found, and what it cost."""
 
     screened: MapResult
-    """`pooling.SCREENED_SCHEMA`, one shard per raw shard."""
+    """`screening.SCREENED_SCHEMA`, one shard per raw shard."""
     looked: VariantsResult
     """What was found for each benchmark."""
     num_shards_computed: int
@@ -147,7 +136,6 @@ def screen_pool(
         raw,
         uri=f"{uri}/structure",
         version=version,
-        params={},
         executor=executor,
     )
     looked = look_for_benchmarks(
@@ -159,7 +147,6 @@ def screen_pool(
         beside=list(looked.refs.values()),
         uri=f"{uri}/screened",
         version=version,
-        params={},
         executor=executor,
     )
     num_read = max(structured.num_shards_computed, looked.num_shards_computed)

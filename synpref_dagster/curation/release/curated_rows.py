@@ -13,12 +13,7 @@ import pyarrow.compute as pc
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.release.training_sets import merge_labels
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
-from synpref_dagster.pairs.record import (
-    ID_BYTES,
-    ID_TYPE,
-    is_among,
-    table_from_frame,
-)
+from synpref_dagster.pairs.record import ID_BYTES, ID_TYPE, is_among, table_from_frame
 
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)

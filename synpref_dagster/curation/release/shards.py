@@ -6,11 +6,7 @@ from functools import lru_cache
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.curation.release.curated_rows import (
-    SPLITS,
-    decided_rows,
-    rows_of_shard,
-)
+from synpref_dagster.curation.release.curated_rows import SPLITS, decided_rows, rows_of_shard
 from synpref_dagster.pairs.record import CONVERSATION_TYPE, PreferencePair
 from synpref_dagster.pairs.texts import shard_pairs
 from synpref_dagster.storage import DatasetRef, read_table
@@ -56,18 +52,15 @@ def export_table(pairs: Iterable[PreferencePair], origin: pd.DataFrame, *, split
     return pa.Table.from_pylist(rows, schema=EXPORT_SCHEMA)
 
 
-def decided_shard(
-    decided: pa.Table, *, decision: str, stage_one: str, stage_one_at: DatasetRef
-) -> pa.Table:
+def decided_shard(decided: pa.Table, *, decision: str, stage_one: DatasetRef) -> pa.Table:
     """`curated_rows.decided_rows` of one shard of the decisions.
 
     Args:
         decided: kept or dropped pairs of a clean shard.
         decision: which of them.
-        stage_one: fingerprint of what stage 1 labelled, part of what identifies the work.
-        stage_one_at: where that lies.
+        stage_one: what stage 1 labelled.
     """
-    return decided_rows(decided, _stage_one(stage_one, stage_one_at), decision=decision)
+    return decided_rows(decided, _stage_one(stage_one), decision=decision)
 
 
 def export_shard(  # noqa: PLR0917 - shards that go side by side
@@ -76,8 +69,7 @@ def export_shard(  # noqa: PLR0917 - shards that go side by side
     flipped: pa.Table,
     texts: pa.Table,
     *,
-    stage_one: str,
-    stage_one_at: DatasetRef,
+    stage_one: DatasetRef,
 ) -> pa.Table:
     """The curated pairs of one clean shard with `EXPORT_SCHEMA`: those that train come first.
 
@@ -86,11 +78,9 @@ def export_shard(  # noqa: PLR0917 - shards that go side by side
         kept: its pairs that train under their source label.
         flipped: its pairs that train under the opposite one.
         texts: the raw shard that it comes from.
-        stage_one: see `decided_shard`, like the next.
-        stage_one_at: where it lies.
+        stage_one: what stage 1 labelled.
     """
-    known = _stage_one(stage_one, stage_one_at)
-    rows = rows_of_shard(clean, kept=kept, flipped=flipped, stage_one=known)
+    rows = rows_of_shard(clean, kept=kept, flipped=flipped, stage_one=_stage_one(stage_one))
     pairs = shard_pairs(clean.take(pa.array(rows["place"])), texts)
     labels = rows["label"].to_numpy()
     turned = [
@@ -106,7 +96,5 @@ def export_shard(  # noqa: PLR0917 - shards that go side by side
 
 
 @lru_cache(maxsize=1)
-def _stage_one(fingerprint: str, ref: DatasetRef) -> pa.Table:
-    if ref.fingerprint != fingerprint:
-        raise ValueError(f"labels {ref.fingerprint} given, but {fingerprint} asked for")
+def _stage_one(ref: DatasetRef) -> pa.Table:
     return read_table(ref)

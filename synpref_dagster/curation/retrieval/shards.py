@@ -12,19 +12,18 @@ from synpref_dagster.pairs.record import id_array
 from synpref_dagster.pairs.texts import shard_pairs
 
 
-def embed_shard(table: pa.Table, texts: pa.Table, *, embedder: str, folder: str) -> pa.Table:
+def embed_shard(table: pa.Table, texts: pa.Table, *, folder: str) -> pa.Table:
     """A vector of (x, a) for every pair of a shard.
 
     Args:
         table: `LABEL_SCHEMA`.
         texts: the raw shard that the pairs come from.
-        embedder: what the embedder was fitted on and how; identifies the work.
-        folder: where it is kept.
+        folder: of the embedder, named by what it was fitted on and how.
     """
     pairs = shard_pairs(table, texts)
     rows = table.select(list(ATTRIBUTE_COLUMNS)).to_pylist()
     embedded = [embedding_text(pair, row) for pair, row in zip(pairs, rows, strict=True)]
-    vectors = _embedder(folder, embedder).embed(embedded)
+    vectors = _embedder(folder).embed(embedded)
     return vector_table([pair.pair_id for pair in pairs], vectors)
 
 
@@ -40,6 +39,5 @@ def vector_table(ids: list[bytes], vectors: np.ndarray) -> pa.Table:
 
 
 @lru_cache(maxsize=1)
-def _embedder(folder: str, fingerprint: str) -> TfidfSvdEmbedder:
-    del fingerprint  # Another embedder in the same folder is another embedder.
+def _embedder(folder: str) -> TfidfSvdEmbedder:
     return TfidfSvdEmbedder.load(Path(folder))

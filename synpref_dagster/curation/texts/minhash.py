@@ -11,12 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from synpref_dagster.curation.texts.ngrams import (
-    Grams,
-    character_grams,
-    text_batches,
-    word_grams,
-)
+from synpref_dagster.curation.texts.ngrams import Grams, character_grams, text_batches, word_grams
 
 GRAM_UNITS = 5
 """Words (or characters) of a gram; a text of fewer counts each of its words."""

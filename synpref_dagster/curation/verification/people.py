@@ -9,11 +9,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.verification.corrections import (
-    EDITS_COLUMN,
-    NO_EDITS,
-    edits_by_pair,
-)
+from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, NO_EDITS, edits_by_pair
 from synpref_dagster.pairs.accuracy import confidence
 from synpref_dagster.pairs.record import is_among
 

@@ -15,12 +15,7 @@ import numpy as np
 
 from synpref_dagster.curation.judging.verdicts import Exemplar, JudgeQuestion, Verdict
 from synpref_dagster.judges.embedded.checks import CHECKS, CheckName, style_features
-from synpref_dagster.judges.embedded.views import (
-    PAIRS,
-    WORDS,
-    WORDS_AND_PAIRS,
-    Views,
-)
+from synpref_dagster.judges.embedded.views import PAIRS, WORDS, WORDS_AND_PAIRS, Views
 from synpref_dagster.pairs.record import Turn, canonical_sign, digest
 
 if TYPE_CHECKING:

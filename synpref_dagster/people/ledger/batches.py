@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.people.ledger.verdicts import Side
+from synpref_dagster.people.ledger.answers import Side
 
 ID_CHARACTERS = 24
 

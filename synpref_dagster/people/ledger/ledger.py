@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.people.ledger import database
+from synpref_dagster.people.ledger.answers import ANSWER_COLUMNS, Answer
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.verdicts import VERDICT_COLUMNS, Verdict
 
 ID_FIELDS = ("pair_id", "content_id")
 
@@ -26,13 +26,13 @@ class VerdictLedger:
     def __init__(self, store: ReviewDatabase) -> None:
         self._store = store
 
-    def append(self, rows: Sequence[Verdict]) -> int:
+    def append(self, rows: Sequence[Answer]) -> int:
         """Add verdicts; those whose form token is known are left out. Returns how many are new."""
         return self._store.append(database.verdicts, [row.as_row() for row in rows])
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[Answer]:
         """All verdicts, superseded and withdrawn ones included, in order."""
-        return [Verdict.from_row(dict(row)) for row in self._store.rows(database.verdicts)]
+        return [Answer.from_row(dict(row)) for row in self._store.rows(database.verdicts)]
 
     def export(self, path: Path) -> int:
         """Write the whole ledger to a `.parquet` or `.jsonl` file; returns the number of rows.
@@ -67,7 +67,7 @@ class VerdictLedger:
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
-    for name in VERDICT_COLUMNS:
+    for name in ANSWER_COLUMNS:
         values = [row[name] for row in rows]
         if name in ID_FIELDS:
             columns[name] = id_array([bytes.fromhex(value) for value in values])
@@ -82,7 +82,7 @@ def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     table = pq.read_table(path)
-    if missing := set(VERDICT_COLUMNS) - set(table.column_names):
+    if missing := set(ANSWER_COLUMNS) - set(table.column_names):
         raise ValueError(f"{path.name} is no ledger: columns {sorted(missing)} are missing")
     rows = table.to_pylist()
     return [{**row, **{name: row[name].hex for name in ID_FIELDS}} for row in rows]
@@ -92,8 +92,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def _verdict(row: Mapping[str, Any], place: int) -> Verdict:
+def _verdict(row: Mapping[str, Any], place: int) -> Answer:
     try:
-        return Verdict.from_row(row)
+        return Answer.from_row(row)
     except ValueError as error:
         raise ValueError(f"row {place}: {error}") from error

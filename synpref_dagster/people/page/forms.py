@@ -13,7 +13,7 @@ from synpref_dagster.pairs.attributes import (
     Controversiality,
     Objectivity,
 )
-from synpref_dagster.people.ledger.verdicts import CONFIDENCES, TOOLS
+from synpref_dagster.people.ledger.answers import CONFIDENCES, TOOLS
 
 MAX_FIELDS = 40
 MAX_TEXT = 10_000
@@ -41,7 +41,7 @@ def field(form: Mapping[str, Sequence[str]], name: str) -> str:
 
 
 def read_answer(form: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Verdict, confidence, tools, seconds and attributes of a review form.
+    """Answer, confidence, tools, seconds and attributes of a review form.
 
     Raises:
         ValueError: a field has an illegal value.

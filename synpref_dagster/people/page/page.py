@@ -17,13 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from synpref_dagster.pairs.record import first_user_turn
 from synpref_dagster.people.accounts import SESSION_SECONDS, Accounts, Annotator
 from synpref_dagster.people.desk import ForeignFormError, ReviewDesk
-from synpref_dagster.people.ledger.verdicts import TOOLS
-from synpref_dagster.people.page.forms import (
-    LEGAL_ATTRIBUTES,
-    field,
-    read_answer,
-    read_form,
-)
+from synpref_dagster.people.ledger.answers import TOOLS
+from synpref_dagster.people.page.forms import LEGAL_ATTRIBUTES, field, read_answer, read_form
 from synpref_dagster.people.page.limits import LOOPBACK_HOSTS, MAX_FORM_BYTES, RateLimiter
 from synpref_dagster.people.page.rendering import plain, render
 from synpref_dagster.people.protocol import instructions, search_links

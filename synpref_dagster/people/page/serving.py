@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.page.limits import (
-    LOOPBACK_HOSTS,
-    is_loopback,
-    refuse_open_address,
-)
+from synpref_dagster.people.page.limits import LOOPBACK_HOSTS, is_loopback, refuse_open_address
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -4,7 +4,6 @@ Columns are TRL's conversational format with an explicit prompt, and where each 
 The folder is written beside its place and moved there whole.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synpref_dagster.curation.release.curated_rows import (
-    SPLITS,
-)
+from synpref_dagster.curation.release.curated_rows import SPLITS
 from synpref_dagster.curation.release.shards import EXPORT_SCHEMA
 from synpref_dagster.publishing.release.folder import MANIFEST, write_manifest
+from synpref_dagster.storage.atomic import beside, put_in_place, remove
 
 ROWS_PER_FILE = 100_000
 WRITTEN_SCHEMA = pa.schema([field for field in EXPORT_SCHEMA if field.name != "split"])
@@ -43,8 +41,7 @@ def write_export(
     Raises:
         ValueError: the tables hold other numbers of rows.
     """
-    part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = beside(target)
     (part / "data").mkdir(parents=True)
     files = {split: _SplitFiles(part / "data", split, num_rows.get(split, 0)) for split in SPLITS}
     for table in tables:
@@ -56,10 +53,9 @@ def write_export(
         (part / name).write_text(text, encoding="utf-8")
     write_manifest(part, manifest)
     if (target / MANIFEST).is_file() and _same(part, target):
-        shutil.rmtree(part)
-        return target
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+        remove(part)
+    else:
+        put_in_place(part, target)
     return target
 
 

@@ -12,6 +12,7 @@ from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import SUITE
 from synpref_dagster.publishing.release.cards import tier_rows
 from synpref_dagster.reward.backbones import Backbone, backbone
+from synpref_dagster.settings.models import LossSettings
 from synpref_dagster.settings.profile import Profile
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "dagster", "mlflow", "pyarrow")
@@ -20,6 +21,7 @@ LICENCE_LINKS = {
     "llama3.1": "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/LICENSE",
     "llama3.2": "https://huggingface.co/meta-llama/Llama-3.2-1B-Instruct/blob/main/LICENSE.txt",
 }
+LOSS_WORDS = {"bradley_terry": "Bradley-Terry"}
 SHOWN_SETTINGS = (
     "learning_rate",
     "schedule",
@@ -52,7 +54,9 @@ def model_facts(
         data: `tiers`, the curated training pairs by tier, and `curation`, what the filter decided.
         checkpoint: the checkpoint folder, for what its tokenizer says.
     """
-    row, stand_in = backbone(model_size), profile.release.backend == "stand_in"
+    row, release = backbone(model_size), profile.release
+    stand_in = release.backend == "stand_in"
+    given = release.given_backbone(model_size) if release.backend == "hub" else None
     tokenizer = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
     config = training["config"]
     return {
@@ -60,10 +64,11 @@ def model_facts(
         "stand_in": stand_in,
         "architecture": row.architecture,
         "hub_id": row.hub_id,
-        "base_model": None if stand_in else row.hub_id,
-        "licence": OWN_LICENCE if stand_in else row.licence,
-        "licence_link": None if stand_in else LICENCE_LINKS.get(row.licence),
-        "licence_text": _licence_text(row, stand_in=stand_in),
+        "start": f"`{given}`" if given else f"[{row.hub_id}](https://huggingface.co/{row.hub_id})",
+        "base_model": None if stand_in or given else row.hub_id,
+        "licence": OWN_LICENCE if stand_in else "other" if given else row.licence,
+        "licence_link": None if stand_in or given else LICENCE_LINKS.get(row.licence),
+        "licence_text": _licence_text(row, stand_in=stand_in, given=given),
         "profile": profile.name,
         "seed": profile.seed,
         "max_length": config["max_length_tokens"],
@@ -76,13 +81,23 @@ def model_facts(
         "published_of": "the paper, v3",
         "miniatures": profile.pool.kind == "synthetic_world",
         "limits": _limits(profile),
-        "settings": {name: config[name] for name in SHOWN_SETTINGS if config.get(name) is not None},
+        "loss": LOSS_WORDS.get(release.loss.name, release.loss.name.replace("_", " ")),
+        "settings": _settings(config, release.loss),
     }
 
 
 def library_versions() -> dict[str, str]:
     """Installed versions of what computes and stores a release."""
     return {name: version(name) for name in LIBRARIES}
+
+
+def _settings(config: Mapping[str, Any], loss: LossSettings) -> dict[str, Any]:
+    """What trained, as the card lists it: nothing that this configuration does not use."""
+    shown = {name: config[name] for name in SHOWN_SETTINGS if config.get(name) is not None}
+    if "max_steps" in shown:
+        shown.pop("num_epochs", None)
+    lora = {f"lora.{name}": value for name, value in (config.get("lora") or {}).items() if value}
+    return {**shown, **{f"loss.{name}": value for name, value in loss.model_dump().items()}, **lora}
 
 
 def _training(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,11 +142,17 @@ def _limits(profile: Profile) -> list[str]:
     ]
 
 
-def _licence_text(row: Backbone, *, stand_in: bool) -> str:
+def _licence_text(row: Backbone, *, stand_in: bool, given: str | None) -> str:
     if stand_in:
         return (
             f"Apache-2.0: no weight of `{row.hub_id}` is in it. A release trained from that "
             f"backbone would be under its licence, {row.licence}."
+        )
+    if given:
+        return (
+            f"The weights derive from `{given}`, which the profile named in place of "
+            f"`{row.hub_id}`, and stay under its licence; that of `{row.hub_id}` is {row.licence}. "
+            "The data's licences are in the curated data set's LICENSE.md."
         )
     return (
         f"The weights derive from `{row.hub_id}` and stay under its licence, {row.licence}. The "

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from synpref_dagster.storage.atomic import beside, put_in_place
+
 MANIFEST = "training_manifest.json"
 CARD = "README.md"
 NOT_RELEASED = ("state", "built.json")
@@ -40,16 +42,14 @@ def write_release(
             f"{checkpoint} is no Hugging Face folder: only backbones and stand-ins can be "
             "released, set `release.backend` to one of them"
         )
-    part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = beside(target)
     shutil.copytree(checkpoint, part, ignore=lambda _, names: set(names) & set(NOT_RELEASED))
     _rewrite(part / "config.json", portable_config)
     _rewrite(part / "tokenizer_config.json", portable_tokenizer_config)
     for name, text in texts.items():
         (part / name).write_text(text, encoding="utf-8")
     write_manifest(part, manifest)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    put_in_place(part, target)
     return target
 
 

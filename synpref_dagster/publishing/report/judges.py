@@ -6,13 +6,7 @@ Shares stand with their intervals; what was not measured is a dash, never a zero
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from synpref_dagster.publishing.report.tables import (
-    NOT_MEASURED,
-    Cell,
-    FigureTable,
-    points,
-    share,
-)
+from synpref_dagster.publishing.report.tables import NOT_MEASURED, Cell, FigureTable, points, share
 
 PANEL = "panel"
 SLICED = "agreement "  # followed by objectivity or task category

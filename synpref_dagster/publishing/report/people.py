@@ -3,13 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from synpref_dagster.publishing.report.tables import (
-    NOT_MEASURED,
-    Cell,
-    FigureTable,
-    points,
-    share,
-)
+from synpref_dagster.publishing.report.tables import NOT_MEASURED, Cell, FigureTable, points, share
 
 Measures = Mapping[str, Mapping[str, Any]]
 Columns = Mapping[str, tuple[str, Callable[[float], str]]]

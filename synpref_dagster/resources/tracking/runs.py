@@ -2,7 +2,7 @@
 
 Runs are found again by their tags, so that a retried step continues its run and a resumed campaign
 its curves. Only `MlflowClient` is used: MLflow's global "active run" would leak between the steps
-that Dagster runs in one process. What one step may log is in `tracked_step`.
+that Dagster runs in one process. What one step may log is in `step`.
 """
 
 import hashlib

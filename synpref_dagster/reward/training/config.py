@@ -11,6 +11,10 @@ from synpref_dagster.reward.encoding import DroppedPairs
 from synpref_dagster.reward.evaluation import Evaluation
 from synpref_dagster.reward.training.losses import LossConfig
 
+NOT_IN_KEY = ("save_every_steps",)  # decides what a crash costs, not what comes out
+ADDED_LATER = ("lora",)
+NO_LONGER_SETTINGS = {"lora_rank": None, "lora_scale": 2.0}  # as they were without LoRA
+
 
 class Schedule(StrEnum):
     """How the learning rate goes after the warm-up."""
@@ -18,6 +22,30 @@ class Schedule(StrEnum):
     CONSTANT = "constant"
     LINEAR = "linear"
     COSINE = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraUpdates:
+    """Low-rank updates in place of training every weight.
+
+    Attributes:
+        rank: Rank of each update.
+        alpha: Each update is scaled by alpha / rank; None is twice the rank.
+        target_modules: Names of the layers that are updated; None is every linear layer.
+    """
+
+    rank: int
+    alpha: int | None = None
+    target_modules: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.rank < 1:
+            raise ValueError(f"lora.rank is {self.rank}, must be at least 1")
+        if self.alpha is None:
+            object.__setattr__(self, "alpha", 2 * self.rank)
+        if self.target_modules is not None:
+            object.__setattr__(self, "target_modules", tuple(self.target_modules))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +75,7 @@ class TrainingConfig:
         device: Torch device, such as cpu or cuda.
         gradient_checkpointing: Recompute activations in the backward pass.
         sharded: Under `torchrun`, shard the weights (FSDP2) instead of replicating them (DDP).
-        lora_rank: Train low-rank updates of this rank and the head only; None trains everything.
-        lora_scale: Factor of the updates (alpha / rank in adapter terms).
+        lora: Train low-rank updates and the head only; None trains everything.
         pad_token: Pad token for tokenizers that have none.
     """
 
@@ -74,8 +101,7 @@ class TrainingConfig:
     device: str = "cpu"
     gradient_checkpointing: bool = False
     sharded: bool = False
-    lora_rank: int | None = None
-    lora_scale: float = 2.0
+    lora: LoraUpdates | None = None
     pad_token: str | None = None
 
     def __post_init__(self) -> None:
@@ -83,23 +109,19 @@ class TrainingConfig:
         object.__setattr__(self, "schedule", Schedule(self.schedule))
         if isinstance(self.loss, Mapping):
             object.__setattr__(self, "loss", LossConfig(**self.loss))
+        if isinstance(self.lora, Mapping):
+            object.__setattr__(self, "lora", LoraUpdates(**self.lora))
         for name in ("learning_rate", "clip_norm", "batch_pairs", "num_epochs"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be positive")
-        for name in (
-            "max_steps",
-            "evaluate_every_steps",
-            "save_every_steps",
-            "lora_rank",
-            "tokens_per_pack",
-        ):
+        for name in ("max_steps", "evaluate_every_steps", "save_every_steps", "tokens_per_pack"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, must be at least 1 or None")
         if not 0 <= self.warmup_share <= 1:
             raise ValueError(f"warmup_share is {self.warmup_share}, must be in [0, 1]")
-        if self.sharded and self.lora_rank is not None:
-            raise ValueError("sharded and lora_rank exclude each other: LoRA fits without shards")
+        if self.sharded and self.lora is not None:
+            raise ValueError("sharded and lora exclude each other: LoRA fits without shards")
         if self.dtype not in ("float32", "bfloat16", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}, must be float32, bfloat16 or float64")
 
@@ -117,6 +139,20 @@ class TrainingConfig:
     def to_json(self) -> dict[str, Any]:
         """The settings as a plain dictionary."""
         return asdict(self)
+
+    def key_material(self) -> dict[str, Any]:
+        """What a run's fingerprint hashes: all settings that decide the weights.
+
+        The form is that of the first version. A field of `ADDED_LATER` enters only where it is not
+        at its default, so that checkpoints from before it keep their fingerprint.
+        """
+        default = TrainingConfig().to_json()
+        told = {
+            name: value
+            for name, value in self.to_json().items()
+            if name not in NOT_IN_KEY and (name not in ADDED_LATER or value != default[name])
+        }
+        return {**NO_LONGER_SETTINGS, **told}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,11 +16,7 @@ from torch import distributed
 
 from synpref_dagster.pairs.record import PreferencePair, table_to_pairs
 from synpref_dagster.reward.folders import write_json
-from synpref_dagster.reward.training.run import (
-    TrainingConfig,
-    TrainingReport,
-    train_reward_model,
-)
+from synpref_dagster.reward.training.run import TrainingConfig, TrainingReport, train_reward_model
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 

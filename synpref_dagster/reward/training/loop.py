@@ -12,11 +12,7 @@ from torch import Tensor
 from synpref_dagster.reward.attention.batching import Pack
 from synpref_dagster.reward.encoding import EncodedPair
 from synpref_dagster.reward.evaluation import Evaluation, evaluate_margins
-from synpref_dagster.reward.training.batch_step import (
-    forward_backward,
-    gold_margins,
-    pair_packs,
-)
+from synpref_dagster.reward.training.batch_step import forward_backward, gold_margins, pair_packs
 from synpref_dagster.reward.training.config import TrainingConfig
 from synpref_dagster.reward.training.optimisation import learning_rate
 from synpref_dagster.reward.training.resuming import Progress, ResumePoints
@@ -26,7 +22,7 @@ OnStep = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """Everything a run needs besides how far it has come.
 
     Attributes:

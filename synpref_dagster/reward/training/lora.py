@@ -1,56 +1,66 @@
-"""LoRA without adapters on disk: low-rank updates are trained, then merged into a plain checkpoint.
+"""LoRA without adapters on disk: peft's low-rank updates are trained, a whole model is written.
 
 A reward model's score head is new, so an adapter saved without it gives other rewards when loaded.
-Here the head trains in full and the published folder is a whole model: nothing can be left behind.
+Here the head trains in full and the published folder is a plain checkpoint: nothing can be left
+behind. `merge_and_unload` does the same to the model itself; merged weights are wanted while it
+still trains, and taking updates out again (`unmerge_adapter`) would not give the same bits.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
-PARAMETRIZED = ".parametrizations.weight."
+from synpref_dagster.reward.training.config import LoraUpdates
 
-
-class LowRank(nn.Module):
-    """weight + scale * up @ down, with `up` zero at first so that it starts as `weight`."""
-
-    def __init__(self, weight: Tensor, *, rank: int, scale: float) -> None:
-        super().__init__()
-        num_out, num_in = weight.shape
-        self.down = nn.Parameter(torch.randn(rank, num_in).to(weight) * num_in**-0.5)
-        self.up = nn.Parameter(torch.zeros(num_out, rank, dtype=weight.dtype, device=weight.device))
-        self.scale = scale
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The updated (out, in) weight."""
-        return weight + self.scale * (self.up @ self.down)
+ADAPTER = "default"  # peft's own name for the only one
+HEAD = "score"
+PARTS = (".lora_A.", ".lora_B.", f"{HEAD}.original_module.")
 
 
-def add_lora(model: Any, *, rank: int, scale: float, seed: int) -> None:
+def add_lora(model: Any, updates: LoraUpdates, *, seed: int) -> None:
     """Freeze a sequence classifier but for its head, and put low-rank updates on its layers.
 
     Args:
         model: Sequence classifier; changed in place.
-        rank: Rank of each update.
-        scale: Factor of each update.
-        seed: Seed of the down projections.
+        updates: What is updated, and how.
+        seed: Seed of the updates' first weights.
+
+    Raises:
+        ValueError: If a module that is to be updated is not in the model.
     """
-    model.base_model.requires_grad_(False)
-    linear = [m for m in model.base_model.layers.modules() if isinstance(m, nn.Linear)]
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = updates.target_modules
+    present = {name.rpartition(".")[2] for name, _ in model.base_model.named_modules()}
+    if missing := sorted(set(targets or ()) - present):
+        raise ValueError(f"lora.target_modules: no module of the backbone is called {missing}")
+    config = LoraConfig(
+        task_type="SEQ_CLS",
+        r=updates.rank,
+        lora_alpha=updates.alpha,
+        target_modules="all-linear" if targets is None else list(targets),
+        modules_to_save=[HEAD],
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in linear:
-            update = LowRank(module.weight, rank=rank, scale=scale)
-            parametrize.register_parametrization(module, "weight", update)
+        inject_adapter_in_model(config, model, adapter_name=ADAPTER)
 
 
 def merged_weights(model: Any) -> dict[str, Tensor]:
     """The weights of the plain model: updates added in, names as without LoRA."""
     state: dict[str, Tensor] = dict(model.state_dict())
-    merged = {name: weight for name, weight in state.items() if PARAMETRIZED not in name}
+    if getattr(model, "peft_config", None) is None:
+        return state
+    from peft.tuners.lora import LoraLayer
+
+    merged = {
+        name.replace(".base_layer.", ".").replace(f".modules_to_save.{ADAPTER}.", "."): weight
+        for name, weight in state.items()
+        if not any(part in name for part in PARTS)
+    }
     for name, module in model.named_modules():
-        if parametrize.is_parametrized(module, "weight"):
-            merged[f"{name}.weight"] = module.weight.detach()
+        if isinstance(module, LoraLayer):
+            delta = module.get_delta_weight(ADAPTER)
+            merged[f"{name}.weight"] = merged[f"{name}.weight"] + delta
     return merged

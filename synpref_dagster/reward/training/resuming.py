@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from synpref_dagster.reward.evaluation import Evaluation
 from synpref_dagster.reward.folders import STATE_FOLDER, write_json
 from synpref_dagster.reward.training.workers import Workers
+from synpref_dagster.storage.atomic import beside, part_of, put_in_place, remove
 
 POINT = "step_{:08d}"
 
@@ -68,21 +69,19 @@ class ResumePoints:
     def save(self, workers: Workers, *, progress: Progress) -> None:
         """Publish a resume point, then remove the older ones."""
         point = self.folder / POINT.format(progress.step)
-        part = point.with_name(f"{point.name}.part")
+        part = part_of(point)
         if workers.is_main:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
+            beside(point).mkdir(parents=True)
         workers.wait()
         workers.save_state(part)
         workers.wait()
         if not workers.is_main:
             return
         write_json(part / "progress.json", asdict(progress))
-        shutil.rmtree(point, ignore_errors=True)
-        part.replace(point)
+        put_in_place(part, point)
         for other in self.folder.iterdir():
             if other not in (point, self._best(progress.best_step)):
-                _remove(other)
+                remove(other)
 
     def find(self, fingerprint: str) -> tuple[Progress, Path] | None:
         """The newest complete point of the run with this fingerprint."""
@@ -107,13 +106,6 @@ class ResumePoints:
 
 def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
+    part = beside(file)
     save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, part)
-    part.replace(file)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    put_in_place(part, file)

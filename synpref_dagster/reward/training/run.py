@@ -18,34 +18,33 @@ from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.checkpoints import (
     folder_fingerprint,
     load_classifier,
-    publish,
+    publish_checkpoint,
     published_training,
     unpublish,
 )
-from synpref_dagster.reward.encoding import (
-    ChatEncoder,
-    DroppedPairs,
-    encode_pairs,
-    load_encoder,
+from synpref_dagster.reward.encoding import ChatEncoder, DroppedPairs, encode_pairs, load_encoder
+from synpref_dagster.reward.training.config import (
+    LoraUpdates,
+    Schedule,
+    TrainingConfig,
+    TrainingReport,
 )
-from synpref_dagster.reward.training.config import Schedule, TrainingConfig, TrainingReport
 from synpref_dagster.reward.training.distributed import (
     DistributedWorkers,
     build_accelerator,
     num_workers,
 )
-from synpref_dagster.reward.training.loop import Run
+from synpref_dagster.reward.training.loop import TrainingRun
 from synpref_dagster.reward.training.lora import add_lora
 from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.resuming import Progress, ResumePoints
 from synpref_dagster.reward.training.workers import Workers
 
-__all__ = ["Schedule", "TrainingConfig", "TrainingReport", "train_reward_model"]
+__all__ = ["LoraUpdates", "Schedule", "TrainingConfig", "TrainingReport", "train_reward_model"]
 
 logger = logging.getLogger(__name__)
 
 OnStep = Callable[[int, Mapping[str, float]], None]
-NOT_IN_FINGERPRINT = ("save_every_steps",)  # decides what a crash costs, not what comes out
 
 
 def train_reward_model(
@@ -93,7 +92,7 @@ def train_reward_model(
     if not train:
         reasons = {group.reason: group.count for group in dropped}
         raise ValueError(f"none of {len(pairs)} pairs can be trained on; dropped: {reasons}")
-    run = Run(
+    run = TrainingRun(
         workers=start_workers(backbone_path, encoder, config=config),
         train=train,
         gold=encode_pairs(validation, encoder)[0],
@@ -110,7 +109,7 @@ def train_reward_model(
 
 
 def _publish(
-    run: Run,
+    run: TrainingRun,
     progress: Progress,
     *,
     encoder: ChatEncoder,
@@ -119,7 +118,7 @@ def _publish(
 ) -> None:
     weights = run.best_weights(progress)
     if run.workers.is_main:
-        publish(
+        publish_checkpoint(
             run.workers.model,
             encoder.tokenizer,
             weights=weights,
@@ -156,8 +155,7 @@ def run_fingerprint(
 ) -> str:
     """Hexadecimal hash of everything that decides the weights."""
     hasher = blake2b(digest_size=16)
-    settings = {k: v for k, v in config.to_json().items() if k not in NOT_IN_FINGERPRINT}
-    hasher.update(json.dumps(settings, sort_keys=True).encode())
+    hasher.update(json.dumps(config.key_material(), sort_keys=True).encode())
     is_folder = Path(backbone_path).is_dir()
     hasher.update((folder_fingerprint(backbone_path) if is_folder else backbone_path).encode())
     hasher.update(encoder.template_fingerprint.encode())
@@ -180,8 +178,8 @@ def start_workers(backbone_path: str, encoder: ChatEncoder, *, config: TrainingC
         seed=config.seed,
     ).to(config.device if accelerator is None else accelerator.device)
     forward = verified_forward(model, sharded=accelerator is not None and config.sharded)
-    if config.lora_rank is not None:
-        add_lora(model, rank=config.lora_rank, scale=config.lora_scale, seed=config.seed)
+    if config.lora is not None:
+        add_lora(model, config.lora, seed=config.seed)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     optimizer = build_optimizer(model, config)

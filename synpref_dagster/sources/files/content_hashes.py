@@ -1,4 +1,4 @@
-"""Hashes of local source files, kept from night to night: a file that stands is not hashed again.
+"""Hashes of local source files, kept from night to night: an unchanged file is not hashed again.
 
 An entry names path, size and time of the last change. It is written only when the file had been
 still for a while: two changes within the resolution of a file system's clock look like one.

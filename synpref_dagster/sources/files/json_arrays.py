@@ -12,12 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from synpref_dagster.sources.files.raw_rows import (
-    DuplicateKeyError,
-    RawRow,
-    json_object,
-    unread,
-)
+from synpref_dagster.sources.files.raw_rows import DuplicateKeyError, RawRow, json_object, unread
 
 CHUNK_BYTES = 1 << 20
 MAX_ELEMENT_CHARS = 64 * 1024 * 1024

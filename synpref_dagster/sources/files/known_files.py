@@ -12,12 +12,7 @@ from upath import UPath
 from synpref_dagster.sources.files.content_hashes import ContentHashes
 from synpref_dagster.sources.files.identity import file_identities
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.storage import (
-    find_manifest,
-    hash_json,
-    make_ref,
-    read_table,
-)
+from synpref_dagster.storage import find_manifest, hash_json, make_ref, read_table
 
 # What decides which pairs a file gives; licence and citation travel with exports, not with rows.
 _IDENTIFYING = ("name", "hub_id", "revision", "format", "origin")

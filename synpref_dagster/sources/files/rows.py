@@ -14,11 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from synpref_dagster.sources.files.json_arrays import (
-    JsonArray,
-    PeekableStream,
-    starts_array,
-)
+from synpref_dagster.sources.files.json_arrays import JsonArray, PeekableStream, starts_array
 from synpref_dagster.sources.files.raw_rows import RawRow, json_row, unread
 from synpref_dagster.sources.files.tables import csv_delimiter, csv_rows
 from synpref_dagster.sources.records import RAW_CHARS, SourceSpec

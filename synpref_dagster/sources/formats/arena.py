@@ -21,12 +21,7 @@ from synpref_dagster.sources.formats.fields import (
     required,
     split_shared_conversation,
 )
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RecordedVerdict,
-    RowRejected,
-    SourceSpec,
-)
+from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
 _SIGNS = {"model_a": 1, "model_b": -1, "tie": 0, "tie (bothbad)": 0}
 _WON = ("winner_model_a", "winner_model_b", "winner_tie")

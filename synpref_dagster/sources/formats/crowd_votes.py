@@ -13,19 +13,8 @@ import numpy as np
 
 from synpref_dagster.pairs.record import canonical_sign
 from synpref_dagster.sources.annotators import annotator_key
-from synpref_dagster.sources.formats.fields import (
-    Row,
-    RowFormat,
-    RowReader,
-    build_pair,
-    required,
-)
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RecordedVerdict,
-    RowRejected,
-    SourceSpec,
-)
+from synpref_dagster.sources.formats.fields import Row, RowFormat, RowReader, build_pair, required
+from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
 _VOTES = {"a": 1, "b": -1, "equal": 0}
 """Sign of a vote: +1 when response_a is better."""

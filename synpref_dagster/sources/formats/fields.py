@@ -17,12 +17,7 @@ from synpref_dagster.pairs.structure import (
     structural_reasons,
 )
 from synpref_dagster.sources.files.raw_rows import RawRow
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RowRejected,
-    SourceSpec,
-    Unfolded,
-)
+from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
 Row = Mapping[str, Any]
 RowReader = Callable[[Row, int], ParsedRow | Unfolded | None]

@@ -21,11 +21,7 @@ from synpref_dagster.sources.formats.fields import (
     user_turn,
 )
 from synpref_dagster.sources.formats.grouping import neighbours_of_one_prompt
-from synpref_dagster.sources.formats.ranked import (
-    RANKED_OPTIONS,
-    check_ranked_options,
-    unfold,
-)
+from synpref_dagster.sources.formats.ranked import RANKED_OPTIONS, check_ranked_options, unfold
 from synpref_dagster.sources.records import (
     ParsedRow,
     RecordedVerdict,

@@ -2,18 +2,8 @@
 
 from collections.abc import Mapping
 
-from synpref_dagster.sources.formats.fields import (
-    Row,
-    RowFormat,
-    RowReader,
-    finite,
-    required,
-)
-from synpref_dagster.sources.formats.ranked import (
-    RANKED_OPTIONS,
-    check_ranked_options,
-    unfold,
-)
+from synpref_dagster.sources.formats.fields import Row, RowFormat, RowReader, finite, required
+from synpref_dagster.sources.formats.ranked import RANKED_OPTIONS, check_ranked_options, unfold
 from synpref_dagster.sources.formats.transcripts import parse_transcript
 from synpref_dagster.sources.records import RowRejected, SourceSpec, Unfolded
 

@@ -8,25 +8,10 @@ The tree files hold a nested tree per row; the hub data set holds a message per 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from synpref_dagster.sources.formats.fields import (
-    Row,
-    RowFormat,
-    RowReader,
-    finite,
-    required,
-)
+from synpref_dagster.sources.formats.fields import Row, RowFormat, RowReader, finite, required
 from synpref_dagster.sources.formats.grouping import TREE, neighbours_of_one_tree
-from synpref_dagster.sources.formats.ranked import (
-    RANKED_OPTIONS,
-    check_ranked_options,
-    unfold,
-)
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RowRejected,
-    SourceSpec,
-    Unfolded,
-)
+from synpref_dagster.sources.formats.ranked import RANKED_OPTIONS, check_ranked_options, unfold
+from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 MAX_DEPTH = 200

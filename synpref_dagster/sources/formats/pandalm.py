@@ -16,12 +16,7 @@ from synpref_dagster.sources.formats.fields import (
     labelled_pair,
     required,
 )
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RecordedVerdict,
-    RowRejected,
-    SourceSpec,
-)
+from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
 _ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 _COLUMNS = ("instruction", "response1", "response2", *_ANNOTATORS)

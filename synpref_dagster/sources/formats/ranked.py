@@ -8,12 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from synpref_dagster.sources.formats.fields import finite, labelled_pair, one_of
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RowRejected,
-    SourceSpec,
-    Unfolded,
-)
+from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
 PAIRINGS = ("all", "best_worst")
 RANKED_OPTIONS = frozenset({"pairing", "min_gap"})

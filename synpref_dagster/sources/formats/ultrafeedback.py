@@ -26,12 +26,7 @@ from synpref_dagster.sources.formats.ranked import (
     check_ranked_options,
     unfold,
 )
-from synpref_dagster.sources.records import (
-    ParsedRow,
-    RowRejected,
-    SourceSpec,
-    Unfolded,
-)
+from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
 RATINGS = ("fine-grained_score", "overall_score")
 """Mean of the four aspect ratings first: the overall score of early releases was misread."""

@@ -6,19 +6,9 @@ to a refusal. Equal labels are ties. Rows of one prompt are joined wherever they
 
 from typing import Any
 
-from synpref_dagster.sources.formats.fields import (
-    Row,
-    RowFormat,
-    RowReader,
-    required,
-    user_turn,
-)
+from synpref_dagster.sources.formats.fields import Row, RowFormat, RowReader, required, user_turn
 from synpref_dagster.sources.formats.grouping import all_of_one_prompt
-from synpref_dagster.sources.formats.ranked import (
-    RANKED_OPTIONS,
-    check_ranked_options,
-    unfold,
-)
+from synpref_dagster.sources.formats.ranked import RANKED_OPTIONS, check_ranked_options, unfold
 from synpref_dagster.sources.records import RowRejected, SourceSpec, Unfolded
 
 _COLUMNS = ("prompt", "response", "prompt_harm_label", "response_harm_label")

@@ -12,13 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.storage import (
-    DatasetRef,
-    MapResult,
-    ShardExecutor,
-    join_uri,
-    map_shards,
-)
+from synpref_dagster.storage import DatasetRef, MapResult, ShardExecutor, join_uri, map_shards
 
 VERSION = "1"
 OWN, ROUTED = "own", "routed"
@@ -51,7 +45,8 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
     *,
     uri: str,
     version: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] = {},
+    identified_by: Mapping[str, Any] = {},
     beside: Sequence[DatasetRef] = (),
     meta: Mapping[str, Any] | None = None,
     executor: ShardExecutor | None = None,
@@ -68,36 +63,38 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
         uri: where the output goes; the two parts go below it.
         version: see `map_shards`, as the others.
         params: keyword arguments of `fn`.
+        identified_by: identifies the work too, but is no argument of `fn`.
         beside: data sets that go along, shard by shard.
         meta: facts for the manifest of the output.
         executor: in this process by default.
         run_both: calls the work on either part and gives both results; one after the other by
             default. Work that waits for batches passes a function that sends all before it waits.
     """
-    work = partial(map_shards, fn, beside=beside, version=version, params=params, executor=executor)
+    work = partial(
+        map_shards,
+        fn,
+        beside=beside,
+        version=version,
+        params=params,
+        identified_by=identified_by,
+        executor=executor,
+    )
     if routed is None:
         whole = work(pool, uri=uri, meta=meta)
         return ApartResult(whole.ref, {OWN: whole})
-    split = map_shards(
-        split_routed,
-        pool,
-        beside=[routed],
-        uri=join_uri(uri, "split"),
-        version=VERSION,
-        params={},
-        outputs=[OWN, ROUTED],
+    placing = partial(map_shards, dataset=pool, version=VERSION)
+    split = placing(
+        split_routed, beside=[routed], uri=join_uri(uri, "split"), outputs=[OWN, ROUTED]
     ).outputs
     own, others = (run_both or _in_turn)(
         partial(work, split[name], uri=join_uri(uri, f"of_{name}"), empty_alone=True)
         for name in (OWN, ROUTED)
     )
-    joined = map_shards(
+    joined = placing(
         join_parts,
-        pool,
         beside=[own.ref, others.ref],
         uri=uri,
-        version=VERSION,
-        params={"version": version},
+        identified_by={"version": version},  # What made the parts.
         meta=meta,
     )
     return ApartResult(joined.ref, {OWN: own, ROUTED: others})
@@ -109,18 +106,16 @@ def split_routed(pool: pa.Table, routed: pa.Table) -> dict[str, pa.Table]:
     return {OWN: pool.filter(pc.invert(apart)), ROUTED: pool.filter(apart)}
 
 
-def join_parts(pool: pa.Table, *parts: pa.Table, version: str) -> pa.Table:
+def join_parts(pool: pa.Table, *parts: pa.Table) -> pa.Table:
     """The rows of the parts in the order of the pool.
 
     Args:
         pool: pair_id of a shard.
         parts: with pair_id; together they have a row per pair.
-        version: what made the parts.
 
     Raises:
         ValueError: a pair has no row.
     """
-    del version
     whole = pa.concat_tables(parts).combine_chunks()
     rows = pc.index_in(_ids(pool), value_set=_ids(whole))
     if rows.null_count:

@@ -16,4 +16,4 @@ def only_ids(table: pa.Table) -> pa.Table:
 
 def ids_of(pool: DatasetRef, *, uri: str) -> DatasetRef:
     """`only_ids` of every shard of a pool, kept at `uri`."""
-    return map_shards(only_ids, pool, uri=uri, version="1", params={}).ref
+    return map_shards(only_ids, pool, uri=uri, version="1").ref

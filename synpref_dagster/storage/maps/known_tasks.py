@@ -8,12 +8,7 @@ nothing that the markers do not say: without it they are read.
 import json
 from collections.abc import Iterable, Mapping
 
-from synpref_dagster.storage.maps.tasks import (
-    Marker,
-    find_finished,
-    has_outputs,
-    output_sizes,
-)
+from synpref_dagster.storage.maps.tasks import Marker, find_finished, has_outputs, output_sizes
 from synpref_dagster.storage.uris import read_bytes, to_path, write_bytes
 
 KNOWN_TASKS = "known_tasks.json"

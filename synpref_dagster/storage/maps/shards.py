@@ -17,6 +17,7 @@ from synpref_dagster.storage.maps.tasks import (
     ShardFunction,
     check_names,
     clean_up,
+    identity,
     note_shard,
     publish_all,
     read_group,
@@ -34,6 +35,7 @@ class MapResult:
     """What `map_shards` published, and what it cost."""
 
     outputs: dict[str, DatasetRef]
+    """By name; `""` is one without a name."""
     num_shards_computed: int
     num_shards_reused: int
 
@@ -55,7 +57,8 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
     *,
     uri: str,
     version: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] = {},
+    identified_by: Mapping[str, Any] = {},
     beside: Sequence[DatasetRef] = (),
     meta: Mapping[str, Any] | None = None,
     executor: ShardExecutor | None = None,
@@ -74,6 +77,7 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         version: changes whenever `fn` computes something else.
         params: keyword arguments of `fn`. They identify the work: JSON values, dataclasses, or
             objects with a `fingerprint` (an index, a reference), picklable for a process pool.
+        identified_by: identifies the work too, but is no argument of `fn`.
         beside: data sets whose shards of the same place `fn` gets after its table.
         meta: small JSON facts kept in the manifest of each output.
         executor: in this process by default.
@@ -81,21 +85,19 @@ def map_shards(  # noqa: PLR0913 - what identifies the work, then where and how 
         on_progress: called with (shards done, shards in all) as shards finish.
         empty_alone: what lies beside a shard without rows is not read; `fn` gets empty tables.
 
-    Returns:
-        One reference per output (`""` for one without a name), and what was computed and reused.
-
     Raises:
-        ValueError: bad output names, tables that do not fit together, or a data set of `beside`
-            with another number of shards.
+        ValueError: bad output names, tables that do not fit together, a data set of `beside` with
+            another number of shards, or a name in both `params` and `identified_by`.
     """
     uris = {name: join_uri(uri, name) if name else uri for name in check_names(outputs)}
     inputs = [dataset, *beside]
-    step = step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=params)
+    about = identity(params, identified_by)
+    step = step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=about)
     shards = side_by_side(inputs, empty_alone=empty_alone)
     if published := _reuse_all(uris, step, meta):
         return MapResult(published, 0, len(shards))
 
-    keys = [task_key(group, version, params) for group in shards]
+    keys = [task_key(group, version, about) for group in shards]
     clean_up(uri, uris)
     finished = finished_tasks(uri, keys, uris)
     # Shards of equal content share a key: they are worked on once.

@@ -147,6 +147,17 @@ def side_by_side(
     return groups
 
 
+def identity(params: Mapping[str, Any], identified_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells work apart besides its input and version.
+
+    Raises:
+        ValueError: a name is an argument and an identity.
+    """
+    if twice := sorted(params.keys() & identified_by.keys()):
+        raise ValueError(f"{twice} stand in params and in identified_by: leave them in one of them")
+    return {**params, **identified_by}
+
+
 def task_key(group: tuple[Shard, ...], version: str, params: Mapping[str, Any]) -> str:
     """Identity of the work on one group of shards."""
     return hash_json([*(shard.content_hash for shard in group), version, dict(params)])

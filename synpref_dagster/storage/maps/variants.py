@@ -12,18 +12,14 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from synpref_dagster.storage.manifest import (
-    Shard,
-    hash_json,
-    reuse,
-    step_key,
-)
+from synpref_dagster.storage.manifest import Shard, hash_json, reuse, step_key
 from synpref_dagster.storage.maps.executors import InProcessExecutor, ShardExecutor
 from synpref_dagster.storage.maps.known_tasks import finished_tasks, keep_tasks
 from synpref_dagster.storage.maps.shards import MapResult
 from synpref_dagster.storage.maps.tasks import (
     Marker,
     clean_up,
+    identity,
     note_shard,
     publish_all,
     read_group,
@@ -47,7 +43,7 @@ class VariantsResult:
     """What `map_variants` published, and what it cost."""
 
     variants: dict[str, MapResult]
-    """Per variant its one output, and how many shards were worked on for it."""
+    """Per variant its one output, with as many shards as the input, and what these cost."""
     num_shards_computed: int
     """Shards that were read, for one variant or several."""
     num_shards_reused: int
@@ -66,6 +62,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
     uri: str,
     version: str,
     variants: Variants,
+    identified_by: Mapping[str, Mapping[str, Any]] = {},
     beside: Sequence[DatasetRef] = (),
     executor: ShardExecutor | None = None,
     empty_alone: bool = False,
@@ -80,22 +77,21 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
         uri: where the output goes, each variant below it in a folder of its own.
         version: changes whenever `fn` computes something else.
         variants: name -> parameters, which identify the work as those of `map_shards` do.
+        identified_by: name -> what identifies its work too, but is none of its parameters.
         beside: data sets that go along with the input, shard by shard.
         executor: in this process by default.
         empty_alone: what lies beside a shard without rows is not read; `fn` gets empty tables.
 
-    Returns:
-        One output per variant, with as many shards as the input.
-
     Raises:
-        ValueError: `fn` gave other variants than asked for, or a data set of `beside` has another
-            number of shards.
+        ValueError: `fn` gave other variants than asked for, a data set of `beside` has another
+            number of shards, or a name is in both `variants` and `identified_by` of one.
     """
     inputs = [dataset, *beside]
     places = {name: join_uri(uri, _folder(name)) for name in variants}
+    about = {name: identity(variants[name], identified_by.get(name, {})) for name in variants}
     steps = {
-        name: step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=params)
-        for name, params in variants.items()
+        name: step_key(version=version, inputs=[ref.fingerprint for ref in inputs], params=each)
+        for name, each in about.items()
     }
     shards = side_by_side(inputs, empty_alone=empty_alone)
     done = {
@@ -104,7 +100,7 @@ def map_variants(  # noqa: PLR0913 - what identifies the work, then where and ho
         if (ref := reuse(places[name], step=steps[name])) is not None
     }
     lacking = {name: params for name, params in variants.items() if name not in done}
-    keys = {name: [task_key(group, version, lacking[name]) for group in shards] for name in lacking}
+    keys = {name: [task_key(group, version, about[name]) for group in shards] for name in lacking}
     finished = {name: _finished(places[name], keys[name]) for name in lacking}
     tasks = _tasks(shards, keys, finished)
     job = partial(_map_one, fn=fn, variants=lacking, inputs=inputs, places=places)

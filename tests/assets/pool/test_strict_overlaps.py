@@ -8,10 +8,7 @@ import pandas as pd
 import pytest
 from endpoint_profile import small_profile
 
-from synpref_dagster.assets.pool.strict_overlaps import (
-    barred_from_gold,
-    zero_strict_overlap,
-)
+from synpref_dagster.assets.pool.strict_overlaps import barred_from_gold, zero_strict_overlap
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.pairs.record import first_user_turn, is_among
 from synpref_dagster.resources.campaign import Campaign

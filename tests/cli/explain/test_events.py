@@ -8,20 +8,9 @@ from synpref_dagster.cli.explain.label_events import iteration_events, seed_even
 from synpref_dagster.cli.explain.panel_events import panel_events
 from synpref_dagster.cli.explain.pool_events import is_clean, pool_events
 from synpref_dagster.cli.explain.records import CampaignRecords, PairIds
-from synpref_dagster.pairs.record import (
-    PreferencePair,
-    id_array,
-    pairs_to_table,
-    table_from_frame,
-)
+from synpref_dagster.pairs.record import PreferencePair, id_array, pairs_to_table, table_from_frame
 from synpref_dagster.settings.profile import load_profile
-from synpref_dagster.storage import (
-    DatasetRef,
-    ModelRef,
-    SelectionRef,
-    to_json,
-    write_dataset,
-)
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, to_json, write_dataset
 
 PAIR = PreferencePair(
     conversation=({"role": "user", "content": "2 + 2?"},),

@@ -7,11 +7,7 @@ from rich.console import Console
 from synpref_dagster.cli.explain.event import FILTERING, POOL, Event
 from synpref_dagster.cli.explain.history import PairHistory
 from synpref_dagster.cli.explain.records import PairIds
-from synpref_dagster.cli.explain.terminal import (
-    detail_lines,
-    print_candidates,
-    print_history,
-)
+from synpref_dagster.cli.explain.terminal import detail_lines, print_candidates, print_history
 from synpref_dagster.pairs.record import PreferencePair
 
 PAIR = PreferencePair(

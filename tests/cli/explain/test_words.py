@@ -3,12 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.cli.explain.words import (
-    DECISION_WORDS,
-    DROP_WORDS,
-    RISK_WORDS,
-    risk_in_words,
-)
+from synpref_dagster.cli.explain.words import DECISION_WORDS, DROP_WORDS, RISK_WORDS, risk_in_words
 from synpref_dagster.curation.filtering.decision import REASONS
 from synpref_dagster.curation.pool.marks import CONTRADICTION, CYCLE, LARGE_CYCLE
 from synpref_dagster.curation.pool.selection import PERSONAL_DATA

@@ -9,8 +9,8 @@ from synpref_dagster.curation.contamination.recheck import (
     Opinion,
     cleared_pairs,
     contaminated_ids,
-    review,
-    review_counts,
+    recheck,
+    recheck_counts,
     suspicions,
     with_cleared,
 )
@@ -106,7 +106,7 @@ def test_hits_are_gathered_from_all_shards_and_ids_keep_their_last_zero_byte():
 )
 def test_most_of_the_judges_that_answer_must_call_it_a_coincidence(said, cleared):
     asked = suspicions([pair(ITEM)], [prompt(OTHER)], ngram_words=13)
-    found = review(asked, [said])
+    found = recheck(asked, [said])
     assert found["cleared"].tolist() == [cleared]
     assert (cleared_pairs(found) == {asked[0].pair_id}) is cleared
     assert found["why"].tolist() == [
@@ -116,9 +116,9 @@ def test_most_of_the_judges_that_answer_must_call_it_a_coincidence(said, cleared
 
 def test_one_real_hit_keeps_a_pair_out_whatever_the_others_are():
     asked = suspicions([pair(f"{ITEM} and rome")], [prompt(ITEM), prompt(OTHER, 1)], ngram_words=13)
-    found = review(asked, [says("same_item"), says("coincidence")])
+    found = recheck(asked, [says("same_item"), says("coincidence")])
     assert cleared_pairs(found) == set()
-    assert review_counts(found) == {"num_hits_reviewed": 1, "num_hits_cleared": 0}
+    assert recheck_counts(found) == {"num_hits_rechecked": 1, "num_hits_cleared": 0}
 
 
 def selected(screened):
@@ -154,9 +154,9 @@ def test_a_pair_dropped_for_another_reason_does_not_come_back():
 
 
 def test_no_hits_give_an_empty_review():
-    found = review([], [])
+    found = recheck([], [])
     assert cleared_pairs(found) == set()
-    assert review_counts(found) == {"num_hits_reviewed": 0, "num_hits_cleared": 0}
+    assert recheck_counts(found) == {"num_hits_rechecked": 0, "num_hits_cleared": 0}
 
 
 def test_in_the_strict_pass_every_turn_and_both_responses_are_suspected():

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     DecontaminationConfig,
-    Evidence,
+    SharedGram,
     build_index,
     by_benchmark,
     find_by_index,
@@ -46,7 +46,7 @@ def test_evidence_names_the_item_and_the_shared_words():
     index = index_of("Something else", LONG)
     evidence = find_contaminated(index, [f"Well: {LONG}!"])
     gram = " ".join(LONG.lower().split()[:13])
-    assert evidence == [Evidence(benchmark="bench", item_id="1", gram=gram, rule="word_gram")]
+    assert evidence == [SharedGram(benchmark="bench", item_id="1", gram=gram, rule="word_gram")]
 
 
 def test_evidence_grows_to_the_longest_stretch_asked_for():

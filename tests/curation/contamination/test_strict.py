@@ -13,11 +13,11 @@ from synpref_dagster.curation.contamination.strict import (
     OVERLAP_SCHEMA,
     OverlapTally,
     barred_pairs,
-    find_people_s_overlaps,
+    find_overlaps_of_people,
     find_risky_overlaps,
     overlaps_of,
     stage_one_candidates,
-    with_review,
+    with_recheck,
 )
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 
@@ -59,7 +59,7 @@ def overlaps(shard=SHARD, **config):
     risky = stage_one_candidates(shard)["risky"]
     indexes = [index_of("boats", BOATS, **config), index_of("apples", APPLES, **config)]
     raw = pairs_to_table(RAW)
-    looks = find_people_s_overlaps(raw, indexes), find_risky_overlaps(raw, risky, indexes)
+    looks = find_overlaps_of_people(raw, indexes), find_risky_overlaps(raw, risky, indexes)
     return overlaps_of(shard, *looks[0], *looks[1])
 
 
@@ -101,11 +101,11 @@ def test_each_pair_is_looked_at_once_by_people_s_look_or_by_that_of_risky_ones()
     indexes = [index_of("boats", BOATS)]
     both = pairs_to_table(RAW)
     wanted = pairs_to_table([CHOSEN, RISKY]).select(["pair_id"])
-    [people_s], [risky] = (
-        find_people_s_overlaps(both, indexes),
+    [of_people], [risky] = (
+        find_overlaps_of_people(both, indexes),
         find_risky_overlaps(both, wanted, indexes),
     )
-    assert people_s["row"].to_pylist() == [1, 2, 3, 7]
+    assert of_people["row"].to_pylist() == [1, 2, 3, 7]
     assert risky["row"].to_pylist() == [5]
     assert ids(risky) == [RISKY.pair_id]
 
@@ -115,11 +115,11 @@ def test_shorter_runs_of_words_find_more():
     raw = pairs_to_table([pair("x", chosen="boats sail far south")])
     for min_words, num_found in ((3, 1), (4, 0)):
         index = index_of("boats", BOATS, min_words=min_words)
-        hits = find_people_s_overlaps(raw, [index])
+        hits = find_overlaps_of_people(raw, [index])
         assert overlaps_of(near, *hits).num_rows == num_found
 
 
-def reviewed(*rows):
+def rechecked(*rows):
     listed = [{"pair_id": each.pair_id, "cleared": cleared} for each, cleared in rows]
     schema = pa.schema([CANDIDATE_SCHEMAS["risky"].field("pair_id"), ("cleared", pa.bool_())])
     columns = [
@@ -131,11 +131,11 @@ def reviewed(*rows):
 
 
 def test_a_pair_is_cleared_when_all_that_it_shares_is_coincidence():
-    said = reviewed((PROMPT, True), (CHOSEN, True), (CHOSEN, False), (RISKY, True))
-    found = with_review(overlaps(), said)
+    said = rechecked((PROMPT, True), (CHOSEN, True), (CHOSEN, False), (RISKY, True))
+    found = with_recheck(overlaps(), said)
     assert found["cleared"].to_pylist() == [True, False, False, False, True]
     assert ids(barred_pairs(found)) == [CHOSEN.pair_id, REJECTED.pair_id]
-    assert with_review(overlaps(), reviewed()).equals(overlaps())
+    assert with_recheck(overlaps(), rechecked()).equals(overlaps())
 
 
 def test_every_pair_that_is_not_cleared_is_barred_once():
@@ -146,7 +146,7 @@ def test_every_pair_that_is_not_cleared_is_barred_once():
 
 
 def test_the_tally_counts_pairs_and_shows_what_is_shared_most():
-    found = with_review(overlaps(), reviewed((PROMPT, True)))
+    found = with_recheck(overlaps(), rechecked((PROMPT, True)))
     tally = OverlapTally().add([found, OVERLAP_SCHEMA.empty_table()])
     assert (tally.num_pairs, tally.num_barred) == (4, 3)
     assert tally.by_benchmark == {"boats": 2, "apples": 2}

@@ -11,12 +11,7 @@ from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.strict import OVERLAP_SCHEMA
 from synpref_dagster.curation.contamination.strict_shards import look_strictly
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table, table_from_frame
-from synpref_dagster.storage import (
-    InProcessExecutor,
-    read_manifest,
-    read_table,
-    write_dataset,
-)
+from synpref_dagster.storage import InProcessExecutor, read_manifest, read_table, write_dataset
 
 CONFIG = DecontaminationConfig(min_words=3, max_words=3, scope="all_texts")
 BOATS, CATS = "boats sail far north", "cats sleep all day"
@@ -151,7 +146,7 @@ def test_a_new_benchmark_is_looked_for_by_both_and_a_known_one_by_none(night):
     night.run(WILD_FIRST, names=["boats"])
     look, seen = night.run(WILD_FIRST)
     assert sorted(seen) == asked(*PEOPLE, WILD_FIRST)
-    for each in (look.people_s, look.risky):
+    for each in (look.of_people, look.risky):
         assert each.variants["boats"].num_shards_computed == 0
         assert each.variants["cats"].num_shards_computed > 0
     assert look.overlaps.fingerprint == night.run(WILD_FIRST, store="x")[0].overlaps.fingerprint

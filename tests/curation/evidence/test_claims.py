@@ -47,7 +47,7 @@ def values(found):
 )
 def test_the_whole_interval_decides(low, value, high, threshold, verdict):
     claim = Claim(name="n", claim="c", value=value, low=low, high=high, n=10, threshold=threshold)
-    assert claim.verdict == verdict
+    assert claim.outcome == verdict
 
 
 def test_models_are_compared_on_the_same_pairs():
@@ -151,6 +151,6 @@ def test_claims_come_back_from_the_evidence_tables_and_what_is_missing_was_not_m
     assert claims_in([table, table.iloc[:1]]) == measured
     claims = campaign_claims(claims_in([table]), thresholds={"iterations_improve": 0.5})
     assert [claim.name for claim in claims] == list(CLAIMS)
-    verdicts = {claim.name: claim.verdict for claim in claims}
+    verdicts = {claim.name: claim.outcome for claim in claims}
     assert verdicts.pop("iterations_improve") == "not held"
     assert set(verdicts.values()) == {"not measured"}

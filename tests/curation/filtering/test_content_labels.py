@@ -7,7 +7,7 @@ import pytest
 from synpref_dagster.curation.filtering.content_labels import (
     LABELLED_SCHEMA,
     ContentLabels,
-    decided_labels,
+    labelled_contents,
 )
 from synpref_dagster.pairs.record import ID_BYTES, id_array
 
@@ -68,12 +68,12 @@ def test_decided_labels_stand_with_their_contents_and_undecided_ones_are_left_ou
     targets = pa.table({"pair_id": ids(3, 1, 2, 9), "content_id": ids(30, 10, 20, 90)})
     targets = targets.append_column("gold", pa.array([False, False, False, True]))
     labels = pa.table({"pair_id": ids(1, 2, 3), "label": pa.array([1, 0, -1], pa.int8())})
-    found = decided_labels(labels, targets)
+    found = labelled_contents(labels, targets)
     assert found.schema.equals(LABELLED_SCHEMA)
     assert found["pair_id"].combine_chunks() == ids(1, 3)
     assert found["content_id"].combine_chunks() == ids(10, 30)
     assert found["label"].to_pylist() == [1, -1]
-    assert decided_labels(labels.slice(0, 0), targets).num_rows == 0
+    assert labelled_contents(labels.slice(0, 0), targets).num_rows == 0
 
 
 def test_a_label_that_nobody_asked_for_is_an_error() -> None:
@@ -81,4 +81,4 @@ def test_a_label_that_nobody_asked_for_is_an_error() -> None:
     targets = targets.append_column("gold", pa.array([False, True]))
     labels = pa.table({"pair_id": ids(1, 9), "label": pa.array([1, 1], pa.int8())})
     with pytest.raises(ValueError, match="1 of 2 labels are about pairs that nobody asked about"):
-        decided_labels(labels, targets)
+        labelled_contents(labels, targets)

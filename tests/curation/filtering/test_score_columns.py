@@ -10,7 +10,7 @@ import pytest
 from synpref_dagster.curation.filtering.content_labels import LABELLED_SCHEMA, ContentLabels
 from synpref_dagster.curation.filtering.decision import FlipGuard, decide
 from synpref_dagster.curation.filtering.score_columns import (
-    COUNT_SCHEMA,
+    DECISION_COUNT_SCHEMA,
     SCORE_SCHEMA,
     decide_clean_shard,
     filter_shard,
@@ -96,7 +96,10 @@ def test_counts_are_by_source_and_category_and_add_up_to_the_rows():
 
 def test_an_empty_shard_has_no_counts():
     found = filter_shard(SCORE_SCHEMA.empty_table(), max_confidence=0.5)
-    assert (found["decisions"].num_rows, found["counts"]) == (0, COUNT_SCHEMA.empty_table())
+    assert (found["decisions"].num_rows, found["counts"]) == (
+        0,
+        DECISION_COUNT_SCHEMA.empty_table(),
+    )
 
 
 def test_labels_and_columns_that_are_not_known_are_refused():

@@ -4,11 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from synpref_dagster.curation.judging.votes import (
-    VOTE_COLUMNS,
-    labels_from_votes,
-    panel_verdicts,
-)
+from synpref_dagster.curation.judging.votes import VOTE_COLUMNS, labels_from_votes, panel_verdicts
 
 JUDGES = ("a", "b", "c")
 

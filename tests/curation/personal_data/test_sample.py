@@ -4,10 +4,7 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
-from synpref_dagster.curation.personal_data.sample import (
-    nearest_unflagged,
-    sampled_by_shard,
-)
+from synpref_dagster.curation.personal_data.sample import nearest_unflagged, sampled_by_shard
 from synpref_dagster.pairs.record import id_array
 
 

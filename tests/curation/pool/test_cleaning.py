@@ -5,11 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from synpref_dagster.curation.pool.cleaning import (
-    check_structure,
-    contradicted_rows,
-    first_copies,
-)
+from synpref_dagster.curation.pool.cleaning import check_structure, contradicted_rows, first_copies
 from synpref_dagster.pairs.record import (
     CONVERSATION_TYPE,
     PAIR_SCHEMA,

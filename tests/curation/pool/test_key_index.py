@@ -11,12 +11,7 @@ from synpref_dagster.curation.pool.marks import RISKS
 from synpref_dagster.curation.pool.screening import screen_structure
 from synpref_dagster.curation.pool.selection import select_clean
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
-from synpref_dagster.storage import (
-    iter_tables,
-    read_manifest,
-    read_table,
-    write_dataset,
-)
+from synpref_dagster.storage import iter_tables, read_manifest, read_table, write_dataset
 
 # Some tens of pairs are cut into runs, files and ranges as millions are.
 SIZES = IndexSizes(run=40, file=8, range=16)

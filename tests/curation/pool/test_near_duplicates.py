@@ -24,12 +24,7 @@ from synpref_dagster.curation.pool.near_duplicates import (
     token_grams,
 )
 from synpref_dagster.curation.texts.minhash import NUM_BANDS
-from synpref_dagster.pairs.record import (
-    PAIR_SCHEMA,
-    PreferencePair,
-    id_array,
-    pairs_to_table,
-)
+from synpref_dagster.pairs.record import PAIR_SCHEMA, PreferencePair, id_array, pairs_to_table
 from synpref_dagster.storage import to_frame
 
 ASK = "Explain in plain words why the sky over the harbour turns red when evening comes near us"

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.pool.screening import screen_structure
-from synpref_dagster.curation.pool.shards import review_screening, reviewed_shard
+from synpref_dagster.curation.pool.shards import revise_screening
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table, table_from_frame
 from synpref_dagster.storage import read_table, write_dataset
 
@@ -50,7 +50,7 @@ def reasons(ref):
 
 
 def review(pool, uri, *, hits=None, personal_data=None, drop_level=2):
-    return review_screening(
+    return revise_screening(
         pool, hits=hits, personal_data=personal_data, uri=str(uri), drop_level=drop_level
     )
 
@@ -75,9 +75,3 @@ def test_a_cleared_pair_comes_back_and_personal_data_come_after_earlier_reasons(
     assert reasons(found) == [("pii", "level 3: email"), (None, None), (None, None), broken]
     found = review(pool, tmp_path / "c", hits=hits)
     assert reasons(found) == [(None, None), (None, None), (None, None), broken]
-
-
-def test_another_look_at_hits_than_the_one_asked_for_is_refused(tmp_path, pool):
-    hits = written(tmp_path, "hits", pd.DataFrame({"cleared": [True]}))
-    with pytest.raises(ValueError, match="others given"):
-        reviewed_shard(read_table(pool), hits="another", drop_level=1, hits_at=hits)

@@ -13,7 +13,7 @@ from synpref_dagster.curation.release.curated_rows import (
 )
 from synpref_dagster.curation.release.training_sets import final_training_set
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
-from synpref_dagster.pairs.ids import first_of_each, repeated_words
+from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import id_index, table_from_frame
 
 
@@ -59,7 +59,7 @@ def by_shard(shards, gold, silver):
         for decision in ("kept", "flipped")
         for table in tables
     ]
-    once = list(first_of_each(found, repeated_words(found, "content_id"), "content_id"))
+    once = list(first_of_each(found, repeated_keys(found, "content_id"), "content_id"))
     rows = []
     for number, (shard, table) in enumerate(zip(shards, tables, strict=True)):
         kept, flipped = once[number], once[len(tables) + number]

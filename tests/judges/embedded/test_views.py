@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from synpref_dagster.judges.embedded.views import (
-    PAIRS,
-    SIZES,
-    TOKEN_PATTERN,
-    fit_views,
-    kept_views,
-)
+from synpref_dagster.judges.embedded.views import PAIRS, SIZES, TOKEN_PATTERN, fit_views, kept_views
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.texts import pool_texts
 

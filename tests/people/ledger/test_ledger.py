@@ -6,18 +6,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from review_cases import announce, make_pair
 
 from synpref_dagster.people.ledger import database
+from synpref_dagster.people.ledger.answers import CHOICES, TOOLS, Answer, live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.ledger.ledger import VerdictLedger
-from synpref_dagster.people.ledger.verdicts import (
-    CHOICES,
-    TOOLS,
-    Verdict,
-    live_verdicts,
-)
 
 IDS = st.sampled_from([f"{n:032x}" for n in range(4)])
 VERDICTS = st.builds(
-    Verdict,
+    Answer,
     form_token=st.text("abcdef", min_size=1, max_size=3),
     batch_id=st.just("b"),
     pair_id=IDS,
@@ -46,7 +41,7 @@ def one(**changed):
         "protocol_version": "1",
         "created_at": 1.0,
     }
-    return Verdict(**{**values, **changed})
+    return Answer(**{**values, **changed})
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -77,7 +72,7 @@ def test_export_and_import_keep_every_row(tmp_path_factory, name, rows):
 
 @given(rows=st.lists(VERDICTS, max_size=20))
 def test_the_latest_verdict_of_a_person_counts_and_withdrawing_takes_it_back(rows):
-    live = live_verdicts(rows)
+    live = live_answers(rows)
     for (_, pair_id, annotator), verdict in live.items():
         own = [row for row in rows if (row.pair_id, row.annotator) == (pair_id, annotator)]
         assert verdict is own[-1]

@@ -10,9 +10,9 @@ from review_servers import coding_pair, free_port, launched_browser, preverified
 
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
+from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.ledger.ledger import VerdictLedger
-from synpref_dagster.people.ledger.verdicts import live_verdicts
 
 pytestmark = pytest.mark.servers
 
@@ -114,7 +114,7 @@ def test_two_annotators_label_thirty_pairs_with_the_keyboard(browser, tmp_path):
 
 def check_ledger(store, pairs):
     """One verdict per annotator and pair, each as that person meant it."""
-    live = live_verdicts(VerdictLedger(store).verdicts())
+    live = live_answers(VerdictLedger(store).verdicts())
     assert len(live) == 2 * NUM_PAIRS
     for number, pair in enumerate(pairs):
         right = 1 if pair.chosen < pair.rejected else -1

@@ -9,9 +9,9 @@ from review_cases import Clock, announce, make_pair
 
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.people.label_studio import _task
+from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import Batch, make_batch
 from synpref_dagster.people.ledger.ledger import VerdictLedger
-from synpref_dagster.people.ledger.verdicts import live_verdicts
 
 FIELD = re.compile(r'name="(csrf|form_token|undoes)" value="([^"]*)"')
 ATTACKS = {
@@ -307,7 +307,7 @@ def test_undo_is_a_new_row_and_shows_the_pair_again(desk, sign_in, store):
     give(ann, "tie")
     rows = VerdictLedger(store).verdicts()
     assert [row.verdict for row in rows] == ["candidate_1", "withdrawn", "tie"]
-    assert [row.verdict for row in live_verdicts(rows).values()] == ["tie"]
+    assert [row.verdict for row in live_answers(rows).values()] == ["tie"]
 
 
 def test_corrected_attributes_confidence_tools_and_time_are_recorded(desk, sign_in, store, clock):

@@ -20,6 +20,7 @@ from synpref_dagster.reward.backbones import backbone
 from synpref_dagster.reward.folders import write_json
 from synpref_dagster.reward.scoring import load_reward_model
 from synpref_dagster.reward.stand_ins import make_stand_in
+from synpref_dagster.settings.models import HubReleaseSettings
 from synpref_dagster.settings.profile import load_profile
 
 CONVERSATION = ({"role": "user", "content": "Name a fruit."},)
@@ -192,7 +193,7 @@ def test_the_card_is_made_of_facts(release):
 def test_the_card_of_a_real_backbone_names_its_licence_and_the_published_figure(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<|finetune_right_pad_id|>"}')
     demo = load_profile("demo")
-    real = demo.model_copy(update={"release": demo.release.model_copy(update={"backend": "hub"})})
+    real = demo.model_copy(update={"release": HubReleaseSettings(backend="hub")})
     card = render_model_card(facts(real, "llama-3.1-8b-40m", tmp_path))
     for fact in (
         "license: llama3.1",
@@ -200,9 +201,30 @@ def test_the_card_of_a_real_backbone_names_its_licence_and_the_published_figure(
         "This size trains on all of them",
         "| 61.2 | 55.0 to 67.0 | 50 | 2 | 96.0 |",
         "stay under its licence, llama3.1",
+        "huggingface.co/meta-llama/Llama-3.1-8B-Instruct) with the Bradley-Terry loss",
+        "| loss.name | bradley_terry |",
     ):
         assert fact in card, fact
     assert "stand-in" not in card.split("## Limits")[0]
+
+
+def test_the_card_names_the_backbone_and_the_loss_that_the_profile_chose(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<|finetune_right_pad_id|>"}')
+    demo = load_profile("demo")
+    release = HubReleaseSettings(
+        backend="hub", backbones={"qwen3-0.6b": "/models/mine"}, loss={"name": "hinge"}
+    )
+    mine = demo.model_copy(update={"release": release})
+    card = render_model_card(facts(mine, "qwen3-0.6b", tmp_path))
+    for fact in (
+        "license: other",
+        "Fine-tuned from `/models/mine` with the hinge loss",
+        "derive from `/models/mine`, which the profile named in place of `Qwen/Qwen3-0.6B`",
+        "| loss.target_margin | 1.0 |",
+    ):
+        assert fact in card, fact
+    assert "base_model" not in card
+    assert "temperature" not in card
 
 
 def test_a_folder_that_nothing_can_load_is_not_released(tmp_path):

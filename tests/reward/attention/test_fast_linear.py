@@ -4,11 +4,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from synpref_dagster.reward.attention import fast_linear as module
-from synpref_dagster.reward.attention.fast_linear import (
-    OneDnnLinear,
-    fast_linear,
-    is_available,
-)
+from synpref_dagster.reward.attention.fast_linear import OneDnnLinear, fast_linear, is_available
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="no oneDNN in this build of PyTorch")
 

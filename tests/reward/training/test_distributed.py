@@ -13,7 +13,7 @@ from synpref_dagster.pairs.record import pairs_to_table
 from synpref_dagster.reward.attention.batching import pack_units
 from synpref_dagster.reward.training.distributed import share_packs
 from synpref_dagster.reward.training.launch import run_job, write_job
-from synpref_dagster.reward.training.run import TrainingConfig
+from synpref_dagster.reward.training.run import LoraUpdates, TrainingConfig
 
 CONFIG = TrainingConfig(max_steps=6, evaluate_every_steps=3, batch_pairs=16, tokens_per_pack=100)
 
@@ -88,10 +88,14 @@ def run_two_workers(file, *, kill_at=0):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp"])
-def test_two_workers_train_what_one_does_also_when_killed(job, tmp_path, sharded):
-    alone = run_job(job("alone"))
-    config = replace(CONFIG, sharded=sharded, save_every_steps=2)
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"sharded": True}, {"lora": LoraUpdates(rank=4)}],
+    ids=["ddp", "fsdp", "lora"],
+)
+def test_two_workers_train_what_one_does_also_when_killed(job, tmp_path, change):
+    alone = run_job(job("alone", replace(CONFIG, lora=change.get("lora"))))
+    config = replace(CONFIG, **change, save_every_steps=2)
     assert run_two_workers(job("together", config)) == 0
     assert run_two_workers(job("killed", config), kill_at=5) != 0
     assert (tmp_path / "killed" / "state" / "step_00000004").is_dir()

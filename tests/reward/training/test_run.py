@@ -8,11 +8,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.reward.scoring import RewardModel
-from synpref_dagster.reward.training.run import (
-    TrainingConfig,
-    TrainingReport,
-    train_reward_model,
-)
+from synpref_dagster.reward.training.run import TrainingConfig, TrainingReport, train_reward_model
 from synpref_dagster.reward.training.workers import Workers
 
 CONFIG = TrainingConfig(max_steps=30, evaluate_every_steps=10, batch_pairs=16)

@@ -2,11 +2,7 @@
 
 import pytest
 
-from synpref_dagster.sources.files.known_files import (
-    PoolFile,
-    check_none_gone,
-    reading_order,
-)
+from synpref_dagster.sources.files.known_files import PoolFile, check_none_gone, reading_order
 
 
 def file(name, content, *, key="", source="s"):

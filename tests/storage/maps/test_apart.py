@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.pairs.record import id_array
-from synpref_dagster.storage import read_table, write_dataset
-from synpref_dagster.storage.maps.apart import OWN, join_parts, map_apart
+from synpref_dagster.storage import make_ref, read_manifest, read_table, step_key, write_dataset
+from synpref_dagster.storage.maps.apart import OWN, ROUTED, join_parts, map_apart
 
 
 def ids(*numbers):
@@ -64,6 +64,15 @@ def test_one_more_routed_pair_leaves_the_others_of_its_shard_alone(tmp_path):
     }
 
 
+def test_rows_put_in_their_places_are_found_by_the_parts_and_what_made_them(tmp_path):
+    *_, found = run(tmp_path, [(1, 2)], [(1,)])
+    pool = make_ref(str(tmp_path / "pool"), read_manifest(str(tmp_path / "pool")))
+    inputs = [pool, found.parts[OWN].ref, found.parts[ROUTED].ref]
+    assert read_manifest(found.ref).step == step_key(
+        version="1", inputs=[ref.fingerprint for ref in inputs], params={"version": "1"}
+    )
+
+
 def test_a_pool_that_names_no_routed_pairs_is_worked_on_as_it_is(tmp_path):
     pool = write_dataset(str(tmp_path / "pool"), [ids(1)], step="1")
     seen = str(tmp_path / "seen")
@@ -82,4 +91,4 @@ def test_a_pool_that_names_no_routed_pairs_is_worked_on_as_it_is(tmp_path):
 
 def test_a_pair_without_a_row_is_an_error_and_never_left_out():
     with pytest.raises(ValueError, match="1 of 2 pairs have no row"):
-        join_parts(ids(1, 2), ids(1), ids(), version="1")
+        join_parts(ids(1, 2), ids(1), ids())

@@ -14,22 +14,18 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.judging.labelling import (
-    EmbeddedPairs,
-    Panel,
-    label_with_exemplars,
-)
+from synpref_dagster.curation.judging.labelling import EmbeddedPairs, Panel, label_with_exemplars
 from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
 
 Voting = Literal["majority", "weighted"]
-SCREENING_COLUMNS = ["judge", "kept", "reason", "weight", "weighting", "value", "low", "high", "n"]
+WEIGHING_COLUMNS = ["judge", "kept", "reason", "weight", "weighting", "value", "low", "high", "n"]
 ONE_VOTE = "one_vote_each"
 LOG_ODDS = "log_odds_of_lower_bound"
 NO_EVIDENCE = "nobody_above_chance"  # then everybody counts the same
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScreeningRule:
+class WeighingRule:
     """What judges must reach, and how their votes are counted."""
 
     floor: float | None = None
@@ -44,8 +40,8 @@ class ScreeningRule:
         return self.floor is not None or self.voting == "weighted"
 
 
-def screen_judges(
-    panel: Panel, gold: EmbeddedPairs, gold_labels: Sequence[int], *, rule: ScreeningRule
+def weigh_judges(
+    panel: Panel, gold: EmbeddedPairs, gold_labels: Sequence[int], *, rule: WeighingRule
 ) -> pd.DataFrame:
     """Which judges vote and what their votes count.
 
@@ -60,7 +56,7 @@ def screen_judges(
         rule: what decides; pairs are drawn with the panel's seed.
 
     Returns:
-        `SCREENING_COLUMNS`, one row per judge.
+        `WEIGHING_COLUMNS`, one row per judge.
     """
     if not rule.asks:
         return _table(panel, dict.fromkeys(_names(panel), _nothing()), rule)
@@ -80,15 +76,15 @@ def screen_judges(
     return _table(panel, found, rule)
 
 
-def screened_panel(panel: Panel, screening: pd.DataFrame) -> Panel:
-    """The panel without the judges that the screening left out, with the weights of the others.
+def voting_panel(panel: Panel, weighing: pd.DataFrame) -> Panel:
+    """The panel without the judges that the weighing left out, with the weights of the others.
 
     Raises:
         ValueError: nobody is left.
     """
-    kept = screening[screening["kept"]]
+    kept = weighing[weighing["kept"]]
     if kept.empty:
-        found = ", ".join(f"{row.judge} {row.value:.2f}" for row in screening.itertuples())
+        found = ", ".join(f"{row.judge} {row.value:.2f}" for row in weighing.itertuples())
         raise ValueError(
             f"no judge reaches the floor of agreement with people ({found}); lower "
             "judges.min_gold_agreement or choose other judges"
@@ -98,20 +94,20 @@ def screened_panel(panel: Panel, screening: pd.DataFrame) -> Panel:
     return replace(weighed, judges=[judge for judge in panel.judges if judge.name in names])
 
 
-def weighed_panel(panel: Panel, screening: pd.DataFrame) -> Panel:
-    """The whole panel, its labels decided as if the screening had been applied.
+def weighed_panel(panel: Panel, weighing: pd.DataFrame) -> Panel:
+    """The whole panel, its labels decided as if the weighing had been applied.
 
     A judge that was left out is asked, but its vote counts nothing: for audits.
     """
-    return replace(panel, weights=weights_of(screening))
+    return replace(panel, weights=weights_of(weighing))
 
 
-def weights_of(screening: pd.DataFrame) -> dict[str, float] | None:
+def weights_of(weighing: pd.DataFrame) -> dict[str, float] | None:
     """Judge -> what its vote counts; None where every judge has one vote."""
-    plain = (screening["weighting"] == ONE_VOTE) & (screening["weight"] == 1.0)
+    plain = (weighing["weighting"] == ONE_VOTE) & (weighing["weight"] == 1.0)
     if plain.all():
         return None
-    return dict(zip(screening["judge"], screening["weight"].astype(float), strict=True))
+    return dict(zip(weighing["judge"], weighing["weight"].astype(float), strict=True))
 
 
 def vote_weight(found: Accuracy) -> float:
@@ -124,7 +120,7 @@ def vote_weight(found: Accuracy) -> float:
     return max(0.0, log(found.low / (1.0 - found.low))) if 0.0 < found.low < 1.0 else 0.0
 
 
-def _table(panel: Panel, found: Mapping[str, Accuracy], rule: ScreeningRule) -> pd.DataFrame:
+def _table(panel: Panel, found: Mapping[str, Accuracy], rule: WeighingRule) -> pd.DataFrame:
     rows = []
     for name in _names(panel):
         kept, reason = _verdict(found[name], rule.floor)
@@ -135,7 +131,7 @@ def _table(panel: Panel, found: Mapping[str, Accuracy], rule: ScreeningRule) -> 
     weighting = ONE_VOTE if rule.voting == "majority" else LOG_ODDS
     if rule.voting == "weighted" and not (table["weight"] > 0).any():
         weighting, table["weight"] = NO_EVIDENCE, table["kept"].astype("float64")
-    return table.assign(weighting=weighting)[SCREENING_COLUMNS]
+    return table.assign(weighting=weighting)[WEIGHING_COLUMNS]
 
 
 def _verdict(found: Accuracy, floor: float | None) -> tuple[bool, str]:

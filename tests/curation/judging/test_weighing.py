@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs, Panel
-from synpref_dagster.curation.judging.screening import (
+from synpref_dagster.curation.judging.verdicts import Verdict
+from synpref_dagster.curation.judging.weighing import (
     LOG_ODDS,
     NO_EVIDENCE,
     ONE_VOTE,
-    ScreeningRule,
-    screen_judges,
-    screened_panel,
+    WeighingRule,
     vote_weight,
+    voting_panel,
+    weigh_judges,
     weighed_panel,
 )
-from synpref_dagster.curation.judging.verdicts import Verdict
 from synpref_dagster.pairs.accuracy import accuracy_of, wilson_interval
 from synpref_dagster.pairs.record import PreferencePair
 
@@ -51,7 +51,7 @@ def always_first(first, second):
     return "candidate_1"
 
 
-def screening(*judges, **rule):
+def weighing(*judges, **rule):
     """All gold pairs are asked about; people agree with every label."""
     pairs = [
         PreferencePair(
@@ -66,14 +66,12 @@ def screening(*judges, **rule):
     vectors = np.eye(NUM_GOLD, dtype=np.float32)
     gold = EmbeddedPairs(pairs=pairs, attributes=[{}] * NUM_GOLD, vectors=vectors)
     panel = Panel(judges=judges, num_exemplars=2, seed=1)
-    table = screen_judges(
-        panel, gold, [1] * NUM_GOLD, rule=ScreeningRule(num_pairs=NUM_GOLD, **rule)
-    )
-    return screened_panel, panel, table.set_index("judge", drop=False)
+    table = weigh_judges(panel, gold, [1] * NUM_GOLD, rule=WeighingRule(num_pairs=NUM_GOLD, **rule))
+    return voting_panel, panel, table.set_index("judge", drop=False)
 
 
 def test_judges_below_the_floor_are_left_out_by_rule_with_their_numbers():
-    keep, panel, rows = screening(
+    keep, panel, rows = weighing(
         Scripted("good", right_below(36)),
         Scripted("poor", right_below(20)),
         Scripted("first", always_first),
@@ -95,7 +93,7 @@ def test_judges_below_the_floor_are_left_out_by_rule_with_their_numbers():
 
 
 def test_a_panel_without_anybody_above_the_floor_is_refused():
-    keep, panel, rows = screening(Scripted("first", always_first), floor=0.5)
+    keep, panel, rows = weighing(Scripted("first", always_first), floor=0.5)
     with pytest.raises(ValueError, match="no judge reaches the floor"):
         keep(panel, rows)
 
@@ -104,7 +102,7 @@ def test_without_floor_and_weights_nobody_is_asked_and_everybody_votes():
     def refuse(first, second):
         raise AssertionError("nothing has to be measured")
 
-    keep, panel, rows = screening(Scripted("a", refuse), Scripted("b", refuse))
+    keep, panel, rows = weighing(Scripted("a", refuse), Scripted("b", refuse))
     assert rows["reason"].tolist() == ["no_floor", "no_floor"]
     assert rows["weighting"].tolist() == [ONE_VOTE, ONE_VOTE]
     left = keep(panel, rows)
@@ -113,7 +111,7 @@ def test_without_floor_and_weights_nobody_is_asked_and_everybody_votes():
 
 
 def test_a_weight_is_the_log_odds_of_the_lower_end_of_agreement():
-    keep, panel, rows = screening(
+    keep, panel, rows = weighing(
         Scripted("good", right_below(36)),
         Scripted("coin", right_below(20)),
         Scripted("against", right_below(0)),
@@ -138,7 +136,7 @@ def test_few_pairs_shrink_a_weight_to_nothing():
 
 
 def test_where_nobody_is_surely_better_than_a_coin_all_count_the_same_and_the_table_says_so():
-    keep, panel, rows = screening(
+    keep, panel, rows = weighing(
         Scripted("a", right_below(20)), Scripted("b", right_below(18)), voting="weighted"
     )
     assert set(rows["weighting"]) == {NO_EVIDENCE}
@@ -146,18 +144,18 @@ def test_where_nobody_is_surely_better_than_a_coin_all_count_the_same_and_the_ta
 
 
 def test_an_audit_hears_everybody_but_counts_only_who_votes():
-    _, panel, rows = screening(
+    _, panel, rows = weighing(
         Scripted("good", right_below(38)), Scripted("poor", right_below(20)), floor=0.9
     )
     heard = weighed_panel(panel, rows)
     assert [judge.name for judge in heard.judges] == ["good", "poor"]
     assert heard.weights == {"good": 1.0, "poor": 0.0}
-    _, panel, rows = screening(Scripted("a", right_below(38)), Scripted("b", right_below(20)))
+    _, panel, rows = weighing(Scripted("a", right_below(38)), Scripted("b", right_below(20)))
     assert weighed_panel(panel, rows) == panel
 
 
 def test_a_floor_and_weights_work_together():
-    keep, panel, rows = screening(
+    keep, panel, rows = weighing(
         Scripted("good", right_below(38)),
         Scripted("fair", right_below(32)),
         floor=0.9,

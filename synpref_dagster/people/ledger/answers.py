@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Side = Literal["first", "second"]
-Choice = Literal["candidate_1", "candidate_2", "tie", "cannot_decide", "withdrawn"]
+AnswerChoice = Literal["candidate_1", "candidate_2", "tie", "cannot_decide", "withdrawn"]
 Tool = Literal["search", "code", "calculator", "llm"]
-CHOICES: tuple[str, ...] = get_args(Choice)
+CHOICES: tuple[str, ...] = get_args(AnswerChoice)
 TOOLS: tuple[str, ...] = get_args(Tool)
 CONFIDENCES = (1, 2, 3)
 MAX_SECONDS = 86_400.0
@@ -20,7 +20,7 @@ Backend = Literal["page", "label_studio", "recorded", "import"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Answer:
     """One row of the ledger; a correction is a later row of the same annotator and pair.
 
     Raises:
@@ -39,7 +39,7 @@ class Verdict:
     """Name of the account."""
     candidate_1: Side
     """Which of the sorted responses was shown as Candidate 1."""
-    verdict: Choice
+    verdict: AnswerChoice
     """What the person said; `withdrawn` takes back the person's earlier verdict on the pair."""
     protocol_version: str
     """Version of the instructions that were shown."""
@@ -86,7 +86,7 @@ class Verdict:
         return row
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "Verdict":
+    def from_row(cls, row: Mapping[str, Any]) -> "Answer":
         """The verdict in a row that `as_row` gave; other keys are ignored.
 
         Raises:
@@ -102,16 +102,16 @@ class Verdict:
             raise ValueError(f"this is no verdict: {error}") from error
 
 
-VERDICT_COLUMNS = tuple(each.name for each in fields(Verdict))
+ANSWER_COLUMNS = tuple(each.name for each in fields(Answer))
 
 
-def live_verdicts(rows: Iterable[Verdict]) -> dict[tuple[str, str, str], Verdict]:
+def live_answers(rows: Iterable[Answer]) -> dict[tuple[str, str, str], Answer]:
     """(batch, pair, annotator) -> the verdict that counts: the latest one, unless withdrawn.
 
     Args:
         rows: verdicts in ledger order.
     """
-    latest: dict[tuple[str, str, str], Verdict] = {}
+    latest: dict[tuple[str, str, str], Answer] = {}
     for row in rows:
         key = (row.batch_id, row.pair_id, row.annotator)
         latest.pop(key, None)

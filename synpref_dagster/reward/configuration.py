@@ -1,0 +1,153 @@
+"""`[reward_model]` and `[release]` as what trains: the configuration, the backbone, and their key.
+
+Everything that a profile says about a model goes through here once, and the configuration that
+comes out is what MLflow is told.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import blake2b
+from typing import Any
+
+from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.reward.backbones import Backbone
+from synpref_dagster.reward.linear.model import LinearConfig
+from synpref_dagster.reward.training.config import LoraUpdates, Schedule, TrainingConfig
+from synpref_dagster.reward.training.losses import LossConfig
+from synpref_dagster.settings.models import (
+    FIRST_FORM,
+    HubReleaseSettings,
+    HubSettings,
+    HubTrainingSettings,
+    LinearSettings,
+    StandInReleaseSettings,
+    StandInSettings,
+    TransformerSettings,
+    key_material,
+)
+
+STAND_IN_MAX_LENGTH_TOKENS = 1_024
+
+ModelSettings = (
+    StandInSettings | LinearSettings | HubSettings | StandInReleaseSettings | HubReleaseSettings
+)
+
+
+def configuration(
+    settings: ModelSettings, row: Backbone, *, final: bool, seed: int
+) -> TrainingConfig | LinearConfig:
+    """What a model is trained with.
+
+    Args:
+        settings: section of the profile.
+        row: the size's row of the paper.
+        final: whether it is a release; the paper trains those otherwise than the stages' models.
+        seed: seed of this model.
+    """
+    if isinstance(settings, LinearSettings):
+        return LinearConfig()
+    if isinstance(settings, HubTrainingSettings):
+        brought = _from_the_paper(settings, row, final=final)
+        told: dict[str, Any] = {"max_length_tokens": settings.max_length_tokens}
+    else:
+        brought, told = {"max_length_tokens": STAND_IN_MAX_LENGTH_TOKENS}, {}
+    told |= {
+        "learning_rate": settings.learning_rate,
+        "batch_pairs": settings.batch_pairs,
+        "schedule": settings.schedule,
+    }
+    return TrainingConfig(
+        **{**brought, **{name: value for name, value in told.items() if value is not None}},
+        max_steps=settings.num_steps,
+        evaluate_every_steps=settings.evaluate_every_steps,
+        loss=LossConfig(**settings.loss.model_dump()),
+        lora=LoraUpdates(**settings.lora.model_dump()) if settings.lora else None,
+        seed=seed,
+    )
+
+
+def backbone_id(settings: HubSettings | HubReleaseSettings, row: Backbone) -> str:
+    """Folder or hub id that a model of `hub` starts from."""
+    return settings.given_backbone(row.model_size) or row.hub_id
+
+
+def stages_size(settings: ModelSettings) -> str:
+    """Size of the stages' models; a linear one has none, and its key that of the first version."""
+    if isinstance(settings, StandInSettings | HubSettings):
+        return settings.model_size
+    return str(FIRST_FORM["model_size"])
+
+
+def logged(
+    settings: ModelSettings, row: Backbone, config: TrainingConfig | LinearConfig
+) -> dict[str, Any]:
+    """What a model was trained with, as MLflow lists it: the configuration, and where it began.
+
+    Left out is what this configuration does not use: constants of other losses, and the number of
+    epochs where that of the steps is given.
+    """
+    told = _without_none(asdict(config))
+    if not isinstance(settings, TransformerSettings):
+        return {"backend": settings.backend, **told}
+    if settings.num_steps is not None:
+        del told["num_epochs"]
+    if isinstance(settings, HubSettings | HubReleaseSettings):
+        start = {"backbone": backbone_id(settings, row)}
+    else:
+        start = {"architecture_of": row.hub_id}
+    return {
+        "backend": settings.backend,
+        "model_size": row.model_size,
+        "num_processes": settings.num_processes,
+        **start,
+        **told,
+        "loss": settings.loss.model_dump(),
+    }
+
+
+def checkpoint_key(
+    pairs: Sequence[PreferencePair],
+    validation: Sequence[PreferencePair],
+    *,
+    settings: ModelSettings,
+    row: Backbone,
+    seed: int,
+) -> str:
+    """Names the folder of a model: its data, and what its settings say (`key_material`)."""
+    hasher = blake2b(digest_size=8)
+    about = {**key_material(settings), "size": row.model_size, "seed": seed}
+    if isinstance(settings, HubReleaseSettings) and about.pop("backbones", None):
+        # That of this size only: a backbone for another one changes nothing here.
+        about |= _without_none({"backbone": settings.given_backbone(row.model_size)})
+    hasher.update(json.dumps(about, sort_keys=True).encode())
+    for part in (pairs, validation):
+        hasher.update(b"".join(pair.pair_id for pair in part) + b"|")
+    return hasher.hexdigest()
+
+
+def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool) -> dict[str, Any]:
+    """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
+    import torch
+
+    return {
+        "learning_rate": row.learning_rate_final if final else row.learning_rate_development,
+        "batch_pairs": row.batch_pairs_final if final else row.batch_pairs_development,
+        "schedule": Schedule.CONSTANT if final else Schedule.LINEAR,
+        "num_epochs": settings.num_epochs,
+        "max_length_tokens": row.max_length_tokens,
+        "dtype": row.dtype,
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "gradient_checkpointing": True,
+        "pad_token": row.pad_token,
+        "save_every_steps": settings.evaluate_every_steps,
+        "sharded": settings.num_processes > 1 and settings.lora is None,
+    }
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
