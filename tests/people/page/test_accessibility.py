@@ -60,6 +60,7 @@ def open_page(browser, tmp_path):
             page.fill("input[name=token]", token)
             page.click("button")
             page.wait_for_selector("#verdict")
+            page.wait_for_load_state("load")  # the style sheet too: boxes are measured
             return page
 
         yield opened
