@@ -9,7 +9,6 @@ from fakes import NullTracking
 from synpref_dagster.assets.asking import ask_judges
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
-from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.pairs.accuracy import wilson_interval
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 from synpref_dagster.resources.attributes import AttributeLabelling
@@ -189,31 +188,6 @@ def test_a_spent_budget_fails_the_step_for_good_and_a_higher_cap_continues(mater
         assert server.num_calls == 24
 
 
-def test_the_data_version_follows_what_decides_replies_and_nothing_else(materialise):
-    def params(**changes):
-        _, panel = materialise_params(**changes)
-        return panel.params()
-
-    def materialise_params(**changes):
-        settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1", **changes)])
-        profile = load_profile("smoke").model_copy(update={"judges": settings})
-        campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
-        return campaign, JudgePanel(campaign=campaign)
-
-    assert params() == params(timeout_seconds=3.0, max_concurrency=2, max_usd=5.0)
-    assert params() != params(temperature=0.1)
-    assert params() != params(model="other")
-    assert params() != params(num_samples=4)
-
-
-def test_dagster_hears_what_the_clients_of_judges_say():
-    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")])
-    profile = load_profile("smoke").model_copy(update={"judges": settings})
-    campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
-    [judge] = JudgePanel(campaign=campaign).endpoint_judges("seed")
-    assert judge.client.logger.parent is dg.get_dagster_logger()
-
-
 def test_attributes_come_from_the_judges_when_there_are_endpoints(materialise, tmp_path):
     reply = fake.json.dumps(ATTRIBUTES)
     with fake.serve(lambda _: reply) as server:
@@ -227,13 +201,3 @@ def test_attributes_come_from_the_judges_when_there_are_endpoints(materialise, t
     assert frame["confidence"].tolist() == [1.0] * 3
     assert panel.usd("attribute_labels") == {"judge": pytest.approx(0.003)}
     assert labelling.params()["labeller"] == "judges"
-
-
-def test_the_sensor_of_batches_exists_only_where_batches_are_sent():
-    profile = load_profile("smoke")
-    names = {sensor.name for sensor in build_defs(profile).sensors or []}
-    assert "judge_batches" not in names
-    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1", batch=True)])
-    with_batches = profile.model_copy(update={"judges": settings})
-    names = {sensor.name for sensor in build_defs(with_batches).sensors or []}
-    assert "judge_batches" in names
