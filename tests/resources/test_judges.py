@@ -13,7 +13,7 @@ def endpoint(url, name="judge", **changes):
     return JudgeEndpoint(**{"name": name, "base_url": url, "model": name, **price, **changes})
 
 
-def test_the_data_version_follows_what_decides_replies_and_nothing_else(materialise):
+def test_the_data_version_follows_what_decides_replies_and_nothing_else():
     def params(**changes):
         _, panel = materialise_params(**changes)
         return panel.params()
