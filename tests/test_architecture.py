@@ -33,6 +33,30 @@ ABOUT_A_HEAVY_LIBRARY = (  # from end to end: whoever needs one of these modules
     "reward/attention/", "reward/checkpoints", "reward/linear/", "reward/scoring",
     "reward/stand_ins", "reward/training/",
 )  # fmt: skip
+ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what they are about
+    "assets/test_checks": "the checks of all assets",
+    "assets/test_graph": "how the assets hang together",
+    "benchmarks/test_protocol_properties": "what holds for every protocol",
+    "cli/explain/test_events": "the event modules together",
+    "cli/explain/test_explain": "the command on a whole campaign",
+    "curation/test_determinism": "what every rule promises",
+    "curation/judging/test_recorded_judges": "the whole protocol, on verdicts of real judges",
+    "people/ledger/test_postgres": "the ledger on a real Postgres",
+    "people/page/test_accessibility": "the whole page, in a browser",
+    "people/page/test_browser": "the whole page, in a browser",
+    "people/page/test_load": "the whole page, under load",
+    "reward/test_from_profile": "reward/configuration, which gets that name",
+    "reward/test_served_reward_model": "releases behind a real server",
+    "settings/test_every_field_is_read": "all sections of a profile",
+    "sources/test_fuzzing": "all formats, on any rows",
+    "storage/maps/test_identity": "what all maps are identified by",
+    "storage/test_s3": "the whole storage, on a real S3 server",
+    "storage/test_s3_faults": "the whole storage, on a faulty S3 server",
+}
+RESOURCE_CLASSES = {
+    "ConfigurableIOManager", "ConfigurableIOManagerFactory", "ConfigurableResource", "IOManager",
+    "LocalRay", "UPathIOManager",
+}  # fmt: skip
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
 MAX_ENTRIES = 17
@@ -89,6 +113,57 @@ def test_only_the_definitions_import_assets(path):
     place = path.relative_to(PACKAGE).parts[0]
     if place not in ("definitions", "assets"):
         assert not [n for n in imported_names(path) if n.startswith("synpref_dagster.assets")]
+
+
+def class_bases(path):
+    """Names of what the classes of a module derive from, without module and type argument."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for base in node.bases if isinstance(node, ast.ClassDef) else []:
+            yield ast.unparse(base).partition("[")[0].rpartition(".")[2]
+
+
+def importers_outside(module, folder):
+    """The modules of the package outside a folder that import a module."""
+    name = f"synpref_dagster.{'.'.join(module.relative_to(PACKAGE).with_suffix('').parts)}"
+    return [
+        path
+        for path in MODULES
+        if not path.is_relative_to(folder)
+        and any(found == name or found.startswith(f"{name}.") for found in imported_names(path))
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in domain_modules("resources") if p.stem != "__init__"], ids=module_id
+)
+def test_resources_are_dagsters_or_theirs_alone(path):
+    roots = {name.partition(".")[0] for name in imported_names(path)}
+    # What a step logs, and where versions are kept, is of MLflow, which is no domain's business.
+    if not RESOURCE_CLASSES & {*class_bases(path)} and not (
+        path.parent.name == "tracking" and "mlflow" in roots
+    ):
+        assert importers_outside(path, PACKAGE / "resources") == []
+
+
+def module_of(test):
+    """Where the module lies that a test file is named after."""
+    place = test.relative_to(ROOT / "tests")
+    return PACKAGE / place.parent / place.name.removeprefix("test_")
+
+
+def test_every_test_lies_where_its_module_lies():
+    tests = {
+        test.relative_to(ROOT / "tests").with_suffix("").as_posix(): test
+        for test in (ROOT / "tests").rglob("test_*.py")
+    }
+    mirrored = {
+        name: test
+        for name, test in tests.items()
+        if "/" in name and not name.startswith(("campaigns/", "e2e/"))
+    }
+    lost = {name for name, test in mirrored.items() if not module_of(test).is_file()}
+    assert lost - {*ABOUT_MORE_THAN_A_MODULE} == set()
+    assert {*ABOUT_MORE_THAN_A_MODULE} - {*mirrored} == set()
 
 
 def entries(folder):

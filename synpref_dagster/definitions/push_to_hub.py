@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlparse
 
 import dagster as dg
 
-from synpref_dagster.publishing.release.folder import MANIFEST, changed_files
+from synpref_dagster.publishing.release.folder import MANIFEST, changed_files, registered_name
 from synpref_dagster.publishing.release.terms import check_release
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub import Hub
-from synpref_dagster.resources.tracking.registry import CHAMPION, registered_name
+from synpref_dagster.resources.tracking.registry import CHAMPION
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.backbones import MODEL_SIZES
 

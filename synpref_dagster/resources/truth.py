@@ -6,25 +6,22 @@ true by construction. Crowd votes: the majority gold of the data set, for pool p
 held-out debates.
 """
 
-import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign, table_to_pairs
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.sources.majorities import majority_gold
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.storage import hash_json
+from synpref_dagster.synthetic.sealed import TEST_PAIRS, sealed_signs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,55 +72,16 @@ class SealedTruth(dg.ConfigurableResource):
         if not profile.pool.test_debates:
             return Truth(signs={}, test_pairs=[])
         files = sorted({source.path for source in profile.pool.sources if source.path})
-        return _vote_truth(files, test_debates=set(profile.pool.test_debates))
+        signs, test_pairs = majority_gold(files, test_debates=set(profile.pool.test_debates))
+        return Truth(signs=signs, test_pairs=test_pairs)
 
 
 def _world_truth(folder: Path) -> Truth:
-    frame = pd.DataFrame(
-        pq.read_table(folder / "truth.parquet", columns=["content_id", "verdict"]).to_pandas()
-    )
-    signs = dict(zip(frame["content_id"], frame["verdict"].astype(int), strict=True))
     spec = SourceSpec(
-        name="test", path=str(folder / "test_pairs.jsonl"), origin="human", licence="synthetic"
+        name="test", path=str(folder / TEST_PAIRS), origin="human", licence="synthetic"
     )
     tables = [batch.pairs_table() for batch in read_source(spec, seed=0)]
-    return Truth(signs=signs, test_pairs=[p for table in tables for p in table_to_pairs(table)])
-
-
-def _vote_truth(files: Sequence[str], *, test_debates: set[str]) -> Truth:
-    signs: dict[bytes, set[int]] = {}
-    test: dict[bytes, PreferencePair] = {}
-    for row in _vote_rows(files):
-        pair = _gold_pair(row)
-        if pair is None:
-            continue
-        sign = canonical_sign(pair.chosen, pair.rejected)
-        signs.setdefault(pair.content_id, set()).add(sign)
-        if row["debate"] in test_debates:
-            test[pair.content_id] = pair
-    # The same two arguments can occur twice with opposite majorities: nobody knows then.
-    settled = {content: next(iter(both)) for content, both in signs.items() if len(both) == 1}
     return Truth(
-        signs=settled, test_pairs=[pair for content, pair in test.items() if content in settled]
+        signs=sealed_signs(folder),
+        test_pairs=[pair for table in tables for pair in table_to_pairs(table)],
     )
-
-
-def _gold_pair(row: dict[str, Any]) -> PreferencePair | None:
-    responses = {"a": row["response_a"], "b": row["response_b"]}
-    if row["gold"] not in responses or responses["a"].strip() == responses["b"].strip():
-        return None
-    better = str(row["gold"])
-    return PreferencePair(
-        conversation=({"role": "user", "content": row["prompt"]},),
-        chosen=responses[better],
-        rejected=responses["b" if better == "a" else "a"],
-        source=row["debate"],
-        origin="human",
-    )
-
-
-def _vote_rows(files: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)

@@ -55,7 +55,7 @@ def read_source(
     rows = _renamed(read_rows(spec, storage_options=storage_options), _renamed_columns(spec))
     head = _detection_rows(rows)
     row_format = _row_format(spec, head)
-    read = row_format.make_reader(spec, seed) if row_format else None
+    read = row_format.reader(spec, seed=seed) if row_format else None
     stream: Iterator[RawRow] = chain(head, rows)
     if row_format and row_format.group:
         stream = row_format.group(stream)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,6 +13,7 @@ from synpref_dagster.synthetic.draws import Example
 from synpref_dagster.synthetic.pool import PlacedExample
 from synpref_dagster.synthetic.source_files import to_row
 
+TRUTH, TEST_PAIRS = "truth.parquet", "test_pairs.jsonl"
 TRUTH_SCHEMA = pa.schema(
     [
         ("content_id", ID_TYPE),
@@ -27,11 +29,18 @@ TRUTH_SCHEMA = pa.schema(
 def write_sealed(folder: Path, placed: Sequence[PlacedExample], *, test: Sequence[Example]) -> None:
     """Write `truth.parquet`, `test_pairs.jsonl` and `summary.json` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(truth_table(placed), folder / "truth.parquet")
+    pq.write_table(truth_table(placed), folder / TRUTH)
     lines = [json.dumps(_test_row(example)) for example in test]
-    (folder / "test_pairs.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (folder / TEST_PAIRS).write_text("".join(f"{line}\n" for line in lines), "utf-8")
     text = json.dumps(summary(placed), indent=2, sort_keys=True) + "\n"
     (folder / "summary.json").write_text(text, encoding="utf-8")
+
+
+def sealed_signs(folder: Path) -> dict[bytes, int]:
+    """content_id -> +1 when the response that sorts first is better, -1 when the other one is."""
+    table = pq.read_table(folder / TRUTH, columns=["content_id", "verdict"])
+    frame = pd.DataFrame(table.to_pandas())
+    return dict(zip(frame["content_id"], frame["verdict"].astype(int), strict=True))
 
 
 def truth_table(placed: Sequence[PlacedExample]) -> pa.Table:

@@ -17,7 +17,6 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import flattened
 from synpref_dagster.reward import stand_ins
 from synpref_dagster.reward.backbones import backbone
-from synpref_dagster.reward.configuration import checkpoint_key, stages_size
 from synpref_dagster.reward.linear import model
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.stand_ins import make_stand_in
@@ -233,36 +232,6 @@ def test_the_backbone_of_another_size_leaves_a_checkpoint_alone(trained_with):
     plain = trained_with("release", {"backend": "hub"})
     other = trained_with("release", {"backend": "hub", "backbones": {"qwen3-8b": "/models/8b"}})
     assert other == plain
-
-
-PAIR = PreferencePair(
-    conversation=({"role": "user", "content": "a"},),
-    chosen="b",
-    rejected="c",
-    source="s",
-    origin="human",
-)
-# Of the code before settings were unions: a store that it wrote is read on.
-FIRST_KEYS = {
-    "smoke": ("06a941e88ecb95b8", "474fad2d13c7d515"),
-    "demo": ("06f123c9606f097a", "27aa57e363886a8d"),
-    "real": ("cbabc13fdec824ff", "f265d58e7927ed0c"),
-    "real_votes": ("cbabc13fdec824ff", "f265d58e7927ed0c"),
-    "paper": ("6e1edf1ae871a3cb", "0d4198952f2c0ba2"),
-}
-
-
-@pytest.mark.parametrize("name", FIRST_KEYS)
-def test_checkpoints_of_the_packaged_profiles_keep_their_keys(name):
-    profile = load_profile(name)
-    keys = [
-        checkpoint_key([PAIR], [], settings=settings, row=backbone(size), seed=1)
-        for settings, size in (
-            (profile.reward_model, stages_size(profile.reward_model)),
-            (profile.release, "qwen3-0.6b"),
-        )
-    ]
-    assert tuple(keys) == FIRST_KEYS[name]
 
 
 WORDS = ("red", "green", "blue", "black", "white", "grey", "pink", "brown")

@@ -62,7 +62,7 @@ def as_transcript(turns: list[dict[str, str]]) -> str:
 
 def read_detected(row: dict) -> bytes:
     spec = SourceSpec(name="demo", path="x", origin="human", licence="MIT")
-    parsed = FORMATS[detect_format(row.keys(), row)].make_reader(spec, 0)(row, 0)
+    parsed = FORMATS[detect_format(row.keys(), row)].reader(spec, seed=0)(row, 0)
     return parsed.pair.pair_id
 
 

@@ -18,7 +18,7 @@ from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
-from synpref_dagster.publishing.release.folder import CARD, write_release
+from synpref_dagster.publishing.release.folder import CARD, registered_name, write_release
 from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
@@ -28,7 +28,6 @@ from synpref_dagster.resources.tracking.registry import (
     FINGERPRINT_TAG,
     SCORECARD_TAG,
     ModelRegistry,
-    registered_name,
 )
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, iter_tables

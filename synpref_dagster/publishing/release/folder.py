@@ -23,6 +23,11 @@ PORTABLE_TOKENIZER = "PreTrainedTokenizerFast"
 OWN_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only")
 
 
+def registered_name(profile: str, size: str) -> str:
+    """What the releases of a size are registered as, e.g. `demo-skywork-reward-v2-qwen3-0.6b`."""
+    return f"{profile}-skywork-reward-v2-{size}"
+
+
 def write_release(
     checkpoint: Path, target: Path, *, texts: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> Path:

@@ -13,11 +13,6 @@ FINGERPRINT_TAG = "synpref.fingerprint"
 SCORECARD_TAG = "synpref.scorecard"
 
 
-def registered_name(profile: str, size: str) -> str:
-    """What the releases of a size are registered as, e.g. `demo-skywork-reward-v2-qwen3-0.6b`."""
-    return f"{profile}-skywork-reward-v2-{size}"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
     """One version of a registered model."""

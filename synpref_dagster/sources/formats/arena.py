@@ -32,9 +32,8 @@ def _is_conversations(row: Row) -> bool:
     return {"winner", "conversation_a", "conversation_b"} <= set(row)
 
 
-def _read_conversations(spec: SourceSpec, seed: int) -> RowReader:
+def _read_conversations(spec: SourceSpec) -> RowReader:
     """Reader of {conversation_a, conversation_b, winner}; voters are never named."""
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         *sides, winner = required(row, "conversation_a", "conversation_b", "winner")
@@ -44,9 +43,8 @@ def _read_conversations(spec: SourceSpec, seed: int) -> RowReader:
     return read
 
 
-def _read_lists(spec: SourceSpec, seed: int) -> RowReader:
+def _read_lists(spec: SourceSpec) -> RowReader:
     """Reader of prompts and replies that are JSON lists of turns, as in arena's 55k votes."""
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         prompt, first, second, *won = required(row, *_LISTS)

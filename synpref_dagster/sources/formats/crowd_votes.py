@@ -13,7 +13,14 @@ import numpy as np
 
 from synpref_dagster.pairs.record import canonical_sign
 from synpref_dagster.sources.annotators import annotator_key
-from synpref_dagster.sources.formats.fields import Row, RowFormat, RowReader, build_pair, required
+from synpref_dagster.sources.formats.fields import (
+    Drawing,
+    Row,
+    RowFormat,
+    RowReader,
+    build_pair,
+    required,
+)
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
 _VOTES = {"a": 1, "b": -1, "equal": 0}
@@ -108,6 +115,6 @@ CROWD_VOTES = RowFormat(
     name="crowd_votes",
     layout="prompt, response_a, response_b: text; votes: [{worker, value: a, b or equal}]",
     matches=_looks_like_votes,
-    make_reader=_make_reader,
+    make_reader=Drawing(_make_reader),
     options=frozenset({"debates", "exclude_debates", "flip_share"}),
 )

@@ -26,6 +26,13 @@ RowGrouping = Callable[[Iterator[RawRow]], Iterator[RawRow]]
 """Rows that belong together become one row, see `sources.grouping`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Makes the reader of a format that draws labels."""
+
+    by_seed: Callable[[SourceSpec, int], RowReader]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFormat:
     """One row of the registry of formats."""
@@ -36,12 +43,18 @@ class RowFormat:
     """The layout in one line, shown when a format cannot be detected."""
     matches: Callable[[Row], bool]
     """Whether a first row looks like this format."""
-    make_reader: Callable[[SourceSpec, int], RowReader]
-    """(specification, seed) -> reader of single rows; refuses bad options with a ValueError."""
+    make_reader: Callable[[SourceSpec], RowReader] | Drawing
+    """Specification -> reader of single rows; refuses bad options with a ValueError."""
     options: frozenset[str] = frozenset()
     """Options of this format beyond those of every format."""
     group: RowGrouping | None = None
     """Joins the rows of one prompt where the data holds one response per row."""
+
+    def reader(self, spec: SourceSpec, *, seed: int) -> RowReader:
+        """Reader of single rows; the seed decides where a format draws its labels."""
+        if isinstance(self.make_reader, Drawing):
+            return self.make_reader.by_seed(spec, seed)
+        return self.make_reader(spec)
 
 
 def build_pair(

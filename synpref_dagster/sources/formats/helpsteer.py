@@ -73,9 +73,8 @@ def _columns(row: Row) -> tuple[str, ...] | None:
     return next(found, None)
 
 
-def _read_preference(spec: SourceSpec, seed: int) -> RowReader:
+def _read_preference(spec: SourceSpec) -> RowReader:
     """Reader of signed preferences of either release."""
-    del seed
     _, min_gap = check_ranked_options(spec)
 
     def read(row: Row, number: int) -> ParsedRow:
@@ -141,9 +140,8 @@ def _is_rated(row: Row) -> bool:
     return {"prompt", "response", *_RATINGS[:3]} <= set(row)
 
 
-def _read_ratings(spec: SourceSpec, seed: int) -> RowReader:
+def _read_ratings(spec: SourceSpec) -> RowReader:
     """Reader of the joined rows of one prompt; option `rating` names the attribute compared."""
-    del seed
     rating = one_of(spec, "rating", _RATINGS)
     check_ranked_options(spec)
 

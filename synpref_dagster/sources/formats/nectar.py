@@ -18,9 +18,8 @@ def _is_ranked(row: Row) -> bool:
     )
 
 
-def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
+def _make_reader(spec: SourceSpec) -> RowReader:
     """Reader of {prompt: transcript that ends with an open assistant turn, answers}."""
-    del seed
     check_ranked_options(spec)
 
     def read(row: Row, number: int) -> Unfolded:

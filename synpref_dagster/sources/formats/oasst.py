@@ -26,9 +26,8 @@ def _is_tree(row: Row) -> bool:
     return isinstance(prompt, Mapping) and {"text", "role", "replies"} <= set(prompt)
 
 
-def _make_tree_reader(spec: SourceSpec, seed: int) -> RowReader:
+def _make_tree_reader(spec: SourceSpec) -> RowReader:
     """Reader of whole trees {message_tree_id, prompt: {text, role, replies: [...]}}."""
-    del seed
     check_ranked_options(spec)
 
     def read(row: Row, number: int) -> Unfolded:
@@ -38,9 +37,8 @@ def _make_tree_reader(spec: SourceSpec, seed: int) -> RowReader:
     return read
 
 
-def _make_message_reader(spec: SourceSpec, seed: int) -> RowReader:
+def _make_message_reader(spec: SourceSpec) -> RowReader:
     """Reader of the joined messages of one tree."""
-    del seed
     check_ranked_options(spec)
 
     def read(row: Row, number: int) -> Unfolded:

@@ -23,9 +23,8 @@ _COLUMNS = ("instruction", "response1", "response2", *_ANNOTATORS)
 _SIGNS = {1.0: 1, 2.0: -1, 0.0: 0}
 
 
-def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
+def _make_reader(spec: SourceSpec) -> RowReader:
     """Reader of rows with three annotators, who are the same three people in every row."""
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         instruction, first, second, *choices = required(row, *_COLUMNS)

@@ -47,9 +47,7 @@ def _is_transcript_pair(row: Row) -> bool:
     )
 
 
-def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
-    del seed
-
+def _make_reader(spec: SourceSpec) -> RowReader:
     def read(row: Row, number: int) -> ParsedRow:
         sides = required(row, "chosen", "rejected")
         if any(side is None or side == "" for side in sides):

@@ -25,9 +25,8 @@ def _is_explicit_conversational(row: Row) -> bool:
     return all(is_messages(row.get(name)) for name in ("prompt", "chosen", "rejected"))
 
 
-def _read_explicit_conversational(spec: SourceSpec, seed: int) -> RowReader:
+def _read_explicit_conversational(spec: SourceSpec) -> RowReader:
     """Reader of rows whose responses are lists of exactly one assistant message."""
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         prompt, *sides = required(row, "prompt", "chosen", "rejected")
@@ -44,9 +43,8 @@ def _is_explicit_plain(row: Row) -> bool:
     return all(isinstance(row.get(name), str) for name in ("prompt", "chosen", "rejected"))
 
 
-def _read_explicit_plain(spec: SourceSpec, seed: int) -> RowReader:
+def _read_explicit_plain(spec: SourceSpec) -> RowReader:
     """Reader of rows of three texts; the prompt becomes a single user turn."""
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         prompt, chosen, rejected = required(row, "prompt", "chosen", "rejected")
@@ -63,13 +61,12 @@ def _is_implicit_conversational(row: Row) -> bool:
     return all(map(is_messages, sides)) and isinstance(row.get("prompt"), str | None)
 
 
-def _read_implicit_conversational(spec: SourceSpec, seed: int) -> RowReader:
+def _read_implicit_conversational(spec: SourceSpec) -> RowReader:
     """Reader of rows whose two message lists repeat the conversation.
 
     Some data sets put the first user turn beside the lists as a text column `prompt`: it is
     ignored, the lists say more.
     """
-    del seed
 
     def read(row: Row, number: int) -> ParsedRow:
         sides = required(row, "chosen", "rejected")
@@ -89,12 +86,11 @@ def _is_implicit_plain(row: Row) -> bool:
     return all(isinstance(side, str) for side in sides) and row.get("prompt") is None
 
 
-def _read_implicit_plain(spec: SourceSpec, seed: int) -> RowReader:
+def _read_implicit_plain(spec: SourceSpec) -> RowReader:
     """Reader of rows of two texts that begin with the same prompt.
 
     Option `response_marker`: text after which the response begins, for example "Answer:".
     """
-    del seed
     marker = spec.options.get("response_marker")
     if marker is not None and (not isinstance(marker, str) or not marker):
         raise ValueError(

@@ -38,8 +38,7 @@ class _Layout:
 
 
 def _row_format(layout: _Layout) -> RowFormat:
-    def make_reader(spec: SourceSpec, seed: int) -> RowReader:
-        del seed
+    def make_reader(spec: SourceSpec) -> RowReader:
         sign = layout.make_sign(spec)
 
         def read(row: Row, number: int) -> ParsedRow:
@@ -109,21 +108,15 @@ def _shp_sign(spec: SourceSpec) -> Sign:
     return sign
 
 
-def _webgpt_sign(spec: SourceSpec) -> Sign:
-    del spec
-
-    def sign(row: Row) -> float:
-        scores = finite(row["score_0"]), finite(row["score_1"])
-        if scores[0] is None or scores[1] is None:
-            raise RowRejected("missing_score", detail="score_0 and score_1 must be numbers")
-        return scores[0] - scores[1]
-
-    return sign
+def _webgpt_sign(row: Row) -> float:
+    scores = finite(row["score_0"]), finite(row["score_1"])
+    if scores[0] is None or scores[1] is None:
+        raise RowRejected("missing_score", detail="score_0 and score_1 must be numbers")
+    return scores[0] - scores[1]
 
 
-def _numbered_sign(spec: SourceSpec) -> Sign:
-    del spec
-    return lambda row: _of_two(row["label"], first=1, second=2)
+def _numbered_sign(row: Row) -> float:
+    return _of_two(row["label"], first=1, second=2)
 
 
 def _of_two(value: object, *, first: int, second: int) -> float:
@@ -163,14 +156,14 @@ _LAYOUTS = (
         columns=("question", "answer_0", "answer_1", "score_0", "score_1"),
         responses=("answer_0", "answer_1"),
         conversation=_question,
-        make_sign=_webgpt_sign,
+        make_sign=lambda _: _webgpt_sign,
     ),
     _Layout(
         name="offsetbias",
         columns=("instruction", "output_1", "output_2", "label"),
         responses=("output_1", "output_2"),
         conversation=lambda row: instruction_turn(row["instruction"], row.get("input")),
-        make_sign=_numbered_sign,
+        make_sign=lambda _: _numbered_sign,
     ),
 )
 PKU_SAFERLHF, SHP, WEBGPT, OFFSETBIAS = map(_row_format, _LAYOUTS)

@@ -47,9 +47,8 @@ def _is_rated(row: Row) -> bool:
     )
 
 
-def _read_rated(spec: SourceSpec, seed: int) -> RowReader:
+def _read_rated(spec: SourceSpec) -> RowReader:
     """Reader of {instruction, completions}; option `rating` names the score that is compared."""
-    del seed
     rating = one_of(spec, "rating", RATINGS)
     check_ranked_options(spec)
 
@@ -79,9 +78,8 @@ def _score_columns(row: Row) -> tuple[str, str] | None:
     return next((names for names in _SCORE_COLUMNS if set(names) <= set(row)), None)
 
 
-def _read_scored(spec: SourceSpec, seed: int) -> RowReader:
+def _read_scored(spec: SourceSpec) -> RowReader:
     """Reader of two message lists with a score each; a prompt beside them is ignored."""
-    del seed
     _, min_gap = check_ranked_options(spec)
 
     def read(row: Row, number: int) -> ParsedRow:

@@ -15,9 +15,8 @@ _COLUMNS = ("prompt", "response", "prompt_harm_label", "response_harm_label")
 _HARM = ("harmful", "unharmful")
 
 
-def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
+def _make_reader(spec: SourceSpec) -> RowReader:
     """Reader of the joined rows of one prompt."""
-    del seed
     check_ranked_options(spec)
 
     def read(row: Row, number: int) -> Unfolded:

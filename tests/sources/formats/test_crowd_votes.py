@@ -21,7 +21,7 @@ def row(*votes: str, debate: str = "cats", first: str = "Alpha", second: str = "
 
 def reader(seed: int = 0, **options):
     spec = SourceSpec(name="crowd", path="x", origin="human", licence="CC", options=options)
-    return CROWD_VOTES.make_reader(spec, seed)
+    return CROWD_VOTES.reader(spec, seed=seed)
 
 
 def test_the_label_is_one_of_the_votes_that_decide():

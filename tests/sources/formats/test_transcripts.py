@@ -10,7 +10,7 @@ ASK = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Sing!"
 
 
 def read(chosen: object, rejected: object):
-    return HH_TRANSCRIPTS.make_reader(SPEC, 0)({"chosen": chosen, "rejected": rejected}, 0).pair
+    return HH_TRANSCRIPTS.reader(SPEC, seed=0)({"chosen": chosen, "rejected": rejected}, 0).pair
 
 
 def test_a_transcript_becomes_turns_with_stripped_contents():

@@ -14,7 +14,7 @@ SYSTEM = {"role": "system", "content": "Be kind."}
 
 def read(name: str, row: dict, **options):
     spec = SourceSpec(name="demo", path="x", origin="human", licence="MIT", options=options)
-    return FORMATS[name].make_reader(spec, 0)(row, 3).pair
+    return FORMATS[name].reader(spec, seed=0)(row, 3).pair
 
 
 def reasons(name: str, row: dict, **options) -> tuple[str, ...]:

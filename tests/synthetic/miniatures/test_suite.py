@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from oracles import score_table
 
@@ -161,3 +162,16 @@ def test_judge_bench_has_the_published_sources_and_both_labels(folder):
 def test_sizes_below_one_are_refused():
     with pytest.raises(ValueError, match="rm_bench_per_domain"):
         BenchmarkSizes(rm_bench_per_domain=0)
+
+
+def test_every_subset_of_every_benchmark_is_there(suite):
+    for benchmark in SUITE:
+        assert {item.group for item in suite[benchmark.name]} == set(benchmark.subsets)
+
+
+def test_no_benchmark_is_solved_by_length(suite):
+    items = [item for each in suite.values() for item in each]
+    table = score_table(items, lambda _, responses: np.array([len(text) for text in responses]))
+    for benchmark in SUITE:
+        result = evaluate(benchmark, suite[benchmark.name], table, num_resamples=20)
+        assert result.headline < 0.7, benchmark.name

@@ -1,16 +1,13 @@
-"""Nightly schedule, failure sensor and single-size backfill, on a real local Dagster instance.
+"""The nightly schedule, on a real local Dagster instance.
 
 The schedule is tried on three tiny assets in place of the campaign: what it compares are the tags
 that Dagster writes on every materialisation, not what the assets are.
 """
 
-import shutil
-
 import dagster as dg
 import pytest
 
 from synpref_dagster.definitions.build import build_defs, build_resources
-from synpref_dagster.definitions.failures import report_failures
 from synpref_dagster.definitions.jobs import KEPT_AT_NIGHT, nightly_filtering_job
 from synpref_dagster.definitions.nightly import (
     REASON_TAG,
@@ -235,45 +232,3 @@ def test_the_schedule_of_the_real_graph_watches_all_that_stage_two_rests_on(inst
     assert schedule.cron_schedule == "0 2 * * *"
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
-
-
-def test_a_failed_run_is_logged_with_its_step_and_cause(instance, capfd):
-    @dg.op
-    def gives_up():
-        raise ValueError("the pool is empty")
-
-    @dg.job
-    def broken():
-        gives_up()
-
-    result = broken.execute_in_process(instance=instance, raise_on_error=False)
-    context = dg.build_run_status_sensor_context(
-        sensor_name="report_failures",
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-        dagster_event=result.get_run_failure_event(),
-    ).for_run_failure()
-    capfd.readouterr()
-    report_failures(context)
-    logged = capfd.readouterr().err
-    assert "broken failed" in logged
-    assert "gives_up: ValueError: the pool is empty" in logged
-
-
-def test_a_backfill_of_one_size_touches_that_size_only(finished_campaign, new_campaign, instance):
-    campaign = new_campaign("backfill")
-    for name in ("refs", "world"):
-        shutil.copytree(finished_campaign.root / name, campaign.root / name)
-    before = campaign.files()
-    size = "llama-3.2-1b"
-    job = campaign.defs.resolve_job_def("release_models")
-    assert job.execute_in_process(partition_key=size, instance=instance).success
-    for name in ("skywork_reward_v2", "benchmark_scores"):
-        assert instance.get_materialized_partitions(dg.AssetKey(name)) == {size}
-    changed = campaign.changed_since(before)
-    sized = ("backbones/", "models/skywork_reward_v2/", "data/benchmark_scores/", "releases/")
-    places = (*sized, "refs/")
-    assert changed
-    assert {name for name in changed if size not in name} == set()
-    assert all(name.startswith(places) for name in changed)
-    assert {f"refs/skywork_reward_v2/{size}.json", f"refs/benchmark_scores/{size}.json"} < changed

@@ -1,4 +1,8 @@
-"""A second night: only what is new is read, screened and scored, and old decisions stand."""
+"""The pool's files on a second night, and which benchmarks a campaign has.
+
+Only what is new is read, screened and scored, and old decisions stand. Benchmarks are the world's
+seven, published files, plug-ins and suites of one's own.
+"""
 
 import json
 import os
@@ -385,3 +389,47 @@ def test_files_of_subfolders_are_read_and_marks_of_other_tools_are_not(pool):
     (folder / ".night_1.jsonl.crc").write_text("x")
     raw = PoolSources(campaign=campaign).read_pool(version="1")
     assert (raw.num_shards_computed, raw.outputs["kept"].num_rows) == (2, 120)
+
+
+ROW = {"prompt": "Name a fruit.", "chosen": "Apple.", "rejected": "Stone."}
+
+
+def sources_of(tmp_path, profile="smoke", **pool):
+    base = load_profile(profile)
+    changed = base.model_copy(update={"pool": base.pool.model_copy(update=pool)})
+    campaign = Campaign(profile_json=changed.model_dump_json(), store_root=str(tmp_path / "store"))
+    return PoolSources(campaign=campaign)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    return file
+
+
+def test_a_suite_of_ones_own_is_one_entry_and_is_decontaminated_against(tmp_path, mine):
+    plain = sources_of(tmp_path)
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(mine)})
+    assert list(own.benchmark_items()) == [*plain.benchmark_items(), "my_suite"]
+    assert "Name a fruit." in set(own.benchmark_prompts()["prompt"])
+    fingerprint = own.benchmark_fingerprint()
+    assert plain.benchmark_fingerprint() != fingerprint
+    mine.write_text(json.dumps(ROW | {"chosen": "Pear."}) + "\n", encoding="utf-8")
+    assert own.benchmark_fingerprint() != fingerprint
+
+
+def test_counts_are_expected_of_published_sets_and_of_the_parts_at_hand(tmp_path, mine):
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(mine)})
+    assert [own.expected_counts(benchmark) for benchmark, _ in own.benchmarks()] == [
+        *[None] * 7,
+        {"all": 1},
+    ]
+    rm_bench = next(each for each, _ in own.benchmarks() if each.name == "rm_bench")
+    real = sources_of(
+        tmp_path,
+        "real",
+        benchmarks={"rm_bench": "x"},
+        benchmark_subsets={"rm_bench": ("chat", "safety-response")},
+    )
+    assert real.expected_counts(rm_bench) == {"chat": 129, "safety-response": 157}

@@ -1,4 +1,10 @@
-"""Assets that ask LLM judges: labels, the bill in the metadata, and what stops them."""
+"""Assets that ask LLM judges: labels, the bill in the metadata, and what stops them.
+
+Asked shard by shard, only what came is asked about, and what was answered is found again.
+"""
+
+import json
+from functools import partial
 
 import dagster as dg
 import fake_judge_server as fake
@@ -6,10 +12,16 @@ import numpy as np
 import pytest
 from fakes import NullTracking
 
-from synpref_dagster.assets.asking import ask_judges
+from synpref_dagster.assets.asking import (
+    PANEL_PARTS,
+    ShardTargets,
+    ask_judges,
+    ask_judges_by_shard,
+    leak_spec,
+    no_leak_in_any_shard,
+)
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
-from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.pairs.accuracy import wilson_interval
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 from synpref_dagster.resources.attributes import AttributeLabelling
@@ -18,6 +30,7 @@ from synpref_dagster.resources.io_managers import RefIOManager
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.storage import iter_tables, read_frame, read_manifest, to_frame
 
 ATTRIBUTES = {
     "task_category": "math",
@@ -189,31 +202,6 @@ def test_a_spent_budget_fails_the_step_for_good_and_a_higher_cap_continues(mater
         assert server.num_calls == 24
 
 
-def test_the_data_version_follows_what_decides_replies_and_nothing_else(materialise):
-    def params(**changes):
-        _, panel = materialise_params(**changes)
-        return panel.params()
-
-    def materialise_params(**changes):
-        settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1", **changes)])
-        profile = load_profile("smoke").model_copy(update={"judges": settings})
-        campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
-        return campaign, JudgePanel(campaign=campaign)
-
-    assert params() == params(timeout_seconds=3.0, max_concurrency=2, max_usd=5.0)
-    assert params() != params(temperature=0.1)
-    assert params() != params(model="other")
-    assert params() != params(num_samples=4)
-
-
-def test_dagster_hears_what_the_clients_of_judges_say():
-    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")])
-    profile = load_profile("smoke").model_copy(update={"judges": settings})
-    campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
-    [judge] = JudgePanel(campaign=campaign).endpoint_judges("seed")
-    assert judge.client.logger.parent is dg.get_dagster_logger()
-
-
 def test_attributes_come_from_the_judges_when_there_are_endpoints(materialise, tmp_path):
     reply = fake.json.dumps(ATTRIBUTES)
     with fake.serve(lambda _: reply) as server:
@@ -229,11 +217,196 @@ def test_attributes_come_from_the_judges_when_there_are_endpoints(materialise, t
     assert labelling.params()["labeller"] == "judges"
 
 
-def test_the_sensor_of_batches_exists_only_where_batches_are_sent():
-    profile = load_profile("smoke")
-    names = {sensor.name for sensor in build_defs(profile).sensors or []}
-    assert "judge_batches" not in names
-    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1", batch=True)])
-    with_batches = profile.model_copy(update={"judges": settings})
-    names = {sensor.name for sensor in build_defs(with_batches).sensors or []}
-    assert "judge_batches" in names
+NUM_GOLD, NUM_SAMPLES, NUM_SHOWN = 6, 2, 3
+
+
+def pair(number):
+    return PreferencePair(
+        conversation=({"role": "user", "content": f"question {number}"},),
+        chosen=f"right {number}",
+        rejected=f"wrong {number}",
+        source="test",
+        origin="human",
+    )
+
+
+def embed(pairs):
+    numbers = [int(each.chosen.split()[1]) for each in pairs]
+    return EmbeddedPairs(
+        pairs=pairs,
+        attributes=[{"task_category": "math"}] * len(pairs),
+        vectors=np.eye(64, dtype=np.float32)[[number % 64 for number in numbers]],
+    )
+
+
+def wrong_about_one(body):
+    """The right one; of question 1 the wrong one."""
+    text = body["messages"][-1]["content"]
+    target = text[text.index("The pair to decide") :]
+    first = (target.index("right") < target.index("wrong")) != ("question 1\n" in target)
+    return fake.verdict("candidate_1" if first else "candidate_2")
+
+
+class Asking:
+    """An asset that asks one judge about shards, in a store of its own."""
+
+    def __init__(self, folder, url):
+        endpoint = JudgeEndpoint(name="judge", base_url=url, model="judge", usd_per_million_input=1)
+        settings = JudgeSettings(
+            kind="endpoints",
+            num_samples=NUM_SAMPLES,
+            num_exemplars=NUM_SHOWN,
+            endpoints=[endpoint],
+            cache=str(folder / "replies.sqlite"),
+        )
+        profile = load_profile("smoke").model_copy(update={"judges": settings})
+        self.folder = folder
+        self.embed = embed
+        self.campaign = Campaign(
+            profile_json=profile.model_dump_json(), store_root=str(folder / "store")
+        )
+
+    def run(self, shards, *, gold_label=1, by_shard=True):
+        """The parts that asking about these shards of pair numbers leaves, and the metadata."""
+        dataset = partial(self.campaign.dataset, version="1")
+        texts = dataset(
+            "texts",
+            lambda: [pairs_to_table(map(pair, shard)) for shard in shards],
+            inputs=[json.dumps(shards)],
+        )
+        pool = dataset("pool", lambda: pairs_to_table([pair(0)]), inputs=[])
+        gold = embed([pair(number) for number in range(100, 100 + NUM_GOLD)])
+        labels = [gold_label, *[1] * (NUM_GOLD - 1)]
+        kept = {}
+
+        @dg.asset(**box("3_seed", kinds={"python"}), check_specs=[leak_spec("asked")])
+        def asked(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            judges = JudgePanel(campaign=self.campaign)
+            with campaign_step(context, self.campaign, NullTracking()) as step:
+                if by_shard:
+                    targets = ShardTargets(
+                        asked=texts,
+                        texts=texts,
+                        embed=self.embed,
+                        embedded_by={"embedder": "eye"},
+                    )
+                    kept["panel"] = ask_judges_by_shard(
+                        step, judges, pool=pool, targets=targets, gold=(gold, labels)
+                    )
+                else:
+                    every = [pair(number) for shard in shards for number in shard]
+                    kept["panel"] = ask_judges(
+                        step,
+                        judges,
+                        pool=pool,
+                        targets=lambda: embed(every),
+                        gold=lambda: (gold, labels),
+                        inputs=[],
+                    )
+                checks = [no_leak_in_any_shard(step, kept["panel"])]
+                return step.result(kept["panel"], checks=checks)
+
+        result = dg.materialize(
+            [asked],
+            resources={"refs": dg.InMemoryIOManager()},
+            instance=dg.DagsterInstance.ephemeral(),
+        )
+        (event,) = result.get_asset_materialization_events()
+        metadata = event.step_materialization_data.materialization.metadata
+        [check] = result.get_asset_check_evaluations()
+        assert check.passed
+        return kept["panel"], {name: value.value for name, value in metadata.items()}
+
+    def forget_replies(self):
+        for file in self.folder.glob("replies.sqlite*"):
+            file.unlink()
+
+
+@pytest.fixture
+def asking(tmp_path):
+    with fake.serve(wrong_about_one) as server:
+        asking = Asking(tmp_path, server.url)
+        asking.server = server
+        yield asking
+
+
+def rows(panel, part):
+    frame = read_frame(panel[part])
+    return frame.sort_values(list(frame.columns)).reset_index(drop=True)
+
+
+def test_shards_get_the_labels_that_all_pairs_at_once_would_get(asking):
+    shards = [[0, 1, 2], [], [3, 4]]
+    panel, _ = asking.run(shards)
+    whole, _ = asking.run([[0, 1, 2, 3, 4]], by_shard=False)
+    assert set(panel) == set(whole) == set(PANEL_PARTS)
+    assert read_frame(panel["labels"])["label"].tolist() == [1, -1, 1, 1, 1]
+    for part in ("labels", "votes", "verdicts", "exemplars", "screening"):
+        assert rows(panel, part).equals(rows(whole, part)), part
+    for part in PANEL_PARTS:
+        assert read_manifest(panel[part]).schema.equals(read_manifest(whole[part]).schema), part
+    assert read_frame(panel["bill"])["usd"].sum() == pytest.approx(
+        read_frame(whole["bill"])["usd"].sum()
+    )
+    asked = read_frame(panel["targets"]).query("not gold")
+    assert asked["pair_id"].tolist() == [pair(number).pair_id for number in range(5)]
+
+
+def test_a_shard_keeps_of_gold_only_what_its_judges_were_shown(asking):
+    panel, _ = asking.run([[0, 1], [], [2]])
+    # All vectors are at right angles: every target is shown the same few of gold.
+    assert NUM_SHOWN < NUM_GOLD
+    shards = zip(iter_tables(panel["targets"]), iter_tables(panel["exemplars"]), strict=True)
+    kept = [(to_frame(targets), to_frame(exemplars)) for targets, exemplars in shards]
+    assert [int(targets["gold"].sum()) for targets, _ in kept] == [NUM_SHOWN, 0, NUM_SHOWN]
+    for targets, exemplars in kept:
+        gold = targets[targets["gold"]]
+        assert set(gold["pair_id"]) == set(exemplars["gold_pair_id"])
+        assert gold["conversation_id"].notna().all()
+
+
+def test_a_new_shard_is_asked_about_and_old_ones_are_found_without_their_replies(asking):
+    first, told = asking.run([[0, 1], [2]])
+    assert told["num_shards_computed"] == 2
+    assert asking.server.num_calls == 3 * NUM_SAMPLES
+    asking.forget_replies()
+    second, told = asking.run([[0, 1], [2], [3]])
+    assert told["num_shards_computed"] == 1
+    assert told["num_shards_reused"] == 2
+    assert asking.server.num_calls == 4 * NUM_SAMPLES
+    old, new = read_frame(first["labels"]), read_frame(second["labels"])
+    assert new.iloc[: len(old)].equals(old)
+
+
+def test_other_exemplars_are_another_question(asking):
+    asking.run([[0], [1]])
+    _, told = asking.run([[0], [1]], gold_label=-1)
+    assert told["num_shards_computed"] == 2
+
+
+def test_nothing_new_asks_nobody_and_gives_the_same_references(asking):
+    first, _ = asking.run([[0], [1]])
+    asking.forget_replies()
+    again, told = asking.run([[0], [1]])
+    assert (again, told["num_shards_computed"]) == (first, 0)
+    assert asking.server.num_calls == 2 * NUM_SAMPLES
+
+
+def test_a_shard_answered_before_the_step_failed_is_not_asked_again(asking):
+    class DownError(RuntimeError):
+        pass
+
+    def fails(pairs):
+        if pairs[0].chosen == "right 1":
+            raise DownError
+        return embed(pairs)
+
+    asking.embed = fails
+    with pytest.raises(DownError):
+        asking.run([[0], [1]])
+    asking.embed = embed
+    assert asking.server.num_calls == NUM_SAMPLES
+    asking.forget_replies()
+    _, told = asking.run([[0], [1]])
+    assert (told["num_shards_computed"], told["num_shards_reused"]) == (1, 1)
+    assert asking.server.num_calls == 2 * NUM_SAMPLES

@@ -1,89 +1,17 @@
-"""Reports on a pool of a few rows, and what the profile makes of them, run as assets."""
+"""Personal data in a pool of a few rows: its report, and what the profile makes of it."""
 
 import json
-from pathlib import Path
 
-import dagster as dg
 import fake_judge_server as fake
 import pyarrow as pa
 import pytest
-from fakes import NullTracking
+from two_sources import CARD, CHATS, EMAIL, POOL, WEB
 
 from synpref_dagster.curation.personal_data.sample import nearest_unflagged
-from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.pairs.record import PreferencePair, id_array
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
-from synpref_dagster.settings.pool import PoolSettings
 from synpref_dagster.settings.profile import load_profile
-from synpref_dagster.storage import from_json, read_frame
-
-EMAIL, CARD = "ann.lee@posteo.de", "4929 5071 8263 9413"
-UNTRACKED = {"tracking": NullTracking()}
-POOL = [
-    "raw_pool",
-    "benchmark_prompts",
-    "clean_pool",
-    "strict_overlaps",
-    "wild_pool",
-    "unverified_pool",
-]
-CHATS = [
-    {"prompt": "What is rain?", "chosen": "Water", "rejected": "Snow"},
-    {"prompt": "Who are you?", "chosen": f"Ann, {EMAIL}", "rejected": "Nobody"},
-    {"prompt": "How do I pay?", "chosen": f"Use {CARD}", "rejected": "Not at all"},
-    {"prompt": "How do I pay?", "chosen": f"Use {CARD}", "rejected": "Not at all"},
-]
-WEB = [
-    {"prompt": "Sky?", "chosen": "Blue", "rejected": "Red"},
-    {"prompt": "Sky?", "chosen": "Red", "rejected": "Blue"},
-    {"prompt": "Best?", "chosen": "first", "rejected": "second"},
-    {"prompt": "Best?", "chosen": "second", "rejected": "third"},
-    {"prompt": "Best?", "chosen": "third", "rejected": "first"},
-    {"prompt": "Worst?", "chosen": "first", "rejected": "second"},
-]
-
-
-class Place:
-    """A campaign over two small source files."""
-
-    def __init__(self, folder, monkeypatch):
-        monkeypatch.setenv("SYNPREF_STORE", str(folder / "store"))
-        self.folder = folder
-        for name, rows in (("chats", CHATS), ("web", WEB)):
-            (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-
-    def profile(self, judges=None, **pool):
-        sources = [
-            {"name": name, "path": str(self.folder / f"{name}.jsonl"), "origin": origin}
-            for name, origin in (("chats", "human"), ("web", "synthetic"))
-        ]
-        settings = PoolSettings(kind="sources", sources=sources, **pool)
-        changes = {"pool": settings, **({"judges": judges} if judges else {})}
-        return load_profile("smoke").model_copy(update=changes)
-
-    def run(self, assets, judges=None, **pool):
-        profile = self.profile(judges, **pool)
-        self.root = profile.store_root()
-        job = build_defs(
-            profile, resource_overrides=UNTRACKED
-        ).resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(
-            instance=dg.DagsterInstance.ephemeral(),
-            asset_selection=[dg.AssetKey(name) for name in assets],
-        )
-        assert result.success
-        return {
-            event.asset_key.to_user_string(): event.step_materialization_data.materialization
-            for event in result.get_asset_materialization_events()
-        }
-
-    def ref(self, name):
-        return from_json(Path(self.root, "refs", f"{name}.json").read_text())
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    return Place(tmp_path, monkeypatch)
+from synpref_dagster.storage import read_frame
 
 
 def shown(materialization):
@@ -234,45 +162,3 @@ def pair_of(row):
         source="web",
         origin="synthetic",
     )
-
-
-def test_risky_pairs_of_other_origin_reach_stage_one_up_to_their_share(place):
-    def pools(share):
-        found = place.run(POOL, max_risky_share=share)
-        wild, unverified = (
-            read_frame(place.ref(f"{name}_pool")) for name in ("wild", "unverified")
-        )
-        assert len(wild) + len(unverified) == place.ref("clean_pool").kept.num_rows == 9
-        assert found["clean_pool"].metadata["num_contradictory_label"].value == 2
-        assert found["clean_pool"].metadata["num_preference_cycle"].value == 3
-        routed = found["unverified_pool"].metadata["num_risky_routed"].value
-        assert routed == len(unverified) - 3
-        assert found["wild_pool"].metadata["num_risky_left"].value == wild["risky"].sum()
-        return routed
-
-    assert pools(0.0) == 0
-    assert pools(0.5) == 0  # at most one pair, but a contradiction is two
-    assert pools(0.7) == 2
-    assert pools(2.0) == 5  # the cycle of three too
-
-
-def test_near_duplicates_are_reported_with_their_relation(place):
-    ask = "Explain in plain words why the sky over the harbour turns red when evening comes near us"
-    sun = "Low sun crosses more air, blue light is scattered away, red light is what is left over"
-    sea = "Because the sea is blue in daytime and the evening wind carries its colour far away"
-    rows = [
-        {"prompt": ask, "chosen": sun, "rejected": sea},
-        {"prompt": f"{ask} now", "chosen": sea, "rejected": sun},
-        {"prompt": f"{ask} all", "chosen": sun, "rejected": sea},
-    ]
-    (place.folder / "web.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = place.run([*POOL, "near_duplicates"])["near_duplicates"].metadata
-    assert found["num_links"].value >= 2
-    assert found["num_opposite_label"].value >= 1
-    assert (found["num_clusters"].value, found["num_in_clusters"].value) == (1, 3)
-    assert "opposite_label" in found["links_by_source"].value
-    links = read_frame(place.ref("near_duplicates")["links"])
-    assert set(links["first_source"]) == {"web"}
-    members = read_frame(place.ref("near_duplicates")["members"])
-    clean = set(read_frame(place.ref("clean_pool").kept)["pair_id"])
-    assert set(members["pair_id"]) <= clean

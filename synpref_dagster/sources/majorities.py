@@ -1,0 +1,60 @@
+"""What the majority of the votes in crowd-vote files says: their gold, and held-out debates.
+
+For evidence and reports only: what the pool's labels are drawn from is in `formats/crowd_votes`.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence, Set as AbstractSet
+from typing import Any
+
+from synpref_dagster.pairs.record import PreferencePair, canonical_sign
+
+
+def majority_gold(
+    files: Sequence[str], *, test_debates: AbstractSet[str]
+) -> tuple[dict[bytes, int], list[PreferencePair]]:
+    """The settled contents of all files, and the pairs of some debates, as their majority has them.
+
+    Args:
+        files: gzip-compressed JSON lines with `gold`: a or b, or anything else for a tie.
+        test_debates: names of the debates whose pairs are wanted.
+
+    Returns:
+        content_id -> +1 when the response that sorts first is better, -1 when the other one is;
+        and the pairs, whose chosen response is the better one.
+    """
+    signs: dict[bytes, set[int]] = {}
+    test: dict[bytes, PreferencePair] = {}
+    for row in _rows(files):
+        pair = _gold_pair(row)
+        if pair is None:
+            continue
+        sign = canonical_sign(pair.chosen, pair.rejected)
+        signs.setdefault(pair.content_id, set()).add(sign)
+        if row["debate"] in test_debates:
+            test[pair.content_id] = pair
+    # The same two arguments can occur twice with opposite majorities: nobody knows then.
+    settled = {content: next(iter(both)) for content, both in signs.items() if len(both) == 1}
+    return settled, [pair for content, pair in test.items() if content in settled]
+
+
+def _gold_pair(row: dict[str, Any]) -> PreferencePair | None:
+    responses = {"a": row["response_a"], "b": row["response_b"]}
+    if row["gold"] not in responses or responses["a"].strip() == responses["b"].strip():
+        return None
+    better = str(row["gold"])
+    return PreferencePair(
+        conversation=({"role": "user", "content": row["prompt"]},),
+        chosen=responses[better],
+        rejected=responses["b" if better == "a" else "a"],
+        source=row["debate"],
+        origin="human",
+    )
+
+
+def _rows(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)

@@ -1,0 +1,38 @@
+"""The judges of a campaign: what their replies depend on, and who hears of them."""
+
+import dagster as dg
+
+from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.judges import JudgePanel
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
+from synpref_dagster.settings.profile import load_profile
+
+
+def endpoint(url, name="judge", **changes):
+    price = {"usd_per_million_input": 10.0, "max_tokens": 50}
+    return JudgeEndpoint(**{"name": name, "base_url": url, "model": name, **price, **changes})
+
+
+def test_the_data_version_follows_what_decides_replies_and_nothing_else():
+    def params(**changes):
+        _, panel = materialise_params(**changes)
+        return panel.params()
+
+    def materialise_params(**changes):
+        settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1", **changes)])
+        profile = load_profile("smoke").model_copy(update={"judges": settings})
+        campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
+        return campaign, JudgePanel(campaign=campaign)
+
+    assert params() == params(timeout_seconds=3.0, max_concurrency=2, max_usd=5.0)
+    assert params() != params(temperature=0.1)
+    assert params() != params(model="other")
+    assert params() != params(num_samples=4)
+
+
+def test_dagster_hears_what_the_clients_of_judges_say():
+    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")])
+    profile = load_profile("smoke").model_copy(update={"judges": settings})
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
+    [judge] = JudgePanel(campaign=campaign).endpoint_judges("seed")
+    assert judge.client.logger.parent is dg.get_dagster_logger()

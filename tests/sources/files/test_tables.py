@@ -1,0 +1,44 @@
+"""Tables are read row by row, and what is broken in them is said."""
+
+import gzip
+
+import pytest
+
+from synpref_dagster.sources.files.rows import read_rows
+from synpref_dagster.sources.records import SourceSpec
+
+
+def rows_of(path):
+    return list(read_rows(SourceSpec(name="x", path=str(path), origin="human", licence="x")))
+
+
+def found(path) -> list:
+    return [row.problem or row.value for row in rows_of(path)]
+
+
+def test_a_table_is_read_with_quoted_cells_and_line_breaks(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('\ufeffprompt,chosen\n"a, b","line\nbreak"\n\n c ,""\n')
+    assert found(path) == [
+        {"prompt": "a, b", "chosen": "line\nbreak"},
+        {"prompt": " c ", "chosen": ""},
+    ]
+    path = tmp_path / "rows.tsv.gz"
+    path.write_bytes(gzip.compress(b"prompt\tchosen\na\tb\n"))
+    assert found(path) == [{"prompt": "a", "chosen": "b"}]
+
+
+def test_broken_rows_of_a_table_are_rows_with_a_problem(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b\n1,2\n1\n1,2,3\n\xff,2\n" + b"x" * 1_000_000 + b",2\n")
+    problems = [row.problem for row in rows_of(path)]
+    assert problems == ["", "wrong_number_of_cells", "wrong_number_of_cells", "not_utf8", ""]
+    path.write_bytes(b'a,b\n1,2\n"1,2\n')
+    assert [row.problem for row in rows_of(path)] == ["", "not_csv"]
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,a\n1,2\n")
+    with pytest.raises(ValueError, match="names a column twice"):
+        rows_of(path)
