@@ -21,7 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "start.json"
 DAGSTER, TYPER = "import dagster, pandas", "import typer, rich"
-DEFINITIONS = "from synpref_dagster.definitions.build import build_defs; build_defs({!r})"
+DEFINITIONS = (
+    "import os; os.environ['SYNPREF_PROFILE'] = {!r}; "
+    "from synpref_dagster.definitions import defs; defs()"
+)
 COMMAND = (
     "import sys; from synpref_dagster.cli.app import main; sys.argv = ['synpref', *{!r}]; main()"
 )

@@ -5,12 +5,17 @@ data (in `curation/`). Here it is only said what runs together, when, and what a
 reports.
 """
 
+import gc
+
 import dagster as dg
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """The campaign of the profile in force (`SYNPREF_PROFILE`, default demo)."""
+    # What Dagster has loaded stays as long as the process: no collection needs to look for garbage
+    # in it, neither while the rest is loaded nor at the end.
+    gc.freeze()
     from synpref_dagster.definitions.build import build_defs
 
     return build_defs()
