@@ -1,8 +1,9 @@
 """What every asset that asks the judges shares: the panel's labels, votes and exemplars, kept.
 
-The table `screening` says who votes and what a vote counts: with a floor in the profile, judges
-that agree too little with people on gold do not vote; with `panel = "weighted"` a vote counts what
-the judge proved worth there. What LLM judges cost is in the asset's metadata and in MLflow.
+The table `screening` (a stored name, which stays) says who votes and what a vote counts: with a
+floor in the profile, judges that agree too little with people on gold do not vote; with
+`panel = "weighted"` a vote counts what the judge proved worth there. What LLM judges cost is in the
+asset's metadata and in MLflow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ from synpref_dagster.resources.judges import PART, JudgePanel, WaitingForBatches
 from synpref_dagster.storage import DatasetRef, map_shards
 
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
+"""Stored names; `screening` holds how judges were weighed."""
 Exemplars: TypeAlias = tuple[EmbeddedPairs, list[int]]
 T = TypeVar("T")
 

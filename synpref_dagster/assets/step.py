@@ -254,7 +254,7 @@ def conservation_spec(asset: str | Sequence[str]) -> list[dg.AssetCheckSpec]:
 
 
 def _tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
-    """Name the campaign on the run; one that the pages started does not say which it is for."""
+    """Tags the run with profile and seed; runs started in the UI lack them."""
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and any(run.tags.get(name) != value for name, value in tags.items()):
         context.instance.add_run_tags(run.run_id, dict(tags))

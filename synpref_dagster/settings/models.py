@@ -48,7 +48,7 @@ def key_material(settings: Section) -> dict[str, Any]:
 def one_of(
     key: str, members: tuple[type[Section], ...], *, otherwise: str = ""
 ) -> Callable[[Any], Any]:
-    """A check of a raw table before it is read: it may hold what its member of the union obeys.
+    """Returns a validator that refuses fields the chosen member does not have.
 
     Args:
         key: field that tells the members apart.
@@ -169,7 +169,7 @@ class StandInReleaseSettings(TransformerSettings):
 
 
 class StandInSettings(StandInReleaseSettings):
-    """One of them for the stages."""
+    """A stand-in model for the stages."""
 
     model_size: ModelSize = "qwen3-0.6b"
 

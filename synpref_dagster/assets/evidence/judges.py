@@ -66,8 +66,8 @@ def judge_audit(
     """Agreement of the panel with the truth: no, random and retrieved exemplars (Tab. 14).
 
     `agreement` compares the choices of exemplars; its rows of slice `difference` are the claims
-    about them. `quality` has every measure of every judge and
-    of the panel, against people's gold and against the truth; see `curation.judge_quality`.
+    about them. `quality` has every measure of every judge and of the panel, against people's gold
+    and against the truth; see `curation/judging/quality.py`.
     """
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
