@@ -24,7 +24,7 @@ from synpref_dagster.curation.judging.verdicts import JudgeQuestion, Verdict
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent
 from synpref_dagster.judges.client import JudgeClient
-from synpref_dagster.judges.requests import CallFailure, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import CallFailure, CallResult, JudgeReply, JudgeRequest
 from synpref_dagster.pairs.attributes import PreferenceAttributes, attributes_from_row
 from synpref_dagster.pairs.record import PreferencePair
 

@@ -45,7 +45,7 @@ def key_material(settings: Section) -> dict[str, Any]:
     return {**FIRST_FORM, **settings.model_dump(exclude_defaults=True), **backend}
 
 
-def one_of(
+def member_fields_only(
     key: str, members: tuple[type[Section], ...], *, otherwise: str = ""
 ) -> Callable[[Any], Any]:
     """Returns a validator that refuses fields the chosen member does not have.
@@ -128,7 +128,7 @@ _LOSSES = (PlainLoss, TemperatureLoss, FocalLoss, MarginLoss, TemperedLogLoss)
 LossSettings = Annotated[
     PlainLoss | TemperatureLoss | FocalLoss | MarginLoss | TemperedLogLoss,
     Field(discriminator="name"),
-    BeforeValidator(one_of("name", _LOSSES)),
+    BeforeValidator(member_fields_only("name", _LOSSES)),
     BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
 ]
 """`loss = "hinge"`, or a table with the loss's constants."""
@@ -222,13 +222,13 @@ class HubSettings(HubTrainingSettings):
 RewardModelSettings = Annotated[
     StandInSettings | LinearSettings | HubSettings,
     Field(discriminator="backend"),
-    BeforeValidator(one_of("backend", (StandInSettings, LinearSettings, HubSettings))),
+    BeforeValidator(member_fields_only("backend", (StandInSettings, LinearSettings, HubSettings))),
 ]
 ReleaseSettings = Annotated[
     StandInReleaseSettings | HubReleaseSettings,
     Field(discriminator="backend"),
     BeforeValidator(
-        one_of(
+        member_fields_only(
             "backend",
             (StandInReleaseSettings, HubReleaseSettings),
             otherwise=", whose checkpoints are folders that transformers can load",

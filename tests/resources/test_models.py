@@ -17,7 +17,7 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import flattened
 from synpref_dagster.reward import stand_ins
 from synpref_dagster.reward.backbones import backbone
-from synpref_dagster.reward.configuration import checkpoint_key, stages_size
+from synpref_dagster.reward.from_profile import checkpoint_key, stages_size
 from synpref_dagster.reward.linear import model
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.stand_ins import make_stand_in
