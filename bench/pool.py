@@ -24,7 +24,7 @@ import pyarrow as pa
 from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     build_index,
-    find_contaminated,
+    find_by_index,
 )
 from synpref_dagster.curation.pool.cleaning import first_copies
 
@@ -131,8 +131,9 @@ def decontamination_row(kind: str, prompts: list[str], texts: list[str]) -> dict
     known = set().union(*map(tuple_grams, prompts))
 
     def ours() -> list[bool]:
-        found = find_contaminated(index, texts)
-        return [one is not None and one.rule == "word_gram" for one in found]
+        [found] = find_by_index([index], texts)
+        hits = map(found.get, range(len(texts)))
+        return [one is not None and one.rule == "word_gram" for one in hits]
 
     def baseline() -> list[bool]:
         return [not known.isdisjoint(tuple_grams(text)) for text in texts]

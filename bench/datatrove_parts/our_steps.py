@@ -11,7 +11,7 @@ from timed_steps import read_lines, run_step
 from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     build_index,
-    find_contaminated,
+    find_by_index,
 )
 from synpref_dagster.curation.pool.cleaning import first_copies
 from synpref_dagster.curation.pool.near_duplicates import (
@@ -34,8 +34,8 @@ def decontamination(folder: Path) -> Callable[[], Any]:
     texts = read_lines(folder / "texts.jsonl")
 
     def search() -> list[int]:
-        found = find_contaminated(index, texts)
-        return [n for n, hit in enumerate(found) if hit is not None and hit.rule == "word_gram"]
+        [found] = find_by_index([index], texts)
+        return sorted(n for n, hit in found.items() if hit.rule == "word_gram")
 
     return search
 

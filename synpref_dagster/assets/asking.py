@@ -1,8 +1,9 @@
 """What every asset that asks the judges shares: the panel's labels, votes and exemplars, kept.
 
-The table `screening` says who votes and what a vote counts: with a floor in the profile, judges
-that agree too little with people on gold do not vote; with `panel = "weighted"` a vote counts what
-the judge proved worth there. What LLM judges cost is in the asset's metadata and in MLflow.
+The table `screening` (a stored name, which stays) says who votes and what a vote counts: with a
+floor in the profile, judges that agree too little with people on gold do not vote; with
+`panel = "weighted"` a vote counts what the judge proved worth there. What LLM judges cost is in the
+asset's metadata and in MLflow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,11 +42,13 @@ from synpref_dagster.judges.shards import (
     panel_frames,
     worth_of,
 )
+from synpref_dagster.pairs.progress import ChunksDone, tell
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.resources.judges import PART, JudgePanel, WaitingForBatches, attribute_account
 from synpref_dagster.storage import DatasetRef, map_shards
 
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
+"""Stored names; `screening` holds how judges were weighed."""
 Exemplars: TypeAlias = tuple[EmbeddedPairs, list[int]]
 T = TypeVar("T")
 
@@ -138,13 +141,18 @@ def ask_judges_by_shard(
             identified_by={"key": {**about, "judges": judges.params(), **targets.embedded_by}},
             executor=AllSent(),
             outputs=list(PANEL_SCHEMAS),
-            on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
+            on_progress=partial(tell_shards, step),
         )
     step.note(shard_counts(judged, "shards"))
     if everybody.cache_info().currsize:
         step.note({}, judge_facts(everybody(), step.name))
     _note_panel(step, judges, weighing, account=step.name)
     return {**judged.outputs, "screening": weighing}
+
+
+def tell_shards(step: Step, done: int, total: int) -> None:
+    """Tell whoever watches how many shards of a step the judges are through with."""
+    tell(step.context.log, ChunksDone(what="judges", done=done, total=total))
 
 
 @contextmanager

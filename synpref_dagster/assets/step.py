@@ -18,14 +18,6 @@ from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 from synpref_dagster.storage.maps.ids import ids_of
 
-
-def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table as people read it in the UI: a dash for what is missing, none for no rows."""
-    shown = frame.round(3).astype(object).where(frame.notna(), "–")
-    text = shown.to_markdown(index=False, floatfmt=".3f") if len(frame) else "none"
-    return dg.MetadataValue.md(text)
-
-
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a run's description
 SHOWN_DIGITS = 6
 OWNERS = ["team:preference-data"]
@@ -49,6 +41,13 @@ def box(
         # `MaterializeResult` as "no value".
         "dagster_type": dg.Any,
     }
+
+
+def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small table as people read it in the UI: a dash for what is missing, none for no rows."""
+    shown = frame.round(3).astype(object).where(frame.notna(), "–")
+    text = shown.to_markdown(index=False, floatfmt=".3f") if len(frame) else "none"
+    return dg.MetadataValue.md(text)
 
 
 class CountsShards(Protocol):
@@ -254,7 +253,7 @@ def conservation_spec(asset: str | Sequence[str]) -> list[dg.AssetCheckSpec]:
 
 
 def _tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
-    """Name the campaign on the run; one that the pages started does not say which it is for."""
+    """Tags the run with profile and seed; runs started in the UI lack them."""
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and any(run.tags.get(name) != value for name, value in tags.items()):
         context.instance.add_run_tags(run.run_id, dict(tags))

@@ -16,12 +16,12 @@ import dagster as dg
 
 from synpref_dagster.cli.outcomes import refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.resources.campaign import STARTED_TAG
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage.processes import is_gone, process_name
 
 logger = logging.getLogger(__name__)
 
-STARTED_TAG = "synpref/started_at"
 PROCESS_TAG = "synpref/process"
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 DEFAULT_HOME = ".dagster_home"

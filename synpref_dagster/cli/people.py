@@ -76,10 +76,10 @@ def export_ledger(
     path: Annotated[Path, typer.Argument(help=".parquet or .jsonl")], ledger: LedgerOption = ""
 ) -> None:
     """Write the whole ledger to a file."""
-    from synpref_dagster.people.ledger.ledger import VerdictLedger
+    from synpref_dagster.people.ledger.ledger import AnswerLedger
 
     try:
-        console.print(f"{VerdictLedger(_store(ledger)).export(path)} verdicts in {path}")
+        console.print(f"{AnswerLedger(_store(ledger)).export(path)} verdicts in {path}")
     except ValueError as error:
         refuse(console, error)
 
@@ -89,10 +89,10 @@ def import_ledger(
     path: Annotated[Path, typer.Argument(help=".parquet or .jsonl")], ledger: LedgerOption = ""
 ) -> None:
     """Add the verdicts of a file; those that are there already are left out."""
-    from synpref_dagster.people.ledger.ledger import VerdictLedger
+    from synpref_dagster.people.ledger.ledger import AnswerLedger
 
     try:
-        console.print(f"{VerdictLedger(_store(ledger)).load(path)} new verdicts from {path}")
+        console.print(f"{AnswerLedger(_store(ledger)).load(path)} new verdicts from {path}")
     except (ValueError, OSError) as error:
         refuse(console, error)
 
@@ -101,10 +101,10 @@ def import_ledger(
 def status(ledger: LedgerOption = "") -> None:
     """How far every batch is, and how well people agree."""
     from synpref_dagster.people.accounts import Accounts
-    from synpref_dagster.people.agreement import annotator_table, measure, verdict_frame
+    from synpref_dagster.people.agreement import annotator_table, answer_frame, measure
     from synpref_dagster.people.desk import ReviewDesk
     from synpref_dagster.people.ledger.answers import live_answers
-    from synpref_dagster.people.ledger.ledger import VerdictLedger
+    from synpref_dagster.people.ledger.ledger import AnswerLedger
 
     store = _store(ledger)
     for batch in ReviewDesk(store, clock=_now).statuses():
@@ -113,11 +113,11 @@ def status(ledger: LedgerOption = "") -> None:
             f"{batch.batch.num_items} pairs finished, {batch.num_in_adjudication} in adjudication",
             highlight=False,
         )
-    live = list(live_answers(VerdictLedger(store).verdicts()).values())
+    live = list(live_answers(AnswerLedger(store).answers()).values())
     if not live:
         console.print("no verdicts yet")
         return
-    answers = verdict_frame(live)
+    answers = answer_frame(live)
     agreement = measure(answers)
     console.print(f"agreement: {_in_words(agreement)}", highlight=False)
     rates = {a.name: a.hourly_rate for a in Accounts(store, clock=_now).all()}

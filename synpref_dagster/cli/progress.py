@@ -146,6 +146,10 @@ class CampaignProgress(logging.Handler):
             self._chunks = self.bar.add_task("chunks", total=said.total)
         self.bar.update(self._chunks, completed=said.done, total=said.total)
         if said.done == said.total:
+            self._end_chunks()
+
+    def _end_chunks(self) -> None:
+        if self._chunks is not None:
             self.bar.remove_task(self._chunks)
             self._chunks = None
 
@@ -186,6 +190,7 @@ class CampaignProgress(logging.Handler):
         seconds = time.monotonic() - self._started.get(key, time.monotonic())
         line = f"{escape(_asset_name(key)):<{WIDTH}} {seconds:6.1f} s  {self._facts.get(key, '')}"
         self.console.print(f"  {mark} {line.rstrip()}", highlight=False, soft_wrap=True)
+        self._end_chunks()  # A step that failed or waits left its bar where it stopped.
         if self._task is not None:
             self.bar.advance(self._task)
 

@@ -37,7 +37,7 @@ VERDICTS = {  # what a claim came to, as it is printed
 
 
 def print_report(console: Console, report: Numbers) -> None:
-    """Print a report (see `curation.reporting`) in the order of the figure."""
+    """Print a report (see `curation/evidence/report.py`) in the order of the figure."""
     # A pipe has no width of its own; tables cut to 80 columns would hide their numbers.
     if console.width < LEAST_WIDTH:
         console = Console(file=console.file, width=LEAST_WIDTH, no_color=console.no_color)

@@ -13,7 +13,7 @@ from synpref_dagster.assets.evidence import (
     report,
 )
 from synpref_dagster.assets.filtering import decision, relabelling, rewards
-from synpref_dagster.assets.iteration import factory, outcome
+from synpref_dagster.assets.iteration import factory, last
 from synpref_dagster.assets.pool import (
     clean,
     personal_data,
@@ -94,7 +94,7 @@ def build_defs(
         *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
-        *outcome.build_outcome(iterations[-1].gold, iterations[-1].silver),
+        *last.build_last(iterations[-1].gold, iterations[-1].silver),
         rewards.build_best_model(reward_models),
         claims.build_iteration_curve(reward_models),
         people_audit.build_people_audit(list(asking_assets(chosen))),
@@ -136,7 +136,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "tracking": MlflowTracking(
             tracking_uri=mlflow_uri(),
             experiment=profile.name,
-            campaign=f"{profile.name}-seed-{profile.seed}",
+            campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),
             copy_checkpoints=False,
         ),

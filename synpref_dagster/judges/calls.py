@@ -20,8 +20,8 @@ from synpref_dagster.curation.judging.replies import Failure
 from synpref_dagster.judges.requests import (
     COMPLETIONS,
     SCHEMA_MODES,
-    Answer,
     CallFailure,
+    CallResult,
     JudgeRefusedError,
     JudgeReply,
     JudgeRequest,
@@ -118,7 +118,7 @@ class EndpointCaller:
         """Close the connections."""
         await self._client.close()
 
-    async def call(self, request: JudgeRequest) -> Answer:
+    async def call(self, request: JudgeRequest) -> CallResult:
         """The answer to a request, or the failure of its last attempt.
 
         Raises:
@@ -141,7 +141,7 @@ class EndpointCaller:
                 await self._policy.sleep(self._policy.wait_seconds(attempt, asked_for))
         return failure
 
-    async def _attempt(self, request: JudgeRequest) -> tuple[Answer, float | None]:
+    async def _attempt(self, request: JudgeRequest) -> tuple[CallResult, float | None]:
         """One attempt; a schema that is refused is asked for less strictly at once."""
         import openai
 

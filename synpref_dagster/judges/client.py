@@ -20,9 +20,9 @@ from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy
 from synpref_dagster.judges.requests import (
-    Answer,
     AskTally,
     CallFailure,
+    CallResult,
     JudgeError,
     JudgeReply,
     JudgeRequest,
@@ -60,7 +60,7 @@ class JudgeClient:
         self.logger = logger
         self.tally = AskTally()
 
-    def ask(self, requests: Sequence[JudgeRequest]) -> list[Answer]:
+    def ask(self, requests: Sequence[JudgeRequest]) -> list[CallResult]:
         """The answer to every request, in order; equal requests are asked once.
 
         Raises:
@@ -68,7 +68,7 @@ class JudgeClient:
             ValueError: the key of the endpoint is not set.
         """
         wanted = {request.key: request for request in requests}
-        answers: dict[str, Answer] = dict(self.cache.find(list(wanted)))
+        answers: dict[str, CallResult] = dict(self.cache.find(list(wanted)))
         self.tally.num_asked += len(requests)
         self.tally.num_cached += sum(request.key in answers for request in requests)
         missing = [request for key, request in wanted.items() if key not in answers]
@@ -79,7 +79,7 @@ class JudgeClient:
             answers |= _run(_Asking(self, missing))
         return [answers[request.key] for request in requests]
 
-    def _from_batches(self, missing: Sequence[JudgeRequest]) -> dict[str, Answer]:
+    def _from_batches(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
         """Replies of batches that ended by now; what batches gave up on is left to single calls.
 
         Raises:
@@ -90,7 +90,7 @@ class JudgeClient:
             return {}
         service = batch_service(self.endpoint, self.cache, logger=self.logger)
         service.collect_finished()
-        found: dict[str, Answer] = dict(self.cache.find([request.key for request in missing]))
+        found: dict[str, CallResult] = dict(self.cache.find([request.key for request in missing]))
         left = [request.key for request in missing if request.key not in found]
         alone = service.ledger.given_up(left, max_batches=self.endpoint.max_batches)
         self.tally.num_left_by_batches += len(alone)
@@ -119,7 +119,7 @@ class _Asking:
     def __init__(self, client: JudgeClient, missing: Sequence[JudgeRequest]) -> None:
         self.client = client
         self.missing = missing
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, CallResult] = {}
         self.stopped: JudgeError | None = None
         self._failures_in_a_row = 0
         self._started = self._last_line = time.monotonic()
@@ -131,7 +131,7 @@ class _Asking:
             usd_per_million_output=endpoint.usd_per_million_output,
         )
 
-    async def run(self) -> dict[str, Answer]:
+    async def run(self) -> dict[str, CallResult]:
         """Pilot, estimate, the rest."""
         client, endpoint = self.client, self.client.endpoint
         caller = EndpointCaller(
@@ -197,7 +197,7 @@ class _Asking:
         self.answers[request.key] = answer
         self._watch(answer)
 
-    def _watch(self, answer: Answer) -> None:
+    def _watch(self, answer: CallResult) -> None:
         if isinstance(answer, JudgeReply):
             self._failures_in_a_row = 0
         else:
@@ -210,7 +210,7 @@ class _Asking:
                 )
 
     def say(self, *, ended: bool = False) -> None:
-        """A line about progress when it is time for one; the last one only after others."""
+        """A progress fact if enough time has passed; a final one only if others came before."""
         now = time.monotonic()
         late = now - self._started >= 60
         pause = SECONDS_BETWEEN_LATER_LINES if late else SECONDS_BETWEEN_LINES
@@ -260,7 +260,7 @@ class _Asking:
         tally.failures = dict(failures)
 
 
-def _run(asking: _Asking) -> dict[str, Answer]:
+def _run(asking: _Asking) -> dict[str, CallResult]:
     """Run in a thread of its own: the caller may have an event loop already."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge") as pool:
         work = pool.submit(lambda: asyncio.run(asking.run()))
@@ -271,7 +271,7 @@ def _run(asking: _Asking) -> dict[str, Answer]:
             raise
 
 
-def _watched(work: Future[dict[str, Answer]], asking: _Asking) -> dict[str, Answer]:
+def _watched(work: Future[dict[str, CallResult]], asking: _Asking) -> dict[str, CallResult]:
     """The result of the work; progress is told from the thread of the step, not of the calls."""
     try:
         while wait_for([work], timeout=SECONDS_BETWEEN_LINES / 2).not_done:

@@ -24,7 +24,7 @@ from synpref_dagster.curation.judging.verdicts import JudgeQuestion, Verdict
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent
 from synpref_dagster.judges.client import JudgeClient
-from synpref_dagster.judges.requests import Answer, CallFailure, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import CallFailure, CallResult, JudgeReply, JudgeRequest
 from synpref_dagster.pairs.attributes import PreferenceAttributes, attributes_from_row
 from synpref_dagster.pairs.record import PreferencePair
 
@@ -158,7 +158,7 @@ def _asked(
     return judge.read([judge.request(prompt, each, sample=0) for each in messages])
 
 
-def _parsed(answer: Answer, request: JudgeRequest) -> ParsedReply:
+def _parsed(answer: CallResult, request: JudgeRequest) -> ParsedReply:
     if isinstance(answer, CallFailure):
         return ParsedReply(failure=answer.failure)
     return answer.parsed(request)

@@ -123,7 +123,7 @@ class CallFailure:
     detail: str = ""
 
 
-Answer = JudgeReply | CallFailure
+CallResult = JudgeReply | CallFailure
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +144,7 @@ class AskTally:
     failures: dict[str, int] = field(default_factory=dict)
 
 
-def read_completion(body: Any, mode: SchemaMode) -> Answer:
+def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     """The answer in the JSON body of a chat completion.
 
     Args:

@@ -4,7 +4,7 @@ Task category, objectivity, controversiality, desired attributes, annotation gui
 what people see first, which pairs are similar, and how a judge is instructed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
@@ -68,10 +68,6 @@ class PreferenceAttributes:
     def as_text_fields(self) -> dict[str, str]:
         """The attributes as a plain dictionary, the form judges and tables take."""
         return asdict(self)
-
-
-LabelAttributes = Callable[[Sequence[PreferencePair]], Sequence[PreferenceAttributes]]
-"""What an attribute labeller is: pairs in, one 5-tuple per pair out, in order."""
 
 
 def attributes_from_row(row: Mapping[str, str]) -> PreferenceAttributes:

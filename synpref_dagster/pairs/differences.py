@@ -17,7 +17,7 @@ from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Which of a set of items something was applied to, and where it was right."""
+    """For n items: which are counted, and which are right."""
 
     right: np.ndarray
     """bool (n,): read only where the item counts."""
@@ -41,7 +41,7 @@ class Difference:
 
 
 def everywhere(right: np.ndarray) -> Measured:
-    """Something that was applied to every item."""
+    """`Measured` with all items counted."""
     return Measured(right=right, counted=np.ones(len(right), dtype=bool))
 
 

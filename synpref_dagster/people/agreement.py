@@ -1,7 +1,7 @@
 """How far people agree: Krippendorff's alpha, pairwise agreement, quality, drift, time and cost.
 
 Nominal categories, missing values allowed: a pair that fewer than two people judged says nothing
-about agreement and is left out. Verdicts are compared against the sorted order of the responses,
+about agreement and is left out. Answers are compared against the sorted order of the responses,
 so that the side on which a response was shown cannot matter.
 """
 
@@ -21,29 +21,29 @@ AGREEMENT_COLUMNS = [
 ]  # fmt: skip
 
 
-def verdict_frame(verdicts: Sequence[Answer]) -> pd.DataFrame:
+def answer_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     """Verdicts that count as a table with `AGREEMENT_COLUMNS`; `answer` is 1, -1, 0 or undecided.
 
     Args:
-        verdicts: one per annotator and pair (see `live_answers`).
+        answers: one per annotator and pair (see `live_answers`).
     """
     rows = [
         {
-            "batch_id": verdict.batch_id,
-            "pair_id": verdict.pair_id,
-            "annotator": verdict.annotator,
-            "answer": sorted_answer(verdict),
-            "seconds": verdict.seconds,
-            "created_at": verdict.created_at,
+            "batch_id": answer.batch_id,
+            "pair_id": answer.pair_id,
+            "annotator": answer.annotator,
+            "answer": sorted_answer(answer),
+            "seconds": answer.seconds,
+            "created_at": answer.created_at,
         }
-        for verdict in verdicts
+        for answer in answers
     ]
     return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
 
 
-def sorted_answer(verdict: Answer) -> str:
+def sorted_answer(answer: Answer) -> str:
     """What somebody said against the sorted order of the responses: 1, -1, 0 or undecided."""
-    return UNDECIDED if verdict.sorted_sign is None else str(verdict.sorted_sign)
+    return UNDECIDED if answer.sorted_sign is None else str(answer.sorted_sign)
 
 
 def answer_counts(answers: pd.DataFrame) -> np.ndarray:
@@ -137,7 +137,7 @@ def annotator_table(
 
     Returns:
         One row per annotator: num_verdicts, agreement (share of others' answers to the same pairs
-        that equal theirs, NaN alone), drift (agreement in the last quarter of their verdicts less
+        that equal theirs, NaN alone), drift (agreement in the last quarter of their answers less
         that in the first), median_seconds, cost_per_pair.
     """
     rates = hourly_rates or {}
@@ -160,7 +160,7 @@ def annotator_table(
 
 
 def gate(agreement: Agreement, *, floor: float | None, min_pairs: int) -> str | None:
-    """Why gold must not be built from these verdicts, or None when nothing speaks against it.
+    """Why gold must not be built from these answers, or None when nothing speaks against it.
 
     Args:
         agreement: of the whole batch.

@@ -1,6 +1,6 @@
 """People who answer on the review page or in Label Studio, as a campaign sees them.
 
-Asking puts a batch before people and returns at once. As long as verdicts are missing there is no
+Asking puts a batch before people and returns at once. As long as answers are missing there is no
 answer, and no process waits: the sensor `verdicts_arrived` continues the campaign later.
 """
 
@@ -21,12 +21,12 @@ from synpref_dagster.curation.verification.people import (
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign
 from synpref_dagster.people.accounts import Accounts
-from synpref_dagster.people.agreement import gate, measure, sorted_answer, verdict_frame
+from synpref_dagster.people.agreement import answer_frame, gate, measure, sorted_answer
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.label_studio import LabelStudio
 from synpref_dagster.people.ledger.batches import Batch, batch_id, make_batch
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 from synpref_dagster.people.page.serving import ledger_url
 from synpref_dagster.people.protocol import PROTOCOL_VERSION
 from synpref_dagster.people.queueing import BatchStatus
@@ -56,9 +56,9 @@ class Answers:
     """What people said about a set of pairs."""
 
     fingerprint: str
-    """Changes with every verdict that counts."""
+    """Changes with every answer that counts."""
     ledger: Callable[[], pd.DataFrame]
-    """Gives `LEDGER_COLUMNS` and `LEDGER_DETAILS`, one row per verdict, oldest first, relative to
+    """Gives `LEDGER_COLUMNS` and `LEDGER_DETAILS`, one row per answer, oldest first, relative to
     the current labels."""
 
 
@@ -124,10 +124,10 @@ class People:
         return {each.name: each.hourly_rate for each in accounts if each.hourly_rate > 0}
 
     def pull(self) -> int:
-        """Fetch new verdicts from Label Studio, if that is where people work; how many are new."""
+        """Fetch new answers from Label Studio, if that is where people work; how many are new."""
         if self._settings.backend != "label_studio":
             return 0
-        ledger, server = VerdictLedger(self._store), self._label_studio()
+        ledger, server = AnswerLedger(self._store), self._label_studio()
         return sum(
             ledger.append(server.pull(status.batch))
             for status in self._desk.statuses(self._campaign)
@@ -174,9 +174,9 @@ class People:
             self._label_studio().announce(batch, items)
 
     def _refuse_disagreement(self, wanted: str) -> None:
-        verdicts = [v for case in self._desk.cases(wanted) for v in case.verdicts.values()]
+        answers = [v for case in self._desk.cases(wanted) for v in case.answers.values()]
         message = gate(
-            measure(verdict_frame(verdicts)),
+            measure(answer_frame(answers)),
             floor=self._settings.alpha_floor,
             min_pairs=self._settings.min_pairs_for_alpha,
         )
@@ -188,10 +188,10 @@ class People:
         for case in self._desk.cases(wanted):
             pair = pairs[case.item.pair_id]
             sign = canonical_sign(pair.chosen, pair.rejected)
-            for annotator, verdict in sorted(
-                case.verdicts.items(), key=lambda each: (each[1].created_at, each[0])
+            for annotator, answer in sorted(
+                case.answers.items(), key=lambda each: (each[1].created_at, each[0])
             ):
-                against_sorted = verdict.sorted_sign
+                against_sorted = answer.sorted_sign
                 rows.append(
                     {
                         "pair_id": pair.pair_id,
@@ -199,10 +199,10 @@ class People:
                         "annotator": annotator,
                         "verdict": sign * (against_sorted or 0),
                         "decided": against_sorted is not None,
-                        "answer": sorted_answer(verdict),
-                        "edited_attributes": write_edits(verdict.edited_attributes),
-                        "seconds": verdict.seconds,
-                        "created_at": verdict.created_at,
+                        "answer": sorted_answer(answer),
+                        "edited_attributes": write_edits(answer.edited_attributes),
+                        "seconds": answer.seconds,
+                        "created_at": answer.created_at,
                     }
                 )
         ledger = pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, *LEDGER_DETAILS])

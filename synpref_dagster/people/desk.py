@@ -1,6 +1,6 @@
-"""The desk between page and database: hands out pairs, takes verdicts, knows how far things are.
+"""The desk between page and database: hands out pairs, takes answers, knows how far things are.
 
-The annotator of a verdict is the signed-in account and the pair is the one its form was made for;
+The annotator of an answer is the signed-in account and the pair is the one its form was made for;
 neither is ever read from the form itself. A form is recorded once, however often it arrives.
 """
 
@@ -18,8 +18,8 @@ from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.queueing import Assignment, BatchStatus, Case, ReviewQueue
 
-PACE_VERDICTS = 20
-MIN_PACE_VERDICTS = 3
+PACE_ANSWERS = 20
+MIN_PACE_ANSWERS = 3
 TOKEN_BYTES = 16
 SESSION_MARK = "."  # between a session's name and the rest of a form token
 
@@ -37,11 +37,11 @@ class DeskProgress:
     num_remaining: int
     """Pairs that could still come to this person."""
     per_hour: float | None
-    """Pace over the latest verdicts; None while there are fewer than three."""
+    """Pace over the latest answers; None while there are fewer than three."""
     num_in_adjudication: int
     """Pairs that wait for an adjudicator, of all batches."""
     last_form_token: str
-    """Token of the verdict that undo would take back; empty when this session gave none."""
+    """Token of the answer that undo would take back; empty when this session gave none."""
 
 
 class ReviewDesk:
@@ -85,13 +85,13 @@ class ReviewDesk:
             ]
 
     def cases(self, batch_id: str) -> list[Case]:
-        """The items of a batch with the verdicts that count."""
+        """The items of a batch with the answers that count."""
         with self._lock:
             self._refresh()
             return self._queue.cases(batch_id)
 
     def in_adjudication(self) -> list[Case]:
-        """Pairs on which people disagree and that wait for one more verdict."""
+        """Pairs on which people disagree and that wait for one more answer."""
         with self._lock:
             self._refresh()
             return self._queue.in_adjudication()
@@ -130,7 +130,7 @@ class ReviewDesk:
             answer: `verdict`, and optionally edited_attributes, confidence, tools, seconds.
 
         Returns:
-            The verdict, or None when this form was recorded before.
+            The answer, or None when this form was recorded before.
 
         Raises:
             ForeignFormError: the token was not given to this annotator.
@@ -142,22 +142,22 @@ class ReviewDesk:
             if shown is None or shown.annotator != annotator.name:
                 raise ForeignFormError("this form was not given to you; nothing was recorded")
             if answer.get("verdict") == "withdrawn":
-                raise ValueError("a verdict is taken back with undo")
-            verdict = self._verdict(shown, answer)
-            is_new = self._store.append(database.verdicts, [verdict.as_row()])
+                raise ValueError("an answer is taken back with undo")
+            given = self._answer(shown, answer)
+            is_new = self._store.append(database.verdicts, [given.as_row()])
             self._refresh()
-            return verdict if is_new else None
+            return given if is_new else None
 
     def undo(self, annotator: Annotator, form_token: str, *, session: str = "") -> Answer | None:
-        """Take back this annotator's last verdict, as a new row, and show its pair again.
+        """Take back this annotator's last answer, as a new row, and show its pair again.
 
         Args:
             annotator: who is signed in.
-            form_token: of the verdict to take back, so that a second click takes back nothing else.
+            form_token: of the answer to take back, so that a second click takes back nothing else.
             session: name of their session; what an earlier one said stays.
 
         Returns:
-            The verdict that was taken back, or None when it is not the last one of this session.
+            The answer that was taken back, or None when it is not the last one of this session.
         """
         with self._lock:
             self._refresh()
@@ -177,7 +177,7 @@ class ReviewDesk:
                 candidate_1=last.candidate_1,
                 created_at=self._clock(),
             )
-            row = self._verdict(shown, {"verdict": "withdrawn"}).as_row()
+            row = self._answer(shown, {"verdict": "withdrawn"}).as_row()
             self._store.append(database.verdicts, [row])
             self._refresh()
             self._assign(case.item, annotator.name, session=session)
@@ -194,12 +194,12 @@ class ReviewDesk:
                 num_remaining=self._queue.num_remaining(
                     annotator.name, adjudicator=annotator.adjudicator
                 ),
-                per_hour=_pace([verdict.created_at for verdict in history[-PACE_VERDICTS:]]),
+                per_hour=_pace([answer.created_at for answer in history[-PACE_ANSWERS:]]),
                 num_in_adjudication=len(self._queue.in_adjudication()),
                 last_form_token=last if _is_of(session, last) else "",
             )
 
-    def _verdict(self, shown: Assignment, answer: Mapping[str, Any]) -> Answer:
+    def _answer(self, shown: Assignment, answer: Mapping[str, Any]) -> Answer:
         case = self._queue.case(shown.batch_id, shown.pair_id)
         assert case is not None
         now = self._clock()
@@ -254,7 +254,7 @@ class ReviewDesk:
         for row in self._new("assignments", database.assignments):
             self._queue.add_assignment(Assignment(**row))
         for row in self._new("verdicts", database.verdicts):
-            self._queue.add_verdict(Answer.from_row(row))
+            self._queue.add_answer(Answer.from_row(row))
 
     def _new(self, name: str, table: Any) -> list[dict[str, Any]]:
         rows = [dict(row) for row in self._store.rows(table, after=self._seen[name])]
@@ -271,7 +271,7 @@ def _is_of(session: str, form_token: str) -> bool:
 
 
 def _pace(times: Sequence[float]) -> float | None:
-    if len(times) < MIN_PACE_VERDICTS or times[-1] <= times[0]:
+    if len(times) < MIN_PACE_ANSWERS or times[-1] <= times[0]:
         return None
     return 3600 * (len(times) - 1) / (times[-1] - times[0])
 

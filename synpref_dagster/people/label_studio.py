@@ -1,4 +1,4 @@
-"""Label Studio over REST, for teams that have one: the same batches, verdicts in the same ledger.
+"""Label Studio over REST, for teams that have one: the same batches, answers in the same ledger.
 
 The blind order is drawn here and stored with the task; no prediction is ever sent, since it would
 be shown to the annotator. Pulling twice adds nothing; an annotation that was changed in Label
@@ -47,7 +47,7 @@ LABEL_CONFIG = f"""<View>
 
 
 class LabelStudio:
-    """A Label Studio server as a place where people give verdicts."""
+    """A Label Studio server as a place where people give answers."""
 
     def __init__(self, url: str, *, token: str) -> None:
         """Connect later.
@@ -81,16 +81,16 @@ class LabelStudio:
         return projects
 
     def pull(self, batch: Batch) -> list[Answer]:
-        """All annotations of a batch as verdicts, in order of their last change."""
+        """All annotations of a batch as answers, in order of their last change."""
         names = {user["id"]: user["email"] for user in self._call("GET", "users/")}
-        verdicts = [
-            verdict
+        answers = [
+            answer
             for project in self._projects(batch.batch_id).values()
             for task in self._call("GET", f"projects/{project}/export?exportType=JSON")
             for annotation in task["annotations"]
-            if (verdict := _verdict(batch, task["data"], annotation, names=names)) is not None
+            if (answer := _answer(batch, task["data"], annotation, names=names)) is not None
         ]
-        return sorted(verdicts, key=lambda verdict: (verdict.created_at, verdict.form_token))
+        return sorted(answers, key=lambda answer: (answer.created_at, answer.form_token))
 
     def _create(self, title: str, batch: Batch, *, num_wanted: int) -> int:
         about = {
@@ -137,14 +137,14 @@ def _task(item: ReviewItem) -> dict[str, Any]:
     }
 
 
-def _verdict(
+def _answer(
     batch: Batch,
     task: Mapping[str, Any],
     annotation: Mapping[str, Any],
     *,
     names: Mapping[int, str],
 ) -> Answer | None:
-    """The verdict in an annotation; None when it was cancelled or holds no choice."""
+    """The answer in an annotation; None when it was cancelled or holds no choice."""
     values = {result["from_name"]: result["value"] for result in annotation["result"]}
     choice = next(iter(values.get("verdict", {}).get("choices", [])), None)
     if annotation.get("was_cancelled") or choice not in CHOICES[:4]:

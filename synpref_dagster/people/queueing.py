@@ -1,8 +1,8 @@
-"""Who sees which pair next: a fold over items, assignments and verdicts.
+"""Who sees which pair next: a fold over items, assignments and answers.
 
 Each annotator has an own queue: the pair that is open for them comes first, so that a reload or a
 restart resumes where they were. A share of the pairs goes to two people; where these disagree, an
-adjudicator, who is not told what they said, gives one more verdict.
+adjudicator, who is not told what they said, gives one more answer.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from synpref_dagster.people.ledger.answers import Answer, Side
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem
 
 LEASE_SECONDS = 1800.0
-MIN_VERDICTS_TO_DISAGREE = 2
+MIN_ANSWERS_TO_DISAGREE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,32 +34,32 @@ class Case:
 
     item: ReviewItem
     adjudicate: bool
-    verdicts: dict[str, Answer] = field(default_factory=dict)
-    """annotator -> the verdict that counts."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """annotator -> the answer that counts."""
     shown: dict[str, Assignment] = field(default_factory=dict)
-    """annotator -> the assignment that has no verdict yet."""
+    """annotator -> the assignment that has no answer yet."""
 
     @property
     def disputed(self) -> bool:
         """Whether several people answered and no answer has more than half of them."""
-        if len(self.verdicts) < MIN_VERDICTS_TO_DISAGREE:
+        if len(self.answers) < MIN_ANSWERS_TO_DISAGREE:
             return False
-        answers = [verdict.sorted_sign for verdict in self.verdicts.values()]
+        answers = [answer.sorted_sign for answer in self.answers.values()]
         return 2 * max(answers.count(answer) for answer in set(answers)) <= len(answers)
 
     @property
     def in_adjudication(self) -> bool:
-        """Whether the next verdict is an adjudicator's."""
-        return self.adjudicate and self.disputed and len(self.verdicts) < self.item.num_wanted + 1
+        """Whether the next answer is an adjudicator's."""
+        return self.adjudicate and self.disputed and len(self.answers) < self.item.num_wanted + 1
 
     @property
     def finished(self) -> bool:
-        """Whether no more verdicts are wanted."""
-        return len(self.verdicts) >= self.item.num_wanted and not self.in_adjudication
+        """Whether no more answers are wanted."""
+        return len(self.answers) >= self.item.num_wanted and not self.in_adjudication
 
     def open_for(self, annotator: str, *, now: float, adjudicator: bool) -> bool:
         """Whether this annotator may be asked now."""
-        if annotator in self.verdicts or self.finished:
+        if annotator in self.answers or self.finished:
             return False
         adjudicating = self.in_adjudication
         if adjudicating and not adjudicator:
@@ -70,7 +70,7 @@ class Case:
             for who, shown in self.shown.items()
             if who != annotator
         )
-        return len(self.verdicts) + busy < wanted
+        return len(self.answers) + busy < wanted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,15 +80,15 @@ class BatchStatus:
     batch: Batch
     num_finished: int
     num_answered: int
-    """Pairs with at least one verdict."""
+    """Pairs with at least one answer."""
     num_verdicts: int
     num_in_adjudication: int
     digest: str
-    """Hash of the verdicts that count: changes with every correction."""
+    """Hash of the answers that count: changes with every correction."""
 
     @property
     def complete(self) -> bool:
-        """Whether every pair of the batch has all verdicts it wants."""
+        """Whether every pair of the batch has all answers it wants."""
         return self.num_finished == self.batch.num_items
 
     def ready(self, *, now: float, deadline_hours: float | None, min_share: float) -> bool:
@@ -131,28 +131,28 @@ class ReviewQueue:
             case.shown[assignment.annotator] = assignment
             self._current[assignment.annotator] = assignment
 
-    def add_verdict(self, verdict: Answer) -> None:
+    def add_answer(self, answer: Answer) -> None:
         """Somebody answered, corrected or withdrew."""
-        case = self.case(verdict.batch_id, verdict.pair_id)
+        case = self.case(answer.batch_id, answer.pair_id)
         if case is None:
             return
-        case.verdicts.pop(verdict.annotator, None)
-        case.shown.pop(verdict.annotator, None)
-        history = self._history.setdefault(verdict.annotator, [])
-        if verdict.verdict == "withdrawn":
-            key = (verdict.batch_id, verdict.pair_id)
+        case.answers.pop(answer.annotator, None)
+        case.shown.pop(answer.annotator, None)
+        history = self._history.setdefault(answer.annotator, [])
+        if answer.verdict == "withdrawn":
+            key = (answer.batch_id, answer.pair_id)
             history[:] = [v for v in history if (v.batch_id, v.pair_id) != key]
         else:
-            case.verdicts[verdict.annotator] = verdict
-            history.append(verdict)
-        self._file((verdict.batch_id, verdict.pair_id), case)
+            case.answers[answer.annotator] = answer
+            history.append(answer)
+        self._file((answer.batch_id, answer.pair_id), case)
 
     def case(self, batch_id: str, pair_id: str) -> Case | None:
         """Where an item stands; None when there is no such item."""
         return self._cases.get(batch_id, {}).get(pair_id)
 
     def current(self, annotator: str) -> Assignment | None:
-        """The pair that is open for this annotator, if it still wants a verdict of theirs."""
+        """The pair that is open for this annotator, if it still wants an answer of theirs."""
         shown = self._current.get(annotator)
         if shown is None:
             return None
@@ -177,7 +177,7 @@ class ReviewQueue:
         return waiting - sum(key not in answered for key in self._adjudicating)
 
     def history(self, annotator: str) -> list[Answer]:
-        """This annotator's verdicts that were not withdrawn, oldest first."""
+        """This annotator's answers that were not withdrawn, oldest first."""
         return self._history.get(annotator, [])
 
     def in_adjudication(self) -> list[Case]:
@@ -194,21 +194,21 @@ class ReviewQueue:
             raise ValueError(f"batch {batch_id!r} is unknown")
         cases = list(self._cases[batch_id].values())
         rows = sorted(
-            f"{case.item.pair_id}:{who}:{verdict.sorted_sign}:{verdict.as_row()['edited_attributes']}"
+            f"{case.item.pair_id}:{who}:{answer.sorted_sign}:{answer.as_row()['edited_attributes']}"
             for case in cases
-            for who, verdict in case.verdicts.items()
+            for who, answer in case.answers.items()
         )
         return BatchStatus(
             batch=self.batches[batch_id],
             num_finished=sum(case.finished for case in cases),
-            num_answered=sum(bool(case.verdicts) for case in cases),
+            num_answered=sum(bool(case.answers) for case in cases),
             num_verdicts=len(rows),
             num_in_adjudication=sum(case.in_adjudication for case in cases),
             digest=blake2b("\n".join(rows).encode(), digest_size=16).hexdigest(),
         )
 
     def cases(self, batch_id: str) -> list[Case]:
-        """All items of a batch with their verdicts, in order."""
+        """All items of a batch with their answers, in order."""
         return list(self._cases.get(batch_id, {}).values())
 
     def _file(self, key: tuple[str, str], case: Case) -> None:

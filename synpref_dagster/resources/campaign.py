@@ -33,6 +33,7 @@ from synpref_dagster.storage import (
 )
 
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
+STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
 PLACING = {"executor", "shards"}  # sections of a profile that say where work is done, not what
 

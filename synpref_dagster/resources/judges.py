@@ -15,7 +15,6 @@ from synpref_dagster.curation.judging.labelling import Panel
 from synpref_dagster.curation.judging.prompts import (
     ATTRIBUTES,
     PAIRWISE,
-    PERSONAL_DATA,
     JudgePrompt,
 )
 from synpref_dagster.curation.judging.weighing import WeighingRule
@@ -24,7 +23,11 @@ from synpref_dagster.judges.batches.service import all_sent, batch_service
 from synpref_dagster.judges.budget import Budget
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
-from synpref_dagster.judges.embedded.exemplar_judge import PANEL, ExemplarJudge, build_panel
+from synpref_dagster.judges.embedded.exemplar_judge import (
+    EMBEDDED_PANEL,
+    ExemplarJudge,
+    build_panel,
+)
 from synpref_dagster.judges.embedded.views import kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.judges.requests import JudgeUnavailableError
@@ -226,7 +229,7 @@ class JudgePanel(dg.ConfigurableResource):
         )
         num_samples = self.settings.num_samples
         return build_panel(
-            views, profiles=[replace(each, num_samples=num_samples) for each in PANEL]
+            views, profiles=[replace(each, num_samples=num_samples) for each in EMBEDDED_PANEL]
         )
 
 
@@ -254,8 +257,3 @@ def asset_of(account: str) -> str:
 
 def _identity(endpoint: JudgeEndpoint) -> dict[str, Any]:
     return endpoint.model_dump(include=ENDPOINT_IDENTITY)
-
-
-def judging_params(panel: JudgePanel) -> dict[str, Any]:
-    """What the levels depend on besides the pairs."""
-    return panel.identity(PERSONAL_DATA)

@@ -28,9 +28,10 @@ from synpref_dagster.settings.models import (
     TransformerSettings,
 )
 from synpref_dagster.storage import DatasetRef, ModelRef
+from synpref_dagster.storage.uris import write_bytes
 
 if TYPE_CHECKING:
-    from synpref_dagster.reward.configuration import ModelSettings
+    from synpref_dagster.reward.from_profile import ModelSettings
     from synpref_dagster.reward.scoring import Scorer
     from synpref_dagster.reward.training.config import TrainingReport
 
@@ -116,7 +117,7 @@ class RewardModels(dg.ConfigurableResource):
             context: the asset's context; profiles that train in several processes log through it.
             model_size: a release size; None trains the pipeline's own model.
         """
-        from synpref_dagster.reward.configuration import (
+        from synpref_dagster.reward.from_profile import (
             checkpoint_key,
             configuration,
             logged,
@@ -173,7 +174,7 @@ class RewardModels(dg.ConfigurableResource):
         self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
     ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
-            from synpref_dagster.reward.configuration import backbone_id
+            from synpref_dagster.reward.from_profile import backbone_id
 
             return backbone_id(settings, row)
         texts = self.campaign.texts(vocabulary)
@@ -186,7 +187,7 @@ class RewardModels(dg.ConfigurableResource):
 
             words = pool_texts(self.campaign.pairs(vocabulary))
             make_stand_in(row, output_dir=folder, seed=self.campaign.seed, texts=words)
-            (folder / BUILT).write_text(json.dumps({"model_size": row.model_size}), "utf-8")
+            write_bytes(folder / BUILT, json.dumps({"model_size": row.model_size}).encode())
         return str(folder)
 
 

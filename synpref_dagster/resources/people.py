@@ -65,7 +65,7 @@ class Reviewers(dg.ConfigurableResource):
         return self.sources.verdict_fingerprint()
 
     def answerable(self, contents: Iterable[bytes]) -> set[bytes] | None:
-        """Of some contents those that there is an answer for; None where people can be asked.
+        """The subset of `contents` with a recorded answer; None when people can be asked.
 
         Recorded verdicts say nothing about other pairs: to ask for these would be in vain. Also
         None when they say nothing about any.

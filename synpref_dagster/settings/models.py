@@ -45,10 +45,10 @@ def key_material(settings: Section) -> dict[str, Any]:
     return {**FIRST_FORM, **settings.model_dump(exclude_defaults=True), **backend}
 
 
-def one_of(
+def member_fields_only(
     key: str, members: tuple[type[Section], ...], *, otherwise: str = ""
 ) -> Callable[[Any], Any]:
-    """A check of a raw table before it is read: it may hold what its member of the union obeys.
+    """Returns a validator that refuses fields the chosen member does not have.
 
     Args:
         key: field that tells the members apart.
@@ -128,7 +128,7 @@ _LOSSES = (PlainLoss, TemperatureLoss, FocalLoss, MarginLoss, TemperedLogLoss)
 LossSettings = Annotated[
     PlainLoss | TemperatureLoss | FocalLoss | MarginLoss | TemperedLogLoss,
     Field(discriminator="name"),
-    BeforeValidator(one_of("name", _LOSSES)),
+    BeforeValidator(member_fields_only("name", _LOSSES)),
     BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
 ]
 """`loss = "hinge"`, or a table with the loss's constants."""
@@ -169,7 +169,7 @@ class StandInReleaseSettings(TransformerSettings):
 
 
 class StandInSettings(StandInReleaseSettings):
-    """One of them for the stages."""
+    """A stand-in model for the stages."""
 
     model_size: ModelSize = "qwen3-0.6b"
 
@@ -222,13 +222,13 @@ class HubSettings(HubTrainingSettings):
 RewardModelSettings = Annotated[
     StandInSettings | LinearSettings | HubSettings,
     Field(discriminator="backend"),
-    BeforeValidator(one_of("backend", (StandInSettings, LinearSettings, HubSettings))),
+    BeforeValidator(member_fields_only("backend", (StandInSettings, LinearSettings, HubSettings))),
 ]
 ReleaseSettings = Annotated[
     StandInReleaseSettings | HubReleaseSettings,
     Field(discriminator="backend"),
     BeforeValidator(
-        one_of(
+        member_fields_only(
             "backend",
             (StandInReleaseSettings, HubReleaseSettings),
             otherwise=", whose checkpoints are folders that transformers can load",

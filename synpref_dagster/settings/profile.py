@@ -1,4 +1,4 @@
-"""Profiles: everything a campaign can be told, read from `profiles/*.toml` and the environment.
+"""Profiles: what a campaign can be told, from `settings/profiles/*.toml` and the environment.
 
 A profile is data, not code: the same graph runs with each. `SYNPREF_PROFILE` picks one by name or
 path, `SYNPREF_SEED` its seed, `SYNPREF_STORE` where it writes, `SYNPREF_REAL_DATA` where the

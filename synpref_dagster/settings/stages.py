@@ -80,4 +80,4 @@ class EvidenceSettings(Section):
     num_judged: int = 600
     """Pairs on which judges are audited with no, random and retrieved exemplars."""
     thresholds: dict[str, float] = Field(default_factory=dict)
-    """Claim name -> the number it needs to hold; see `curation.claims.CLAIMS`."""
+    """Claim name -> the number it needs to hold; see `curation.evidence.claims.CLAIMS`."""

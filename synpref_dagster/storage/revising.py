@@ -1,4 +1,4 @@
-"""A new state of a data set in which some shards are replaced or added, the others as they lie."""
+"""A new version of a data set that replaces or adds some shards and keeps the rest."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

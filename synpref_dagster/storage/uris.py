@@ -1,4 +1,9 @@
-"""What an object store refused, in words that say what to do about it."""
+"""Where data lives: a local path or an object store URI, opened the same way everywhere.
+
+Local files appear whole or not at all (temporary file, fsync, replace). An object store is only
+ever asked for plain puts and gets: nothing here relies on a rename or a conditional put.
+S3 is configured by `SYNPREF_S3_ENDPOINT`, `SYNPREF_S3_REGION` and the usual `AWS_*` credentials.
+"""
 
 import os
 import re
@@ -11,6 +16,12 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from upath import UPath
+
+PROTOCOLS = ("file", "s3", "memory")
+
+AnyPath = Path | UPath
+
+_LEFTOVER = re.compile(r"\.(?P<host>[^.~]+)~(?P<process>\d+)-\d+\.tmp$")
 
 
 @contextmanager
@@ -46,11 +57,6 @@ def explained(path: Path | UPath) -> Iterator[None]:
             f"no answer from the object store at {endpoint} for {str(path)!r}: check "
             "SYNPREF_S3_ENDPOINT and the network, and start again; finished shards are kept"
         ) from error
-
-
-PROTOCOLS = ("file", "s3", "memory")
-AnyPath = Path | UPath
-_LEFTOVER = re.compile(r"\.(?P<host>[^.~]+)~(?P<process>\d+)-\d+\.tmp$")
 
 
 def to_path(uri: str) -> AnyPath:

@@ -14,7 +14,7 @@ from synpref_dagster.pairs.record import Origin
 from synpref_dagster.synthetic.draws import Example
 
 Layout = Literal["explicit", "implicit", "plain", "transcript"]
-Answer = Literal["first", "second", "tie", "undecidable"]
+PersonChoice = Literal["first", "second", "tie", "undecidable"]
 
 OBJECTIVE_ERROR = 0.03
 SUBJECTIVE_ERROR = 0.10
@@ -127,7 +127,7 @@ def labels_right(source: LabelSource, example: Example, *, rng: Random) -> bool:
     return rng.random() < 1 / (1 + exp(-log_odds))
 
 
-def person_verdict(example: Example, *, rng: Random) -> Answer:
+def person_verdict(example: Example, *, rng: Random) -> PersonChoice:
     """What a person who verifies says, against the sorted order of the two responses.
 
     Errs in 3% of objective and 10% of subjective pairs, and cannot decide 1%.

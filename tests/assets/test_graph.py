@@ -179,7 +179,7 @@ def test_gold_and_silver_are_the_waist_between_the_iterations_and_what_follows(p
         assert from_iterations <= {"reward_model"}, each
 
 
-def test_an_asset_takes_what_it_reads_and_not_what_its_inputs_name(graph):
+def test_an_asset_has_no_edge_to_a_pool_that_one_of_its_inputs_names(graph):
     # Labels, vectors, gold and decisions name the pool they are of (`Campaign.named_in`). An edge
     # that runs along all of the figure is a decision, made here.
     children = {

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from synpref_dagster.cli import app as cli, campaign as runner
+from synpref_dagster.cli import app as cli, campaign
 from synpref_dagster.cli.campaign import Stage, campaign_stages, end_dead_runs, open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.cli.progress import CampaignProgress, progress_logger
@@ -42,7 +42,7 @@ def campaign_calls(monkeypatch):
         for stage in campaign_stages(sizes):
             on_stage(stage)
 
-    monkeypatch.setattr(runner, "run_campaign", record)
+    monkeypatch.setattr(campaign, "run_campaign", record)
     monkeypatch.setattr(cli, "_print_report", lambda profile: None)
     return calls
 
@@ -100,7 +100,7 @@ def test_a_failed_campaign_says_why_and_that_it_continues(synpref, monkeypatch):
     def fail(*_, **__):
         raise CampaignFailedError("curate_pool failed in run 1234")
 
-    monkeypatch.setattr(runner, "run_campaign", fail)
+    monkeypatch.setattr(campaign, "run_campaign", fail)
     code, output = synpref("run", "--profile", "smoke")
     assert code == 1
     assert "curate_pool failed in run 1234" in output
@@ -122,7 +122,7 @@ def test_the_instance_is_made_on_first_use_and_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     with open_instance() as instance:
         assert instance.is_persistent
-    assert (tmp_path / "home" / "dagster.yaml").read_text() == runner.INSTANCE_SETTINGS
+    assert (tmp_path / "home" / "dagster.yaml").read_text() == campaign.INSTANCE_SETTINGS
 
 
 def test_runs_of_killed_processes_are_ended_and_others_left_alone(monkeypatch, tmp_path):
@@ -141,7 +141,7 @@ def test_runs_of_killed_processes_are_ended_and_others_left_alone(monkeypatch, t
             process: instance.create_run_for_job(
                 job,
                 status=dg.DagsterRunStatus.STARTED,
-                tags={runner.PROCESS_TAG: process} if process else {},
+                tags={campaign.PROCESS_TAG: process} if process else {},
             ).run_id
             for process in (
                 f"{host}:{gone.pid}",
@@ -176,10 +176,10 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
     synpref, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(runner, "build_defs", waiting_campaign)
+    monkeypatch.setattr(campaign, "build_defs", waiting_campaign)
     stages = []
     with pytest.raises(CampaignWaitingError, match="synpref review serve"):
-        runner.run_campaign(
+        campaign.run_campaign(
             load_profile("smoke"), sizes=["qwen3-0.6b"], loggers={}, on_stage=stages.append
         )
     assert [stage.job for stage in stages] == ["curate_pool"]
@@ -190,7 +190,7 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
     def wait(*_, **__):
         raise CampaignWaitingError("curate_pool waits for people", advice="ask [ann] to hurry")
 
-    monkeypatch.setattr(runner, "run_campaign", wait)
+    monkeypatch.setattr(campaign, "run_campaign", wait)
     code, output = synpref("run", "--profile", "smoke")
     assert code == cli.WAITING
     assert output.splitlines()[-2:] == ["curate_pool waits for people", "ask [ann] to hurry"]
@@ -209,10 +209,10 @@ def batching_campaign(_profile, *, loggers):
 
 def test_a_campaign_that_waits_for_batches_has_not_failed(monkeypatch, tmp_path):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(runner, "build_defs", batching_campaign)
+    monkeypatch.setattr(campaign, "build_defs", batching_campaign)
     progress = CampaignProgress(Console(record=True, width=160))
     with pytest.raises(CampaignWaitingError, match=r"waits for judges: 4 replies .* batch b-1"):
-        runner.run_campaign(
+        campaign.run_campaign(
             load_profile("smoke"),
             sizes=[],
             loggers={"progress": progress_logger(progress)},

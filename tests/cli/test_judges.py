@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from synpref_dagster.cli import app as cli, judges as judge_cli
+from synpref_dagster.cli import app as cli, judges
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.cache import Payer, ReplyCache
@@ -17,7 +17,7 @@ PAYER = Payer(campaign="smoke-seed-0", asset="silver_seed", judge="gpt")
 @pytest.fixture
 def synpref(monkeypatch, tmp_path):
     monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
-    monkeypatch.setattr(judge_cli, "console", Console(width=160, no_color=True))
+    monkeypatch.setattr(judges, "console", Console(width=160, no_color=True))
 
     def run(*arguments):
         result = CliRunner().invoke(cli.app, ["judges", *arguments])

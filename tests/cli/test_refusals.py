@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from synpref_dagster.cli import app as cli, campaign as runner, judges as judge_cli
+from synpref_dagster.cli import app as cli, campaign, judges
 from synpref_dagster.cli.outcomes import CampaignFailedError
 from synpref_dagster.cli.refusals import say
 from synpref_dagster.judges.cache import ReplyCache
@@ -24,7 +24,7 @@ api_key_env = "{variable}"
 def run_profile(monkeypatch, tmp_path):
     """Runs `synpref run` on the smoke profile with changed words; gives exit code and output."""
     monkeypatch.chdir(tmp_path)
-    for module in (cli, judge_cli):
+    for module in (cli, judges):
         monkeypatch.setattr(module, "console", Console(width=60, no_color=True))
 
     def run(*changes, more="", command=("run",)):
@@ -74,7 +74,7 @@ def test_a_file_that_is_no_toml_is_named(run_profile):
 
 
 def test_keys_that_are_not_set_are_named_before_anything_runs(run_profile, monkeypatch):
-    monkeypatch.setattr(runner, "run_campaign", not_reached)
+    monkeypatch.setattr(campaign, "run_campaign", not_reached)
     monkeypatch.setenv("KEY_SET", "secret")
     names = {"a": "KEY_ONE", "b": "KEY_SET", "c": "KEY_TWO"}
     more = "".join(ENDPOINT.format(name=name, variable=key) for name, key in names.items())
@@ -91,7 +91,7 @@ def test_a_judge_whose_replies_are_in_the_cache_may_go_without_a_key(
 ):
     monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
     ran = []
-    monkeypatch.setattr(runner, "run_campaign", lambda *_, **__: ran.append(1))
+    monkeypatch.setattr(campaign, "run_campaign", lambda *_, **__: ran.append(1))
     monkeypatch.setattr(cli, "_print_report", lambda profile: None)
     cache = ReplyCache(tmp_path / "judge_replies.sqlite")
     arguments = (('kind = "exemplar"', 'kind = "endpoints"'),)
@@ -116,7 +116,7 @@ def test_a_judge_whose_replies_are_in_the_cache_may_go_without_a_key(
 
 def test_exemplar_judges_need_no_keys(run_profile, monkeypatch):
     seen = []
-    monkeypatch.setattr(runner, "run_campaign", lambda *_, **__: seen.append(1))
+    monkeypatch.setattr(campaign, "run_campaign", lambda *_, **__: seen.append(1))
     monkeypatch.setattr(cli, "_print_report", lambda profile: None)
     assert run_profile(more=ENDPOINT.format(name="a", variable="KEY_ONE"))[0] == 0
     assert seen == [1]
@@ -126,7 +126,7 @@ def test_a_failed_run_keeps_the_brackets_of_its_message(run_profile, monkeypatch
     def fail(*_, **__):
         raise CampaignFailedError("no [[pool.sources]] in run 1")
 
-    monkeypatch.setattr(runner, "run_campaign", fail)
+    monkeypatch.setattr(campaign, "run_campaign", fail)
     code, output = run_profile()
     assert code == 1
     assert "no [[pool.sources]] in run 1" in output

@@ -3,9 +3,9 @@
 import sys
 from dataclasses import replace
 
-from synpref_dagster.curation.judging import prompts as judge_prompts
+from synpref_dagster.curation.judging import prompts
 from synpref_dagster.curation.judging.verdicts import label_with_panel
-from synpref_dagster.judges import endpoint as endpoint_judge
+from synpref_dagster.judges import endpoint
 from synpref_dagster.judges.budget import Budget
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
@@ -19,11 +19,11 @@ NAMES = ("judge-a", "judge-b")
 # A model with random weights never ends a text by itself: its reason is bounded by the schema.
 SHORT_REASON = {"type": "string", "pattern": "^[A-Za-z ,.]{1,20}$"}
 PROMPT = replace(
-    judge_prompts.PAIRWISE,
+    prompts.PAIRWISE,
     schema={
-        **judge_prompts.PAIRWISE.schema,
+        **prompts.PAIRWISE.schema,
         "properties": {
-            **judge_prompts.PAIRWISE.schema["properties"],
+            **prompts.PAIRWISE.schema["properties"],
             "reason": SHORT_REASON,
         },
     },
@@ -32,7 +32,7 @@ PROMPT = replace(
 
 def make_judges(url, cache, *, num_samples=NUM_SAMPLES):
     """The two judges on one cache, asking with the bounded schema."""
-    endpoint_judge.PAIRWISE = PROMPT
+    endpoint.PAIRWISE = PROMPT
     return [
         EndpointJudge(
             JudgeClient(

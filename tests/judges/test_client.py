@@ -15,7 +15,6 @@ import fake_judge_server as fake
 import pytest
 
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion, label_with_panel
-from synpref_dagster.judges import client as judge_client
 from synpref_dagster.judges.budget import Budget, BudgetExhaustedError
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import AdaptiveLimit, RetryPolicy, retry_after
@@ -244,7 +243,7 @@ def test_an_endpoint_that_refuses_the_client_stops_the_judge(make_judge, status)
 
 
 def test_an_endpoint_that_is_down_stops_the_judge_and_may_be_tried_again(make_judge, monkeypatch):
-    monkeypatch.setattr(judge_client, "MAX_FAILURES_IN_A_ROW", 5)
+    monkeypatch.setattr("synpref_dagster.judges.client.MAX_FAILURES_IN_A_ROW", 5)
     with fake.serve(scripted(lambda: fake.error(500))) as server:
         judge = make_judge(server.url, max_attempts=1, max_concurrency=1)
         with pytest.raises(JudgeUnavailableError, match="5 times in a row") as caught:
@@ -347,7 +346,7 @@ def test_another_campaign_pays_nothing_for_what_is_known(make_judge, cache):
 
 
 def test_the_logger_it_was_given_hears_how_far_it_is(make_judge, monkeypatch):
-    monkeypatch.setattr(judge_client, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr("synpref_dagster.judges.client.SECONDS_BETWEEN_LINES", 0.01)
     told = []
     listener = logging.Handler()
     listener.emit = lambda record: told.append(progress_of(record))

@@ -8,6 +8,7 @@ import json
 import fake_judge_server as fake
 import pytest
 
+from synpref_dagster.curation.judging.prompts import PERSONAL_DATA
 from synpref_dagster.curation.personal_data.report import NOT_JUDGED
 from synpref_dagster.curation.verification.people import PRE_VERIFICATION_COLUMNS
 from synpref_dagster.judges.budget import Budget
@@ -17,7 +18,7 @@ from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.questions import CHECK_COLUMNS, check_responses, score_pairs
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.judges import JudgePanel, judging_params
+from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.settings.profile import load_profile
 
@@ -162,7 +163,7 @@ def test_no_pairs_ask_nobody(tmp_path):
 
 def test_levels_depend_on_the_prompt_and_on_what_decides_replies(tmp_path):
     def params(**changes):
-        return judging_params(panel_of("http://one/v1", tmp_path, **changes))
+        return panel_of("http://one/v1", tmp_path, **changes).identity(PERSONAL_DATA)
 
     assert params() == params(timeout_seconds=3.0)
     assert params() != params(temperature=0.1)

@@ -28,6 +28,6 @@ def test_counts_of_shards_add_up_in_order_of_first_appearance():
     }
 
 
-def test_no_rows_are_no_sorts():
+def test_no_rows_are_no_kinds():
     found = tally([table()], ["source"], count="num_pairs")
     assert (list(found.columns), len(found)) == (["source", "num_pairs"], 0)

@@ -12,12 +12,12 @@ from synpref_dagster.people.agreement import (
     Agreement,
     annotator_table,
     answer_counts,
+    answer_frame,
     by_category,
     gate,
     krippendorff_alpha,
     measure,
     pairwise_agreement,
-    verdict_frame,
 )
 from synpref_dagster.people.ledger.answers import Answer, live_answers
 from synpref_dagster.people.protocol import PROTOCOL_VERSION
@@ -144,7 +144,7 @@ def test_ukp_votes_have_the_published_agreement(real_data):
         for v in batch.recorded_verdicts
     )
     rows = recorded_as_verdicts(reviewer.review(list(pairs.values())), pairs, batch_id="ukp")
-    agreement = measure(verdict_frame(list(live_answers(rows).values())))
+    agreement = measure(answer_frame(list(live_answers(rows).values())))
     print("ukp", agreement)
     assert agreement.num_pairs > 11_000
     assert agreement.alpha == pytest.approx(0.267, abs=0.03)
@@ -171,7 +171,7 @@ def test_pandalm_annotators_have_the_published_agreement(real_data):
         ]
     reviewer = RecordedReviewer(recorded)
     rows = recorded_as_verdicts(reviewer.review(list(pairs.values())), pairs, batch_id="pandalm")
-    agreement = measure(verdict_frame(rows))
+    agreement = measure(answer_frame(rows))
     print("pandalm", agreement)
     assert agreement.num_pairs == len(items)
     assert agreement.alpha == pytest.approx(0.864, abs=0.01)

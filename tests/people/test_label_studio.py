@@ -12,7 +12,7 @@ from review_servers import free_port
 
 from synpref_dagster.people.label_studio import LabelStudio
 from synpref_dagster.people.ledger.answers import live_answers
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -97,7 +97,7 @@ def result(choice):
 def test_label_studio_and_the_page_give_the_same_rows(server, desk, accounts, store):
     announce(desk, [make_pair(number) for number in range(NUM_PAIRS)])
     on_page(desk, accounts)
-    page_rows = live_answers(VerdictLedger(store).verdicts())
+    page_rows = live_answers(AnswerLedger(store).answers())
 
     batch = desk.batch("batch").batch
     items = [case.item for case in desk.cases("batch")]
@@ -123,14 +123,14 @@ def test_label_studio_and_the_page_give_the_same_rows(server, desk, accounts, st
     assert {row.annotator for row in pulled} == {"admin@example.test"}
     assert {row.confidence for row in pulled} == {3}
     assert pulled[0].edited_attributes == {}
-    ledger = VerdictLedger(store)
+    ledger = AnswerLedger(store)
     assert (ledger.append(pulled), ledger.append(studio.pull(batch))) == (NUM_PAIRS, 0)
 
     first = person.tasks(project)[0]
     change = {"result": result("tie")}
     person.call("PATCH", f"annotations/{first['annotations'][0]['id']}/", change)
     assert ledger.append(studio.pull(batch)) == 1
-    live = live_answers(ledger.verdicts())
+    live = live_answers(ledger.answers())
     assert live["batch", first["data"]["pair_id"], "admin@example.test"].verdict == "tie"
 
 

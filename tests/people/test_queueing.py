@@ -11,7 +11,7 @@ from synpref_dagster.people.desk import ForeignFormError, ReviewDesk
 from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import batch_id, side_for
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 from synpref_dagster.people.queueing import LEASE_SECONDS
 
 
@@ -81,7 +81,7 @@ def test_an_abandoned_pair_goes_to_somebody_else_and_a_late_answer_still_counts(
     assert desk.open(people["bob"])[0].item.position == 0
     answer(desk, people["bob"])
     desk.submit(people["ann"], shown.form_token, {"verdict": "tie"})
-    assert {row.annotator for row in VerdictLedger(store).verdicts()} == {"ann", "bob"}
+    assert {row.annotator for row in AnswerLedger(store).answers()} == {"ann", "bob"}
 
 
 def test_a_form_of_somebody_else_is_refused(desk, people):
@@ -178,12 +178,12 @@ def test_whatever_people_do_the_queue_is_what_the_ledger_says(tmp_path_factory, 
             desk = ReviewDesk(store, clock=clock)
         elif act == "replay" and sent:
             assert desk.submit(*sent[-1], {"verdict": "cannot_decide"}) is None
-    live = live_answers(VerdictLedger(store).verdicts())
+    live = live_answers(AnswerLedger(store).answers())
     cases = desk.cases("batch")
     held = {
         ("batch", case.item.pair_id, name): verdict
         for case in cases
-        for name, verdict in case.verdicts.items()
+        for name, verdict in case.answers.items()
     }
     assert held == live
     for number in range(4):

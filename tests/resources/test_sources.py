@@ -19,7 +19,7 @@ from synpref_dagster.curation.pool.selection import select_clean
 from synpref_dagster.curation.pool.shards import screen_pool
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
-from synpref_dagster.reward import shards as scoring_shards
+from synpref_dagster.reward import shards as reward_shards
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.sources import shards as reading
 from synpref_dagster.sources.files import content_hashes
@@ -160,13 +160,13 @@ class LengthScorer:
 
 def test_only_pairs_of_new_shards_are_scored_and_old_rewards_stand(pool, monkeypatch):
     folder, campaign, _ = pool
-    monkeypatch.setattr(scoring_shards, "open_scorer", lambda folder: LengthScorer())
-    scoring_shards.opened_scorer.cache_clear()
+    monkeypatch.setattr(reward_shards, "open_scorer", lambda folder: LengthScorer())
+    reward_shards.opened_scorer.cache_clear()
 
     def score() -> MapResult:
         raw = PoolSources(campaign=campaign).read_pool(version="1").outputs["kept"]
         return map_shards(
-            partial(scoring_shards.score_shard, models={"best": ModelRef("somewhere", "f0")}),
+            partial(reward_shards.score_shard, models={"best": ModelRef("somewhere", "f0")}),
             map_shards(only_ids, raw, uri=campaign.uri("ids"), version="1", params={}).ref,
             beside=[raw],
             uri=campaign.uri("data", "rewards"),

@@ -4,7 +4,7 @@ import pytest
 
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.backbones import backbone
-from synpref_dagster.reward.configuration import checkpoint_key, stages_size
+from synpref_dagster.reward.from_profile import checkpoint_key, stages_size
 from synpref_dagster.settings.profile import load_profile
 
 PAIR = PreferencePair(

@@ -6,7 +6,7 @@ from synpref_dagster.curation.contamination.rules import (
     BenchmarkPrompt,
     DecontaminationConfig,
     build_index,
-    find_contaminated,
+    find_by_index,
 )
 from synpref_dagster.pairs.record import conversation_id, first_user_turn
 from synpref_dagster.synthetic.draws import iter_examples, purpose_of
@@ -46,7 +46,7 @@ def test_no_pool_prompt_counts_as_contaminated_by_a_short_benchmark_prompt(examp
         DecontaminationConfig(),
     )
     prompts = [first_user_turn(example.conversation) for example in examples["pool"]]
-    assert not any(find_contaminated(index, prompts))
+    assert find_by_index([index], prompts) == [{}]
 
 
 def test_prompts_with_the_same_words_serve_the_same_purpose():

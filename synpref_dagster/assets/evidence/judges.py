@@ -12,7 +12,14 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.asking import Exemplars, ask_judges, every_panel, judges_asked
-from synpref_dagster.assets.step import Result, Step, box, campaign_step, fingerprint
+from synpref_dagster.assets.step import (
+    Result,
+    Step,
+    box,
+    campaign_step,
+    fingerprint,
+    markdown_table,
+)
 from synpref_dagster.assets.views import embed_new, gold_exemplars, stage_one_views, verified_pairs
 from synpref_dagster.curation.evidence.claims import DIFFERENCE, NO_CLAIM, claim_rows, judge_claims
 from synpref_dagster.curation.evidence.label_accuracy import agreement_frame
@@ -66,8 +73,8 @@ def judge_audit(
     """Agreement of the panel with the truth: no, random and retrieved exemplars (Tab. 14).
 
     `agreement` compares the choices of exemplars; its rows of slice `difference` are the claims
-    about them. `quality` has every measure of every judge and
-    of the panel, against people's gold and against the truth; see `curation.judge_quality`.
+    about them. `quality` has every measure of every judge and of the panel, against people's gold
+    and against the truth; see `curation/judging/quality.py`.
     """
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
@@ -211,7 +218,7 @@ def _result(step: Step, agreement: DatasetRef, quality: DatasetRef) -> dg.Materi
     return step.result(
         {"agreement": agreement, "quality": quality},
         metrics={**shown, **_named(found)},
-        facts={"judges_on_gold": dg.MetadataValue.md(_markdown(found))},
+        facts={"judges_on_gold": _by_judge(found)},
         plot=bar_plot(
             shown,
             title="Judges' agreement with the truth",
@@ -229,8 +236,8 @@ def _named(quality: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _markdown(quality: pd.DataFrame) -> str:
+def _by_judge(quality: pd.DataFrame) -> dg.MarkdownMetadataValue:
     """Every judge against people's gold, one row each, the panel last."""
     table = quality_by_judge(quality[quality["against"] == GOLD])
     order = [*(name for name in table.index if name != PANEL), PANEL]
-    return str(table.loc[order].to_markdown(floatfmt=".3f"))
+    return markdown_table(table.loc[order].reset_index())

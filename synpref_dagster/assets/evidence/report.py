@@ -15,13 +15,13 @@ from synpref_dagster.curation.filtering.decision import count_decisions
 from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.publishing.report.figures import report_figures
 from synpref_dagster.publishing.report.page import render_report
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef, to_path
+from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
 CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
-STARTED_TAG = "synpref/started_at"
 
 
 @dg.asset(**box(GROUP, kinds={"python", "markdown"}))
@@ -141,7 +141,6 @@ def _write(campaign: Campaign, report: dict[str, Any], page: str) -> dict[str, s
     paths = {}
     for name, text in texts.items():
         path = to_path(campaign.uri(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_bytes(path, text.encode())
         paths[name] = str(path)
     return paths

@@ -19,8 +19,8 @@ from synpref_dagster.assets.step import (
     shard_counts,
 )
 from synpref_dagster.curation.filtering.content_labels import labelled_contents, labelled_table
-from synpref_dagster.curation.filtering.decision import (
-    DECISIONS,
+from synpref_dagster.curation.filtering.decision import DECISIONS
+from synpref_dagster.curation.filtering.flip_guard import (
     FlipGuard,
     GuardConfig,
     estimate_flip_guard,

@@ -32,7 +32,11 @@ from synpref_dagster.assets.views import (
 )
 from synpref_dagster.curation.filtering.content_labels import labelled_table
 from synpref_dagster.curation.filtering.crossfit import cross_fitted_margins
-from synpref_dagster.curation.filtering.decision import FlipGuard, GuardConfig, estimate_flip_guard
+from synpref_dagster.curation.filtering.flip_guard import (
+    FlipGuard,
+    GuardConfig,
+    estimate_flip_guard,
+)
 from synpref_dagster.curation.filtering.shards import candidate_shard
 from synpref_dagster.curation.filtering.witnesses import (
     human_labels,

@@ -168,7 +168,7 @@ def _clean(
 def _screen(
     step: Step, executors: Executors, raw_pool: SelectionRef, *, prompts: DatasetRef
 ) -> MapResult:
-    """What speaks against each pair alone; texts are read for what nobody looked for in them."""
+    """Screens every pair; reads a shard only for benchmarks not yet searched there."""
     screening = screen_pool(
         raw_pool.kept,
         prompts,

@@ -17,6 +17,7 @@ from synpref_dagster.assets.step import (
     markdown_table,
     shard_counts,
 )
+from synpref_dagster.curation.judging.prompts import PERSONAL_DATA
 from synpref_dagster.curation.personal_data.report import (
     HIGH_LEVEL,
     NOT_JUDGED,
@@ -41,7 +42,7 @@ from synpref_dagster.pairs.record import id_array
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
-from synpref_dagster.resources.judges import JudgePanel, judging_params
+from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import (
     DatasetRef,
@@ -158,7 +159,7 @@ def _scored_pairs(
         found = scored(
             partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
             beside=[_sampled(step, raw, flagged), raw],
-            identified_by={"key": judging_params(judges)},
+            identified_by={"key": judges.identity(PERSONAL_DATA)},
             executor=AllSent(),
         )
     step.note(spending(judges, step.name))

@@ -1,4 +1,4 @@
-"""The judges' look at contamination hits, where a profile asks for it: who may come back, and why.
+"""Judges look at contamination hits if the profile asks; cleared pairs return.
 
 A cleared pair stays in the pool with its recheck beside it. It goes to stage 2 alone: gold allows
 no overlap with a benchmark at all (App. D.1).

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.assets.asking import judges_asked, spending
+from synpref_dagster.assets.asking import judges_asked, spending, tell_shards
 from synpref_dagster.assets.step import Step, box, campaign_step, markdown_table
 from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.shards import contaminated_pairs, counts_by_benchmark
@@ -152,7 +152,7 @@ def _rechecked(
             version=VERSION,
             identified_by={"key": {**key, "min_words": settings.min_words}},
             executor=AllSent(),
-            on_progress=partial(step.context.log.info, "judges: shard %d of %d"),
+            on_progress=partial(tell_shards, step),
             empty_alone=True,  # No text is read where nothing was found.
         ).ref
     step.note(spending(judges, step.name))

@@ -18,7 +18,7 @@ def vocabulary(
     clean_pool: SelectionRef,
     unverified_pool: DatasetRef,
 ) -> dg.MaterializeResult:
-    """The pools whose texts, never labels, everything is fitted on that is fitted on texts.
+    """The pools on whose texts tokenizers, embedder and embedded judges are fitted; no labels.
 
     Stand-in tokenizers are trained on `clean`, the embedder and the embedded judges on
     `unverified`. Nightly runs keep it: a grown pool is then seen with the same eyes, so that old

@@ -28,7 +28,7 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "6_release"
-PANEL = "judge panel"
+PANEL_ROW = "judge panel"
 NO_BENCHMARK = "no benchmark is named in [pool.benchmarks]: there is nothing to ask judges about"
 
 
@@ -168,7 +168,7 @@ def _asked(suite: Suite) -> Asked:
 def _measured(
     campaign: Campaign, suite: Suite, asked: Asked, answers: Mapping[str, DatasetRef]
 ) -> pd.DataFrame:
-    labels = campaign.frame(answers["labels"]).assign(judge=PANEL)
+    labels = campaign.frame(answers["labels"]).assign(judge=PANEL_ROW)
     votes = campaign.frame(answers["votes"]).rename(columns={"vote": "label"})
     columns = ["judge", "pair_id", "label"]
     said = pd.concat([labels[columns], votes[columns]], ignore_index=True)

@@ -22,7 +22,7 @@ MAX_CANDIDATES = 10
 
 
 class PairNotFoundError(ValueError):
-    """No pair, or more than one, goes by what was asked for; the message says what to do."""
+    """No pair, or several, match the query; the message says what to do."""
 
     def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
         super().__init__(message)

@@ -8,7 +8,7 @@ from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, counted, 
 from synpref_dagster.curation.judging.votes import CHOICE_SIGNS
 from synpref_dagster.storage import DatasetRef
 
-PANEL = ("labels", "votes", "verdicts", "exemplars")
+PANEL_TABLES = ("labels", "votes", "verdicts", "exemplars")
 """What is read of what a panel of judges leaves."""
 SILVER_SEED, FLIP_EVIDENCE = "silver_seed", "flip_evidence"
 BESIDE_RESULT = frozenset({SILVER_SEED, FLIP_EVIDENCE})
@@ -22,8 +22,8 @@ def panel_tables(records: CampaignRecords, step: str) -> Mapping[str, DatasetRef
     if ref is None:
         return {}
     if step in BESIDE_RESULT:
-        return {name: records.part(step, name) for name in PANEL}
-    return {name: ref.get(name) for name in PANEL}
+        return {name: records.part(step, name) for name in PANEL_TABLES}
+    return {name: ref.get(name) for name in PANEL_TABLES}
 
 
 def panel_events(records: CampaignRecords, ids: PairIds, *, box: str, step: str) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""Where pairs share a stretch with a benchmark: what each index finds in a table, and whose counts.
+"""All hits of each benchmark index in a table, and the one that is reported per pair.
 
 What one index finds depends on the texts and on its own prompts, so that it stands when other
 benchmarks come, change or go. Where several benchmarks hit a pair, the first by name counts.

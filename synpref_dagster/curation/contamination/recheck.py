@@ -1,4 +1,4 @@
-"""False alarms of the decontamination (App. D.1): what is shared with which prompt, who returns.
+"""Asking judges whether a contamination hit is a coincidence, and which pairs return (App. D.1).
 
 Screening stops at the first shared stretch. Before a pair is cleared, every benchmark prompt that
 shares one with it is found, and the ones it shares most with are shown to the judges; one that is

@@ -83,11 +83,6 @@ class ContaminationIndex:
     fingerprint: str
     """Hex digest of algorithm, configuration and prompts: changes when any of them does."""
 
-    @property
-    def num_short_prompts(self) -> int:
-        """Prompts that only the exact and character rules can find."""
-        return len(self.exact)
-
 
 def build_index(
     prompts: Sequence[BenchmarkPrompt], config: DecontaminationConfig | None = None
@@ -143,14 +138,6 @@ def normalised(text: str) -> str:
         end -= 1
     # A prompt of symbols only has no letters to keep: compare it as it is.
     return collapsed[start:end] or collapsed
-
-
-def find_contaminated(
-    index: ContaminationIndex, texts: Sequence[str], *, whole_prompts: bool = True
-) -> list[SharedGram | None]:
-    """What each text shares, None for a clean one; see `find_by_index`."""
-    [found] = find_by_index([index], texts, whole_prompts=whole_prompts)
-    return [found.get(place) for place in range(len(texts))]
 
 
 def find_by_index(

@@ -153,7 +153,7 @@ def look_at_risky_pairs(
 
 
 def no_overlaps(clean: DatasetRef, *, uri: str) -> DatasetRef:
-    """Nothing found, one shard per clean shard: what a strict pass leaves that was not made."""
+    """Empty overlaps, one shard per clean shard, for when the strict pass is off."""
     num_shards = len(read_manifest(clean).shards)
     return build_dataset(
         uri,

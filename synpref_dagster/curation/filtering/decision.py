@@ -2,20 +2,20 @@
 
 Three witnesses speak about the source label of a pair: the gold RM, the best RM, and the judges.
 A human verdict beats them all. The three outcomes partition the pool exactly, each with a reason.
-Flips are strict (all three witnesses disagree with the label) and pass a guard that estimates
-their precision on gold first: where sources are good, a model that disagrees is usually wrong.
+Flips are strict: all three witnesses disagree with the label, and the guard of `flip_guard` lets
+them pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from synpref_dagster.curation.filtering.flip_guard import FlipGuard, all_disagree
 from synpref_dagster.curation.filtering.witnesses import Witnesses
-from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of, confidence
+from synpref_dagster.pairs.accuracy import Accuracy, confidence
 from synpref_dagster.pairs.differences import Measured
 
 if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
@@ -39,59 +39,6 @@ REASONS: Mapping[str, str] = {  # reason code -> decision it belongs to
     "flip_guarded": DISCARDED,
     "split_evidence": DISCARDED,
 }
-GUARD_THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.1)
-"""Candidate values of `FlipGuard.max_confidence`, loosest first; the first that passes is taken."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FlipGuard:
-    """How sure both reward models must be before a flip, and what gold says about such flips."""
-
-    max_confidence: float
-    """A flip needs p < this under both reward models; 0 forbids every flip."""
-    precision: Accuracy
-    """Estimated share of right flips at that threshold, measured on gold."""
-    floor: float
-    """The lower bound of `precision` that was asked for."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GuardConfig:
-    """How the flip guard is estimated."""
-
-    floor: float = 0.6
-    """Flips are allowed where the lower bound of their precision on gold reaches this."""
-    min_flips: int = 10
-    """Fewer flips than this on gold are no evidence, so the guard stays shut."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a floor that is no share."""
-        if not 0.0 <= self.floor <= 1.0:
-            raise ValueError(f"floor is {self.floor}, must be a share in [0, 1]")
-
-
-def estimate_flip_guard(evidence: Witnesses, *, config: GuardConfig) -> FlipGuard:
-    """Find the loosest confidence threshold at which flips are right often enough on gold.
-
-    Args:
-        evidence: gold pairs with `human_label` in {+1, -1}; the margins must come from models that
-            did not train on the pair (cross-fitted), the judges must not have seen it as exemplar.
-        config: floor and the least number of flips.
-
-    Returns:
-        The guard; `max_confidence` is 0 when no threshold passes, and `precision` is then that of
-        the loosest threshold, so that the report can say why flips were refused.
-    """
-    right = evidence.human_label == -1
-    flips = _all_disagree(evidence)
-    surest = np.maximum(confidence(evidence.gold_margin), confidence(evidence.best_margin))
-    tried = []
-    for threshold in GUARD_THRESHOLDS:
-        precision = accuracy_of(right[flips & (surest < threshold)])
-        if precision.n >= config.min_flips and precision.low >= config.floor:
-            return FlipGuard(max_confidence=threshold, precision=precision, floor=config.floor)
-        tried.append(precision)
-    return FlipGuard(max_confidence=0.0, precision=tried[0], floor=config.floor)
 
 
 def decide(
@@ -119,7 +66,7 @@ def decide(
     gold_agrees = witnesses.gold_margin > 0
     best_agrees = witnesses.best_margin > 0
     judges_agree = witnesses.judge_label > 0
-    disagree = _all_disagree(witnesses)
+    disagree = all_disagree(witnesses)
     surest = np.maximum(confidence(witnesses.gold_margin), confidence(witnesses.best_margin))
     passes = (surest < guard.max_confidence) if recycle != "none" else np.zeros(len(surest), bool)
     # First match wins: the order of this list is the rule.
@@ -183,7 +130,7 @@ def measured_by_rule(evidence: Witnesses) -> dict[str, dict[str, Measured]]:
         "best_rm": best < 0,
         "gold_rm": gold < 0,
         "judges": judges < 0,
-        "consistency": _all_disagree(evidence),
+        "consistency": all_disagree(evidence),
     }
     return {
         rule: {
@@ -192,9 +139,3 @@ def measured_by_rule(evidence: Witnesses) -> dict[str, dict[str, Measured]]:
         }
         for rule in kept
     }
-
-
-def _all_disagree(witnesses: Witnesses) -> np.ndarray:
-    return np.asarray(
-        (witnesses.gold_margin < 0) & (witnesses.best_margin < 0) & (witnesses.judge_label < 0)
-    )

@@ -70,7 +70,7 @@ class MarginCounts:
 def sum_margins(
     totals: Iterable[pa.Table], bins: Iterable[pa.Table], *, num_bins: int = 30
 ) -> MarginCounts:
-    """The counts of all shards, in some `num_bins` bins of one width; 0 is an edge or beyond."""
+    """Sums the shards' counts into about `num_bins` equal bins with an edge at zero."""
     summed = dict.fromkeys(TOTAL_SCHEMA.names, 0)
     for row in (row for table in totals for row in table.to_pylist()):
         summed = {name: summed[name] + row[name] for name in summed}

@@ -19,10 +19,10 @@ from synpref_dagster.curation.filtering.decision import (
     FLIPPED,
     KEPT,
     REASONS,
-    FlipGuard,
     Recycle,
     decide,
 )
+from synpref_dagster.curation.filtering.flip_guard import FlipGuard
 from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.accuracy import Accuracy, confidence
 from synpref_dagster.pairs.columns import from_numbers, from_strings, to_numbers

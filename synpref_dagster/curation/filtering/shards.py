@@ -1,4 +1,4 @@
-"""Stage 2 in the shards of the pool: which pairs are judged again, what becomes of each."""
+"""Stage 2 on one shard: which pairs go to the judges, and each pair's decision."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,6 +1,6 @@
-"""Preference-aware labelling in one call (paper Sec. 3.2, steps 2b and 3).
+"""One call: find exemplars, ask, count (paper Sec. 3.2, steps 2b and 3).
 
-For every target pair: find gold exemplars, ask the panel, aggregate. Only the training part of
+Only the training part of
 gold is ever shown to a judge, so that a validation label cannot reach a training set through it.
 """
 

@@ -21,7 +21,6 @@ from synpref_dagster.pairs.record import Turn
 Message = dict[str, str]
 Schema = dict[str, Any]
 
-MAX_REASON_LENGTH = 600
 FENCE_BYTES = 8
 PII_LEVELS = (0, 1, 2, 3)  # App. D.3: sensitivity 0 to 3
 

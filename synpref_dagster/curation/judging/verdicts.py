@@ -1,4 +1,4 @@
-"""Preference-aware labelling (paper Sec. 3.2, step 3): verdict -> vote -> label.
+"""Asking one judge about a pair (paper Sec. 3.2, step 3), and a panel by asking each judge.
 
 A judge sees two candidates in a stored, balanced order and answers with a verdict. A judge's
 verdicts become one vote, the votes of the panel become one label. Position never decides: a vote

@@ -1,4 +1,4 @@
-"""Verdict -> vote -> label: how a judge's answers become its vote, and the votes a label.
+"""Counting: verdicts to a vote, votes to a label.
 
 The panel decides by majority, or by weights that say how much each judge's word is worth (see
 `weighing`). A tie is no label, whoever voted.

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from synpref_dagster.curation.personal_data import guards
+from synpref_dagster.curation.personal_data import plausibility
+from synpref_dagster.curation.personal_data.plausibility import looks_random
 from synpref_dagster.curation.texts.ngrams import text_batches
 
 SEPARATOR = "\x1e"
@@ -57,7 +58,7 @@ DIGIT_KINDS = (
         "iban",
         2,
         re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}(?![A-Za-z0-9])"),
-        guards.is_iban,
+        plausibility.is_iban,
         before=14,
         after=40,
     ),
@@ -65,7 +66,7 @@ DIGIT_KINDS = (
         "payment_card",
         3,
         re.compile(r"(?<![\w.,\-])[2-6](?:[ \-]?[0-9]){12,18}(?![\w\-]|[.,][0-9])"),
-        guards.is_card_number,
+        plausibility.is_card_number,
         before=1,
         after=2,
     ),
@@ -77,7 +78,7 @@ DIGIT_KINDS = (
             r"|(?:\bssn\b|social security)[^0-9\x1e\n]{0,20}(?P<found>[0-9]{9})(?![\w])",
             re.IGNORECASE,
         ),
-        guards.is_social_security_number,
+        plausibility.is_social_security_number,
         before=40,
         after=2,
     ),
@@ -85,7 +86,7 @@ DIGIT_KINDS = (
         "ip_address",
         1,
         re.compile(r"(?<![\w.\-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w\-]|\.[0-9])"),
-        guards.is_public_address,
+        plausibility.is_public_address,
         before=1,
         after=3,
     ),
@@ -95,7 +96,7 @@ DIGIT_KINDS = (
         re.compile(
             r"(?<![\w)\].+])\+[1-9](?:[ .\-]?\(?[0-9]\)?){5,13}[ .\-]?[0-9](?![\w\-]|[.,][0-9])"
         ),
-        guards.is_phone_number,
+        plausibility.is_phone_number,
         before=2,
         after=3,
     ),
@@ -106,7 +107,7 @@ DIGIT_KINDS = (
             r"(?<![\w.+\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.\- ])"
             r"[2-9][0-9]{2}[.\-][0-9]{4}(?![\w\-]|\.[0-9])"
         ),
-        guards.is_american_number,
+        plausibility.is_american_number,
         before=2,
         after=3,
     ),
@@ -119,7 +120,7 @@ DIGIT_KINDS = (
             r"(?P<found>\(?[0-9](?:[ .\-/()]{0,2}[0-9]){6,14})(?![\w])",
             re.IGNORECASE,
         ),
-        guards.is_phone_number,
+        plausibility.is_phone_number,
         before=32,
         after=2,
     ),
@@ -131,7 +132,7 @@ ADDRESS_KINDS = (
         re.compile(
             r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::|[0-9A-Fa-f]{1,4})[0-9A-Fa-f:]{0,30}(?![\w:])"
         ),
-        guards.is_public_address,
+        plausibility.is_public_address,
         before=6,
         after=40,
     ),
@@ -144,36 +145,41 @@ EMAIL = Kind(
         r"(?![\w@\-])",
         re.ASCII,
     ),
-    guards.is_personal_email,
+    plausibility.is_personal_email,
     before=66,
     after=250,
 )
 SECRET_KINDS: dict[str, Kind] = {
     prefix: Kind(name, 3, re.compile(r"(?<![\w\-])" + pattern), guard)
     for name, prefix, pattern, guard in (
-        ("aws_access_key", "AKIA", r"AKIA[A-Z2-7]{16}" + _END, guards.looks_random),
-        ("aws_access_key", "ASIA", r"ASIA[A-Z2-7]{16}" + _END, guards.looks_random),
-        ("github_token", "ghp_", r"ghp_[A-Za-z0-9]{36}" + _END, guards.looks_random),
-        ("github_token", "gho_", r"gho_[A-Za-z0-9]{36}" + _END, guards.looks_random),
-        ("github_token", "github_pat_", r"github_pat_\w{60,90}" + _END, guards.looks_random),
-        ("gitlab_token", "glpat-", r"glpat-" + _KEY + r"{20,30}" + _END, guards.looks_random),
-        ("slack_token", "xoxb-", r"xoxb-[0-9A-Za-z\-]{24,90}" + _END, guards.looks_random),
-        ("slack_token", "xoxp-", r"xoxp-[0-9A-Za-z\-]{24,90}" + _END, guards.looks_random),
-        ("google_api_key", "AIza", r"AIza" + _KEY + r"{35}" + _END, guards.looks_random),
-        ("stripe_key", "sk_live_", r"sk_live_[0-9A-Za-z]{16,120}" + _END, guards.looks_random),
-        ("openai_key", "sk-", r"sk-" + _KEY + r"{20,200}" + _END, guards.looks_random),
-        ("hugging_face_token", "hf_", r"hf_[A-Za-z]{34}" + _END, guards.varies),
+        ("aws_access_key", "AKIA", r"AKIA[A-Z2-7]{16}" + _END, looks_random),
+        ("aws_access_key", "ASIA", r"ASIA[A-Z2-7]{16}" + _END, looks_random),
+        ("github_token", "ghp_", r"ghp_[A-Za-z0-9]{36}" + _END, looks_random),
+        ("github_token", "gho_", r"gho_[A-Za-z0-9]{36}" + _END, looks_random),
+        ("github_token", "github_pat_", r"github_pat_\w{60,90}" + _END, looks_random),
+        ("gitlab_token", "glpat-", r"glpat-" + _KEY + r"{20,30}" + _END, looks_random),
+        ("slack_token", "xoxb-", r"xoxb-[0-9A-Za-z\-]{24,90}" + _END, looks_random),
+        ("slack_token", "xoxp-", r"xoxp-[0-9A-Za-z\-]{24,90}" + _END, looks_random),
+        ("google_api_key", "AIza", r"AIza" + _KEY + r"{35}" + _END, looks_random),
+        (
+            "stripe_key",
+            "sk_live_",
+            r"sk_live_[0-9A-Za-z]{16,120}" + _END,
+            looks_random,
+        ),
+        ("openai_key", "sk-", r"sk-" + _KEY + r"{20,200}" + _END, looks_random),
+        ("hugging_face_token", "hf_", r"hf_[A-Za-z]{34}" + _END, plausibility.varies),
         (
             "json_web_token",
             "eyJ",
             r"eyJ[\w\-]{10,2000}\.eyJ[\w\-]{10,2000}\.[\w\-]{20,2000}" + _END,
-            guards.looks_random,
+            looks_random,
         ),
         (
             "private_key",
             "-----BEGIN ",
             r"-----BEGIN (?:[A-Z]{2,9} ){0,2}PRIVATE KEY-----(?:\\n|\s){1,4}[A-Za-z0-9+/=]{30,80}",
-            guards.looks_random,
+            looks_random,
         ),
     )
 }

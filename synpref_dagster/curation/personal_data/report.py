@@ -123,7 +123,7 @@ def pairs_to_drop(pairs: pd.DataFrame, *, level: int) -> dict[bytes, str]:
 
 
 def tally_pairs(shards: Iterable[pa.Table]) -> pd.DataFrame:
-    """How many pairs there are of each sort: source, kinds, level, judge_level and num_pairs.
+    """How many pairs there are of each kind: source, kinds, level, judge_level and num_pairs.
 
     Args:
         shards: at least the columns `TALLIED`, each pair once.

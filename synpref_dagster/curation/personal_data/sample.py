@@ -1,4 +1,4 @@
-"""Which pairs without a finding judges look at: a sample that never gives up a pair.
+"""A random sample of pairs without findings; once sampled, a pair stays in it.
 
 Ids are hashes: those nearest to a point drawn with the seed are a sample, whatever the order of the
 pool. A pool that grows brings nearer ones; those that were sampled before stay beside them, or a

@@ -1,7 +1,4 @@
-"""LLM judges score how sensitive the personal data in a pair are, 0 to 3 (App. D.3).
-
-What a judge writes about its finding is never kept: it could repeat the data.
-"""
+"""One shard's pattern findings as flagged pairs with levels (App. D.3)."""
 
 import pandas as pd
 import pyarrow as pa

@@ -15,7 +15,7 @@ begin with `pool`, `contamination` or `personal_data`.
     revise  the screening, only where the profile asks for it
             4. judges look at the hits: assets.pool.recheck.rechecked_hits
                (contamination.recheck.suspicions, judges.questions.opinions, and the outcome
-               by contamination.recheck.review)
+               by contamination.recheck.recheck)
             5. cleared hits come back, pairs of the personal-data report go:
                pool.shards.revise_screening (contamination.recheck.with_cleared,
                personal_data.report.pairs_to_drop, pool.selection.with_personal_data)

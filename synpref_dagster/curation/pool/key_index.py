@@ -83,11 +83,11 @@ class SortedRun:
             return _EMPTY
         if self.block.stop <= before:
             # Most conversations are nobody else's: look at them before anything else is read.
-            leading = leading_words(self._slice(start, end, ids_only=True))
+            leading = leading_keys(self._slice(start, end, ids_only=True))
             if not _is_among(leading, wanted).any():
                 return _EMPTY
         portion = self._portion(start, end)
-        leading = leading_words(portion.keys)
+        leading = leading_keys(portion.keys)
         return _only(portion, (portion.shards < before) & _is_among(leading, wanted))
 
     def _portion(self, start: int, end: int) -> Portion:
@@ -143,7 +143,7 @@ def sorted_files(uri: str, shards: Sequence[Shard], *, file_keys: int) -> Iterat
         numbers = from_numbers(np.full(keys.num_rows, number, dtype=np.int32))
         parts.append(keys.append_column("shard", numbers))
     whole = pa.concat_tables(parts).combine_chunks()
-    leading = leading_words(whole)
+    leading = leading_keys(whole)
     order = np.argsort(leading, kind="stable")
     ranked = leading[order]
     for start, end in key_ranges(len(ranked), per_range=file_keys):
@@ -161,7 +161,7 @@ def key_ranges(num_keys: int, *, per_range: int) -> list[tuple[int, int]]:
 
 
 def _sliced(keys: pa.Table, start: int, end: int) -> pa.Table:
-    low, high = _between(leading_words(keys), start, end)
+    low, high = _between(leading_keys(keys), start, end)
     return keys.slice(low, high - low)
 
 
@@ -172,7 +172,7 @@ def _between(ranked: np.ndarray, start: int, end: int) -> tuple[int, int]:
     return low, len(ranked) if whole else int(np.searchsorted(ranked, np.uint64(end)))
 
 
-def leading_words(keys: pa.Table) -> np.ndarray:
+def leading_keys(keys: pa.Table) -> np.ndarray:
     """uint64 (n,): leading word of the conversation; equal for pairs of one conversation."""
     return np.ascontiguousarray(id_keys(keys.column("conversation_id"))[:, 0])
 
@@ -284,7 +284,7 @@ class _Pool:
         runs = [SortedRun(self._run(block), block) for block in blocks]
         for start, end in key_ranges(self.screened.num_rows, per_range=self.sizes.range):
             new = [run.between(start, end, since=num_known) for run in runs]
-            wanted = leading_words(pa.concat_tables([part.keys for part in new]))
+            wanted = leading_keys(pa.concat_tables([part.keys for part in new]))
             if not len(wanted):
                 continue
             wanted.sort()

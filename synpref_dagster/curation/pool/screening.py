@@ -1,8 +1,4 @@
-"""From raw pairs to the clean pool: the four steps of App. D.1, in order, each with its reasons.
-
-Structural check, global exact deduplication, decontamination, contradictions. The first three drop
-pairs; contradictory pairs and those on a preference cycle stay and are marked risky, because people
-should see them first.
+"""Screening one shard: structure first, then contamination, one reason per pair (App. D.1).
 
 What one shard alone can tell (screening, here) is kept apart from what needs them all
 (`marks`), and that from the selection (`selection`): on a second night only new shards

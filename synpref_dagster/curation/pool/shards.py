@@ -80,7 +80,7 @@ def revised_shard(
 
 
 def pairs_by_shard(clean: DatasetRef, ids: set[bytes], *, uri: str) -> DatasetRef:
-    """Those of some pairs that each shard of a clean pool holds: one shard per shard, pair_id."""
+    """For each clean shard, which of `ids` it contains, in a column pair_id."""
     return map_shards(
         named_pairs, clean, uri=uri, version=VERSION, params={"ids": [i.hex() for i in sorted(ids)]}
     ).ref
@@ -121,7 +121,7 @@ def screen_pool(
     config: DecontaminationConfig,
     executor: ShardExecutor,
 ) -> Screening:
-    """What speaks against each pair alone; texts are read for what nobody looked for in them.
+    """Screens every pair; reads a shard only for benchmarks not yet searched there.
 
     Args:
         raw: `PAIR_SCHEMA`.

@@ -1,4 +1,4 @@
-"""Which pairs of a shard the curated data set holds, under which label and whose.
+"""The curated rows of one shard: pair, label, and who gave the label.
 
 The same set as `training_sets.final_training_set` with recycled pairs, and the gold pairs that
 validate: people outrank judges, judges outrank the filter, where several speak about one content.

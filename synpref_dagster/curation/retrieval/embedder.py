@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 NUM_DIMENSIONS = 128
 NUM_BUCKETS = 2**16
-TOKEN_PATTERN = r"(?u)\b\w+\b"  # single letters and digits count, unlike scikit-learn's default
 NUM_POWER_ITERATIONS = 4
 DESCRIPTION = "embedder.json"
 

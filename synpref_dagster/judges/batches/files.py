@@ -14,8 +14,8 @@ from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.requests import (
-    Answer,
     CallFailure,
+    CallResult,
     JudgeRequest,
     SchemaMode,
     read_completion,
@@ -152,7 +152,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield "", {}
 
 
-def _answer(line: Mapping[str, Any], mode: SchemaMode) -> Answer:
+def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
     response = line.get("response") or {}
     # vLLM leaves the status out when all went well.
     right = response.get("status_code") in (200, None) and not line.get("error")

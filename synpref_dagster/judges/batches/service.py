@@ -158,7 +158,7 @@ class BatchService:
 
 
 def all_sent(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """The results of all calls; where batches are under way, every call is made before it says so.
+    """Runs all calls, so that all batches are sent, before reporting that some are pending.
 
     A panel's judges answer at the same time that way, and not one after the other.
 

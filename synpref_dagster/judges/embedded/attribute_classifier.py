@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synpref_dagster.curation.retrieval.embedder import TOKEN_PATTERN
+from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
 from synpref_dagster.pairs.attributes import PreferenceAttributes
 from synpref_dagster.pairs.record import PreferencePair, Turn
 

@@ -58,7 +58,7 @@ class JudgeProfile:
     """Self-consistency samples per pair."""
 
 
-PANEL: tuple[JudgeProfile, ...] = (
+EMBEDDED_PANEL: tuple[JudgeProfile, ...] = (
     JudgeProfile(
         name="exemplar_words",
         view="words",
@@ -209,7 +209,7 @@ class ExemplarJudge:
 
 
 def build_panel(
-    views: Views, *, profiles: Sequence[JudgeProfile] = PANEL
+    views: Views, *, profiles: Sequence[JudgeProfile] = EMBEDDED_PANEL
 ) -> tuple[ExemplarJudge, ...]:
     """The embedded panel: one judge per profile, all with word weights of the same texts."""
     return tuple(ExemplarJudge(profile, views) for profile in profiles)

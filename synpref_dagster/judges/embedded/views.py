@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synpref_dagster.curation.retrieval.embedder import TOKEN_PATTERN
+from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
 from synpref_dagster.storage.uris import write_bytes
 
 if TYPE_CHECKING:

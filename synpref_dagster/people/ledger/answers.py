@@ -1,7 +1,8 @@
-"""A verdict of a person on one pair, as the ledger keeps it (paper Sec. 3.2).
+"""An answer of a person on one pair, as the ledger keeps it (paper Sec. 3.2).
 
 The two responses of a pair are `first` and `second` in sorted order; `candidate_1` says which of
-them was shown as Candidate 1. A verdict can therefore be read without knowing the pair's label.
+them was shown as Candidate 1. An answer can therefore be read without knowing the pair's label.
+Stored names stay as they were first given: column, table and exported field say `verdict`.
 """
 
 import json
@@ -40,7 +41,7 @@ class Answer:
     candidate_1: Side
     """Which of the sorted responses was shown as Candidate 1."""
     verdict: AnswerChoice
-    """What the person said; `withdrawn` takes back the person's earlier verdict on the pair."""
+    """What the person said; `withdrawn` takes back the person's earlier answer on the pair."""
     protocol_version: str
     """Version of the instructions that were shown."""
     created_at: float
@@ -54,7 +55,7 @@ class Answer:
     seconds: float = 0.0
     """Time from showing to sending."""
     backend: Backend = "page"
-    """Where the verdict was given."""
+    """Where the answer was given."""
 
     def __post_init__(self) -> None:
         if self.verdict not in CHOICES:
@@ -87,7 +88,7 @@ class Answer:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Answer":
-        """The verdict in a row that `as_row` gave; other keys are ignored.
+        """The answer in a row that `as_row` gave; other keys are ignored.
 
         Raises:
             ValueError: a field is missing or illegal.
@@ -99,17 +100,17 @@ class Answer:
             values["tools"] = tuple(t for t in str(values.get("tools") or "").split(",") if t)
             return cls(**values)
         except TypeError as error:
-            raise ValueError(f"this is no verdict: {error}") from error
+            raise ValueError(f"this is no answer: {error}") from error
 
 
 ANSWER_COLUMNS = tuple(each.name for each in fields(Answer))
 
 
 def live_answers(rows: Iterable[Answer]) -> dict[tuple[str, str, str], Answer]:
-    """(batch, pair, annotator) -> the verdict that counts: the latest one, unless withdrawn.
+    """(batch, pair, annotator) -> the answer that counts: the latest one, unless withdrawn.
 
     Args:
-        rows: verdicts in ledger order.
+        rows: answers in ledger order.
     """
     latest: dict[tuple[str, str, str], Answer] = {}
     for row in rows:

@@ -64,7 +64,7 @@ class Batch:
     num_items: int
     """Pairs in the batch; it is complete in the database when as many items are there."""
     adjudicate: bool
-    """Whether a disagreement asks for one more verdict, by an adjudicator."""
+    """Whether a disagreement asks for one more answer, by an adjudicator."""
     created_at: float
     """Unix time in seconds."""
 

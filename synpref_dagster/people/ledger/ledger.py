@@ -1,6 +1,6 @@
-"""The verdict ledger: append-only, idempotent by form token, portable as Parquet and JSON lines.
+"""The answer ledger: append-only, idempotent by form token, portable as Parquet and JSON lines.
 
-It is the one place where verdicts of people live, whichever way they came in: the review page,
+It is the one place where answers of people live, whichever way they came in: the review page,
 Label Studio, a file, or votes that ship with public data.
 """
 
@@ -20,18 +20,18 @@ from synpref_dagster.people.ledger.database import ReviewDatabase
 ID_FIELDS = ("pair_id", "content_id")
 
 
-class VerdictLedger:
+class AnswerLedger:
     """Verdicts in the order they arrived."""
 
     def __init__(self, store: ReviewDatabase) -> None:
         self._store = store
 
     def append(self, rows: Sequence[Answer]) -> int:
-        """Add verdicts; those whose form token is known are left out. Returns how many are new."""
+        """Add answers; those whose form token is known are left out. Returns how many are new."""
         return self._store.append(database.verdicts, [row.as_row() for row in rows])
 
-    def verdicts(self) -> list[Answer]:
-        """All verdicts, superseded and withdrawn ones included, in order."""
+    def answers(self) -> list[Answer]:
+        """All answers, superseded and withdrawn ones included, in order."""
         return [Answer.from_row(dict(row)) for row in self._store.rows(database.verdicts)]
 
     def export(self, path: Path) -> int:
@@ -40,7 +40,7 @@ class VerdictLedger:
         Raises:
             ValueError: another file name extension.
         """
-        rows = [row.as_row() for row in self.verdicts()]
+        rows = [row.as_row() for row in self.answers()]
         if path.suffix == ".jsonl":
             lines = (json.dumps(row, sort_keys=True) + "\n" for row in rows)
             path.write_text("".join(lines), encoding="utf-8")
@@ -51,7 +51,7 @@ class VerdictLedger:
         return len(rows)
 
     def load(self, path: Path) -> int:
-        """Add the verdicts of an exported file; reading it twice adds nothing.
+        """Add the answers of an exported file; reading it twice adds nothing.
 
         Returns:
             How many rows are new.
@@ -62,7 +62,7 @@ class VerdictLedger:
         if path.suffix not in (".parquet", ".jsonl"):
             raise ValueError(f"{path.name}: a ledger is read from .parquet or .jsonl")
         read = _read_parquet if path.suffix == ".parquet" else _read_lines
-        return self.append([_verdict(row, place) for place, row in enumerate(read(path), 1)])
+        return self.append([_answer(row, place) for place, row in enumerate(read(path), 1)])
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -92,7 +92,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def _verdict(row: Mapping[str, Any], place: int) -> Answer:
+def _answer(row: Mapping[str, Any], place: int) -> Answer:
     try:
         return Answer.from_row(row)
     except ValueError as error:

@@ -21,7 +21,6 @@ from synpref_dagster.sources.licences import (
 Facts = Mapping[str, Any]
 
 SOURCES_FILE = "sources.json"
-TERMS_FILES = ("LICENSE.md", "ATTRIBUTION.md", "USAGE.md", SOURCES_FILE)
 METHOD = "The method: SynPref-40M and Skywork-Reward-V2, arXiv 2507.01352."
 
 LOADING_DATA = """```python

@@ -6,9 +6,9 @@ Shares stand with their intervals; what was not measured is a dash, never a zero
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from synpref_dagster.curation.judging.quality import PANEL
 from synpref_dagster.publishing.report.tables import NOT_MEASURED, Cell, FigureTable, points, share
 
-PANEL = "panel"
 SLICED = "agreement "  # followed by objectivity or task category
 AGAINST = {
     "gold": "Judges against people's gold",

@@ -1,7 +1,7 @@
-"""Work on the pairs of stage 1 in which the routed ones of a shard are a task of their own.
+"""A map in which the routed rows of each shard are a task of their own, apart from the others.
 
-A night's new pairs make old ones risky all over the pool, and each comes into stage 1 in the shard
-in which it lies. Worked on together with the others of its shard, one such pair would cost a shard.
+New rows may route old ones all over a data set, each in the shard in which it lies. Worked on
+together with the others of its shard, one such row would cost a shard.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ def map_apart(  # noqa: PLR0913 - as `map_shards`, and who was routed
     executor: ShardExecutor | None = None,
     run_both: Callable[[Iterable[Callable[[], MapResult]]], list[MapResult]] | None = None,
 ) -> ApartResult:
-    """`map_shards` with the routed pairs of each shard worked on apart, and put in their places.
+    """`map_shards` with the routed rows of each shard worked on apart, and put in their places.
 
     Args:
         fn: function of a table with pair_id and of those beside it, which gives a row per pair,

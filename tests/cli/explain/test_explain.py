@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli
 from synpref_dagster.cli.explain.history import pair_history
-from synpref_dagster.cli.explain.panel_events import BESIDE_RESULT, PANEL, panel_tables
+from synpref_dagster.cli.explain.panel_events import BESIDE_RESULT, PANEL_TABLES, panel_tables
 from synpref_dagster.cli.explain.records import CampaignRecords
 from synpref_dagster.storage import read_table
 
@@ -299,5 +299,5 @@ def test_a_campaign_that_never_ran_says_how_to_run_it(synpref, monkeypatch, tmp_
 )
 def test_what_a_panel_said_is_found_for_every_asset_that_asks_judges(records, step):
     tables = panel_tables(records, step)
-    assert [name for name in PANEL if tables[name] is None] == []
+    assert [name for name in PANEL_TABLES if tables[name] is None] == []
     assert tables["votes"].num_rows >= tables["labels"].num_rows > 0

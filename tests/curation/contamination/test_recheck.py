@@ -153,7 +153,7 @@ def test_a_pair_dropped_for_another_reason_does_not_come_back():
     assert len(dropped) == 1
 
 
-def test_no_hits_give_an_empty_review():
+def test_no_hits_give_an_empty_recheck():
     found = recheck([], [])
     assert cleared_pairs(found) == set()
     assert recheck_counts(found) == {"num_hits_rechecked": 0, "num_hits_cleared": 0}

@@ -16,7 +16,6 @@ from synpref_dagster.curation.contamination.rules import (
     build_index,
     by_benchmark,
     find_by_index,
-    find_contaminated,
     index_fingerprint,
     normalised,
 )
@@ -29,6 +28,12 @@ CHINESE = "请用简单的语言解释一下为什么傍晚时分港口上空的
 def index_of(*prompts: str, **config):
     named = [BenchmarkPrompt("bench", str(place), text) for place, text in enumerate(prompts)]
     return build_index(named, DecontaminationConfig(**config))
+
+
+def find_contaminated(index, texts):
+    """What each text shares with one index, None for a clean text."""
+    [by_text] = find_by_index([index], texts)
+    return [by_text.get(place) for place in range(len(texts))]
 
 
 def found(index, *texts: str) -> list[str | None]:
@@ -154,10 +159,6 @@ def test_an_index_travels_to_another_process():
 
 def test_an_index_without_prompts_finds_nothing():
     assert found(index_of(), LONG, "", CHINESE) == [None, None, None]
-
-
-def test_short_prompts_are_counted():
-    assert index_of(LONG, SHORT, CHINESE).num_short_prompts == 2
 
 
 def test_several_indexes_asked_at_once_find_what_each_finds_alone():

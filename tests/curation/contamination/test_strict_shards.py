@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from synpref_dagster.curation.contamination import strict as strict_overlaps
+from synpref_dagster.curation.contamination import strict
 from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.contamination.strict import OVERLAP_SCHEMA
 from synpref_dagster.curation.contamination.strict_shards import look_strictly
@@ -74,13 +74,13 @@ class Night:
 
 @pytest.fixture
 def night(tmp_path, monkeypatch):
-    here, find_hits = Night(tmp_path), strict_overlaps.find_hits
+    here, find_hits = Night(tmp_path), strict.find_hits
 
     def noted(table, indexes):
         here.seen += [turns[0]["content"] for turns in table["conversation"].to_pylist()]
         return find_hits(table, indexes)
 
-    monkeypatch.setattr(strict_overlaps, "find_hits", noted)
+    monkeypatch.setattr(strict, "find_hits", noted)
     return here
 
 

@@ -13,12 +13,14 @@ from synpref_dagster.curation.filtering.decision import (
     FLIPPED,
     KEPT,
     REASONS,
-    FlipGuard,
-    GuardConfig,
     count_decisions,
     decide,
-    estimate_flip_guard,
     flip_precision_of_rules,
+)
+from synpref_dagster.curation.filtering.flip_guard import (
+    FlipGuard,
+    GuardConfig,
+    estimate_flip_guard,
 )
 from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.accuracy import Accuracy, wilson_interval

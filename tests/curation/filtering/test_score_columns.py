@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.curation.filtering.content_labels import LABELLED_SCHEMA, ContentLabels
-from synpref_dagster.curation.filtering.decision import FlipGuard, decide
+from synpref_dagster.curation.filtering.decision import decide
+from synpref_dagster.curation.filtering.flip_guard import FlipGuard
 from synpref_dagster.curation.filtering.score_columns import (
     DECISION_COUNT_SCHEMA,
     SCORE_SCHEMA,

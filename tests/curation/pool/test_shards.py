@@ -55,7 +55,7 @@ def review(pool, uri, *, hits=None, personal_data=None, drop_level=2):
     )
 
 
-def test_without_reviews_the_screening_stands_as_it_is(tmp_path, pool):
+def test_without_rechecks_the_screening_stands_as_it_is(tmp_path, pool):
     assert review(pool, tmp_path / "out") == pool
 
 

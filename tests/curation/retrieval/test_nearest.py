@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from synpref_dagster.curation.retrieval import nearest as retrieval
 from synpref_dagster.curation.retrieval.nearest import (
     RETRIEVED_COLUMNS,
     SEARCH_DEPTH,
@@ -95,8 +94,8 @@ def test_nearest_does_not_depend_on_the_size_of_a_block(monkeypatch, block, valu
     queries, vectors = whole_vectors(10), whole_vectors(40, seed=1)
     forbidden = [np.array([n, n + 1]) for n in range(10)]
     whole = nearest(queries, vectors, k=6, forbidden=forbidden)
-    monkeypatch.setattr(retrieval, "QUERY_BLOCK", block)
-    monkeypatch.setattr(retrieval, "BLOCK_VALUES", values)
+    monkeypatch.setattr("synpref_dagster.curation.retrieval.nearest.QUERY_BLOCK", block)
+    monkeypatch.setattr("synpref_dagster.curation.retrieval.nearest.BLOCK_VALUES", values)
     again = nearest(queries, vectors, k=6, forbidden=forbidden)
     assert all(np.array_equal(a, b) for a, b in zip(whole, again, strict=True))
 

@@ -7,7 +7,7 @@ import pytest
 from fake_batch_server import answered, batch_server
 
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion
-from synpref_dagster.judges.batches import files as judge_batch_files
+from synpref_dagster.judges.batches import files
 from synpref_dagster.judges.batches.files import collect_batch, write_batch
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import (
@@ -251,11 +251,11 @@ def test_a_large_round_is_cut_into_files_that_services_take(cache, monkeypatch):
     judge = make_judge(cache)
     asked = make_requests(judge, 5)
     size = len(json.dumps({"body": asked[0].body("json_schema")}))
-    monkeypatch.setattr(judge_batch_files, "MAX_FILE_BYTES", int(2.5 * size))
-    assert [len(part) for part in judge_batch_files.batch_files(asked)] == [2, 2, 1]
-    monkeypatch.setattr(judge_batch_files, "MAX_PER_BATCH", 1)
-    assert [len(part) for part in judge_batch_files.batch_files(asked)] == [1] * 5
-    assert list(judge_batch_files.batch_files([])) == []
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", int(2.5 * size))
+    assert [len(part) for part in files.batch_files(asked)] == [2, 2, 1]
+    monkeypatch.setattr(files, "MAX_PER_BATCH", 1)
+    assert [len(part) for part in files.batch_files(asked)] == [1] * 5
+    assert list(files.batch_files([])) == []
 
 
 def test_all_judges_send_their_batches_before_anybody_waits():

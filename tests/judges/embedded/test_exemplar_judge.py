@@ -13,7 +13,7 @@ from synpref_dagster.curation.judging.verdicts import (
 )
 from synpref_dagster.curation.retrieval.embedder import TfidfSvdEmbedder
 from synpref_dagster.judges.embedded import exemplar_judge
-from synpref_dagster.judges.embedded.exemplar_judge import PANEL, build_panel
+from synpref_dagster.judges.embedded.exemplar_judge import EMBEDDED_PANEL, build_panel
 from synpref_dagster.judges.embedded.views import fit_views
 from synpref_dagster.pairs.attributes import embedding_text
 from synpref_dagster.synthetic.draws import iter_examples
@@ -177,9 +177,9 @@ def test_the_panel_is_fast(setting, panel):
 
 
 def test_judges_have_different_names_views_and_checks():
-    assert len({profile.name for profile in PANEL}) == len(PANEL) == 3
-    assert len({profile.view for profile in PANEL}) == 3
-    assert all(profile.num_samples == 5 for profile in PANEL)
+    assert len({profile.name for profile in EMBEDDED_PANEL}) == len(EMBEDDED_PANEL) == 3
+    assert len({profile.view for profile in EMBEDDED_PANEL}) == 3
+    assert all(profile.num_samples == 5 for profile in EMBEDDED_PANEL)
 
 
 def test_wrong_numbers_of_seeds_and_empty_fits_are_refused(panel, questions):

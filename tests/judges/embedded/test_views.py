@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from synpref_dagster.judges.embedded.views import PAIRS, SIZES, TOKEN_PATTERN, fit_views, kept_views
+from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
+from synpref_dagster.judges.embedded.views import PAIRS, SIZES, fit_views, kept_views
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.texts import pool_texts
 

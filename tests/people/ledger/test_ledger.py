@@ -8,7 +8,7 @@ from review_cases import announce, make_pair
 from synpref_dagster.people.ledger import database
 from synpref_dagster.people.ledger.answers import CHOICES, TOOLS, Answer, live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 IDS = st.sampled_from([f"{n:032x}" for n in range(4)])
 VERDICTS = st.builds(
@@ -47,13 +47,13 @@ def one(**changed):
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(VERDICTS, max_size=12), again=st.integers(0, 12))
 def test_the_ledger_holds_the_first_row_of_every_token_in_order(tmp_path_factory, rows, again):
-    ledger = VerdictLedger(ReviewDatabase(f"sqlite:///{tmp_path_factory.mktemp('l')}/l.sqlite3"))
+    ledger = AnswerLedger(ReviewDatabase(f"sqlite:///{tmp_path_factory.mktemp('l')}/l.sqlite3"))
     first = {}
     for row in rows:
         assert ledger.append([row]) == (row.form_token not in first)
         first.setdefault(row.form_token, row)
     assert ledger.append(rows[:again]) == 0
-    assert ledger.verdicts() == list(first.values())
+    assert ledger.answers() == list(first.values())
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -61,13 +61,13 @@ def test_the_ledger_holds_the_first_row_of_every_token_in_order(tmp_path_factory
 @pytest.mark.parametrize("name", ["ledger.parquet", "ledger.jsonl"])
 def test_export_and_import_keep_every_row(tmp_path_factory, name, rows):
     folder = tmp_path_factory.mktemp("carry")
-    here = VerdictLedger(ReviewDatabase(f"sqlite:///{folder}/here.sqlite3"))
-    there = VerdictLedger(ReviewDatabase(f"sqlite:///{folder}/there.sqlite3"))
+    here = AnswerLedger(ReviewDatabase(f"sqlite:///{folder}/here.sqlite3"))
+    there = AnswerLedger(ReviewDatabase(f"sqlite:///{folder}/there.sqlite3"))
     here.append(rows)
     assert here.export(folder / name) == len(rows)
     assert there.load(folder / name) == len(rows)
     assert there.load(folder / name) == 0
-    assert there.verdicts() == here.verdicts() == rows
+    assert there.answers() == here.answers() == rows
 
 
 @given(rows=st.lists(VERDICTS, max_size=20))
@@ -85,7 +85,7 @@ def test_no_row_of_any_table_can_be_changed(store, desk, accounts, table, action
     announce(desk, [make_pair(1)])
     accounts.add("ann")
     desk.open(accounts.named("ann"))
-    VerdictLedger(store).append([one()])
+    AnswerLedger(store).append([one()])
     with pytest.raises(sa.exc.IntegrityError, match="append-only"), store.engine.begin() as c:
         c.exec_driver_sql(action.format(table.name))
 
@@ -107,14 +107,14 @@ def test_illegal_verdicts_are_refused(changed, said):
 
 def test_a_file_with_one_bad_row_adds_nothing(store, tmp_path):
     path = tmp_path / "l.jsonl"
-    ledger = VerdictLedger(store)
+    ledger = AnswerLedger(store)
     ledger.append([one()])
     ledger.export(path)
     good = path.read_text().replace('"form_token": "t"', '"form_token": "u"')
     path.write_text(good + good.replace('"tie"', '"chosen"'))
     with pytest.raises(ValueError, match=r"row 2: verdict is 'chosen'"):
         ledger.load(path)
-    assert ledger.verdicts() == [one()]
+    assert ledger.answers() == [one()]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from review_servers import free_port
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 pytestmark = pytest.mark.servers
 
@@ -49,7 +49,7 @@ def test_a_ledger_on_postgres_keeps_its_promises(postgres):
     assert desk.submit(ann, shown.form_token, {"verdict": "candidate_1"}) is None
     desk.undo(ann, shown.form_token)
     again = ReviewDatabase(postgres)
-    assert [row.verdict for row in VerdictLedger(again).verdicts()] == ["tie", "withdrawn"]
+    assert [row.verdict for row in AnswerLedger(again).answers()] == ["tie", "withdrawn"]
     for action in ("UPDATE {} SET seq = 9", "DELETE FROM {}", "TRUNCATE {}"):
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.engine.begin() as open_:
             open_.exec_driver_sql(action.format("review_verdicts"))

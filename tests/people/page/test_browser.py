@@ -12,7 +12,7 @@ from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 pytestmark = pytest.mark.servers
 
@@ -96,7 +96,7 @@ def test_two_annotators_label_thirty_pairs_with_the_keyboard(browser, tmp_path):
             ann.answer("double click" if turn == 15 else None)
             bob.answer()
         assert "Nothing is waiting for you" in ann.page.content()
-        assert len(VerdictLedger(store).verdicts()) == 2 * NUM_PAIRS
+        assert len(AnswerLedger(store).answers()) == 2 * NUM_PAIRS
         check_ledger(store, pairs)
         assert len(desk.in_adjudication()) == len(CONTRARY)
 
@@ -114,7 +114,7 @@ def test_two_annotators_label_thirty_pairs_with_the_keyboard(browser, tmp_path):
 
 def check_ledger(store, pairs):
     """One verdict per annotator and pair, each as that person meant it."""
-    live = live_answers(VerdictLedger(store).verdicts())
+    live = live_answers(AnswerLedger(store).answers())
     assert len(live) == 2 * NUM_PAIRS
     for number, pair in enumerate(pairs):
         right = 1 if pair.chosen < pair.rejected else -1

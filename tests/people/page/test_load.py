@@ -16,7 +16,7 @@ from review_servers import free_port, review_page
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 pytestmark = pytest.mark.servers
 
@@ -74,7 +74,7 @@ def test_fifty_annotators_lose_and_double_nothing(tmp_path):
         started = time.perf_counter()
         asyncio.run(everybody(address))
         seconds = time.perf_counter() - started
-    rows = VerdictLedger(store).verdicts()
+    rows = AnswerLedger(store).answers()
     assert len(rows) == 2 * NUM_PAIRS == len(sent)
     assert {row.form_token for row in rows} == set(sent)
     assert set(Counter(row.pair_id for row in rows).values()) == {2}

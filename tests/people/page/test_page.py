@@ -11,7 +11,7 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.people.label_studio import _task
 from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import Batch, make_batch
-from synpref_dagster.people.ledger.ledger import VerdictLedger
+from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 FIELD = re.compile(r'name="(csrf|form_token|undoes)" value="([^"]*)"')
 ATTACKS = {
@@ -144,7 +144,7 @@ def test_the_sides_are_balanced_over_pairs_and_recorded(desk, sign_in, store, cl
         first = html.index("Candidate 1</h2>")
         shown = re.search(r"(good|bad) \d+", html[first:])[1]
         give(browser, "candidate_1" if shown == "good" else "candidate_2")
-    rows = VerdictLedger(store).verdicts()
+    rows = AnswerLedger(store).answers()
     # "bad" sorts first: the good response is always the sorted second.
     assert [row.sorted_sign for row in rows] == [-1] * 60
     assert 20 <= sum(row.candidate_1 == "first" for row in rows) <= 40
@@ -171,7 +171,7 @@ def test_without_a_session_nothing_is_shown_or_written(desk, sign_in, store):
     stranger = sign_in(None)
     assert "question 1" not in stranger.get("/").text
     assert stranger.post("/verdict", data=data).status_code == 401
-    assert len(VerdictLedger(store).verdicts()) == 1
+    assert len(AnswerLedger(store).answers()) == 1
 
 
 @pytest.mark.parametrize("cookie", ["ann~1700000000~00~00", "ann", "~~~", "ann~x~y~z", ""])
@@ -241,7 +241,7 @@ def test_nothing_is_written_for_another_annotator(desk, sign_in, store):
     assert mallory.post("/verdict", data=forged).status_code == 403
     named = {**of_mallory, "verdict": "tie", "annotator": "ann", "pair_id": "00", "batch_id": "b"}
     assert mallory.post("/verdict", data=named).status_code == 200
-    [row] = VerdictLedger(store).verdicts()
+    [row] = AnswerLedger(store).answers()
     assert row.annotator == "mallory"
 
 
@@ -254,7 +254,7 @@ def test_a_form_without_its_sessions_token_is_refused(desk, sign_in, store, csrf
         csrf = fields(sign_in("bob").get("/").text)["csrf"]
     data = {"csrf": csrf, "form_token": known["form_token"], "verdict": "tie"}
     assert ann.post("/verdict", data=data).status_code == 403
-    assert VerdictLedger(store).verdicts() == []
+    assert AnswerLedger(store).answers() == []
 
 
 def test_foreign_origins_and_hosts_are_refused(desk, sign_in, store):
@@ -264,7 +264,7 @@ def test_foreign_origins_and_hosts_are_refused(desk, sign_in, store):
     evil = {"origin": "http://evil.example"}
     assert ann.post("/verdict", data=known, headers=evil).status_code == 403
     assert ann.get("/", headers={"host": "evil.example"}).status_code == 421
-    assert VerdictLedger(store).verdicts() == []
+    assert AnswerLedger(store).answers() == []
 
 
 def test_a_replayed_form_is_recorded_once(desk, sign_in, store):
@@ -273,7 +273,7 @@ def test_a_replayed_form_is_recorded_once(desk, sign_in, store):
     _, data = give(ann, "candidate_1")
     again = ann.post("/verdict", data={**data, "verdict": "candidate_2"})
     assert "had been recorded already" in again.text
-    assert [row.verdict for row in VerdictLedger(store).verdicts()] == ["candidate_1"]
+    assert [row.verdict for row in AnswerLedger(store).answers()] == ["candidate_1"]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_illegal_answers_are_refused(desk, sign_in, store, bad):
     announce(desk, [make_pair(1)])
     response, _ = give(sign_in("ann"), **bad)
     assert response.status_code == 400
-    assert VerdictLedger(store).verdicts() == []
+    assert AnswerLedger(store).answers() == []
 
 
 def test_too_large_and_unreadable_forms_are_refused(desk, sign_in):
@@ -319,7 +319,7 @@ def test_undo_is_a_new_row_and_shows_the_pair_again(desk, sign_in, store):
     # A double click takes back nothing else.
     assert "nothing to take back in this session" in ann.post("/undo", data=undo).text
     give(ann, "tie")
-    rows = VerdictLedger(store).verdicts()
+    rows = AnswerLedger(store).answers()
     assert [row.verdict for row in rows] == ["candidate_1", "withdrawn", "tie"]
     assert [row.verdict for row in live_answers(rows).values()] == ["tie"]
 
@@ -339,7 +339,7 @@ def test_corrected_attributes_confidence_tools_and_time_are_recorded(desk, sign_
         tools=["code", "nonsense"],
         seconds="12.5",
     )
-    [row] = VerdictLedger(store).verdicts()
+    [row] = AnswerLedger(store).answers()
     assert row.edited_attributes == {
         "objectivity": "subjective",
         "annotation_guideline": "Read twice.\nThen decide.",
@@ -351,7 +351,7 @@ def test_corrected_attributes_confidence_tools_and_time_are_recorded(desk, sign_
 def test_time_cannot_be_claimed_that_did_not_pass(desk, sign_in, store, clock):
     announce(desk, [make_pair(1)])
     give(sign_in("ann"), "tie", seconds="9999")
-    assert VerdictLedger(store).verdicts()[0].seconds == 0
+    assert AnswerLedger(store).answers()[0].seconds == 0
 
 
 def test_a_reload_and_a_restart_resume_at_the_same_pair(store, desk, sign_in, accounts, clock):
@@ -392,7 +392,7 @@ def test_undo_reaches_back_to_the_sign_in_and_no_further(desk, sign_in, accounts
 
 
 def _rows(store):
-    return VerdictLedger(store).verdicts()
+    return AnswerLedger(store).answers()
 
 
 def test_an_empty_response_says_so(desk, sign_in):

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from synpref_dagster.storage import map_shards, read_table, write_dataset
-from synpref_dagster.storage.maps import tasks as shard_tasks
+from synpref_dagster.storage.maps import tasks
 
 
 def doubled(table):
@@ -26,13 +26,13 @@ def run(tmp_path, *shards):
 def reads(monkeypatch):
     """Names of the markers that are read one by one."""
     seen = []
-    original = shard_tasks.read_bytes
+    original = tasks.read_bytes
 
     def read(path):
         seen.append(path.name)
         return original(path)
 
-    monkeypatch.setattr(shard_tasks, "read_bytes", read)
+    monkeypatch.setattr(tasks, "read_bytes", read)
     return seen
 
 

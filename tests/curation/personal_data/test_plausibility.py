@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from stdnum import iban as stdnum_iban, luhn
 
-from synpref_dagster.curation.personal_data import guards
+from synpref_dagster.curation.personal_data import plausibility
 
 
 @given(st.text("0123456789", min_size=14, max_size=14), st.integers(1, 9))
@@ -12,9 +12,9 @@ def test_a_card_has_one_check_digit_and_sees_every_single_wrong_digit(digits, ch
     numbers = [f"4{digits}{check}" for check in range(10)]
     sound = [each for each in numbers if luhn.is_valid(each)]
     assert len(sound) == 1
-    assert [each for each in numbers if guards.is_card_number(each)] in ([], sound)
+    assert [each for each in numbers if plausibility.is_card_number(each)] in ([], sound)
     wrong = f"4{(int(digits[0]) + change) % 10}{sound[0][2:]}"
-    assert not guards.is_card_number(wrong)
+    assert not plausibility.is_card_number(wrong)
 
 
 def iban(country, account):
@@ -26,22 +26,22 @@ def iban(country, account):
 @given(st.text("0123456789", min_size=18, max_size=18), st.integers(0, 17), st.integers(1, 9))
 def test_an_iban_sees_every_single_wrong_digit(account, place, change):
     sound = iban("DE", account)
-    assert guards.is_iban(sound) == (sound not in guards.DOCUMENTED_IBANS)
+    assert plausibility.is_iban(sound) == (sound not in plausibility.DOCUMENTED_IBANS)
     digit = str((int(account[place]) + change) % 10)
-    assert not guards.is_iban(sound[:4] + account[:place] + digit + account[place + 1 :])
+    assert not plausibility.is_iban(sound[:4] + account[:place] + digit + account[place + 1 :])
 
 
 def test_every_documented_iban_is_sound_and_left_out():
-    for each in guards.DOCUMENTED_IBANS:
+    for each in plausibility.DOCUMENTED_IBANS:
         assert iban(each[:2], each[4:]) == each
         assert stdnum_iban.is_valid(each, check_country=False)
-        assert not guards.is_iban(each)
+        assert not plausibility.is_iban(each)
 
 
 def test_every_test_card_passes_luhn_and_is_left_out():
-    for each in guards.TEST_CARDS:
+    for each in plausibility.TEST_CARDS:
         assert luhn.is_valid(each)
-        assert not guards.is_card_number(each)
+        assert not plausibility.is_card_number(each)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_every_test_card_passes_luhn_and_is_left_out():
     ],
 )
 def test_american_numbers_follow_the_numbering_plan(number, expected):
-    assert guards.is_american_number(number) == expected
+    assert plausibility.is_american_number(number) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_american_numbers_follow_the_numbering_plan(number, expected):
     ],
 )
 def test_made_up_numbers_repeat_or_count(text, expected):
-    assert guards.looks_made_up(text) == expected
+    assert plausibility.looks_made_up(text) == expected
 
 
 def test_a_random_key_varies_and_holds_digits():
-    assert guards.looks_random("q7Zr0bTn4Kc9wYd2LmXe")
-    assert not guards.looks_random("your-key-your-key-your")
-    assert not guards.looks_random("aaaaaaaaaaaaaaaaaaa1")
-    assert not guards.looks_random("q7Zr0bTn4Kc9wYEXAMPLE")
-    assert guards.varies("qwZrubTnoKcjwYdlLmXe")
+    assert plausibility.looks_random("q7Zr0bTn4Kc9wYd2LmXe")
+    assert not plausibility.looks_random("your-key-your-key-your")
+    assert not plausibility.looks_random("aaaaaaaaaaaaaaaaaaa1")
+    assert not plausibility.looks_random("q7Zr0bTn4Kc9wYEXAMPLE")
+    assert plausibility.varies("qwZrubTnoKcjwYdlLmXe")

@@ -1,6 +1,6 @@
 """What tells personal data from strings that only look like them: check digits and known dummies.
 
-Every guard takes the text that a pattern matched and says whether a person could be behind it.
+Every check takes the text that a pattern matched and says whether a person could be behind it.
 Numbers of documentation, tests and films are left out, as are addresses that belong to an office.
 """
 

@@ -1,4 +1,4 @@
-"""Box 4, its outcome: gold and silver of the last iteration, on which everything later rests.
+"""Box 4, its end: gold and silver of the last iteration, on which everything later rests.
 
 Nothing is written here. How many iterations a profile has is known to the factory alone; whatever
 comes after them asks for `gold` and `silver`.
@@ -14,7 +14,7 @@ from synpref_dagster.storage import SelectionRef
 GROUP = "4_labelled"  # by name, too, after the groups of the iterations
 
 
-def build_outcome(gold_key: dg.AssetKey, silver_key: dg.AssetKey) -> list[dg.AssetsDefinition]:
+def build_last(gold_key: dg.AssetKey, silver_key: dg.AssetKey) -> list[dg.AssetsDefinition]:
     """The assets `gold` and `silver`, which hand on those of the last iteration."""
     shared = box(GROUP, kinds={"parquet"})
     return [
