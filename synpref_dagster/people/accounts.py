@@ -71,7 +71,7 @@ class Accounts:
         return token
 
     def close(self, name: str) -> None:
-        """End an account; its verdicts stay.
+        """End an account; its answers stay.
 
         Raises:
             ValueError: there is no such account.

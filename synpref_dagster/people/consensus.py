@@ -1,4 +1,4 @@
-"""What several people's verdicts make of a pair: the majority, or a model that weighs the people.
+"""What several people's answers make of a pair: the majority, or a model that weighs the people.
 
 The model is Dawid and Skene's (1979), from crowd-kit: it learns from the pairs that several people
 saw how often each of them is right, and lets the better ones count for more.
@@ -28,7 +28,7 @@ def labels_by_rule(ledger: pd.DataFrame, *, rule: ConsensusRule) -> pd.DataFrame
 
     Args:
         ledger: `LEDGER_COLUMNS`, one row per person and pair; the last one of several counts.
-        rule: `majority` (more than half of all who gave a verdict), or `dawid_skene`.
+        rule: `majority` (more than half of all who gave an answer), or `dawid_skene`.
 
     Raises:
         ValueError: dawid_skene without the package crowd-kit.

@@ -20,7 +20,7 @@ FILE_NAME = "review.sqlite3"
 
 
 def ledger_url() -> str:
-    """Where verdicts are: `SYNPREF_REVIEW_LEDGER`, else a SQLite file beside the campaigns.
+    """Where answers are: `SYNPREF_REVIEW_LEDGER`, else a SQLite file beside the campaigns.
 
     Campaigns in an object store have theirs below `.synpref` of the working folder.
     """
