@@ -36,6 +36,16 @@ def test_a_suite_of_ones_own_is_one_entry_and_is_decontaminated_against(tmp_path
     assert own.benchmark_fingerprint() != fingerprint
 
 
+def test_published_files_beside_the_world_change_what_the_benchmarks_depend_on(tmp_path):
+    file = tmp_path / "published.jsonl"
+    file.write_text("one\n", encoding="utf-8")
+    plain = sources(tmp_path).benchmark_fingerprint()
+    first = sources(tmp_path, benchmarks={"judge_bench": str(file)}).benchmark_fingerprint()
+    file.write_text("two\n", encoding="utf-8")
+    second = sources(tmp_path, benchmarks={"judge_bench": str(file)}).benchmark_fingerprint()
+    assert len({plain, first, second}) == 3
+
+
 def test_counts_are_expected_of_published_sets_and_of_the_parts_at_hand(tmp_path, mine):
     own = sources(tmp_path, custom_benchmarks={"my_suite": str(mine)})
     assert [own.expected_counts(benchmark) for benchmark, _ in own.benchmarks()] == [
