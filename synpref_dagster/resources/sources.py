@@ -214,9 +214,9 @@ class PoolSources(dg.ConfigurableResource):
     def benchmark_fingerprint(self) -> str:
         """What the benchmarks depend on."""
         settings = self.campaign.profile.pool
-        if self.is_synthetic and not settings.custom_benchmarks:
-            return self.world.fingerprint
         named = {**settings.benchmarks, **settings.custom_benchmarks}
+        if self.is_synthetic and not named:
+            return self.world.fingerprint
         contents = {name: content_identity(path) for name, path in named.items()}
         about: dict[str, Any] = {"contents": contents, "subsets": settings.benchmark_subsets}
         if self.is_synthetic:

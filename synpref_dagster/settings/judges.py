@@ -1,18 +1,24 @@
 """The judges' part of a profile: embedded exemplar judges, or LLMs behind endpoints."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.section import SET, Needs, Section
 
 DEFAULT_STORE = ".synpref"
 
 
 class JudgeEndpoint(Section):
     """One judge of the panel: a model behind an OpenAI-compatible endpoint."""
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {
+        "batch_price_share": {"batch": (True,)},
+        "max_batches": {"batch": (True,)},
+    }
 
     name: str
     """Name in verdicts, votes and reports."""
@@ -42,11 +48,21 @@ class JudgeEndpoint(Section):
 
 
 class JudgeSettings(Section):
-    """The panel: `exemplar` learns from the exemplars shown and is free, `endpoints` are LLMs."""
+    """The panel: `exemplar` learns from the exemplars shown and is free, `endpoints` are LLMs.
+
+    LLMs may stand beside `kind = "exemplar"`, so that one line goes over to them and back; the
+    batches and bills of a campaign that went back are found by them. Then `kind` must be said.
+    """
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {
+        "max_usd": {"endpoints": SET},
+        "cache": {"endpoints": SET},
+        "num_screened": {"panel": ("weighted",), "min_gold_agreement": SET},
+    }
 
     kind: Literal["exemplar", "endpoints"] = "exemplar"
-    num_samples: int = 5
-    num_exemplars: int = 8
+    num_samples: int = Field(default=5, ge=2)
+    num_exemplars: int = Field(default=8, ge=0)
     endpoints: tuple[JudgeEndpoint, ...] = ()
     """The judges of kind `endpoints`; an odd number avoids tied votes."""
     panel: Literal["majority", "weighted"] = "majority"
@@ -67,6 +83,11 @@ class JudgeSettings(Section):
             raise ValueError(f"judges need different names, got {', '.join(names)}")
         if self.kind == "endpoints" and not names:
             raise ValueError("judges.kind is 'endpoints': name one or more [[judges.endpoints]]")
+        if names and "kind" not in self.model_fields_set:
+            raise ValueError(
+                "endpoints are named, but kind is not: write kind = 'endpoints' to ask them, or "
+                "kind = 'exemplar' to keep them for later"
+            )
         return self
 
     def cache_path(self) -> Path:

@@ -114,7 +114,7 @@ class MarginLoss(_Loss):
     """Losses that want one and the same margin of every pair."""
 
     name: Literal["hinge", "margin_mse"]
-    target_margin: float = 1.0
+    target_margin: float = Field(default=1.0, ge=0)
 
 
 class TemperedLogLoss(_Loss):

@@ -1,14 +1,20 @@
 """Settings of the pool: its sources, its synthetic world, and what is done with it."""
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.section import SET, Needs, Section
+
+LOOKED: Needs = {"enabled": (True,)}
+READ: Needs = {"kind": ("sources",)}
 
 
 class PersonalDataSettings(Section):
     """The scan for personal data (App. D.3)."""
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {"drop_level": {"action": ("drop",)}}
 
     action: Literal["report", "drop", "off"] = "report"
     """`report` scans and changes nothing; `drop` also drops pairs of `drop_level` and above from
@@ -22,11 +28,15 @@ class PersonalDataSettings(Section):
 class StrictPassSettings(Section):
     """The stricter second look, at what stage 1 may see: gold allows no overlap (App. D.1)."""
 
+    obeyed_where: ClassVar[Mapping[str, Needs]] = dict.fromkeys(
+        ("min_words", "max_words", "judges_clear"), LOOKED
+    )
+
     enabled: bool = True
     """Whether pairs that share words with a benchmark in any turn or response go to stage 2."""
     min_words: int = Field(default=7, ge=2)
     """Shared words that make a hit. The paper takes 5 and lets judges clear common phrases."""
-    max_words: int = 13
+    max_words: int = Field(default=13, ge=2)
     """Longest stretch shown as evidence, in words."""
     judges_clear: bool = False
     """Whether LLM judges may clear false alarms; needs judge endpoints. Else every hit counts."""
@@ -59,15 +69,17 @@ class ExportSettings(Section):
 class WorldSettings(Section):
     """Size of the synthetic world; used when `pool.kind` is `synthetic_world`."""
 
-    num_unverified: int = 3000
-    num_wild: int = 5000
-    num_test: int = 1000
+    num_unverified: int = Field(default=3000, ge=1)
+    num_wild: int = Field(default=5000, ge=1)
+    num_test: int = Field(default=1000, ge=1)
     benchmark_sizes: Literal["default", "smoke"] = "default"
     """Sizes of the mini benchmarks; `smoke` is for tests."""
 
 
 class SourceSettings(Section):
     """One source of the pool: a local or s3:// path, or a hub data set with its revision."""
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {"revision": {"hub_id": SET}}
 
     name: str
     path: str | None = None
@@ -80,9 +92,24 @@ class SourceSettings(Section):
     """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Self:
+        if (self.path is None) == (self.hub_id is None):
+            raise ValueError(f"source {self.name!r}: give exactly one of path and hub_id")
+        if self.hub_id is not None and self.revision is None:
+            raise ValueError(f"source {self.name!r}: pin hub data set {self.hub_id!r} by revision")
+        return self
+
 
 class PoolSettings(Section):
     """Where pairs, people's verdicts and benchmarks come from."""
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {
+        **dict.fromkeys(
+            ("sources", "allow_missing_files", "recorded_verdicts", "test_debates"), READ
+        ),
+        "world": {"kind": ("synthetic_world",)},
+    }
 
     kind: Literal["synthetic_world", "sources"]
     world: WorldSettings = WorldSettings()
@@ -96,10 +123,11 @@ class PoolSettings(Section):
     custom_benchmarks: dict[str, str] = Field(default_factory=dict)
     """Name -> JSON lines of your own, scored and shown beside the seven; see benchmarks/custom."""
     recorded_verdicts: Literal["world", "sources"] = "world"
-    """Who plays the people: the world's recorded verdicts, or the votes that ship with sources."""
+    """Who plays the people: the world's recorded verdicts, or the votes that ship with sources.
+    `kind` decides it alone; this says it in words, and kept its place for earlier campaigns."""
     test_debates: tuple[str, ...] = ()
     """Held-out conversations' debates (crowd-vote sources): the clean test set."""
-    ngram_words: int = 13
+    ngram_words: int = Field(default=13, ge=1)
     """Words of an n-gram that counts as contamination (App. D.1: 13)."""
     recheck_contamination: bool = False
     """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
@@ -108,6 +136,18 @@ class PoolSettings(Section):
     """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
     pii: PersonalDataSettings = PersonalDataSettings()
     near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
+
+    @model_validator(mode="after")
+    def _has_what_it_names(self) -> Self:
+        if self.kind == "sources" and not self.sources:
+            raise ValueError("kind is 'sources': name one or more [[pool.sources]]")
+        for name in self.benchmark_subsets:
+            if name not in self.benchmarks:
+                raise ValueError(
+                    f"benchmark_subsets names {name!r}, but benchmarks does not: nobody obeys it. "
+                    "Take it out, or say under [pool.benchmarks] where it is"
+                )
+        return self
 
     @property
     def has_test_set(self) -> bool:

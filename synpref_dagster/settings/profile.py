@@ -11,6 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
@@ -32,7 +34,7 @@ class Profile(Section):
     """A whole campaign."""
 
     name: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     simulated: tuple[str, ...] = ()
     """Sentences the report prints: what in this campaign is not the real thing."""
     next_steps: tuple[str, ...] = ()

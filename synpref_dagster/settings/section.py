@@ -1,9 +1,49 @@
 """What every table of a profile is built on."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+Needs = Mapping[str, tuple[object, ...]]
+SET: tuple[object, ...] = ()
+"""Instead of the values of `Needs`: any value but the default."""
 
 
 class Section(BaseModel):
-    """One table of a profile; immutable, unknown keys refused."""
+    """One table of a profile; immutable, unknown keys refused, and settings that nobody obeys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {}
+    """Setting -> its neighbours and the values with which they make that somebody obeys it; one of
+    the neighbours is enough. Anywhere else the setting must be at its default."""
+
+    @model_validator(mode="after")
+    def _every_setting_is_obeyed(self) -> Self:
+        for name, needs in self.obeyed_where.items():
+            if self._is_set(name) and not any(map(self._holds, needs, needs.values())):
+                found = " and ".join(map(self._told, needs, needs.values()))
+                wanted = " or ".join(map(_wanted, needs, needs.values()))
+                raise ValueError(
+                    f"{name} is set, but {found}: nobody obeys it. Take it out, or set {wanted}"
+                )
+        return self
+
+    def _is_set(self, name: str) -> bool:
+        default = type(self).model_fields[name].get_default(call_default_factory=True)
+        return bool(getattr(self, name) != default)
+
+    def _holds(self, name: str, values: tuple[object, ...]) -> bool:
+        return getattr(self, name) in values if values else self._is_set(name)
+
+    def _told(self, name: str, values: tuple[object, ...]) -> str:
+        return f"{name} is {_value(getattr(self, name))}" if values else f"{name} is not set"
+
+
+def _wanted(name: str, values: tuple[object, ...]) -> str:
+    return f"{name} to {' or '.join(map(_value, values))}" if values else name
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

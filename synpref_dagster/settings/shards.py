@@ -4,11 +4,12 @@ In this process, in several processes of this machine, or on a Ray cluster: fini
 found by what they were computed from, so a campaign may change its executor at any time.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.section import Needs, Section
 
 
 class RaySettings(Section):
@@ -30,18 +31,15 @@ class RaySettings(Section):
 class ShardSettings(Section):
     """Who works on shards, and on how many at a time."""
 
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {
+        "workers": {"executor": ("processes", "ray")},
+        "model_workers": {"executor": ("processes", "ray")},
+        "ray": {"executor": ("ray",)},
+    }
+
     executor: Literal["in_process", "processes", "ray"] = "in_process"
     workers: int = Field(default=2, ge=1)
     """Shards worked on at a time; `in_process` works on one."""
     model_workers: int | None = Field(default=None, ge=1)
     """The same in steps that hold a model, for instance the number of GPUs; None: `workers`."""
     ray: RaySettings = RaySettings()
-
-    @model_validator(mode="after")
-    def _ray_settings_belong_to_ray(self) -> "ShardSettings":
-        if self.executor != "ray" and self.ray != RaySettings():
-            raise ValueError(
-                f"[shards.ray] is set, but shards.executor is {self.executor!r}: "
-                "write executor = 'ray', or leave the table out"
-            )
-        return self

@@ -100,8 +100,8 @@ def test_after_the_deadline_a_minimum_share_is_enough(url):
 
 def test_too_little_agreement_blocks_gold_and_says_why(url):
     clock = Clock()
-    settings = {"double_share": 1.0, "adjudicate": False, "min_pairs_for_alpha": 5}
-    asking = people(url, clock, alpha_floor=0.4, **settings)
+    settings = {"double_share": 1.0, "adjudicate": False}
+    asking = people(url, clock, alpha_floor=0.4, min_pairs_for_alpha=5, **settings)
     assert asking.ask("gold", PAIRS, about) is None
     opposite = {"ann": "good", "bob": "bad"}
     answer_all(url, clock, ["ann", "bob"], says=lambda _, name: opposite[name])
@@ -125,11 +125,11 @@ def test_a_step_fails_for_good_where_people_cannot_be_asked_or_disagree(url, mon
         assert not raised.value.allow_retries
         return type(raised.value.__cause__), raised.value.description
 
-    page = {"backend": "page", "double_share": 1.0, "adjudicate": False, "min_pairs_for_alpha": 5}
+    page = {"backend": "page", "double_share": 1.0, "adjudicate": False}
     assert ask(**page) is None
     opposite = {"ann": "good", "bob": "bad"}
     answer_all(url, Clock(), ["ann", "bob"], says=lambda _, name: opposite[name])
-    kind, message = failed(alpha_floor=0.4, **page)
+    kind, message = failed(alpha_floor=0.4, min_pairs_for_alpha=5, **page)
     assert kind is DisagreementError
     assert message.startswith("people agree too little: Krippendorff's alpha is -")
 

@@ -433,3 +433,13 @@ def test_counts_are_expected_of_published_sets_and_of_the_parts_at_hand(tmp_path
         benchmark_subsets={"rm_bench": ("chat", "safety-response")},
     )
     assert real.expected_counts(rm_bench) == {"chat": 129, "safety-response": 157}
+
+
+def test_published_files_beside_the_world_change_what_the_benchmarks_depend_on(tmp_path):
+    file = tmp_path / "published.jsonl"
+    file.write_text("one\n", encoding="utf-8")
+    plain = sources_of(tmp_path).benchmark_fingerprint()
+    first = sources_of(tmp_path, benchmarks={"judge_bench": str(file)}).benchmark_fingerprint()
+    file.write_text("two\n", encoding="utf-8")
+    second = sources_of(tmp_path, benchmarks={"judge_bench": str(file)}).benchmark_fingerprint()
+    assert len({plain, first, second}) == 3

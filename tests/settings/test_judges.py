@@ -23,7 +23,7 @@ def test_endpoints_without_a_panel_are_refused():
 
 def test_two_judges_of_one_name_are_refused():
     with pytest.raises(ValidationError, match="different names"):
-        JudgeSettings(endpoints=(endpoint(), endpoint(model="n")))
+        JudgeSettings(kind="endpoints", endpoints=(endpoint(), endpoint(model="n")))
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,5 @@ def test_replies_are_kept_beside_the_campaigns_unless_told_otherwise(monkeypatch
     assert JudgeSettings().cache_path() == tmp_path / "judge_replies.sqlite"
     monkeypatch.setenv("SYNPREF_STORE", "s3://bucket/campaigns")
     assert str(JudgeSettings().cache_path()) == ".synpref/judge_replies.sqlite"
-    assert str(JudgeSettings(cache="mine.sqlite").cache_path()) == "mine.sqlite"
+    mine = JudgeSettings(kind="endpoints", endpoints=(endpoint(),), cache="mine.sqlite")
+    assert str(mine.cache_path()) == "mine.sqlite"

@@ -15,7 +15,7 @@ def test_the_default_needs_nothing_installed():
 
 
 def test_ray_settings_without_ray_are_refused():
-    with pytest.raises(ValidationError, match=r"\[shards.ray\] is set, but shards.executor is"):
+    with pytest.raises(ValidationError, match="ray is set, but executor is 'processes'"):
         ShardSettings(executor="processes", ray=RaySettings(address="auto"))
 
 

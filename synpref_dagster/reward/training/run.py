@@ -91,13 +91,7 @@ def train_reward_model(
     unpublish(output_dir)
     train, dropped = encode_pairs(pairs, encoder, margin_key=config.margin_key)
     if not train:
-        reasons: Counter[str] = Counter()
-        for group in dropped:
-            reasons[group.reason] += group.count
-        raise ValueError(
-            f"none of {len(pairs)} pairs can be trained on; dropped: {dict(reasons)}, with "
-            f"max_length_tokens = {config.max_length_tokens}"
-        )
+        raise ValueError(_nothing_left(pairs, dropped, config))
     run = TrainingRun(
         workers=start_workers(backbone_path, encoder, config=config),
         train=train,
@@ -112,6 +106,18 @@ def train_reward_model(
     report = _report(progress, num_pairs=len(train), dropped=dropped)
     _publish(run, progress, encoder=encoder, report=report, output_dir=output_dir)
     return report
+
+
+def _nothing_left(
+    pairs: Sequence[PreferencePair], dropped: Sequence[DroppedPairs], config: TrainingConfig
+) -> str:
+    reasons: Counter[str] = Counter()
+    for group in dropped:
+        reasons[group.reason] += group.count
+    return (
+        f"none of {len(pairs)} pairs can be trained on; dropped: {dict(reasons)}, with "
+        f"max_length_tokens = {config.max_length_tokens}"
+    )
 
 
 def _publish(

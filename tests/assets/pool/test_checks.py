@@ -16,7 +16,7 @@ from synpref_dagster.assets.pool.checks import (
 )
 from synpref_dagster.cli.progress import CampaignProgress, progress_logger
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.settings.pool import SourceSettings
+from synpref_dagster.settings.pool import PoolSettings, SourceSettings
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.storage import DatasetRef, SelectionRef, from_json
 
@@ -105,7 +105,7 @@ def run_own_data(tmp_path, monkeypatch):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         plain = load_profile("smoke")
         source = SourceSettings(name="mine", path=str(path), origin="human", licence="CC0-1.0")
-        pool = plain.pool.model_copy(update={"kind": "sources", "sources": (source,)})
+        pool = PoolSettings(kind="sources", sources=(source,), strict_pass=plain.pool.strict_pass)
         profile = plain.model_copy(update={"pool": pool})
         progress = CampaignProgress(Console(width=200, no_color=True, record=True, quiet=False))
         defs = build_defs(profile, loggers={"progress": progress_logger(progress)})

@@ -29,7 +29,8 @@ class Place:
 
     def run(self, *assets, profile=None, suite=None, **strict):
         plain = profile or load_profile("smoke")
-        changed = {"strict_pass": StrictPassSettings(**{"min_words": WORDS, **strict})}
+        words = {"min_words": WORDS} if strict.get("enabled", True) else {}
+        changed = {"strict_pass": StrictPassSettings(**words | strict)}
         if suite is not None:
             changed["custom_benchmarks"] = {"our_suite": str(suite)}
         profile = plain.model_copy(update={"pool": plain.pool.model_copy(update=changed)})
