@@ -274,7 +274,7 @@ def test_curation_needs_no_sealed_truth(finished_campaign, new_campaign):
     seen = finished_campaign.data_versions()
     assert blind.data_versions() == {name: seen[name] for name in blind.data_versions()}
     assert "recycled_pairs" in blind.data_versions()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"no file at '.*sealed/test_pairs\.jsonl'"):
         blind.run("curate_pool", selection=[dg.AssetKey("filter_audit")])
 
 
