@@ -10,7 +10,13 @@ from rich.console import Console
 
 from synpref_dagster.cli.judges import judge_app
 from synpref_dagster.cli.people import review_app
-from synpref_dagster.cli.refusals import load_or_refuse, refuse, refuse_missing_keys, say
+from synpref_dagster.cli.refusals import (
+    load_or_refuse,
+    refuse,
+    refuse_missing_backbones,
+    refuse_missing_keys,
+    say,
+)
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(
@@ -45,6 +51,7 @@ def run(
     """Run a campaign to its report. A killed campaign continues when started again."""
     chosen = load_or_refuse(console, profile, seed)
     refuse_missing_keys(console, chosen)
+    refuse_missing_backbones(console, chosen)
     wanted = _sizes(sizes)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError

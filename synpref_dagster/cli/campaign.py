@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from synpref_dagster.cli.outcomes import refuse_unfinished
+from synpref_dagster.cli.outcomes import CampaignFailedError, refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import STARTED_TAG
 from synpref_dagster.settings.profile import Profile
@@ -90,12 +90,22 @@ def run_campaign(
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The Dagster instance of `DAGSTER_HOME`, by default `.dagster_home`, made on first use."""
+    """The Dagster instance of `DAGSTER_HOME`, by default `.dagster_home`, made on first use.
+
+    Raises:
+        CampaignFailedError: nothing can be written there.
+    """
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
-    home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(INSTANCE_SETTINGS, encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not settings.exists():
+            settings.write_text(INSTANCE_SETTINGS, encoding="utf-8")
+    except OSError as error:
+        raise CampaignFailedError(
+            f"nothing can be written to {home}: {error.strerror}",
+            advice="Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to.",
+        ) from error
     return dg.DagsterInstance.from_config(str(home))
 
 

@@ -1,6 +1,7 @@
 """What a command says when it refuses: the words of the error as they are, and exit code 2."""
 
 import tomllib
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from synpref_dagster.settings.judges import JudgeEndpoint
-from synpref_dagster.settings.models import TAGS
+from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings
 from synpref_dagster.settings.profile import Profile, load_profile
 
 
@@ -72,6 +73,25 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
         )
 
 
+def refuse_missing_backbones(console: Console, profile: Profile) -> None:
+    """End the command when a backbone's folder is not there: judges are asked before it is read.
+
+    A name like `owner/name` may be one on the hub: only what must be a path is looked at.
+    """
+    given: dict[str, str] = {}
+    if isinstance(profile.reward_model, HubSettings) and profile.reward_model.backbone:
+        given["reward_model.backbone"] = profile.reward_model.backbone
+    if isinstance(profile.release, HubReleaseSettings):
+        given |= {f"release.backbones.{s}": place for s, place in profile.release.backbones.items()}
+    missing = [
+        f"{setting}: {place} is no folder of a model (it has no config.json): correct the path"
+        for setting, place in given.items()
+        if place.startswith(("/", ".", "~")) and not Path(place, "config.json").is_file()
+    ]
+    if missing:
+        refuse(console, "\n".join(missing))
+
+
 def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
     from synpref_dagster.judges.cache import ReplyCache
 
@@ -90,6 +110,10 @@ def _place(parts: tuple[int | str, ...]) -> str:
 
     Of a union pydantic also names the member, `release.hub.loss`: no such table is in a profile.
     """
-    told = [part for before, part in zip(("", *parts), parts, strict=False) if before not in TAGS]
+    told = [
+        part
+        for before, part in zip(("", *parts), parts, strict=False)
+        if part not in TAGS.get(str(before), ())
+    ]
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in told)
     return text.lstrip(".") or "the profile"

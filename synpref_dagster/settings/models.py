@@ -62,8 +62,10 @@ def member_fields_only(
     }
 
     def check(table: Any) -> Any:
-        if not isinstance(table, Mapping):
+        if isinstance(table, Section):
             return table
+        if not isinstance(table, Mapping):
+            raise ValueError(f"{table!r} is no table: write one, with {key} = {_or(list(own))}")
         chosen = str(table.get(key))
         if chosen not in own:
             said = f"{key} is {table[key]!r}" if key in table else f"{key} is missing"
@@ -134,13 +136,16 @@ LossSettings = Annotated[
 """`loss = "hinge"`, or a table with the loss's constants."""
 
 
+Text = Annotated[str, Field(min_length=1)]
+
+
 class LoraSettings(Section):
     """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
 
     rank: int = Field(ge=1)
     alpha: int | None = Field(default=None, ge=1)
     """The updates are scaled by alpha / rank; None is twice the rank."""
-    target_modules: tuple[str, ...] | None = Field(default=None, min_length=1)
+    target_modules: tuple[Text, ...] | None = Field(default=None, min_length=1)
     """Names of the layers that are updated, e.g. `q_proj`; None is every linear layer."""
 
 
@@ -199,7 +204,7 @@ class HubTrainingSettings(TransformerSettings):
 class HubReleaseSettings(HubTrainingSettings):
     """Releases fine-tuned from real backbones."""
 
-    backbones: dict[ModelSize, str] = Field(default_factory=dict)
+    backbones: dict[ModelSize, Text] = Field(default_factory=dict)
     """Size -> local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:
@@ -211,7 +216,7 @@ class HubSettings(HubTrainingSettings):
     """A real backbone for the stages."""
 
     model_size: ModelSize = "qwen3-0.6b"
-    backbone: str | None = None
+    backbone: Text | None = None
     """Local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:
@@ -235,5 +240,11 @@ ReleaseSettings = Annotated[
         )
     ),
 ]
-TAGS = ("reward_model", "release", "loss")
-"""Fields that hold a union: pydantic names its member behind them in the place of an error."""
+TAGS = {
+    "reward_model": ("stand_in", "linear", "hub"),
+    "release": ("stand_in", "hub"),
+    "loss": tuple(
+        name for each in _LOSSES for name in get_args(each.model_fields["name"].annotation)
+    ),
+}
+"""Fields that hold a union -> its members, of which pydantic names one in the place of an error."""

@@ -33,7 +33,8 @@ DEFAULT_PROFILE = "demo"
 class Profile(Section):
     """A whole campaign."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0)
     simulated: tuple[str, ...] = ()
     """Sentences the report prints: what in this campaign is not the real thing."""
@@ -81,7 +82,10 @@ def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile
     text = _profile_text(wanted)
     values = tomllib.loads(_expand(text))
     if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
-        seed = int(from_environment)
+        try:
+            seed = int(from_environment)
+        except ValueError as error:
+            raise ValueError(f"SYNPREF_SEED is {from_environment!r}: give a number") from error
     if seed is not None:
         values["seed"] = seed
     return Profile.model_validate(values)
@@ -120,7 +124,10 @@ def _profile_text(wanted: str) -> str:
         path = Path(wanted)
         if not path.is_file():
             raise ValueError(f"profile file {wanted!r} does not exist")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"profile file {wanted!r} is no UTF-8 text: {error}") from error
     if wanted not in packaged_profiles():
         raise ValueError(
             f"profile {wanted!r} is unknown; use one of {', '.join(packaged_profiles())} "

@@ -1,15 +1,19 @@
 """What a command says when it refuses: the words as they are, where it is wrong, what to do."""
 
+import re
 from importlib.resources import files
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli, campaign, judges
 from synpref_dagster.cli.outcomes import CampaignFailedError
-from synpref_dagster.cli.refusals import say
+from synpref_dagster.cli.refusals import load_or_refuse, refuse_missing_backbones, say
 from synpref_dagster.judges.cache import ReplyCache
+from synpref_dagster.settings.models import HubSettings
+from synpref_dagster.settings.profile import load_profile
 
 ENDPOINT = """
 [[judges.endpoints]]
@@ -137,3 +141,60 @@ def test_exemplar_judges_have_a_bill_of_nothing(run_profile, monkeypatch, tmp_pa
     code, output = run_profile(command=("judges", "bill"))
     assert code == 0
     assert output == "$0: profile smoke has exemplar judges, which cost nothing\n"
+
+
+def told(tmp_path, text):
+    """What `synpref report` says of a smoke profile with these lines in place of its models."""
+    packaged = (files("synpref_dagster.settings") / "profiles" / "smoke.toml").read_text()
+    tables = re.split(r"(?m)^(?=\[)", packaged)
+    kept = [each for each in tables if not each.startswith(("[reward_model", "[release"))]
+    file = tmp_path / "mine.toml"
+    file.write_text("".join(kept) + "\n" + text, encoding="utf-8")
+    console = Console(record=True, width=400)
+    with pytest.raises(typer.Exit):
+        load_or_refuse(console, str(file), None)
+    return console.export_text()
+
+
+RELEASE = '[release]\nbackend = "stand_in"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{RELEASE}[[reward_model]]\n", "reward_model: [{}] is no table: write one, with backend"),
+        (f'{RELEASE}[reward_model]\nbackend = "stand_in"\nloss = 3\n', "loss: 3 is no table"),
+        (
+            f'{RELEASE}[reward_model]\nbackend = "stand_in"\nlearning_rate = inf\n',
+            "reward_model.learning_rate: Input should be a finite number",
+        ),
+        (
+            f'{RELEASE}[reward_model]\nbackend = "hub"\nbackbone = ""\n',
+            "reward_model.backbone: String should have at least 1 character",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_meant_is_refused_in_one_line_with_its_place(tmp_path, text, line):
+    assert line in told(tmp_path, text)
+
+
+def test_a_backbone_whose_folder_is_not_there_is_refused_before_anybody_is_asked(tmp_path):
+    hub = HubSettings(backend="hub", backbone=str(tmp_path / "nowhere"))
+    profile = load_profile("smoke").model_copy(update={"reward_model": hub})
+    console = Console(record=True, width=400)
+    with pytest.raises(typer.Exit):
+        refuse_missing_backbones(console, profile)
+    assert "reward_model.backbone: " in (said := console.export_text())
+    assert "no config.json" in said
+    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "nowhere" / "config.json").write_text("{}")
+    refuse_missing_backbones(console, profile)
+
+
+def test_a_file_that_is_no_text_and_a_seed_that_is_no_number_are_named(tmp_path, monkeypatch):
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"binary\.toml' is no UTF-8 text"):
+        load_profile(str(tmp_path / "binary.toml"))
+    monkeypatch.setenv("SYNPREF_SEED", "abc")
+    with pytest.raises(ValueError, match="SYNPREF_SEED is 'abc': give a number"):
+        load_profile("smoke")

@@ -31,7 +31,6 @@ CALLED = {  # besides, or as what a section is handed over as a whole
 }
 # Read within the settings only, by what others call.
 READ_BY = {
-    ("HubSettings", "backbone"): "given_backbone",
     ("HubReleaseSettings", "backbones"): "given_backbone",
     ("JudgeSettings", "cache"): "cache_path",
     ("NearDuplicateSettings", "in_campaign"): "reports_left_out",
