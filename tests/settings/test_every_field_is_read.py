@@ -31,7 +31,6 @@ CALLED = {  # besides, or as what a section is handed over as a whole
 }
 # Read within the settings only, by what others call.
 READ_BY = {
-    ("HubReleaseSettings", "backbones"): "given_backbone",
     ("JudgeSettings", "cache"): "cache_path",
     ("NearDuplicateSettings", "in_campaign"): "reports_left_out",
     # Says in words what `kind` decides, and is refused beside another kind.
