@@ -35,13 +35,15 @@ def server(tmp_path):
     ) as process:
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + START_SECONDS
-        while not answers(address):
-            assert process.poll() is None, "Label Studio ended"
-            assert time.monotonic() < deadline, "Label Studio did not start"
-            time.sleep(1)
-        yield address
-        process.terminate()
-        process.wait(timeout=60)
+        try:
+            while not answers(address):
+                assert process.poll() is None, "Label Studio ended"
+                assert time.monotonic() < deadline, "Label Studio did not start"
+                time.sleep(1)
+            yield address
+        finally:  # also when it did not start: nothing else ends it
+            process.terminate()
+            process.wait(timeout=60)
 
 
 def answers(address):
