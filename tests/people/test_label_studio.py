@@ -42,7 +42,7 @@ def server(tmp_path):
                 time.sleep(1)
             yield address
         finally:  # also when it did not start: nothing else ends it
-            process.terminate()
+            process.kill()  # SIGTERM it may ignore while it starts
             process.wait(timeout=60)
 
 
