@@ -35,12 +35,12 @@ LABEL_CONFIG = f"""<View>
     <View><Header value="Candidate 2"/><Text name="candidate_2" value="$candidate_2"/></View>
   </View>
   <Choices name="verdict" toName="conversation" choice="single" required="true" showInline="true">
-    <AnswerChoice value="candidate_1" hotkey="1"/><AnswerChoice value="candidate_2" hotkey="2"/>
-    <AnswerChoice value="tie" hotkey="t"/><AnswerChoice value="cannot_decide" hotkey="x"/>
+    <Choice value="candidate_1" hotkey="1"/><Choice value="candidate_2" hotkey="2"/>
+    <Choice value="tie" hotkey="t"/><Choice value="cannot_decide" hotkey="x"/>
   </Choices>
   <Rating name="confidence" toName="conversation" maxRating="3"/>
   <Choices name="tools" toName="conversation" choice="multiple" showInline="true">
-    {"".join(f'<AnswerChoice value="{tool}"/>' for tool in TOOLS)}
+    {"".join(f'<Choice value="{tool}"/>' for tool in TOOLS)}
   </Choices>
   <TextArea name="annotation_guideline" toName="conversation" value="$guideline" rows="3"/>
 </View>"""  # noqa: E501

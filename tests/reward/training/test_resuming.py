@@ -89,7 +89,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from conftest import make_pairs
 from test_resuming import CONFIG
 from synpref_dagster.reward.training.run import train_reward_model
