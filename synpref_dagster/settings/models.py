@@ -58,7 +58,7 @@ def member_fields_only(
     own = {
         name: [field for field in member.model_fields if field != key]
         for member in members
-        for name in get_args(member.model_fields[key].annotation)
+        for name in _names(key, member)
     }
 
     def check(table: Any) -> Any:
@@ -81,6 +81,10 @@ def member_fields_only(
         return table
 
     return check
+
+
+def _names(key: str, *members: type[Section]) -> tuple[str, ...]:
+    return tuple(name for each in members for name in get_args(each.model_fields[key].annotation))
 
 
 def _or(names: list[str]) -> str:
@@ -224,10 +228,12 @@ class HubSettings(HubTrainingSettings):
         return self.backbone if model_size == self.model_size else None
 
 
+_STAGES = (StandInSettings, LinearSettings, HubSettings)
+_RELEASES = (StandInReleaseSettings, HubReleaseSettings)
 RewardModelSettings = Annotated[
     StandInSettings | LinearSettings | HubSettings,
     Field(discriminator="backend"),
-    BeforeValidator(member_fields_only("backend", (StandInSettings, LinearSettings, HubSettings))),
+    BeforeValidator(member_fields_only("backend", _STAGES)),
 ]
 ReleaseSettings = Annotated[
     StandInReleaseSettings | HubReleaseSettings,
@@ -235,16 +241,14 @@ ReleaseSettings = Annotated[
     BeforeValidator(
         member_fields_only(
             "backend",
-            (StandInReleaseSettings, HubReleaseSettings),
+            _RELEASES,
             otherwise=", whose checkpoints are folders that transformers can load",
         )
     ),
 ]
 TAGS = {
-    "reward_model": ("stand_in", "linear", "hub"),
-    "release": ("stand_in", "hub"),
-    "loss": tuple(
-        name for each in _LOSSES for name in get_args(each.model_fields["name"].annotation)
-    ),
+    "reward_model": _names("backend", *_STAGES),
+    "release": _names("backend", *_RELEASES),
+    "loss": _names("name", *_LOSSES),
 }
 """Fields that hold a union -> its members, of which pydantic names one in the place of an error."""
