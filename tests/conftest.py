@@ -1,5 +1,8 @@
 """Fixtures of all tests: a clean environment, real data beside the checkout, real servers."""
 
+import ast
+import functools
+import gc
 import hashlib
 import json
 import os
@@ -21,6 +24,26 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 
+_parse = ast.parse
+
+
+@functools.wraps(_parse)
+def _parse_undisturbed(*args, **named):
+    """`ast.parse` while no garbage is collected.
+
+    What a collection runs in the middle can parse too; CPython 3.11 then loses count of its depth
+    and raises SystemError (python/cpython#106905), now and then, in any test that reads code.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(*args, **named)
+    finally:
+        if collects:
+            gc.enable()
+
+
+ast.parse = _parse_undisturbed
 pytest_plugins = ["finished"]  # the fixtures of finished campaigns
 
 ROOT = Path(__file__).resolve().parent.parent
