@@ -30,6 +30,20 @@ def test_the_data_version_follows_what_decides_replies_and_nothing_else():
     assert params() != params(num_samples=4)
 
 
+def test_a_floor_for_judges_and_what_it_rests_on_are_part_of_what_decides_labels():
+    def params(**changes):
+        settings = JudgeSettings(**changes)
+        profile = load_profile("smoke").model_copy(update={"judges": settings})
+        campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
+        return JudgePanel(campaign=campaign).params()
+
+    assert "floor" not in params()  # what was decided before there were floors keeps its key
+    assert params(min_gold_agreement=0.6)["floor"] == [0.6, 60]
+    assert params(min_gold_agreement=0.7)["floor"] == [0.7, 60]
+    assert params(min_gold_agreement=0.0)["floor"] == [0.0, 60]
+    assert params(min_gold_agreement=0.6, num_screened=9)["floor"] == [0.6, 9]
+
+
 def test_dagster_hears_what_the_clients_of_judges_say():
     settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")])
     profile = load_profile("smoke").model_copy(update={"judges": settings})

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -41,7 +42,11 @@ def test_ranks_share_the_packs_and_run_equally_many(random_units):
     packs = pack_units(units, sequences, keys=keys, tokens_per_pack=90)
     for num_ranks in (2, 3, len(packs) + 1):
         shared = [share_packs(packs, rank=r, num_ranks=num_ranks) for r in range(num_ranks)]
-        assert len({len(part) for part in shared}) == 1
+        rounds = math.ceil(len(packs) / num_ranks)
+        assert [len(part) for part in shared] == [rounds] * num_ranks
+        weights = [weight for part in shared for _, weight in part]
+        assert sorted(set(weights)) == sorted({1.0, *([0.0] if len(packs) % num_ranks else [])})
+        assert sum(weights) == len(packs)
         real = [pack.units for part in shared for pack, weight in part if weight]
         assert sorted(real) == sorted(pack.units for pack in packs)
 

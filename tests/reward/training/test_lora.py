@@ -81,6 +81,22 @@ def test_the_seed_decides_the_first_updates(stand_in):
     assert not any(other)
 
 
+def test_updates_begin_as_small_noise_times_zero_and_draw_from_a_seed_of_their_own(model):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    add_lora(model, LORA, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+    first = {n: w for n, w in model.named_parameters() if "lora_A" in n}
+    second = {n: w for n, w in model.named_parameters() if "lora_B" in n}
+    assert len(first) == len(second) > 0
+    assert all(not weight.any() for weight in second.values())
+    for weight in first.values():
+        # Uniform within 1 / sqrt(fan in): what a linear layer starts with.
+        bound = weight.shape[1] ** -0.5
+        assert 0.5 * bound < weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
+
+
 def test_only_the_named_layers_are_updated_and_unknown_ones_refused(model):
     with pytest.raises(ValueError, match=r"called \['q_prj'\]; choose from .*q_proj"):
         add_lora(model, LoraUpdates(rank=2, target_modules=("q_prj", "v_proj")), seed=0)
