@@ -7,10 +7,13 @@ they were computed from and are not computed twice.
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PROCESS_TAG = "synpref/process"
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+CODE_LOCATION = ("synpref_dagster", "synpref_dagster.definitions")
+"""Name and module of the code location, as in workspace.yaml."""
 DEFAULT_HOME = ".dagster_home"
 INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
@@ -79,6 +84,7 @@ def run_campaign(
         end_dead_runs(instance)
         for stage in campaign_stages(sizes):
             on_stage(stage)
+            belong_to_code_location(instance, stage.job)
             result = defs.resolve_job_def(stage.job).execute_in_process(
                 instance=instance,
                 partition_key=stage.partition,
@@ -87,6 +93,26 @@ def run_campaign(
                 raise_on_error=False,
             )
             refuse_unfinished(result, stage.title, people=profile.people)
+
+
+def belong_to_code_location(instance: dg.DagsterInstance, job: str) -> None:
+    """Make runs that this process creates those of the code location that the UI has loaded.
+
+    The timeline, a job's page and the failure sensor look at runs of a code location only, and
+    `execute_in_process` has no argument for it.
+    """
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    name, module = CODE_LOCATION
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module)
+    place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=name)
+    origin = RemoteRepositoryOrigin(place, "__repository__").get_job_origin(job)
+    create: Any = type(instance).create_run_for_job
+    instance.create_run_for_job = partial(create, instance, remote_job_origin=origin)  # type: ignore[method-assign]
 
 
 def open_instance() -> dg.DagsterInstance:

@@ -5,9 +5,11 @@ import pty
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -186,6 +188,12 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
     with open_instance() as instance:
         [run] = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.SUCCESS
+        # By this the timeline and the failure sensor of the UI know it as one of theirs.
+        origin = run.remote_job_origin
+        assert origin.repository_origin.get_label() == "__repository__@synpref_dagster"
+        assert origin.job_name == "curate_pool"
+        of_location = dg.RunsFilter(tags={".dagster/repository": "__repository__@synpref_dagster"})
+        assert [each.run_id for each in instance.get_runs(of_location)] == [run.run_id]
 
     def wait(*_, **__):
         raise CampaignWaitingError("curate_pool waits for people", advice="ask [ann] to hurry")
@@ -194,6 +202,12 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
     code, output = synpref("run", "--profile", "smoke")
     assert code == cli.WAITING
     assert output.splitlines()[-2:] == ["curate_pool waits for people", "ask [ann] to hurry"]
+
+
+def test_runs_of_the_command_belong_to_the_code_location_that_the_ui_loads():
+    text = Path(__file__).parents[2].joinpath("workspace.yaml").read_text()
+    [place] = [each["python_module"] for each in yaml.safe_load(text)["load_from"]]
+    assert (place["location_name"], place["module_name"]) == campaign.CODE_LOCATION
 
 
 def batching_campaign(_profile, *, loggers):
