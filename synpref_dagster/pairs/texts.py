@@ -1,4 +1,4 @@
-"""Texts of pairs: a conversation as turns, and the texts of the pairs of one shard."""
+"""Texts: how one from outside becomes storable, and those of the pairs of one shard."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,18 @@ from synpref_dagster.pairs.record import PreferencePair, Turn, table_to_pairs
 
 Conversation = tuple[Turn, ...]
 UNKNOWN_LENGTH = -1
+
+
+def storable(text: str) -> str:
+    r"""A text from outside with lone surrogates and null bytes written as escapes.
+
+    Every file, reply, form and database row that others wrote passes here: Arrow and SQLite refuse
+    half an emoji, Postgres a null byte, both only when the text is stored.
+
+    >>> storable("a\ud800b\x00")
+    'a\\ud800b\\x00'
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:

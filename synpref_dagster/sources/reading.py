@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.pairs.texts import storable
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.formats.fields import RowFormat, max_text_bytes
@@ -17,7 +18,6 @@ from synpref_dagster.sources.records import (
     SourceBatch,
     SourceSpec,
     Unfolded,
-    storable,
 )
 from synpref_dagster.sources.registry import FORMATS, detect_format
 

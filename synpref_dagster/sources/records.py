@@ -153,15 +153,6 @@ class Unfolded:
     """Each candidate as a pair, or the reason why it is none; never empty."""
 
 
-def storable(text: str) -> str:
-    r"""The text with lone surrogates and null bytes written as escapes.
-
-    >>> storable("a\ud800b\x00")
-    'a\\ud800b\\x00'
-    """
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
 def quarantine_to_table(rows: Iterable[QuarantinedRow]) -> pa.Table:
     """Arrow table with `QUARANTINE_SCHEMA`, one row per quarantined row, in order."""
     listed = list(rows)

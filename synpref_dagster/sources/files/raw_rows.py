@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synpref_dagster.sources.records import RAW_CHARS, storable
+from synpref_dagster.pairs.texts import storable
+from synpref_dagster.sources.records import RAW_CHARS
 
 
 @dataclass(frozen=True, slots=True)
