@@ -95,7 +95,8 @@ def people_sensors(profile: Profile) -> list[dg.SensorDefinition]:
             each for each in people.finished() if answered.get(each.batch.batch_id) != each.digest
         ]
         if not changed:
-            return dg.SkipReason(_waiting_for(people.waiting()))
+            told = [_waiting_for(people.waiting()), people.told_left_out()]
+            return dg.SkipReason("; ".join(filter(None, told)))
         return _continue(context, changed[0], answered)
 
     return [verdicts_arrived]

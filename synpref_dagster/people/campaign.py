@@ -4,6 +4,7 @@ Asking puts a batch before people and returns at once. As long as answers are mi
 answer, and no process waits: the sensor `verdicts_arrived` continues the campaign later.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,9 @@ from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.agreement import answer_frame, gate, measure, sorted_answer
+from synpref_dagster.people.annotations import LeftOut
 from synpref_dagster.people.desk import ReviewDesk
-from synpref_dagster.people.label_studio import LabelStudio
+from synpref_dagster.people.label_studio import LabelStudio, LabelStudioError
 from synpref_dagster.people.ledger.batches import Batch, batch_id, make_batch
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.ledger.ledger import AnswerLedger
@@ -32,6 +34,8 @@ from synpref_dagster.people.protocol import PROTOCOL_VERSION
 from synpref_dagster.people.queueing import BatchStatus
 from synpref_dagster.settings.stages import PeopleSettings
 
+LOGGER = logging.getLogger(__name__)
+NUM_NAMED = 3  # annotations in a message
 TOKEN_VARIABLE = "LABEL_STUDIO_TOKEN"
 RISK_COLUMN = "risk"
 
@@ -84,6 +88,8 @@ class People:
         self._clock = clock
         self._store = ReviewDatabase(settings.ledger_url or ledger_url())
         self._desk = ReviewDesk(self._store, clock=clock)
+        self.left_out: list[LeftOut] = []
+        """What the last `pull` could not use."""
 
     def ask(
         self,
@@ -124,14 +130,38 @@ class People:
         return {each.name: each.hourly_rate for each in accounts if each.hourly_rate > 0}
 
     def pull(self) -> int:
-        """Fetch new answers from Label Studio, if that is where people work; how many are new."""
+        """Fetch new answers from Label Studio, if that is where people work; how many are new.
+
+        What cannot be used there is in `left_out` and in the log; the rest goes on.
+
+        Raises:
+            NoLabelStudioError: it cannot be asked.
+        """
         if self._settings.backend != "label_studio":
             return 0
         ledger, server = AnswerLedger(self._store), self._label_studio()
-        return sum(
-            ledger.append(server.pull(status.batch))
-            for status in self._desk.statuses(self._campaign)
-        )
+        num_new, left_out = 0, []
+        for status in self._desk.statuses(self._campaign):
+            items = [case.item for case in self._desk.cases(status.batch.batch_id)]
+            try:
+                pulled = server.pull(status.batch, items)
+            except LabelStudioError as error:
+                raise NoLabelStudioError(str(error)) from error
+            num_new += ledger.append(pulled.answers)
+            left_out += pulled.left_out
+        self.left_out = left_out
+        if left_out:
+            LOGGER.warning("%s", self.told_left_out())
+        return num_new
+
+    def told_left_out(self) -> str:
+        """How much of Label Studio's export is left out, with the first places and reasons."""
+        if not self.left_out:
+            return ""
+        first = "; ".join(map(str, self.left_out[:NUM_NAMED]))
+        more = len(self.left_out) - NUM_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        return f"left out of Label Studio's export: {len(self.left_out)} ({first}{rest})"
 
     def finished(self) -> list[BatchStatus]:
         """Batches with which the campaign may go on, in the order in which people were asked."""

@@ -6,26 +6,22 @@ Studio is a new row of the ledger.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any
 
 import requests
 
-from synpref_dagster.people.ledger.answers import (
-    CHOICES,
-    MAX_SECONDS,
-    TOOLS,
-    Answer,
-    AnswerChoice,
-    Side,
-)
+from synpref_dagster.pairs.texts import storable
+from synpref_dagster.people.annotations import Pulled, read_export
+from synpref_dagster.people.ledger.answers import TOOLS
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.page.rendering import visible
 from synpref_dagster.people.protocol import instructions
 
 TIMEOUT_SECONDS = 60
 TASKS_PER_REQUEST = 500
+UNAUTHORIZED, FORBIDDEN, SERVER_ERROR = 401, 403, 500
+MAX_SAID = 200  # characters of what the server says
 LABEL_CONFIG = f"""<View>
   <Header value="$task_category"/>
   <Text name="instructions" value="$instructions"/>
@@ -46,6 +42,10 @@ LABEL_CONFIG = f"""<View>
 </View>"""  # noqa: E501
 
 
+class LabelStudioError(Exception):
+    """Label Studio refuses what it is asked for; the message says what to do."""
+
+
 class LabelStudio:
     """A Label Studio server as a place where people give answers."""
 
@@ -54,11 +54,15 @@ class LabelStudio:
 
         Args:
             url: address of the server.
-            token: an API token; taken from the environment, never from a profile.
+            token: a personal access token or a legacy one; taken from the environment, never from
+                a profile.
         """
         self._url = url.rstrip("/")
+        self._token = token
+        self._is_personal = token.count(".") == 2  # a JWT; a legacy token is hexadecimal
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Token {token}"
+        if not self._is_personal:
+            self._session.headers["Authorization"] = f"Token {token}"
 
     def announce(self, batch: Batch, items: Sequence[ReviewItem]) -> list[int]:
         """One project per number of wanted annotators; existing ones are completed, not doubled.
@@ -80,17 +84,30 @@ class LabelStudio:
             projects.append(project)
         return projects
 
-    def pull(self, batch: Batch) -> list[Answer]:
-        """All annotations of a batch as answers, in order of their last change."""
-        names = {user["id"]: user["email"] for user in self._call("GET", "users/")}
-        answers = [
-            answer
-            for project in self._projects(batch.batch_id).values()
-            for task in self._call("GET", f"projects/{project}/export?exportType=JSON")
-            for annotation in task["annotations"]
-            if (answer := _answer(batch, task["data"], annotation, names=names)) is not None
-        ]
-        return sorted(answers, key=lambda answer: (answer.created_at, answer.form_token))
+    def pull(self, batch: Batch, items: Sequence[ReviewItem]) -> Pulled:
+        """All annotations of a batch: answers in order of their last change, and what is left out.
+
+        Raises:
+            LabelStudioError: the server refuses the token, or does not answer as one.
+        """
+        names, pulled = self._names(), Pulled()
+        shown = {item.pair_id: item for item in items}
+        for project in self._projects(batch.batch_id).values():
+            tasks = self._call("GET", f"projects/{project}/export?exportType=JSON")
+            found = read_export(tasks, project=project, batch=batch, items=shown, names=names)
+            pulled.answers += found.answers
+            pulled.left_out += found.left_out
+        pulled.answers.sort(key=lambda answer: (answer.created_at, answer.form_token))
+        return pulled
+
+    def _names(self) -> dict[int, str]:
+        """User id -> name; a user without a name is told from others by the id."""
+        return {
+            int(user["id"]): storable(
+                str(user.get("email") or user.get("username") or f"label-studio-user-{user['id']}")
+            )
+            for user in self._listed("users/")
+        }
 
     def _create(self, title: str, batch: Batch, *, num_wanted: int) -> int:
         about = {
@@ -103,19 +120,72 @@ class LabelStudio:
         return int(self._call("POST", "projects/", about)["id"])
 
     def _projects(self, batch_id: str) -> dict[str, int]:
-        found = self._call("GET", "projects/?page_size=1000")["results"]
+        found = self._listed("projects/?page_size=1000")
         return {p["title"]: int(p["id"]) for p in found if p["title"].startswith(f"{batch_id} x")}
 
     def _tasks(self, project: int) -> list[Mapping[str, Any]]:
         path = f"projects/{project}/export?exportType=JSON&download_all_tasks=true"
         return [task["data"] for task in self._call("GET", path)]
 
+    def _listed(self, path: str) -> list[Mapping[str, Any]]:
+        """All entries of a list, which some versions give in pages."""
+        found: list[Mapping[str, Any]] = []
+        page: str | None = path
+        while page:
+            answer = self._call("GET", page)
+            if isinstance(answer, list):
+                return found + answer
+            found += answer["results"]
+            page = answer.get("next") and answer["next"].partition("/api/")[2]
+        return found
+
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        response = self._session.request(
+        response = self._sent(method, path, body)
+        if response.status_code == UNAUTHORIZED and self._is_personal:
+            self._exchange()  # an access token lives for minutes
+            response = self._sent(method, path, body)
+        if response.status_code >= SERVER_ERROR:
+            response.raise_for_status()  # passes by itself
+        if not response.ok:
+            raise LabelStudioError(self._refusal(path, response))
+        try:
+            return response.json()
+        except ValueError:
+            raise LabelStudioError(
+                f"Label Studio at {self._url}: /api/{path} gives no JSON; is that its address?"
+            ) from None
+
+    def _sent(self, method: str, path: str, body: Any) -> requests.Response:
+        if self._is_personal and "Authorization" not in self._session.headers:
+            self._exchange()
+        return self._session.request(
             method, f"{self._url}/api/{path}", json=body, timeout=TIMEOUT_SECONDS
         )
-        response.raise_for_status()
-        return response.json()
+
+    def _exchange(self) -> None:
+        """A personal token only gives access tokens."""
+        self._session.headers.pop("Authorization", None)
+        path = "token/refresh"
+        response = self._session.post(
+            f"{self._url}/api/{path}", json={"refresh": self._token}, timeout=TIMEOUT_SECONDS
+        )
+        if not response.ok:
+            raise LabelStudioError(self._refusal(path, response))
+        self._session.headers["Authorization"] = f"Bearer {response.json()['access']}"
+
+    def _refusal(self, path: str, response: requests.Response) -> str:
+        said = storable(response.text)[:MAX_SAID].strip()
+        where = f"Label Studio at {self._url} answers {response.status_code} to /api/{path}: {said}"
+        if response.status_code not in (UNAUTHORIZED, FORBIDDEN):
+            return where
+        mine, other = (
+            ("personal access", "legacy") if self._is_personal else ("legacy", "personal access")
+        )
+        return (
+            f"{where}. The token given is a {mine} token: it is wrong or has ended, or the "
+            f"organization takes {other} tokens only (Organization > Access Token Settings); make "
+            "one under Account & Settings"
+        )
 
 
 def _task(item: ReviewItem) -> dict[str, Any]:
@@ -135,38 +205,3 @@ def _task(item: ReviewItem) -> dict[str, Any]:
         "guideline": visible(item.attributes.get("annotation_guideline", "")),
         "instructions": "\n".join(instructions(item.attributes.get("task_category", "other"))),
     }
-
-
-def _answer(
-    batch: Batch,
-    task: Mapping[str, Any],
-    annotation: Mapping[str, Any],
-    *,
-    names: Mapping[int, str],
-) -> Answer | None:
-    """The answer in an annotation; None when it was cancelled or holds no choice."""
-    values = {result["from_name"]: result["value"] for result in annotation["result"]}
-    choice = next(iter(values.get("verdict", {}).get("choices", [])), None)
-    if annotation.get("was_cancelled") or choice not in CHOICES[:4]:
-        return None
-    side = task["candidate_1_is"]
-    assert side in get_args(Side)
-    chosen: AnswerChoice = choice
-    guideline = "\n".join(values.get("annotation_guideline", {}).get("text", []))
-    changed = bool(guideline) and guideline != task["guideline"]
-    return Answer(
-        form_token=f"label-studio-{annotation['id']}-{annotation['updated_at']}",
-        batch_id=batch.batch_id,
-        pair_id=task["pair_id"],
-        content_id=task["content_id"],
-        annotator=names[int(annotation["completed_by"])],
-        candidate_1=side,
-        verdict=chosen,
-        protocol_version=batch.protocol_version,
-        created_at=datetime.fromisoformat(annotation["updated_at"]).timestamp(),
-        edited_attributes={"annotation_guideline": guideline} if changed else {},
-        confidence=values.get("confidence", {}).get("rating"),
-        tools=tuple(values.get("tools", {}).get("choices", [])),
-        seconds=round(min(float(annotation.get("lead_time") or 0.0), MAX_SECONDS), 1),
-        backend="label_studio",
-    )
