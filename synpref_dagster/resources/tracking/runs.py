@@ -46,6 +46,10 @@ CAMPAIGN_NOTE = {
 SAFE_TAG_VALUE = re.compile(r"[A-Za-z0-9_./|:@+ -]+")
 
 
+class DeletedError(ValueError):
+    """Somebody deleted what a step logs to; the message says what, and what to do."""
+
+
 class MlflowTracking(dg.ConfigurableResource[Any]):
     """MLflow runs for Dagster steps, on SQLite by default, Postgres or a server by URL.
 
@@ -104,6 +108,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         )
         logger.debug("MLflow run %s for %s", run_id, name)
         status = "FAILED"
+        from mlflow.exceptions import MlflowException
+
         try:
             yield TrackedStep(
                 client,
@@ -114,9 +120,15 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
                 copy_checkpoints=self.copy_checkpoints,
             )
             status = "FINISHED"
+        except MlflowException as error:
+            try:
+                self._refuse_deleted_meanwhile(client, experiment_id, run_id)
+            except DeletedError as told:
+                raise told from error
+            raise
         finally:
             for ended in (run_id, parent_id):
-                client.set_terminated(ended, status=status)
+                _end(client, ended, status=status)
 
     def registry(self) -> ModelRegistry:
         """MLflow's model registry."""
@@ -140,6 +152,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
 
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
+            self._refuse_deleted(found)
             return str(found.experiment_id)
         location = f"{_as_uri(self.artifact_root)}/{_file_name(self.experiment)}"
         try:
@@ -155,6 +168,35 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             if found is None:
                 raise
             return str(found.experiment_id)
+
+    def _refuse_deleted(self, experiment: Any) -> None:
+        if experiment.lifecycle_stage == "deleted":
+            number = experiment.experiment_id
+            raise DeletedError(
+                f"the MLflow experiment {experiment.name!r} (id {number}) was deleted: restore it "
+                f"(`mlflow experiments restore --experiment-id {number}` with MLFLOW_TRACKING_URI "
+                "set to what SYNPREF_MLFLOW_URI is), remove it for good (`mlflow gc "
+                f"--experiment-ids {number}`), or give the profile another name"
+            )
+
+    def _refuse_deleted_meanwhile(self, client: Any, experiment_id: str, run_id: str) -> None:
+        """What was deleted while a step logged, when that is why it cannot go on.
+
+        Raises:
+            DeletedError: the experiment or the run was deleted.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._refuse_deleted(client.get_experiment(experiment_id))
+            is_deleted = client.get_run(run_id).info.lifecycle_stage == "deleted"
+        except MlflowException:
+            is_deleted = False  # it cannot even be looked at: what was said first says more
+        if is_deleted:
+            raise DeletedError(
+                f"the MLflow run {run_id} of this step was deleted while it logged: run the step "
+                "again, it gets a new one"
+            )
 
     def _parent(self, client: Any, experiment_id: str) -> str:
         tags = _checked({CAMPAIGN_TAG: self.campaign, ASSET_TAG: "campaign"})
@@ -212,6 +254,16 @@ def _asset_and_partition(context: Any) -> tuple[str, str]:
 def _is_over(instance: dg.DagsterInstance, dagster_run: str) -> bool:
     run = instance.get_run_by_id(dagster_run)
     return run is not None and run.is_finished
+
+
+def _end(client: Any, run_id: str, *, status: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_terminated(run_id, status=status)
+    except MlflowException as error:
+        # The step's work is published by now: a run that cannot be closed must not undo it.
+        logger.warning("MLflow run %s could not be ended as %s: %s", run_id, status, error)
 
 
 def _checked(tags: dict[str, str]) -> dict[str, str]:

@@ -16,11 +16,14 @@ from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.pairs.texts import storable
+
 logger = logging.getLogger(__name__)
 
 MAX_METRICS_PER_CALL = 1000  # limits of MLflow's log-batch call
 MAX_PARAMS_PER_CALL = 100
 MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 5000
 MAX_DIGEST_LENGTH = 36
 FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -83,7 +86,7 @@ class TrackedStep:
         """Log settings, nested ones by dotted names; a value too long for MLflow is cut."""
         from mlflow.entities import Param
 
-        rows = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in flattened(params)]
+        rows = [Param(key, _cut(value, MAX_PARAM_LENGTH)) for key, value in flattened(params)]
         for start in range(0, len(rows), MAX_PARAMS_PER_CALL):
             self._client.log_batch(self.run_id, params=rows[start : start + MAX_PARAMS_PER_CALL])
 
@@ -91,7 +94,7 @@ class TrackedStep:
         """Tag the step's run."""
         from mlflow.entities import RunTag
 
-        rows = [RunTag(key, str(value)) for key, value in tags.items()]
+        rows = [RunTag(key, _cut(value, MAX_TAG_LENGTH)) for key, value in tags.items()]
         self._client.log_batch(self.run_id, tags=rows)
 
     def log_input(self, name: str, fingerprint: str, *, uri: str, num_rows: int) -> None:
@@ -193,6 +196,12 @@ class TrackedStep:
         ]
         for start in range(0, len(rows), MAX_METRICS_PER_CALL):
             self._client.log_batch(run_id, metrics=rows[start : start + MAX_METRICS_PER_CALL])
+
+
+def _cut(value: object, most: int) -> str:
+    """A value as a text that every store of MLflow takes; one that is cut ends in dots."""
+    text = storable(str(value))
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def flattened(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

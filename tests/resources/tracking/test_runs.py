@@ -11,7 +11,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.resources.tracking.runs import DeletedError, MlflowTracking
 
 
 class Dagster:
@@ -75,6 +75,61 @@ def test_a_failing_step_leaves_a_failed_run(tracking):
     assert client_of(tracking).get_run(step.run_id).info.status == "FAILED"
 
 
+def test_a_deleted_experiment_is_named_with_what_to_do_and_works_again_when_restored(tracking):
+    with tracking.step(step_context()):
+        pass
+    client = client_of(tracking)
+    number = client.get_experiment_by_name("tests").experiment_id
+    client.delete_experiment(number)
+    with pytest.raises(DeletedError) as error, tracking.step(step_context()):
+        pass
+    assert f"the MLflow experiment 'tests' (id {number}) was deleted: restore it" in str(
+        error.value
+    )
+    assert f"mlflow experiments restore --experiment-id {number}" in str(error.value)
+    client.restore_experiment(number)
+    with tracking.step(step_context()) as step:
+        step.log_metrics({"x": 1.0})
+
+
+def test_what_is_deleted_while_a_step_logs_is_named(tracking):
+    client = client_of(tracking)
+
+    def logs_after(delete):
+        with tracking.step(step_context()) as step:
+            delete(step)
+            step.log_metrics({"x": 1.0})
+
+    with tracking.step(step_context()) as first:
+        number = client.get_experiment_by_name("tests").experiment_id
+    with pytest.raises(DeletedError, match="experiment 'tests'"):
+        logs_after(lambda _: client.delete_experiment(number))
+    client.restore_experiment(number)
+    with pytest.raises(DeletedError, match="run the step again"):
+        logs_after(lambda step: client.delete_run(step.run_id))
+    with tracking.step(step_context()) as again:
+        again.log_metrics({"x": 1.0})
+    assert again.run_id != first.run_id
+
+
+def test_a_step_that_is_done_stays_done_when_its_run_is_deleted(tracking, caplog):
+    with tracking.step(step_context()) as step:
+        client_of(tracking).delete_run(step.run_id)
+    assert f"MLflow run {step.run_id} could not be ended" in caplog.text
+
+
+def test_values_that_mlflow_would_refuse_are_cut_with_dots_or_escaped(tracking):
+    with tracking.step(step_context()) as step:
+        step.log_params({"long": "p" * 7000, "half": "\ud83d"})
+        step.log_tags({"long": "t" * 9000, "zero": "a\x00b"})
+        step.log_metrics({"infinite": math.inf, "none": math.nan})
+    data = client_of(tracking).get_run(step.run_id).data
+    assert (len(data.params["long"]), data.params["long"][-4:]) == (6000, "p...")
+    assert data.params["half"] == "\\ud83d"
+    assert (len(data.tags["long"]), data.tags["long"][-4:]) == (5000, "t...")
+    assert data.tags["zero"] == "a\\x00b"
+
+
 def test_a_retry_continues_the_same_run_and_another_partition_does_not(tracking):
     with pytest.raises(RuntimeError), tracking.step(step_context(partition="a")) as first:
         raise RuntimeError
@@ -94,7 +149,7 @@ KILLED_STEP = """
 import os, signal, sys
 from types import SimpleNamespace
 import dagster as dg
-from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.resources.tracking.runs import DeletedError, MlflowTracking
 key = dg.AssetKey("pool_rewards")
 context = SimpleNamespace(
     run=SimpleNamespace(run_id="killed"), asset_key=key, selected_asset_keys={key},
