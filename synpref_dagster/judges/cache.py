@@ -5,6 +5,7 @@ committed right after it came, in one transaction with what it cost, so that the
 durable as the replies.
 """
 
+import json
 import sqlite3
 import threading
 import time
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from synpref_dagster.judges.requests import JudgeReply, JudgeRequest, SchemaMode
+from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
@@ -35,6 +37,10 @@ CREATE TABLE IF NOT EXISTS spending (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS schema_modes (
     endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (endpoint, model)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS renamed_fields (
+    endpoint TEXT NOT NULL, model TEXT NOT NULL, renamed TEXT NOT NULL,
     PRIMARY KEY (endpoint, model)
 ) WITHOUT ROWID;
 """
@@ -133,21 +139,32 @@ class ReplyCache:
         with self._lock:
             return dict(self._connection.execute(query, (campaign,)).fetchall())
 
-    def schema_mode(self, endpoint: str, model: str) -> SchemaMode:
-        """How the schema is asked for at this endpoint: strictly until it refused that."""
+    def form(self, endpoint: str, model: str) -> RequestForm:
+        """How requests are written for this endpoint: as they are until it refused something."""
+        where = (endpoint.rstrip("/"), model)
         with self._lock:
-            row = self._connection.execute(
-                "SELECT mode FROM schema_modes WHERE endpoint = ? AND model = ?",
-                (endpoint.rstrip("/"), model),
-            ).fetchone()
-        return row[0] if row else "json_schema"
+            mode, renamed = (
+                self._connection.execute(
+                    f"SELECT {column} FROM {table} WHERE endpoint = ? AND model = ?", where
+                ).fetchone()
+                for column, table in (("mode", "schema_modes"), ("renamed", "renamed_fields"))
+            )
+        return RequestForm(
+            mode=mode[0] if mode else "json_schema",
+            renamed=json.loads(renamed[0]) if renamed else {},
+        )
 
-    def set_schema_mode(self, endpoint: str, model: str, *, mode: SchemaMode, reason: str) -> None:
-        """Record that an endpoint does not take a stricter mode, and what it said."""
+    def set_form(self, endpoint: str, model: str, *, form: RequestForm, reason: str) -> None:
+        """Record what form an endpoint takes, and what it said about the one before."""
+        where = (endpoint.rstrip("/"), model)
         with self.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO schema_modes VALUES (?, ?, ?, ?)",
-                (endpoint.rstrip("/"), model, mode, reason[:500]),
+                (*where, form.mode, reason[:500]),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO renamed_fields VALUES (?, ?, ?)",
+                (*where, json.dumps(dict(form.renamed), sort_keys=True)),
             )
 
     def export(self, path: str | Path) -> int:

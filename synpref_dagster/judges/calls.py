@@ -6,9 +6,9 @@ model). Concurrency grows by one per round of successes and halves when the endp
 
 import asyncio
 import logging
+import math
 import os
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,25 +17,24 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from synpref_dagster.curation.judging.replies import Failure
+from synpref_dagster.judges.errors import Told, told
+from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import (
     COMPLETIONS,
-    SCHEMA_MODES,
     CallFailure,
     CallResult,
     JudgeRefusedError,
     JudgeReply,
     JudgeRequest,
-    SchemaMode,
+    failure_of,
     read_completion,
 )
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 LOGGER = logging.getLogger(__name__)
 
-TRANSIENT_STATUS = (408, 409, 425)
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
-SCHEMA_WORDS = re.compile(r"response_format|json_schema|json_object|schema|guided|structured", re.I)
-NO_MONEY = "insufficient_quota"
+LASTING: tuple[Failure, ...] = ("rejected", "refused")
 START_CONCURRENCY = 4
 
 
@@ -93,18 +92,18 @@ class EndpointCaller:
         self,
         endpoint: JudgeEndpoint,
         *,
-        mode: SchemaMode,
-        on_mode: Callable[[SchemaMode, str], None],
+        form: RequestForm,
+        on_form: Callable[[RequestForm, str], None],
         policy: RetryPolicy,
         logger: logging.Logger = LOGGER,
     ) -> None:
         from openai import AsyncOpenAI
 
         self.endpoint = endpoint
-        self.mode = mode
+        self.form = form
         self.limit = AdaptiveLimit(endpoint.max_concurrency)
         self.num_retries = 0
-        self._on_mode = on_mode
+        self._on_form = on_form
         self._policy = policy
         self._logger = logger
         self._client = AsyncOpenAI(
@@ -133,7 +132,9 @@ class EndpointCaller:
                 self.limit.succeeded()
                 return answer
             failure = answer
-            if failure.failure == "rejected":
+            if failure.stops:
+                raise refused_client(self.endpoint, failure)
+            if failure.failure in LASTING:
                 return failure
             if failure.failure in OVERLOADED:
                 self.limit.overloaded()
@@ -142,43 +143,75 @@ class EndpointCaller:
         return failure
 
     async def _attempt(self, request: JudgeRequest) -> tuple[CallResult, float | None]:
-        """One attempt; a schema that is refused is asked for less strictly at once."""
+        """One attempt; what the endpoint refuses to be sent is tried in another form at once.
+
+        Raises:
+            JudgeRefusedError: it refuses a field of the profile's `extra`.
+        """
         import openai
 
         started = time.monotonic()
-        for _ in SCHEMA_MODES:
-            mode = self.mode
+        form, reason = self.form, ""
+        while True:
+            sent = request.body(form)
             try:
-                body = await self._client.post(COMPLETIONS, cast_to=object, body=request.body(mode))
+                body = await self._client.post(COMPLETIONS, cast_to=object, body=sent)
             except openai.APIStatusError as error:
-                if mode != "text" and refuses_schema(error.status_code, str(error.message)):
-                    self._relax(mode, str(error.message))
+                said = told(_decoded(error.response), status=int(error.status_code))
+                if (other := form.without(said, sent)) is not None:
+                    form, reason = other, reason or said.text
                     continue
-                return _status_failure(error, self.endpoint), retry_after(error.response.headers)
+                self._refuse_extra(said)
+                return failure_of(said), retry_after(error.response.headers)
             except openai.APITimeoutError as error:
                 return CallFailure(failure="timeout", detail=str(error)), None
             except openai.APIConnectionError as error:
                 return CallFailure(failure="connection_failed", detail=repr(error.__cause__)), None
             except (openai.OpenAIError, ValueError) as error:
                 return CallFailure(failure="server_error", detail=str(error)[:200]), None
-            answer = read_completion(body, mode)
+            answer = read_completion(body, form.mode)
             if isinstance(answer, JudgeReply):
+                self._keep_form(form, reason)
                 answer = replace(answer, seconds=time.monotonic() - started)
             return answer, None
-        return CallFailure(failure="rejected", detail="every form of the schema is refused"), None
 
-    def _relax(self, refused: SchemaMode, reason: str) -> None:
-        if self.mode != refused:
-            return  # another call in flight has found out already
-        self.mode = SCHEMA_MODES[SCHEMA_MODES.index(refused) + 1]
+    def _refuse_extra(self, said: Told) -> None:
+        wrong = [each for each in said.places if each in self.endpoint.extra]
+        if said.meaning == "rejected" and wrong:
+            raise JudgeRefusedError(
+                f"judge {self.endpoint.name!r} at {self.endpoint.base_url} answered {said.status}: "
+                f"{said.text}. Take {wrong[0]} out of its `extra`, or correct it"
+            )
+
+    def _keep_form(self, form: RequestForm, reason: str) -> None:
+        if form == self.form:
+            return  # or another call in flight has found out already
         self._logger.warning(
-            "judge %s refuses %s, asking for %s: %s",
-            self.endpoint.name,
-            refused,
-            self.mode,
-            reason[:200],
+            "judge %s refused a request: %s; %s", self.endpoint.name, reason, form.told(self.form)
         )
-        self._on_mode(self.mode, reason)
+        self.form = form
+        self._on_form(form, reason)
+
+
+def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefusedError:
+    """Why a judge is asked no further: its account, its key or its model."""
+    key = endpoint.api_key_env or "(none)"
+    todo = (
+        f"No money is left on the account of the key in {key}: fill it up and run again, only what "
+        "is missing is asked"
+        if failure.stops == "no_money"
+        else f"Check the model name {endpoint.model!r} and the key in {key}"
+    )
+    return JudgeRefusedError(
+        f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail}. {todo}"
+    )
+
+
+def _decoded(response: Any) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return response.text
 
 
 def api_key(endpoint: JudgeEndpoint) -> str:
@@ -198,35 +231,22 @@ def api_key(endpoint: JudgeEndpoint) -> str:
     return key
 
 
-def refuses_schema(status: int, message: str) -> bool:
-    """Whether an error is about the form of the reply that was asked for."""
-    return status in (400, 404, 415, 422, 500, 501) and bool(SCHEMA_WORDS.search(message))
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an endpoint asks to wait, from `Retry-After` as seconds or as a date."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    """Seconds that an endpoint asks to wait, None when it says nothing that can be understood.
 
-
-def _status_failure(error: Any, endpoint: JudgeEndpoint) -> CallFailure:
-    status, message = int(error.status_code), str(error.message)[:200]
-    if status in (401, 403, 404) or NO_MONEY in message:
-        raise JudgeRefusedError(
-            f"judge {endpoint.name!r} at {endpoint.base_url} answered {status}: {message}. Check "
-            f"the model name {endpoint.model!r} and the key in {endpoint.api_key_env or '(none)'}"
-        ) from error
-    if status == 429:
-        return CallFailure(failure="rate_limited", detail=message)
-    if status >= 500 or status in TRANSIENT_STATUS:
-        return CallFailure(failure="server_error", detail=f"{status}: {message}")
-    return CallFailure(failure="rejected", detail=f"{status}: {message}")
+    `retry-after-ms`, or `Retry-After` as seconds or as a date.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, TypeError, OverflowError):
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return None

@@ -136,9 +136,9 @@ class _Asking:
         client, endpoint = self.client, self.client.endpoint
         caller = EndpointCaller(
             endpoint,
-            mode=client.cache.schema_mode(endpoint.base_url, endpoint.model),
-            on_mode=lambda mode, reason: client.cache.set_schema_mode(
-                endpoint.base_url, endpoint.model, mode=mode, reason=reason
+            form=client.cache.form(endpoint.base_url, endpoint.model),
+            on_form=lambda form, reason: client.cache.set_form(
+                endpoint.base_url, endpoint.model, form=form, reason=reason
             ),
             policy=client.policy,
             logger=client.logger,
@@ -173,7 +173,7 @@ class _Asking:
 
     async def _one(self, caller: EndpointCaller, request: JudgeRequest) -> None:
         judge, budget = self.client.payer.judge, self.client.budget
-        most = self._prices.most_usd(request, self.client.endpoint.max_tokens)
+        most = self._prices.most_usd(request, request.most_tokens)
         while not budget.reserve(judge, most):
             if self.stopped is not None:
                 return
@@ -189,6 +189,8 @@ class _Asking:
             answer = await caller.call(request)
             if isinstance(answer, JudgeReply):
                 usd = self._prices.usd(answer.prompt_tokens, answer.completion_tokens)
+                if not answer.prompt_tokens and not answer.completion_tokens:
+                    usd = most  # it does not say what it cost
                 answer = replace(answer, usd=usd)
                 self.client.cache.add(request, answer, self.client.payer)
                 self._usd += usd

@@ -80,6 +80,7 @@ class EndpointJudge:
                 **endpoint.extra,
             },
             sample=sample,
+            leave_out=endpoint.leave_out,
         )
 
     def read(self, requests: Sequence[JudgeRequest]) -> list[ParsedReply]:
@@ -104,9 +105,11 @@ class EndpointJudge:
                 "in_batches": ledger.counts(self.client.payer),
                 "num_left_by_batches": tally.num_left_by_batches,
             }
+        form = self.client.cache.form(endpoint.base_url, endpoint.model)
         return {
             "model": endpoint.model,
-            "schema_mode": self.client.cache.schema_mode(endpoint.base_url, endpoint.model),
+            "schema_mode": form.mode,
+            **({"renamed_fields": dict(form.renamed)} if form.renamed else {}),
             "num_asked": tally.num_asked,
             "num_cached": tally.num_cached,
             "num_calls": tally.num_calls,

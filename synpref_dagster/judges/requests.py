@@ -14,10 +14,14 @@ from typing import Any, Literal
 
 from synpref_dagster.curation.judging.prompts import JudgePrompt, Message
 from synpref_dagster.curation.judging.replies import Failure, ParsedReply, parse_reply
+from synpref_dagster.judges.errors import Told, is_error, told
+from synpref_dagster.judges.forms import RequestForm, SchemaMode
+from synpref_dagster.pairs.texts import storable
 
-SchemaMode = Literal["json_schema", "json_object", "text"]
-SCHEMA_MODES: tuple[SchemaMode, ...] = ("json_schema", "json_object", "text")
 COMPLETIONS = "/chat/completions"
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+ANSWER_PARTS = ("text", "output_text")
+MAX_TOKENS = 2**53
 
 
 class JudgeError(Exception):
@@ -53,6 +57,8 @@ class JudgeRequest:
     """Temperature, most tokens and whatever else goes into the request as it is."""
     sample: int
     """Which of several samples this is; sent as the seed."""
+    leave_out: tuple[str, ...] = ()
+    """Fields that the profile does not want sent."""
 
     @cached_property
     def key(self) -> str:
@@ -64,6 +70,8 @@ class JudgeRequest:
             "schema": self.prompt.schema,
             "sampling": dict(self.sampling),
             "sample": self.sample,
+            # Only when set: replies that were bought before it could be are found again.
+            **({"leave_out": sorted(self.leave_out)} if self.leave_out else {}),
         }
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -74,18 +82,31 @@ class JudgeRequest:
         texts = [message["content"] for message in self.messages]
         return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
-    def body(self, mode: SchemaMode) -> dict[str, Any]:
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that the reply may have at most; 0 when nothing that is sent says it."""
+        given = [self.fields.get(name) for name in TOKEN_LIMITS]
+        return max((limit for limit in given if isinstance(limit, int)), default=0)
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """What goes into the request beside model, messages and schema."""
+        fields = {"seed": self.sample, **self.sampling}
+        return {name: value for name, value in fields.items() if name not in self.leave_out}
+
+    def body(self, form: RequestForm) -> dict[str, Any]:
         """The request as sent to `/chat/completions`."""
-        body = {
+        body: dict[str, Any] = {
             "model": self.model,
             "messages": list(self.messages),
-            "seed": self.sample,
-            **self.sampling,
+            **form.fields(self.fields),
         }
-        if mode == "json_schema":
+        if "response_format" in self.leave_out or "response_format" in body:
+            return body
+        if form.mode == "json_schema":
             schema = {"name": self.prompt.name, "strict": True, "schema": self.prompt.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif mode == "json_object":
+        elif form.mode == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body
 
@@ -121,6 +142,8 @@ class CallFailure:
 
     failure: Failure
     detail: str = ""
+    stops: Literal["no_money", "no_access", ""] = ""
+    """It is about the account, the key or the model: no other request would do better."""
 
 
 CallResult = JudgeReply | CallFailure
@@ -147,22 +170,84 @@ class AskTally:
 def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     """The answer in the JSON body of a chat completion.
 
+    Only the answer counts: of a message in parts its text, never what a model thinks. An error in
+    the place of the body or of a choice is one, and not an answer without words.
+
     Args:
         body: the decoded body; anything that is no completion is a `server_error`.
         mode: how the schema was asked for.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
-        return CallFailure(failure="server_error", detail="the reply is no chat completion")
-    if not body["choices"]:
+    if is_error(body):
+        return failure_of(told(body))
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    if not isinstance(choices, list):
+        return _no_completion(body)
+    if not choices:
         return CallFailure(failure="empty_choices")
-    choice = body["choices"][0] or {}
-    message, usage = choice.get("message") or {}, body.get("usage") or {}
-    finish_reason = str(choice.get("finish_reason") or "")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping | None):
+        return _no_completion(body)
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        return failure_of(told(choice.get("error") or choice))
+    message, usage = message or {}, body.get("usage")
+    text = _answer_text(message.get("content"))
+    if text is None:
+        return _no_completion(body)
+    finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
     return JudgeReply(
-        text=str(message.get("content") or ""),
+        text=storable(text),
         finish_reason=finish_reason,
         mode=mode,
         refused=bool(message.get("refusal")) or finish_reason == "content_filter",
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
     )
+
+
+def failure_of(error: Told) -> CallFailure:
+    """The typed failure that an error of an endpoint is."""
+    failures: Mapping[str, Failure] = {
+        "content_filter": "refused",
+        "rate_limited": "rate_limited",
+        "server_error": "server_error",
+    }
+    said = f"{error.status or ''}: {error.text}".removeprefix(": ")
+    return CallFailure(
+        failure=failures.get(error.meaning, "rejected"),
+        detail=said,
+        stops=error.meaning if error.meaning in ("no_money", "no_access") else "",
+    )
+
+
+def _no_completion(body: Any) -> CallFailure:
+    shown = body if isinstance(body, str) else json.dumps(body, default=str)
+    detail = f"the reply is no chat completion: {storable(shown[:200])}"
+    return CallFailure(failure="server_error", detail=detail)
+
+
+def _answer_text(content: Any) -> str | None:
+    """The text of a message, without the parts that are no answer; None for no text at all."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        return None
+    texts = [
+        part if isinstance(part, str) else part["text"]
+        for part in content
+        if isinstance(part, str)
+        or (
+            isinstance(part, Mapping)
+            and part.get("type") in ANSWER_PARTS
+            and isinstance(part.get("text"), str)
+        )
+    ]
+    return "".join(texts)
+
+
+def _count(usage: Any, name: str) -> int:
+    """Tokens that a reply says it cost; 0 for anything that is no number."""
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value < MAX_TOKENS else 0

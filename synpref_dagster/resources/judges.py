@@ -256,4 +256,6 @@ def asset_of(account: str) -> str:
 
 
 def _identity(endpoint: JudgeEndpoint) -> dict[str, Any]:
-    return endpoint.model_dump(include=ENDPOINT_IDENTITY)
+    # What is left out only when something is: keys from before it could be stay as they are.
+    left_out = {"leave_out": sorted(endpoint.leave_out)} if endpoint.leave_out else {}
+    return {**endpoint.model_dump(include=ENDPOINT_IDENTITY), **left_out}

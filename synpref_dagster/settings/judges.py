@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.section import SET, Needs, Section
 
+OURS = {"model", "messages", "stream", "n"}
+"""Fields of a request that a profile cannot set: replies would be others, or paid for in vain."""
+TOKEN_LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
 DEFAULT_STORE = ".synpref"
 
 
@@ -20,7 +25,7 @@ class JudgeEndpoint(Section):
         "max_batches": {"batch": (True,)},
     }
 
-    name: str
+    name: Annotated[str, AfterValidator(partial(checked_name, "judge"))]
     """Name in verdicts, votes and reports."""
     base_url: str
     model: str
@@ -42,9 +47,26 @@ class JudgeEndpoint(Section):
     max_tokens: int = Field(default=700, ge=1)
     extra: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, for instance `reasoning_effort`."""
+    leave_out: tuple[Literal["seed", "temperature", "max_tokens", "response_format"], ...] = ()
+    """Fields of the request that are not sent; what an endpoint refuses is left out by itself."""
     max_concurrency: int = Field(default=16, ge=1)
     max_attempts: int = Field(default=6, ge=1)
     timeout_seconds: float = Field(default=120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fields_of_the_request_agree(self) -> "JudgeEndpoint":
+        if ours := sorted(OURS & set(self.extra)):
+            raise ValueError(f"extra: {', '.join(ours)} cannot be set, the request needs its own")
+        said = {*self.extra, *self.model_fields_set}
+        if twice := sorted(said & set(self.leave_out)):
+            raise ValueError(f"{', '.join(twice)} is set and left out: do one of them")
+        is_priced = self.usd_per_million_input > 0 or self.usd_per_million_output > 0
+        if "max_tokens" in self.leave_out and is_priced and not TOKEN_LIMITS & set(self.extra):
+            raise ValueError(
+                "max_tokens is left out, so that a reply may cost anything: set "
+                "max_completion_tokens in extra"
+            )
+        return self
 
 
 class JudgeSettings(Section):

@@ -6,6 +6,7 @@ import pytest
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 
 PAYER = Payer(campaign="c", asset="seed", judge="judge")
@@ -85,11 +86,12 @@ def test_all_replies_are_exported_as_parquet(cache, tmp_path):
     assert frame["refused"].tolist() == [False] * 3
 
 
-def test_the_schema_mode_is_remembered_per_endpoint_and_model(cache):
-    assert cache.schema_mode("http://one/v1", "m") == "json_schema"
-    cache.set_schema_mode("http://one/v1/", "m", mode="text", reason="no")
-    assert cache.schema_mode("http://one/v1", "m") == "text"
-    assert cache.schema_mode("http://one/v1", "n") == "json_schema"
+def test_the_form_of_requests_is_remembered_per_endpoint_and_model(cache):
+    form = RequestForm(mode="text", renamed={"seed": "", "max_tokens": "max_completion_tokens"})
+    assert cache.form("http://one/v1", "m") == RequestForm()
+    cache.set_form("http://one/v1/", "m", form=form, reason="no")
+    assert cache.form("http://one/v1", "m") == form
+    assert cache.form("http://one/v1", "n") == RequestForm()
 
 
 def test_prices_are_per_million_tokens():

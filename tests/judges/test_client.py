@@ -14,12 +14,14 @@ from pathlib import Path
 import fake_judge_server as fake
 import pytest
 
+from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion, label_with_panel
 from synpref_dagster.judges.budget import Budget, BudgetExhaustedError
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import AdaptiveLimit, RetryPolicy, retry_after
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
+from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeRefusedError, JudgeUnavailableError
 from synpref_dagster.pairs.progress import JudgeReplies, progress_of
 from synpref_dagster.pairs.record import PreferencePair
@@ -182,7 +184,7 @@ def test_a_server_that_refuses_the_schema_is_asked_less_strictly_and_remembered(
     with fake.serve(answer) as server:
         assert one_verdict(make_judge(server.url)).choice == "candidate_1"
         assert server.num_calls == 3
-        assert cache.schema_mode(server.url, "m") == "text"
+        assert cache.form(server.url, "m").mode == "text"
         make_judge(server.url).verdicts([question(1)], [1])
         assert server.num_calls == 4
         assert one_verdict(make_judge(server.url)).choice == "candidate_1"
@@ -231,6 +233,10 @@ def test_retry_after_may_be_seconds_or_a_date():
     assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == 0.0
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
+    assert retry_after({"retry-after-ms": "250"}) == 0.25
+    assert retry_after({"retry-after": "nan"}) is None
+    assert retry_after({"retry-after": "-3"}) == 0.0
+    assert retry_after({"retry-after": "Thu, 99 Foo"}) is None
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -240,6 +246,209 @@ def test_an_endpoint_that_refuses_the_client_stops_the_judge(make_judge, status)
         pytest.raises(JudgeRefusedError, match="Check the model name 'm'"),
     ):
         one_verdict(make_judge(server.url))
+
+
+def json_error(status, body):
+    return fake.Response(json.dumps(body), status_code=status, media_type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, {"error": {"message": "You exceeded it", "code": "insufficient_quota"}}),
+        (402, {"error": {"message": "You exceeded it", "type": "unknown"}}),
+        (200, {"error": {"message": "You exceeded it", "code": 402}}),
+        (200, {"choices": [{"error": {"message": "You exceeded it", "code": 402}}]}),
+    ],
+)
+def test_an_empty_account_stops_the_judge_at_once_and_says_whose_it_is(
+    make_judge, waits, monkeypatch, status, body
+):
+    monkeypatch.setenv("TEST_JUDGE_KEY", "secret-1")
+    with fake.serve(scripted(lambda: json_error(status, body))) as server:
+        judge = make_judge(server.url, api_key_env="TEST_JUDGE_KEY", max_concurrency=1)
+        with pytest.raises(JudgeRefusedError) as caught:
+            judge.verdicts([question(n) for n in range(40)], range(40))
+    assert (server.num_calls, waits) == (1, [])
+    assert f"judge 'judge' at {server.url} answered" in str(caught.value)
+    assert "You exceeded it. No money is left on the account of the key in TEST_JUDGE_KEY" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "detail"),
+    [
+        (200, {"error": {"message": "free-models-per-day", "code": 429}}, "429: free-models"),
+        (422, {"detail": [{"loc": ["body", "messages"], "msg": "bad"}]}, "422: bad; at body.me"),
+        (400, [{"error": {"code": 400, "message": "listed"}}], "400: listed"),
+        (400, "words only", "400: words only"),
+    ],
+)
+def test_what_an_endpoint_says_is_shown(make_judge, monkeypatch, status, body, detail):
+    monkeypatch.setattr("synpref_dagster.judges.client.MAX_FAILURES_IN_A_ROW", 3)
+    with fake.serve(scripted(lambda: json_error(status, body))) as server:
+        judge = make_judge(server.url, max_attempts=1, max_concurrency=1)
+        with pytest.raises(JudgeUnavailableError) as caught:
+            judge.verdicts([question(n) for n in range(40)], range(40))
+    assert detail in str(caught.value)
+
+
+def test_an_error_in_a_choice_is_no_answer_and_is_asked_again_by_the_next_run(make_judge):
+    down = {
+        "choices": [
+            {
+                "finish_reason": "error",
+                "error": {"code": 502, "message": "Provider disconnected"},
+                "message": {"role": "assistant", "content": ""},
+            }
+        ]
+    }
+    replies = [lambda: json_error(200, down)] * 3
+    with fake.serve(scripted(*replies, fake.verdict("tie"))) as server:
+        assert one_verdict(make_judge(server.url)).reason == "server_error"
+        assert one_verdict(make_judge(server.url)).choice == "tie"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("response_format", {"detail": [{"loc": ["body", "response_format"], "msg": "Extra"}]}),
+        ("response_format", [{"error": {"message": 'Unknown name "response_format"'}}]),
+        ("seed", [{"error": {"message": 'Unknown name "seed": Cannot find field.'}}]),
+        ("seed", {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}),
+        ("temperature", {"error": {"param": "temperature", "code": "unsupported_value"}}),
+        ("max_tokens", {"error": {"param": "max_tokens", "code": "unsupported_parameter"}}),
+    ],
+)
+def test_a_field_that_is_refused_is_not_sent_again_and_said_once(make_judge, caplog, kind, shape):
+    def answer(body):
+        return json_error(400, shape) if kind in body else fake.verdict("tie")
+
+    with fake.serve(answer) as server:
+        judge = make_judge(server.url, max_concurrency=1)
+        assert {each.choice for each in judge.verdicts([question()] * 3, range(3))} == {"tie"}
+        refused = 2 if kind == "response_format" else 1
+        assert server.num_calls == refused + 3
+        assert kind not in server.bodies[-1]
+        make_judge(server.url).verdicts([question(1)], [9])
+        assert server.num_calls == refused + 4
+        # Replies are found by what was wanted, in whichever form it was sent.
+        assert one_verdict(make_judge(server.url)).choice == "tie"
+    if kind == "max_tokens":
+        assert server.bodies[-1]["max_completion_tokens"] == 700
+    assert caplog.text.count("refused a request") == 1
+
+
+def test_several_refused_fields_are_found_one_after_the_other(make_judge):
+    def answer(body):
+        for name in ("seed", "max_tokens", "temperature"):
+            if name in body:
+                return json_error(400, {"error": {"param": name}})
+        return fake.verdict("tie")
+
+    with fake.serve(answer) as server:
+        judge = make_judge(server.url)
+        assert one_verdict(judge).choice == "tie"
+    assert server.num_calls == 4
+    assert judge.facts()["renamed_fields"] == {
+        "max_tokens": "max_completion_tokens",
+        "seed": "",
+        "temperature": "",
+    }
+
+
+def test_a_form_that_does_not_help_is_not_kept(make_judge, cache):
+    message = "max_tokens and the prompt together exceed the context"
+    with fake.serve(scripted(lambda: fake.error(400, message))) as server:
+        found = one_verdict(make_judge(server.url))
+        assert (found.choice, found.reason, server.num_calls) == ("abstain", "rejected", 2)
+        assert cache.form(server.url, "m") == RequestForm()
+
+
+def test_a_refused_field_of_the_profile_stops_the_judge_and_is_named(make_judge):
+    body = {"error": {"message": "unknown", "param": "reasoning_effort"}}
+    with (
+        fake.serve(scripted(lambda: json_error(400, body))) as server,
+        pytest.raises(JudgeRefusedError, match="Take reasoning_effort out of its `extra`"),
+    ):
+        one_verdict(make_judge(server.url, extra={"reasoning_effort": "low"}))
+
+
+def test_a_profile_may_leave_fields_out(make_judge):
+    with fake.serve(scripted(fake.verdict("tie"))) as server:
+        changes = {
+            "leave_out": ("seed", "max_tokens", "response_format"),
+            "extra": {"max_completion_tokens": 300},
+        }
+        judge = make_judge(server.url, **changes)
+        one_verdict(judge)
+        one_verdict(make_judge(server.url))
+    assert set(server.bodies[0]) == {"model", "messages", "temperature", "max_completion_tokens"}
+    assert server.num_calls == 2  # another request: what is left out decides the reply
+    request = judge.request(PAIRWISE, [], sample=1)
+    assert request.most_tokens == 300
+
+
+THOUGHT = [{"type": "text", "text": f"draft {fake.verdict('candidate_2')}"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ([{"type": "text", "text": fake.verdict("candidate_1")}], "candidate_1"),
+        (
+            [
+                {"type": "thinking", "thinking": THOUGHT},
+                {"type": "text", "text": fake.verdict("candidate_1")},
+            ],
+            "candidate_1",
+        ),
+        ([{"type": "reasoning", "text": fake.verdict("candidate_2")}], "abstain"),
+        ([{"type": "thinking", "thinking": THOUGHT}], "abstain"),
+        ([{"type": "text", "text": '{"reason": "a", '}, '"verdict": "tie"}', None, 7], "tie"),
+        (f"<think>{fake.verdict('candidate_2')}", "abstain"),
+        ([], "abstain"),
+    ],
+)
+def test_only_the_answer_of_a_message_counts(make_judge, content, found):
+    reply = fake.Reply(content)
+    with fake.serve(scripted(reply)) as server:
+        assert one_verdict(make_judge(server.url)).choice == found
+        one_verdict(make_judge(server.url))
+    assert server.num_calls == 1  # paid for, and kept
+
+
+def test_what_a_model_reasons_beside_its_message_is_no_answer(make_judge):
+    body = json.loads(fake.Reply(None).response().body)
+    body["choices"][0]["message"]["reasoning_content"] = fake.verdict("candidate_2")
+    with fake.serve(scripted(lambda: json_error(200, body))) as server:
+        assert one_verdict(make_judge(server.url)).reason == "empty_reply"
+
+
+@pytest.mark.parametrize("as_escape", [False, True])
+def test_half_an_emoji_is_kept_escaped_and_harms_no_later_run(make_judge, cache, as_escape):
+    content = fake.verdict("tie", "nice \ud83d")
+    body = json.loads(fake.Reply("").response().body)
+    body["choices"][0]["message"]["content"] = content if as_escape else "nice \ud83d " + content
+    raw = json.dumps(body)
+    with fake.serve(scripted(lambda: fake.Response(raw, media_type="application/json"))) as server:
+        first, second = (one_verdict(make_judge(server.url)) for _ in range(2))
+    assert first == second
+    assert (first.choice, first.reason) == ("tie", "nice \\ud83d")
+    assert server.num_calls == 1
+
+
+def test_a_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(make_judge, cache):
+    body = json.loads(fake.Reply(fake.verdict("tie")).response().body)
+    prices = {"usd_per_million_output": 100.0, "max_tokens": 10}
+    for usage in ({"prompt_tokens": "n/a"}, None, "free", {"completion_tokens": -3}):
+        body["usage"] = usage
+        with fake.serve(scripted(lambda: json_error(200, body))) as server:
+            assert (
+                one_verdict(make_judge(server.url, campaign=str(usage), **prices)).choice == "tie"
+            )
+        assert cache.usd_by_judge(str(usage))["judge"] == pytest.approx(10 * 100 / 1e6)
 
 
 def test_an_endpoint_that_is_down_stops_the_judge_and_may_be_tried_again(make_judge, monkeypatch):

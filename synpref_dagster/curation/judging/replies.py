@@ -7,11 +7,12 @@ different ways, is an abstention with a typed reason, never a label.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from synpref_dagster.curation.judging.verdicts import Verdict
+from synpref_dagster.pairs.texts import storable
 
 Failure = Literal[
     "rate_limited",
@@ -23,12 +24,24 @@ Failure = Literal[
     "empty_reply",
     "truncated",
     "refused",
+    "unfinished_thought",
     "unparsable",
     "off_schema",
     "ambiguous",
 ]
 Reading = Literal["strict", "tolerant"]
-THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+THOUGHT_BEGINS = re.compile(
+    r"<(?:think|thinking|thought|reasoning|reflection)>|\[THINK\]|◁think▷"
+    r"|<\|channel\|>(?:analysis|commentary)",
+    re.IGNORECASE,
+)
+THOUGHT_ENDS = re.compile(
+    r"</(?:think|thinking|thought|reasoning|reflection)>|\[/THINK\]|◁/think▷"
+    r"|<\|channel\|>final(?:<\|message\|>)?",
+    re.IGNORECASE,
+)
+"""How models mark what they think, also where a template wrote the beginning; the last form is
+that of gpt-oss."""
 MAX_OBJECTS = 50  # a reply of nothing but braces must not take long to read
 JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -68,16 +81,36 @@ def parse_reply(text: str, schema: Mapping[str, Any]) -> ParsedReply:
     whole = _as_object(text)
     if whole is not None:
         if _fits(whole, schema):
-            return ParsedReply(fields=whole)
+            return ParsedReply(fields=_storable(whole))
         return ParsedReply(failure="off_schema")
-    found = list(_objects(THOUGHTS.sub("", text)))
+    text = answer_part(text)
+    found, around = _objects(text)
+    if THOUGHT_BEGINS.search(around):
+        return ParsedReply(failure="unfinished_thought", reading="tolerant")
     fitting = [each for each in found if _fits(each, schema)]
     if not fitting:
         return ParsedReply(failure="off_schema" if found else "unparsable", reading="tolerant")
     decided = {_decision(each, schema) for each in fitting}
     if len(decided) > 1:
         return ParsedReply(failure="ambiguous", reading="tolerant")
-    return ParsedReply(fields=fitting[-1], reading="tolerant")
+    return ParsedReply(fields=_storable(fitting[-1]), reading="tolerant")
+
+
+def answer_part(text: str) -> str:
+    """What follows the last end of a thought: a draft verdict in a thought is no verdict.
+
+    >>> answer_part("<think>B? No.</think> A")
+    ' A'
+    """
+    ends = [found.end() for found in THOUGHT_ENDS.finditer(text)]
+    return text[ends[-1] :] if ends else text
+
+
+def _storable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # An escape within JSON can hold what no database and no table takes.
+    return {
+        name: storable(value) if isinstance(value, str) else value for name, value in fields.items()
+    }
 
 
 def verdict_from_reply(parsed: ParsedReply) -> Verdict:
@@ -117,22 +150,28 @@ def _as_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object that starts somewhere in a text, outermost ones only."""
+def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
+    """Every JSON object that starts somewhere in a text, outermost ones only, and what is around.
+
+    Past `MAX_OBJECTS` beginnings nothing is read any more.
+    """
     decoder = json.JSONDecoder(object_pairs_hook=_once)
-    position = 0
+    found: list[dict[str, Any]] = []
+    around: list[str] = []
+    position = rest = 0
     for _ in range(MAX_OBJECTS):
         position = text.find("{", position)
         if position < 0:
-            return
+            break
         try:
-            found, end = decoder.raw_decode(text, position)
+            value, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
             position += 1
             continue
-        if isinstance(found, dict):
-            yield found
-        position = end
+        found.append(value)
+        around.append(text[rest:position])
+        position = rest = end
+    return found, " ".join([*around, text[rest:]])
 
 
 def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:

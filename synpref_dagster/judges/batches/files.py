@@ -13,13 +13,16 @@ from typing import Any, Literal
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.errors import told
+from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.judges.requests import (
     CallFailure,
     CallResult,
     JudgeRequest,
-    SchemaMode,
+    failure_of,
     read_completion,
 )
+from synpref_dagster.pairs.texts import storable
 
 BATCH_URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MAX_PER_BATCH = 50_000  # requests that OpenAI takes in one batch
@@ -71,10 +74,10 @@ def write_batch(
         for key, request in wanted.items():
             if key in known:
                 continue
-            mode = cache.schema_mode(request.endpoint, request.model)
-            file.write(_line(request, mode))
-            most = prices.most_usd(request, int(request.sampling["max_tokens"])) if prices else 0.0
-            rows.append({**asdict(payer), **_about(request), "mode": mode, "most_usd": most})
+            form = cache.form(request.endpoint, request.model)
+            file.write(_line(request, form))
+            most = prices.most_usd(request, request.most_tokens) if prices else 0.0
+            rows.append({**asdict(payer), **_about(request), "mode": form.mode, "most_usd": most})
     BatchLedger(cache).add(batch, rows)
     return len(rows)
 
@@ -101,7 +104,8 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
             continue
         answer = _answer(line, row["mode"])
         if isinstance(answer, CallFailure):
-            if not _is_cut_off(line):
+            # What is about the batch or the account is no failure of this request.
+            if not answer.stops and not _is_cut_off(line):
                 failed.append(key)
             continue
         about = {name: row[name] for name in REPLY_COLUMNS}
@@ -122,7 +126,7 @@ def batch_files(requests: Sequence[JudgeRequest]) -> Iterator[list[JudgeRequest]
     part: list[JudgeRequest] = []
     size = 0
     for request in requests:
-        length = len(_line(request, "json_schema"))
+        length = len(_line(request, RequestForm()))
         if part and (len(part) == MAX_PER_BATCH or size + length > MAX_FILE_BYTES):
             yield part
             part, size = [], 0
@@ -132,8 +136,8 @@ def batch_files(requests: Sequence[JudgeRequest]) -> Iterator[list[JudgeRequest]
         yield part
 
 
-def _line(request: JudgeRequest, mode: SchemaMode) -> bytes:
-    body = request.body(mode)
+def _line(request: JudgeRequest, form: RequestForm) -> bytes:
+    body = request.body(form)
     row = {"custom_id": request.key, "method": "POST", "url": BATCH_URL, "body": body}
     return json.dumps(row).encode() + b"\n"
 
@@ -144,23 +148,30 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for line in file:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if isinstance(row, dict):
-                yield str(row.get("custom_id")), row
+                yield storable(str(row.get("custom_id"))), row
             elif line.strip():
                 yield "", {}
 
 
 def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
-    response = line.get("response") or {}
+    response = line.get("response")
+    response = response if isinstance(response, Mapping) else {}
+    status = response.get("status_code")
+    if line.get("error"):
+        return failure_of(told(line["error"]))
     # vLLM leaves the status out when all went well.
-    right = response.get("status_code") in (200, None) and not line.get("error")
-    return read_completion(response.get("body") if right else None, mode)
+    if status not in (200, None):
+        number = status if isinstance(status, int) and not isinstance(status, bool) else 500
+        return failure_of(told(response.get("body"), status=number))
+    return read_completion(response.get("body"), mode)
 
 
 def _is_cut_off(line: Mapping[str, Any]) -> bool:
-    return (line.get("error") or {}).get("code") in CUT_OFF
+    error = line.get("error")
+    return isinstance(error, Mapping) and error.get("code") in CUT_OFF
 
 
 def _about(request: JudgeRequest) -> dict[str, str | int]:

@@ -6,6 +6,7 @@ keeps failing is asked one by one.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -71,7 +72,7 @@ class BatchService:
         """
         missing = missing_requests(requests, cache=self.cache)
         prices = batch_prices(self.endpoint)
-        most = sum(prices.most_usd(each, self.endpoint.max_tokens) for each in missing)
+        most = sum(prices.most_usd(each, each.most_tokens) for each in missing)
         if not budget.reserve(payer.judge, most):
             raise budget.exhausted(payer.judge, num_missing=len(missing), asset=payer.asset)
         try:
@@ -137,7 +138,7 @@ class BatchService:
             return None
         if batch.status not in ENDED:
             return None
-        path = self.folder / f"{name}.out.jsonl"
+        path = self.folder / f"{_file_name(name)}.out.jsonl"
         files = [each for each in (batch.output_file_id, batch.error_file_id) if each]
         path.write_bytes(b"\n".join(self._client.files.content(each).content for each in files))
         found = collect_batch(
@@ -216,6 +217,11 @@ def batch_prices(endpoint: JudgeEndpoint) -> Prices:
         usd_per_million_input=endpoint.usd_per_million_input * share,
         usd_per_million_output=endpoint.usd_per_million_output * share,
     )
+
+
+def _file_name(name: str) -> str:
+    """A service's name for a batch, as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:200]
 
 
 def _unavailable(endpoint: JudgeEndpoint, what: str) -> JudgeUnavailableError:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE, PERSONAL_DATA
-from synpref_dagster.curation.judging.replies import parse_reply, verdict_from_reply
+from synpref_dagster.curation.judging.replies import answer_part, parse_reply, verdict_from_reply
+from synpref_dagster.pairs.texts import storable
 
 
 def reply(verdict, reason="why"):
@@ -55,6 +56,54 @@ def test_what_is_unclear_is_a_typed_abstention(text, failure):
     assert (found.choice, found.reason, found.confidence) == ("abstain", failure, 0.0)
 
 
+DRAFT = f"draft: {reply('candidate_2', 'x')}"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("<think>", "</think>"),
+        ("", "</think>"),  # the template wrote the beginning
+        ("<thinking>", "</thinking>"),
+        ("<THOUGHT>", "</thought>"),
+        ("<reasoning>", "</reasoning>"),
+        ("[THINK]", "[/THINK]"),
+        ("◁think▷", "◁/think▷"),
+        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+    ],
+)
+def test_only_what_follows_the_last_thought_counts(begin, end):
+    thought = f"{begin}{DRAFT} no.{end}"
+    assert read(f"{thought}\n{reply('candidate_1')}").fields["verdict"] == "candidate_1"
+    assert read(f"{thought}{thought}{reply('tie')}").fields["verdict"] == "tie"
+    assert read(f"{thought}\n\nCandidate 1 is better.").failure == "unparsable"
+    assert read(thought).failure == "unparsable"
+
+
+@pytest.mark.parametrize("begin", ["<think>", "<thinking>", "[THINK]", "<|channel|>analysis"])
+def test_a_thought_that_never_ends_is_an_abstention(begin):
+    assert read(f"{begin}{DRAFT} let me check").failure == "unfinished_thought"
+    assert read(f"{reply('tie')} {begin} or not?").failure == "unfinished_thought"
+    assert read(f"<think>a</think>{begin}{DRAFT}").failure == "unfinished_thought"
+
+
+def test_a_reason_may_speak_of_thoughts():
+    whole = reply("tie", "both write <think> and </think>")
+    assert read(whole).fields["verdict"] == "tie"
+    assert read(f"My answer: {reply('tie', 'both write <think>')}").fields["verdict"] == "tie"
+
+
+def test_half_an_emoji_within_a_reply_is_escaped():
+    found = read('{"reason": "nice \\ud83d \\u0000", "verdict": "tie"}')
+    assert found.fields == {"reason": "nice \\ud83d \\x00", "verdict": "tie"}
+
+
+@given(st.text(), st.sampled_from(["</think>", "[/THINK]"]), st.text())
+def test_what_stands_before_the_end_of_a_thought_is_never_the_answer(thought, end, rest):
+    assert answer_part(f"{thought}{end}") == ""
+    assert read(f"{thought}{reply('tie')}{end}{rest}").fields is None
+
+
 def test_a_truth_value_is_no_level():
     text = '{"evidence": "none", "level": true}'
     assert parse_reply(text, PERSONAL_DATA.schema).failure == "off_schema"
@@ -69,4 +118,4 @@ def test_no_text_without_a_whole_verdict_is_a_label(text):
 @given(st.sampled_from(["candidate_1", "candidate_2", "tie"]), st.text())
 def test_a_well_formed_reply_is_its_verdict_whatever_the_reason_says(verdict, reason):
     found = verdict_from_reply(read(reply(verdict, reason)))
-    assert (found.choice, found.reason) == (verdict, reason)
+    assert (found.choice, found.reason) == (verdict, storable(reason))

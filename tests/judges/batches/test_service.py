@@ -20,6 +20,7 @@ from synpref_dagster.judges.budget import Budget, BudgetExhaustedError, Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
+from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 PAYER = Payer(campaign="c", asset="seed", judge="judge")
@@ -65,7 +66,7 @@ def test_a_batch_has_one_line_per_missing_request_named_by_its_key(cache, tmp_pa
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["custom_id"] for line in lines] == [request.key for request in asked]
     assert {line["url"] for line in lines} == {"/v1/chat/completions"}
-    assert lines[0]["body"] == json.loads(json.dumps(asked[0].body("json_schema")))
+    assert lines[0]["body"] == json.loads(json.dumps(asked[0].body(RequestForm())))
     assert missing_requests(asked, cache=cache) == []
 
 
@@ -250,7 +251,7 @@ def test_what_batches_under_way_may_cost_counts_until_they_are_paid(cache):
 def test_a_large_round_is_cut_into_files_that_services_take(cache, monkeypatch):
     judge = make_judge(cache)
     asked = make_requests(judge, 5)
-    size = len(json.dumps({"body": asked[0].body("json_schema")}))
+    size = len(json.dumps({"body": asked[0].body(RequestForm())}))
     monkeypatch.setattr(files, "MAX_FILE_BYTES", int(2.5 * size))
     assert [len(part) for part in files.batch_files(asked)] == [2, 2, 1]
     monkeypatch.setattr(files, "MAX_PER_BATCH", 1)

@@ -1,0 +1,108 @@
+"""What endpoints say went wrong: by codes, places and shapes, and never by prose."""
+
+import json
+
+import pytest
+
+from synpref_dagster.judges.errors import is_error, told
+from synpref_dagster.judges.requests import failure_of
+
+SENT = {"seed", "max_tokens", "temperature"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "meaning"),
+    [
+        (429, {"error": {"message": "x", "type": "insufficient_quota"}}, "no_money"),
+        (429, {"error": {"message": "x", "code": "insufficient_quota"}}, "no_money"),
+        (402, {"error": {"message": "no balance", "code": "invalid_request_error"}}, "no_money"),
+        (402, "", "no_money"),
+        (400, {"type": "error", "error": {"type": "billing_error", "message": "x"}}, "no_money"),
+        (200, {"error": {"message": "Insufficient credits", "code": 402}}, "no_money"),
+        (403, {"code": "Arrearage", "message": "x"}, "no_money"),
+        (429, {"error": {"message": "exceeded your quota", "code": None}}, "rate_limited"),
+        (200, {"error": {"message": "free-models-per-day", "code": 429}}, "rate_limited"),
+        (429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}], "rate_limited"),
+        (400, {"error": {"type": "overloaded_error"}}, "rate_limited"),
+        (401, "no", "no_access"),
+        (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT",
+                "details": [{"reason": "API_KEY_INVALID"}]}}], "no_access"),
+        (404, {"error": {"code": "model_not_found"}}, "no_access"),
+        (400, {"object": "error", "message": "x", "type": "NotFound", "code": 404}, "rejected"),
+        (400, {"error": {"code": "content_filter", "message": "x"}}, "content_filter"),
+        (400, {"error": {"code": None, "innererror": {"code": "ResponsibleAIPolicyViolation"}}},
+         "content_filter"),
+        (403, {"error": {"code": 403, "metadata": {"reasons": ["x"], "flagged_input": "y"}}},
+         "content_filter"),
+        (500, "<html>down</html>", "server_error"),
+        (529, {"error": {"message": "x"}}, "server_error"),
+        (408, {}, "server_error"),
+        (422, {"detail": "no"}, "rejected"),
+        (400, None, "rejected"),
+        (0, "half a page", "server_error"),
+        (0, {"error": {"message": "Provider disconnected", "code": 502}}, "server_error"),
+    ],
+)  # fmt: skip
+def test_codes_decide_before_statuses_and_prose_is_never_read(status, body, meaning):
+    assert told(body, status=status).meaning == meaning
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"error": {"message": "Rate limit exceeded", "code": 429}}, "Rate limit exceeded"),
+        ({"error": "all in one text"}, "all in one text"),
+        ({"detail": "no such model"}, "no such model"),
+        ({"detail": [{"loc": ["body", "n"], "msg": "Extra inputs"}]}, "Extra inputs; at body.n"),
+        ([{"error": {"message": "Unknown name"}}], "Unknown name"),
+        ({"message": "flat", "object": "error"}, "flat"),
+        ({"errors": [{"code": 7003, "message": "Could not route"}]}, "Could not route"),
+        ({"error": {"message": "Provider returned error",
+                    "metadata": {"raw": json.dumps({"error": {"message": "too long"}})}}},
+         "Provider returned error; too long"),
+        ("  a page\n of words ", "a page of words"),
+        ({"a": 1}, '{"a": 1}'),
+        ("half \ud83d", "half \\ud83d"),
+    ],
+)  # fmt: skip
+def test_what_is_said_is_shown_in_one_line(body, shown):
+    assert told(body, status=400).text == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"error": {"message": "x", "param": "max_tokens"}}, "max_tokens"),
+        ({"error": {"message": "x", "param": "temperature.value"}}, "temperature"),
+        ({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}, "seed"),
+        ([{"error": {"message": 'Unknown name "seed": Cannot find field.'}}], "seed"),
+        ({"error": {"message": "no 'max_tokens', temperature neither"}}, "max_tokens"),
+        ({"error": {"message": "maximum context length exceeded"}}, None),
+        ({"error": {"message": "seeds and temperatures"}}, None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_the_refused_field_is_the_one_pointed_at_or_named(body, field):
+    assert told(body, status=400).field(SENT) == field
+
+
+def test_an_error_in_the_place_of_a_body_is_one():
+    assert is_error({"error": {"code": 1}})
+    assert is_error([{"error": "x"}])
+    assert is_error({"object": "error", "message": "x"})
+    assert not is_error({"error": None, "choices": []})
+    assert not is_error([1])
+    assert not is_error("error")
+
+
+def test_money_and_access_stop_a_judge_and_nothing_else_does():
+    stops = {
+        status: failure_of(told({}, status=status)).stops
+        for status in (400, 401, 402, 403, 404, 408, 422, 429, 500)
+    }
+    assert {status: why for status, why in stops.items() if why} == {
+        401: "no_access",
+        402: "no_money",
+        403: "no_access",
+        404: "no_access",
+    }
