@@ -1,15 +1,24 @@
 """A request's key follows every part of the request and nothing else."""
 
+import json
 from dataclasses import replace
+from typing import get_args
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings, strategies as st
+from odd_replies import DRAFT, mutated
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE, pairwise_messages
+from synpref_dagster.curation.judging.replies import Failure
 from synpref_dagster.curation.judging.verdicts import Exemplar, JudgeQuestion
 from synpref_dagster.judges.budget import Budget
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
+from synpref_dagster.judges.errors import MAX_SAID, is_error, told
+from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.requests import JudgeReply, JudgeRequest, read_completion
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 TURNS = ({"role": "user", "content": "What is 2 + 2?"},)
@@ -91,3 +100,62 @@ def test_changing_one_part_of_the_request_changes_the_key(key, change):
 )
 def test_what_the_reply_does_not_depend_on_leaves_the_key_alone(key, change):
     assert key(**change) == key()
+
+
+def test_what_is_left_out_is_part_of_the_key_and_of_no_key_from_before(key):
+    assert key(**endpoint(leave_out=("seed",))) != key()
+    assert key(**endpoint(leave_out=("seed", "temperature"))) == key(
+        **endpoint(leave_out=("temperature", "seed"))
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    cache = ReplyCache(tmp_path_factory.mktemp("cache") / "replies.sqlite")
+    yield cache
+    cache.close()
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(body=mutated(), status=st.sampled_from([0, 200, 400, 401, 402, 404, 422, 429, 500]))
+def test_any_body_is_an_answer_that_can_be_kept_or_a_failure_in_words(kept, body, status):
+    request = make_request(json.dumps([repr(body), status]))
+    found = read_completion(body, "json_schema")
+    if isinstance(found, JudgeReply):
+        assert not is_error(body)
+        kept.add(request, found, Payer(campaign="c", asset="a", judge="j"))
+        assert kept.find([request.key]) == {request.key: found}
+        fields = found.parsed(request).fields
+        # What a model thinks is never its verdict, wherever a server writes it.
+        assert fields is None or fields["reason"] != "draft" or DRAFT in str(answer_of(body))
+        assert pa.array([str(fields and fields["reason"]), found.text], pa.string())
+    else:
+        assert found.failure in get_args(Failure)
+        found.detail.encode()
+    said = told(body, status=status)
+    said.text.encode()
+    assert len(said.text) <= MAX_SAID
+    form = RequestForm().without(said, request.body(RequestForm()))
+    assert form is None or form != RequestForm()
+
+
+def answer_of(body):
+    """The parts of a message that are its answer, as they are."""
+    content = body["choices"][0]["message"]["content"]
+    parts = content if isinstance(content, list) else [content]
+    return [
+        each["text"] if isinstance(each, dict) else each
+        for each in parts
+        if isinstance(each, str) or (isinstance(each, dict) and each.get("type") == "text")
+    ]
+
+
+def make_request(text):
+    return JudgeRequest(
+        endpoint="http://one/v1",
+        model="m",
+        messages=[{"role": "user", "content": text}],
+        prompt=PAIRWISE,
+        sampling={"temperature": 0.7, "max_tokens": 10},
+        sample=0,
+    )
