@@ -264,5 +264,4 @@ class PoolSources(dg.ConfigurableResource):
 
 
 def _spec(source: SourceSettings) -> SourceSpec:
-    values = source.model_dump()
-    return SourceSpec(**values)
+    return SourceSpec(**source.model_dump(exclude={"may_leave"}))

@@ -1,10 +1,11 @@
 """Settings of the pool: its sources, its synthetic world, and what is done with it."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.leaving import checked_host
 from synpref_dagster.settings.section import SET, Needs, Section
 
 LOOKED: Needs = {"enabled": (True,)}
@@ -64,6 +65,8 @@ class ExportSettings(Section):
 
     allowed_licences: tuple[str, ...] | None = None
     """Licences an exported source may have, spelled as in the sources; None allows any."""
+    trusted_hosts: tuple[Annotated[str, AfterValidator(checked_host)], ...] = ()
+    """Hosts besides this machine that sources with `may_leave = false` may be sent to."""
 
 
 class WorldSettings(Section):
@@ -90,6 +93,8 @@ class SourceSettings(Section):
     licence: str = "unknown"
     citation: str = ""
     """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
+    may_leave: bool = True
+    """Whether its texts, and what is made of them, may be sent to other machines (leaving.md)."""
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -153,6 +158,10 @@ class PoolSettings(Section):
     def has_test_set(self) -> bool:
         """Whether a clean test set lies beside people's gold."""
         return self.kind == "synthetic_world" or bool(self.test_debates)
+
+    def staying(self) -> list[str]:
+        """Names of the sources whose texts may not leave this machine."""
+        return [source.name for source in self.sources if not source.may_leave]
 
     def reports_left_out(self) -> list[str]:
         """Reports on the pool that a campaign does not make; they can be made by hand."""
