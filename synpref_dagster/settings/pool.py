@@ -5,7 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.benchmarks import check_benchmarks, checked_own_benchmark
 from synpref_dagster.settings.leaving import checked_host
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.section import SET, Needs, Section
 
 LOOKED: Needs = {"enabled": (True,)}
@@ -99,6 +101,7 @@ class SourceSettings(Section):
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
+        checked_name("source", self.name, spaces=False)
         if (self.path is None) == (self.hub_id is None):
             raise ValueError(f"source {self.name!r}: give exactly one of path and hub_id")
         if self.hub_id is not None and self.revision is None:
@@ -146,12 +149,12 @@ class PoolSettings(Section):
     def _has_what_it_names(self) -> Self:
         if self.kind == "sources" and not self.sources:
             raise ValueError("kind is 'sources': name one or more [[pool.sources]]")
-        for name in self.benchmark_subsets:
-            if name not in self.benchmarks:
-                raise ValueError(
-                    f"benchmark_subsets names {name!r}, but benchmarks does not: nobody obeys it. "
-                    "Take it out, or say under [pool.benchmarks] where it is"
-                )
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources need different names, got {', '.join(names)}")
+        check_benchmarks(self.benchmarks, self.benchmark_subsets)
+        for name in self.custom_benchmarks:
+            checked_own_benchmark(name)
         return self
 
     @property

@@ -8,15 +8,17 @@ public files of the `real` profile lie. Unknown keys are errors, so that a typo 
 import os
 import tomllib
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
@@ -35,7 +37,7 @@ DEFAULT_PROFILE = "demo"
 class Profile(Section):
     """A whole campaign."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0)
     simulated: tuple[str, ...] = ()

@@ -1,0 +1,31 @@
+"""One rule for names from outside: what they later become has to be possible when they are read.
+
+A name becomes a folder, a data set, a metric and a registered model of MLflow, a tag of a run, a
+part of the name of a file. What one of these refuses would end a step after it was paid for.
+"""
+
+import re
+
+MAX_CHARS = 100
+"""Room for what is put before and after a name: a file name has 255 bytes, a metric 250."""
+_NAME = re.compile(rf"(?!.* $)[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{MAX_CHARS - 1}}}")
+
+
+def checked_name(what: str, name: str, *, spaces: bool = True) -> str:
+    """The name, if it can become all that names become.
+
+    Args:
+        what: what it names, as people call it.
+        name: the name.
+        spaces: whether spaces within it are fine.
+
+    Raises:
+        ValueError: it cannot; the message says which characters can.
+    """
+    if not _NAME.fullmatch(name) or (" " in name and not spaces):
+        others = "space, dot" if spaces else "dot"
+        raise ValueError(
+            f"{what} name {name!r}: use 1 to {MAX_CHARS} ASCII letters, digits, {others}, _ and -; "
+            "begin with a letter or digit" + (", and end with no space" if spaces else "")
+        )
+    return name
