@@ -1,8 +1,12 @@
 """Texts that may not leave this machine do not: every place that would take them is refused."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+import synpref_dagster
 from synpref_dagster.cli.refusals import problems
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.leaving import Destination, hosts_away, hub_address
@@ -13,6 +17,18 @@ SMOKE = load_profile("smoke").model_dump()
 DIARY = {"name": "diary", "path": "diary.jsonl", "origin": "human", "may_leave": False}
 OPEN = {"name": "open", "path": "open.jsonl", "origin": "human"}
 HERE, AWAY = "http://127.0.0.1:8000/v1", "https://api.example.com/v1"
+
+PACKAGE = Path(synpref_dagster.__file__).parent
+CLIENTS = {"aiohttp", "boto3", "ftplib", "http", "httpx", "huggingface_hub", "openai", "requests"}
+CLIENTS |= {"smtplib", "sqlalchemy", "psycopg2", "urllib3", "uvicorn", "wandb", "websockets"}
+SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
+    "judges/batches/service.py",
+    "judges/calls.py",
+    "people/label_studio.py",
+    "people/ledger/database.py",
+    "people/page/serving.py",
+    "resources/hub.py",
+}
 
 
 def judges(*addresses, kind="endpoints"):
@@ -226,3 +242,15 @@ def test_what_may_leave_enters_no_fingerprint_and_no_specification(tmp_path):
     assert fingerprint(sources=(DIARY, OPEN)) == first
     assert fingerprint(sources=(DIARY, OPEN), trusted=["a.b"]) == first
     assert fingerprint(sources=({**may, "licence": "mit"}, OPEN)) != first
+
+
+def test_whoever_can_send_is_known_here():
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None), *(each.name for each in node.names)]
+        if (name or "").split(".")[0] in CLIENTS
+    }
+    assert found == SENDERS, "say in docs/leaving.md what goes there, and refuse it in leaving.py"
