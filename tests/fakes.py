@@ -21,6 +21,8 @@ class NullStep:
 class NullTracking(dg.ConfigurableResource[Any]):
     """Tracking that keeps nothing."""
 
+    tracking_uri: str = ""
+
     @contextmanager
     def step(self, context):
         yield NullStep()

@@ -15,6 +15,7 @@ from synpref_dagster.publishing.plots import markdown_image
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import TrackedStep
+from synpref_dagster.settings.leaving import Destination
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 from synpref_dagster.storage.maps.ids import ids_of
 
@@ -197,6 +198,7 @@ def campaign_step(
     inputs: Mapping[str, Result] | None = None,
 ) -> Iterator[Step]:
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
+    campaign.refuse_leaving(Destination("MLflow", tracking.tracking_uri))
     _tag_run(context, campaign.profile.run_tags())
     with tracking.step(context) as tracked:
         for name, ref in (inputs or {}).items():

@@ -116,10 +116,11 @@ def _read_file(file: Path) -> Iterable[Any]:
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"{file} holds more than {MAX_FILE_BYTES} bytes; it is no benchmark file")
     try:
-        if data.lstrip()[:1] == b"[":
-            return list(json.loads(data))
-        return [json.loads(line) for line in data.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
+        text = data.decode(json.detect_encoding(data))  # a byte order mark is no part of it
+        if text.lstrip()[:1] == "[":
+            return list(json.loads(text))
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
 
 

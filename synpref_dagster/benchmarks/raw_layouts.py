@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from synpref_dagster.benchmarks.best_of_n import PPE_CORRECTNESS_SETS, TIES_SUBSET
 from synpref_dagster.benchmarks.items import BenchmarkItem, labels_first
@@ -40,14 +40,24 @@ class RawRow:
     values: Mapping[str, Any]
     origin: str
     row: int
+    problem: str = ""
+    """Why it could not be read, as a reason code; it has no values then."""
+    detail: str = ""
+
+    @property
+    def place(self) -> str:
+        """File and row, as people are told."""
+        return f"{self.origin} row {self.row}"
 
     def get(self, key: str, kind: type | tuple[type, ...]) -> Any:
         """The value of a required key, or ValueError naming file, row and key."""
         if key not in self.values:
-            raise self.error(f"has no key {key!r}; it has {sorted(self.values)[:12]}")
+            problem = f"has no key {key!r}; it has {sorted(map(str, self.values))[:12]}"
+            raise self.error(problem, reason="missing_key")
         value = self.values[key]
         if not isinstance(value, kind):
-            raise self.error(f"{key!r} is {type(value).__name__}, not what the layout says")
+            problem = f"{key!r} is {type(value).__name__}, not what the layout says"
+            raise self.error(problem, reason="wrong_type")
         return value
 
     def text(self, key: str) -> str:
@@ -58,12 +68,29 @@ class RawRow:
         """A required list of strings."""
         values = self.get(key, (list, tuple))
         if not all(isinstance(value, str) for value in values):
-            raise self.error(f"{key!r} holds something that is not text")
+            raise self.error(f"{key!r} holds something that is not text", reason="not_text")
         return tuple(values)
 
-    def error(self, problem: str) -> ValueError:
-        """A ValueError that says where the problem is."""
-        return ValueError(f"{self.origin} row {self.row}: {problem}")
+    def error(self, problem: str, *, reason: str = "other_layout") -> "RowError":
+        """An error that says where the problem is."""
+        return RowError(self.place, problem, reason=reason)
+
+
+class RowError(ValueError):
+    """A row that is not what its layout says."""
+
+    def __init__(self, place: str, problem: str, *, reason: str) -> None:
+        super().__init__(f"{place}: {problem}")
+        self.problem = problem
+        self.reason = reason
+
+
+class LeftOut(NamedTuple):
+    """A row of a suite of one's own that is no comparison."""
+
+    place: str
+    reason: str
+    detail: str
 
 
 Parser = Callable[[RawRow], BenchmarkItem]

@@ -29,6 +29,7 @@ from synpref_dagster.benchmarks.pairwise import (
     measure_rmb,
 )
 from synpref_dagster.benchmarks.raw_layouts import (
+    LeftOut,
     Parser,
     parse_judge_bench,
     parse_ppe_correctness,
@@ -57,6 +58,7 @@ class Benchmark:
 
     `name` is also the file stem below a benchmarks folder; `aliases` are the other stems in use.
     `expected_counts` are the items per subset of the published set, `expected_total` all of them.
+    `left_out` are the rows of a suite of one's own that are no comparison.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Benchmark:
     expected_counts: Mapping[str, int] = field(default_factory=dict)
     hub: tuple[HubDataset, ...] = ()
     aliases: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 SUITE: tuple[Benchmark, ...] = (
@@ -228,7 +231,7 @@ def evaluate(
         ValueError: a subset is missing or unknown, or a candidate has no finite reward.
     """
     measured = benchmark.subsets if subsets is None else tuple(subsets)
-    _check_subsets(benchmark, items, measured)
+    check_subsets(benchmark, items, measured)
     rewards = align_rewards(items, table)
     measurement = benchmark.measure(items, rewards)
     low, high = bootstrap_interval(measurement.strata, seed=seed, num_resamples=num_resamples)
@@ -247,9 +250,14 @@ def evaluate(
     )
 
 
-def _check_subsets(
+def check_subsets(
     benchmark: Benchmark, items: Sequence[BenchmarkItem], measured: Sequence[str]
 ) -> None:
+    """Refuse items that are not those of the subsets to measure, before anything is scored.
+
+    Raises:
+        ValueError: a subset is missing or unknown, or items are of another one or benchmark.
+    """
     strangers = {item.benchmark for item in items} - {benchmark.name}
     if strangers:
         raise ValueError(f"items of {sorted(strangers)} given to {benchmark.name}")

@@ -143,7 +143,7 @@ def _sizes(text: str) -> list[str]:
     known = list(MODEL_SIZES)
     if text in ("all", "none"):
         return known if text == "all" else []
-    wanted = [size.strip() for size in text.split(",")]
+    wanted = list(dict.fromkeys(size.strip() for size in text.split(",")))
     unknown = [size for size in wanted if size not in known]
     if unknown:
         refuse(console, f"unknown model sizes {unknown}; choose from {', '.join(known)}")

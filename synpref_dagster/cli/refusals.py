@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from synpref_dagster.settings.judges import JudgeEndpoint
-from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings
+from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings, is_path
 from synpref_dagster.settings.profile import Profile, load_profile
 
 
@@ -76,7 +76,7 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
 def refuse_missing_backbones(console: Console, profile: Profile) -> None:
     """End the command when a backbone's folder is not there: judges are asked before it is read.
 
-    A name like `owner/name` may be one on the hub: only what must be a path is looked at.
+    A name like `owner/name` may be one on the hub, unless `owner` is a folder here.
     """
     given: dict[str, str] = {}
     if isinstance(profile.reward_model, HubSettings) and profile.reward_model.backbone:
@@ -86,10 +86,15 @@ def refuse_missing_backbones(console: Console, profile: Profile) -> None:
     missing = [
         f"{setting}: {place} is no folder of a model (it has no config.json): correct the path"
         for setting, place in given.items()
-        if place.startswith(("/", ".", "~")) and not Path(place, "config.json").is_file()
+        if (is_path(place) or Path(place).is_dir() or _is_below_a_folder(place))
+        and not Path(place, "config.json").is_file()
     ]
     if missing:
         refuse(console, "\n".join(missing))
+
+
+def _is_below_a_folder(place: str) -> bool:
+    return "/" in place and Path(place).parent.is_dir()
 
 
 def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:

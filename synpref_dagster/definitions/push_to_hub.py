@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import dagster as dg
 
 from synpref_dagster.publishing.release.folder import MANIFEST, changed_files, registered_name
-from synpref_dagster.publishing.release.terms import check_release
+from synpref_dagster.publishing.release.terms import check_release, staying_sources
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.tracking.registry import CHAMPION
@@ -44,13 +44,14 @@ def push_release(
     tracking: MlflowTracking,
     hub: Hub,
 ) -> None:
-    """Upload one release; refused when a file was changed or a source's licence is not allowed."""
+    """Upload one release; refused when a file was changed or a source may not be exported."""
     folder = release_folder(config, campaign, tracking)
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} is no release: materialise it first")
     if changed := changed_files(folder):
         raise ValueError(f"{folder} was changed after its release: {', '.join(changed)}")
     check_release(folder, campaign.profile.export.allowed_licences)
+    campaign.refuse_leaving(hub.destination, also=staying_sources(folder))
     repo_type = "dataset" if config.what == CURATED else "model"
     address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
     metadata: Mapping[str, Any] = {"address": address, "folder": str(folder)}

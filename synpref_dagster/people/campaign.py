@@ -7,7 +7,7 @@ answer, and no process waits: the sensor `verdicts_arrived` continues the campai
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ class People:
         settings: PeopleSettings,
         *,
         campaign: str,
+        staying: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open the ledger.
@@ -81,10 +82,12 @@ class People:
         Args:
             settings: the profile's section.
             campaign: profile and seed; batches belong to it.
+            staying: names of the sources whose texts may not leave this machine.
             clock: Unix time.
         """
         self._settings = settings
         self._campaign = campaign
+        self._staying = frozenset(staying)
         self._clock = clock
         self._store = ReviewDatabase(settings.ledger_url or ledger_url())
         self._desk = ReviewDesk(self._store, clock=clock)
@@ -198,7 +201,13 @@ class People:
         known = _about(about)
         place = {pair_id: number for number, pair_id in enumerate(known)}
         ordered = sorted(pairs, key=lambda pair: place.get(pair.pair_id, len(place)))
-        items = make_batch(ordered, known, batch=batch, double_share=self._settings.double_share)
+        items = make_batch(
+            ordered,
+            known,
+            batch=batch,
+            double_share=self._settings.double_share,
+            staying=self._staying,
+        )
         self._desk.announce(batch, items)
         if self._settings.backend == "label_studio":
             self._label_studio().announce(batch, items)

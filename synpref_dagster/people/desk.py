@@ -90,6 +90,15 @@ class ReviewDesk:
             self._refresh()
             return self._queue.cases(batch_id)
 
+    def num_staying(self) -> int:
+        """Pairs of all batches that may not be shown on another machine."""
+        statuses = self.statuses()
+        return sum(
+            not case.item.may_leave
+            for status in statuses
+            for case in self.cases(status.batch.batch_id)
+        )
+
     def in_adjudication(self) -> list[Case]:
         """Pairs on which people disagree and that wait for one more answer."""
         with self._lock:

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
+from synpref_dagster.settings.leaving import Destination
 from synpref_dagster.settings.models import key_material
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
@@ -35,7 +36,12 @@ from synpref_dagster.storage import (
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
-PLACING = {"executor", "shards"}  # sections of a profile that say where work is done, not what
+PLACING: dict[str, Any] = {  # what says where something is done or sent, and changes no result
+    "executor": True,
+    "shards": True,
+    "pool": {"sources": {"__all__": {"may_leave"}}},
+    "export": {"trusted_hosts"},
+}
 
 
 class Campaign(dg.ConfigurableResource):
@@ -53,6 +59,19 @@ class Campaign(dg.ConfigurableResource):
     def seed(self) -> int:
         """The campaign's seed; every random choice derives from it."""
         return self.profile.seed
+
+    def refuse_leaving(self, *places: Destination, also: Sequence[str] = ()) -> None:
+        """Refuse to go on where texts of this campaign would go to a machine that they may not.
+
+        A profile that would send them there is not read in the first place. This looks again when
+        something is done: at the environment as it is now, and at resources that were replaced.
+
+        Args:
+            places: where something is about to be sent, besides the store.
+            also: sources that may not leave whatever the profile says of them now.
+        """
+        store = Destination("the store", self.store_root)
+        self.profile.refuse_leaving([store, *places], also=also)
 
     def settings_fingerprint(self) -> str:
         """Changes with every setting that can change a result."""

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import dagster as dg
 
+from synpref_dagster.settings.leaving import Destination, hub_address
+
 
 class Hub(dg.ConfigurableResource):
     """The hub; another endpoint for a mirror of one's own."""
 
     endpoint: str | None = None
+
+    @property
+    def destination(self) -> Destination:
+        """Where it uploads to."""
+        return hub_address(self.endpoint)
 
     def upload(self, folder: Path, repo_id: str, *, repo_type: str, private: bool) -> str:
         """Create the repository if need be and upload a folder; returns the commit's address."""

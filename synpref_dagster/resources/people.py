@@ -33,7 +33,9 @@ class Reviewers(dg.ConfigurableResource):
         from synpref_dagster.people.campaign import People
 
         profile = self.sources.campaign.profile
-        return People(profile.people, campaign=profile.campaign_name())
+        return People(
+            profile.people, campaign=profile.campaign_name(), staying=profile.pool.staying()
+        )
 
     def ask(
         self,

@@ -4,7 +4,7 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from synpref_dagster.benchmarks.custom import load_custom
 from synpref_dagster.benchmarks.items import BenchmarkItem, first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
-from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark
+from synpref_dagster.benchmarks.raw_layouts import RawRow as BenchmarkRow
+from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.pool import SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
@@ -32,7 +33,7 @@ from synpref_dagster.sources.files.known_files import (
     listed_file,
     reading_order,
 )
-from synpref_dagster.sources.files.rows import source_files
+from synpref_dagster.sources.files.rows import read_rows as read_file_rows, source_files
 from synpref_dagster.sources.recorded_votes import named_votes
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
@@ -50,6 +51,10 @@ from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_wo
 LISTING = "source_listing"  # metadata of the raw pool
 READING_VERSION = "2"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
+
+
+OWN_BENCHMARKS_VERSION = "2"
+"""Code version of reading suites of one's own: 2 leaves out rows that are no comparison."""
 
 
 class PoolSources(dg.ConfigurableResource):
@@ -221,6 +226,8 @@ class PoolSources(dg.ConfigurableResource):
         about: dict[str, Any] = {"contents": contents, "subsets": settings.benchmark_subsets}
         if self.is_synthetic:
             about["world"] = self.world.fingerprint
+        if settings.custom_benchmarks:
+            about["own"] = OWN_BENCHMARKS_VERSION
         return str(hash_json(about))
 
     def benchmarks(self) -> list[tuple[Benchmark, list[BenchmarkItem]]]:
@@ -235,8 +242,13 @@ class PoolSources(dg.ConfigurableResource):
             benchmark = known_benchmark(name)
             items = load_items(benchmark, None if path == "hub" else path)
             wanted = settings.benchmark_subsets.get(name, benchmark.subsets)
-            found.append((benchmark, [item for item in items if item.group in wanted]))
-        found += [load_custom(name, path) for name, path in settings.custom_benchmarks.items()]
+            items = [item for item in items if item.group in wanted]
+            check_subsets(benchmark, items, wanted)
+            found.append((benchmark, items))
+        found += [
+            load_custom(name, path, read=partial(_own_rows, name))
+            for name, path in settings.custom_benchmarks.items()
+        ]
         return found
 
     def benchmark_items(self) -> dict[str, list[BenchmarkItem]]:
@@ -263,6 +275,28 @@ class PoolSources(dg.ConfigurableResource):
         return pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
 
 
+def _own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
+    """Rows of a suite of one's own, read as rows of a source are; what cannot be read is one too.
+
+    Raises:
+        ValueError: there is no such file, or none that is read.
+    """
+    is_folder = path.is_dir()
+    for file in source_files(str(path)):
+        origin = _origin(path, Path(str(file)), is_folder=is_folder)
+        spec = SourceSpec(name=name, path=file, origin="human", licence="")
+        number = -1
+        for number, row in enumerate(read_file_rows(spec)):  # blank lines have no number
+            yield BenchmarkRow(row.value or {}, origin, number, row.problem, row.detail)
+        if is_folder and number < 0:
+            yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
+
+
+def _origin(path: Path, file: Path, *, is_folder: bool) -> str:
+    if is_folder:
+        return (path.name / file.relative_to(path)).as_posix()
+    return "/".join(path.parts[-4:])
+
+
 def _spec(source: SourceSettings) -> SourceSpec:
-    values = source.model_dump()
-    return SourceSpec(**values)
+    return SourceSpec(**source.model_dump(exclude={"may_leave"}))

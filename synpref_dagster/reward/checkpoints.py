@@ -1,6 +1,6 @@
 """Checkpoints: a plain Hugging Face folder plus `training.json`, which is written last."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,48 @@ __all__ = [
     "unpublish",
 ]
 
+HEAD = "score.weight"
+LANGUAGE_HEAD = "lm_head."
+ADAPTER_FILE = "adapter_config.json"
+MAX_LISTED = 6
+
 
 def load_classifier(
-    path: str, *, pad_token_id: int | None = None, dtype: torch.dtype | None = None, seed: int = 0
+    path: str,
+    *,
+    pad_token_id: int | None = None,
+    dtype: torch.dtype | None = None,
+    new_head_seed: int | None = None,
 ) -> Any:
     """Sequence classifier with one label from a folder or hub id, never with remote code.
 
-    A backbone without a score head gets one drawn from `seed`. The pad token of the tokenizer is
-    written into the config, because transformers pools by it.
+    transformers draws what a checkpoint lacks at random and skips what it does not know, which
+    gives rewards that look like any others. Here both are refused.
+
+    Args:
+        path: Folder or hub id.
+        pad_token_id: Pad token of the tokenizer; written into the config, because transformers
+            pools by it.
+        dtype: Weights' dtype, float32 when None.
+        new_head_seed: To start a training: a backbone without `score.weight`, and nothing else,
+            gets one drawn from this seed. None is to score: nothing may be missing.
+
+    Raises:
+        ValueError: If weights are missing, unknown or of another shape; they are listed.
     """
+    _refuse_adapter(path)
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            path, num_labels=1, dtype=dtype or torch.float32, trust_remote_code=False
+        torch.manual_seed(new_head_seed or 0)
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            num_labels=1,
+            dtype=dtype or torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name and shape
         )
+    _refuse_other_weights(path, found, is_start=new_head_seed is not None)
     if pad_token_id is not None:
         model.config.pad_token_id = pad_token_id
         model.config.get_text_config().pad_token_id = pad_token_id
@@ -46,6 +73,40 @@ def load_classifier(
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return model
+
+
+def _refuse_adapter(path: str) -> None:
+    if Path(path, ADAPTER_FILE).is_file():
+        raise ValueError(
+            f"{path} holds an adapter ({ADAPTER_FILE}), not a whole model: merge it into its "
+            "backbone (peft's `merge_and_unload`), save that with its score head, and name it"
+        )
+
+
+def _refuse_other_weights(path: str, found: Mapping[str, Any], *, is_start: bool) -> None:
+    """Refuse a checkpoint that does not hold the weights of the model, no more and no less."""
+    missing = set(found["missing_keys"]) - ({HEAD} if is_start else set())
+    # The head of a language model has no part in a reward, and every backbone has one.
+    unknown = {name for name in found["unexpected_keys"] if not name.startswith(LANGUAGE_HEAD)}
+    reshaped = {
+        f"{name} {list(there)}, not {list(wanted)}"
+        for name, there, wanted in found["mismatched_keys"]
+    }
+    kinds = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
+    told = [f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names]
+    if told:
+        what = f"may lack {HEAD} only" if is_start else "must hold every weight, its head too"
+        use = "a backbone to start from" if is_start else "a reward model to score with"
+        raise ValueError(
+            f"{path} is no {use.removeprefix('a ')}: {'; '.join(told)}. {use.capitalize()} {what}, "
+            "under the names transformers gives them: save it anew with `save_pretrained`"
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = sorted(names, key=lambda name: (HEAD not in name, name))[:MAX_LISTED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def publish_checkpoint(

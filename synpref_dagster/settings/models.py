@@ -5,10 +5,11 @@ obey is refused. The same holds for the losses, by `name`. None stands for what 
 `hub` trains with the paper's numbers (`reward/backbones.py`), `stand_in` with those that suit it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from synpref_dagster.settings.section import Section
 
@@ -143,6 +144,26 @@ LossSettings = Annotated[
 Text = Annotated[str, Field(min_length=1)]
 
 
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
+
+
+def is_path(place: str) -> bool:
+    """Whether a backbone's place can only be a folder; `owner/name` may be on the hub as well."""
+    return place.startswith(("/", ".", "~")) or place.count("/") > 1
+
+
+def _backbone_place(place: str) -> str:
+    if not (is_path(place) or _HUB_ID.fullmatch(place)):
+        raise ValueError(
+            f"{place!r} is neither a folder nor a hub id: write /path/to/folder, ./folder or "
+            "owner/name"
+        )
+    return place
+
+
+Place = Annotated[Text, AfterValidator(_backbone_place)]
+
+
 class LoraSettings(Section):
     """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
 
@@ -208,7 +229,7 @@ class HubTrainingSettings(TransformerSettings):
 class HubReleaseSettings(HubTrainingSettings):
     """Releases fine-tuned from real backbones."""
 
-    backbones: dict[ModelSize, Text] = Field(default_factory=dict)
+    backbones: dict[ModelSize, Place] = Field(default_factory=dict)
     """Size -> local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:
@@ -220,7 +241,7 @@ class HubSettings(HubTrainingSettings):
     """A real backbone for the stages."""
 
     model_size: ModelSize = "qwen3-0.6b"
-    backbone: Text | None = None
+    backbone: Place | None = None
     """Local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:

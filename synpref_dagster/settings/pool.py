@@ -1,10 +1,13 @@
 """Settings of the pool: its sources, its synthetic world, and what is done with it."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.benchmarks import check_benchmarks, checked_own_benchmark
+from synpref_dagster.settings.leaving import checked_host
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.section import SET, Needs, Section
 
 LOOKED: Needs = {"enabled": (True,)}
@@ -64,6 +67,8 @@ class ExportSettings(Section):
 
     allowed_licences: tuple[str, ...] | None = None
     """Licences an exported source may have, spelled as in the sources; None allows any."""
+    trusted_hosts: tuple[Annotated[str, AfterValidator(checked_host)], ...] = ()
+    """Hosts besides this machine that sources with `may_leave = false` may be sent to."""
 
 
 class WorldSettings(Section):
@@ -90,10 +95,13 @@ class SourceSettings(Section):
     licence: str = "unknown"
     citation: str = ""
     """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
+    may_leave: bool = True
+    """Whether its texts, and what is made of them, may be sent to other machines (leaving.md)."""
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
+        checked_name("source", self.name, spaces=False)
         if (self.path is None) == (self.hub_id is None):
             raise ValueError(f"source {self.name!r}: give exactly one of path and hub_id")
         if self.hub_id is not None and self.revision is None:
@@ -141,18 +149,22 @@ class PoolSettings(Section):
     def _has_what_it_names(self) -> Self:
         if self.kind == "sources" and not self.sources:
             raise ValueError("kind is 'sources': name one or more [[pool.sources]]")
-        for name in self.benchmark_subsets:
-            if name not in self.benchmarks:
-                raise ValueError(
-                    f"benchmark_subsets names {name!r}, but benchmarks does not: nobody obeys it. "
-                    "Take it out, or say under [pool.benchmarks] where it is"
-                )
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources need different names, got {', '.join(names)}")
+        check_benchmarks(self.benchmarks, self.benchmark_subsets)
+        for name in self.custom_benchmarks:
+            checked_own_benchmark(name)
         return self
 
     @property
     def has_test_set(self) -> bool:
         """Whether a clean test set lies beside people's gold."""
         return self.kind == "synthetic_world" or bool(self.test_debates)
+
+    def staying(self) -> list[str]:
+        """Names of the sources whose texts may not leave this machine."""
+        return [source.name for source in self.sources if not source.may_leave]
 
     def reports_left_out(self) -> list[str]:
         """Reports on the pool that a campaign does not make; they can be made by hand."""

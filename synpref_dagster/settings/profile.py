@@ -7,14 +7,18 @@ public files of the `real` profile lie. Unknown keys are errors, so that a typo 
 
 import os
 import tomllib
+from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
+from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
@@ -33,7 +37,7 @@ DEFAULT_PROFILE = "demo"
 class Profile(Section):
     """A whole campaign."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0)
     simulated: tuple[str, ...] = ()
@@ -53,6 +57,35 @@ class Profile(Section):
     export: ExportSettings = ExportSettings()
     shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
+
+    @model_validator(mode="after")
+    def _texts_stay_where_they_may(self) -> Self:
+        if self.export.trusted_hosts and not self.pool.staying():
+            raise ValueError(
+                "export.trusted_hosts is set, but every source may leave: nobody obeys it. Take it "
+                "out, or set may_leave = false for a source"
+            )
+        self.refuse_leaving(
+            [
+                Destination("SYNPREF_STORE", self.store_root()),
+                Destination("SYNPREF_MLFLOW_URI", mlflow_uri()),
+            ]
+        )
+        return self
+
+    def refuse_leaving(self, places: Sequence[Destination], *, also: Sequence[str] = ()) -> None:
+        """Refuse these places, and those of the profile, where its sources may not be sent there.
+
+        Args:
+            places: where something is sent, besides what the profile's sections name.
+            also: sources that may not leave whatever the profile says of them.
+
+        Raises:
+            ValueError: a source has `may_leave = false`, and a place is on another machine.
+        """
+        sections = destinations(self.judges, self.people, self.shards)
+        staying = {*self.pool.staying(), *also}
+        refuse_leaving(staying, [*sections, *places], trusted=self.export.trusted_hosts)
 
     def campaign_name(self) -> str:
         """What batches of people and MLflow call this campaign."""

@@ -228,6 +228,16 @@ def test_all_file_formats_hold_the_same_rows(tmp_path):
         assert [dict(raw.values) for raw in read_rows(tmp_path / f"a{suffix}")] == rows
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, name, encoding):
+    rows = [REWARD_BENCH | {"chosen": "caf\u00e9 \u2028 one line"}, REWARD_BENCH]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = json.dumps(rows, ensure_ascii=False, indent=1) if name == "a.json" else lines
+    (tmp_path / name).write_text(text, encoding=encoding, newline="")
+    assert [dict(raw.values) for raw in read_rows(tmp_path / name)] == rows
+
+
 def test_a_repeated_id_gets_a_number(tmp_path):
     row = REWARD_BENCH | {"subset": "donotanswer"}
     write_lines(tmp_path / "a.jsonl", [row, row])

@@ -1,6 +1,7 @@
 """What a command says when it refuses: the words as they are, where it is wrong, what to do."""
 
 import re
+from contextlib import nullcontext
 from importlib.resources import files
 
 import pytest
@@ -189,6 +190,36 @@ def test_a_backbone_whose_folder_is_not_there_is_refused_before_anybody_is_asked
     (tmp_path / "nowhere").mkdir()
     (tmp_path / "nowhere" / "config.json").write_text("{}")
     refuse_missing_backbones(console, profile)
+
+
+@pytest.mark.parametrize(
+    ("place", "is_refused"),
+    [
+        ("models/qwen", True),  # `models` is a folder here, and nobody on the hub
+        ("store/models/qwen", True),
+        ("models", True),
+        ("Qwen/Qwen3-0.6B", False),
+        ("gpt2", False),
+    ],
+)
+def test_what_can_only_be_a_folder_is_looked_for(tmp_path, monkeypatch, place, is_refused):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    hub = HubSettings(backend="hub", backbone=place)
+    profile = load_profile("smoke").model_copy(update={"reward_model": hub})
+    console = Console(record=True, width=400)
+    with pytest.raises(typer.Exit) if is_refused else nullcontext():
+        refuse_missing_backbones(console, profile)
+    assert (f"{place} is no folder of a model" in console.export_text()) == is_refused
+
+
+@pytest.mark.parametrize("sizes", ["", "qwen3-4b,", "all,qwen3-4b", "qwen3-0.6B", "qwen3-9b"])
+def test_a_size_that_is_none_is_refused_before_anything_runs(run_profile, monkeypatch, sizes):
+    monkeypatch.setattr(campaign, "run_campaign", not_reached)
+    code, output = run_profile(command=("run", "--sizes", sizes))
+    assert code == 2
+    assert output.startswith("unknown model sizes [")
+    assert "qwen3-0.6b" in output
 
 
 def test_a_file_that_is_no_text_and_a_seed_that_is_no_number_are_named(tmp_path, monkeypatch):

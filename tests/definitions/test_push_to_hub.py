@@ -1,5 +1,6 @@
 """Pushing is explicit, uploads what the manifest lists, and refuses what was touched."""
 
+import json
 from types import SimpleNamespace
 
 import dagster as dg
@@ -11,7 +12,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.tracking.registry import ModelVersion
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.settings.profile import Profile, load_profile
 
 
 @pytest.fixture
@@ -88,3 +89,45 @@ def test_the_alias_decides_which_version_is_meant(campaign):
             campaign,
             tracking,
         )
+
+
+@pytest.fixture
+def staying(tmp_path):
+    """A campaign whose source may not leave this machine."""
+    diary = {"name": "diary", "path": "x", "origin": "human", "may_leave": False}
+    pool = {"kind": "sources", "sources": [diary]}
+    profile = Profile.model_validate({**load_profile("smoke").model_dump(), "pool": pool})
+    return Campaign(profile_json=profile.model_dump_json(), store_root=str(tmp_path / "store"))
+
+
+PUSHED = {"what": "curated_dataset", "repo_id": "me/pairs", "fingerprint": "abc123"}
+
+
+def written(campaign, **files):
+    folder = campaign.local_folder("releases", "curated_dataset", "abc123")
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    write_manifest(folder, {})
+
+
+def test_nothing_of_a_source_that_may_not_leave_goes_to_a_hub_elsewhere(
+    staying, tmp_path, monkeypatch
+):
+    written(staying, README_md="card")
+    uploads = []
+    with pytest.raises(ValueError, match=r"'diary' .* huggingface\.co \(the hub\)"):
+        push(staying, tmp_path, PUSHED, uploads)
+    assert uploads == []
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8080")
+    assert push(staying, tmp_path, PUSHED, uploads).success
+    assert len(uploads) == 1
+
+
+def test_a_release_remembers_sources_that_were_not_to_leave(campaign, tmp_path):
+    written(campaign, sources_json=json.dumps([{"name": "diary", "may_leave": False}]))
+    uploads = []
+    with pytest.raises(ValueError, match=r"'diary' .* huggingface\.co \(the hub\)"):
+        push(campaign, tmp_path, PUSHED, uploads)
+    assert uploads == []
+    written(campaign, sources_json=json.dumps([{"name": "open"}]))
+    assert push(campaign, tmp_path, PUSHED, uploads).success

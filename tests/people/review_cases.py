@@ -32,7 +32,9 @@ def make_pair(number: int, *, chosen: str = "good", rejected: str = "bad") -> Pr
     )
 
 
-def announce(desk, pairs, *, name="batch", double_share=0.0, adjudicate=True, about=None):
+def announce(
+    desk, pairs, *, name="batch", double_share=0.0, adjudicate=True, about=None, staying=()
+):
     batch = Batch(
         batch_id=name,
         campaign="demo-seed-0",
@@ -43,4 +45,5 @@ def announce(desk, pairs, *, name="batch", double_share=0.0, adjudicate=True, ab
         created_at=1_700_000_000.0,
     )
     known = about or {pair.pair_id: {"attributes": ATTRIBUTES} for pair in pairs}
-    desk.announce(batch, make_batch(pairs, known, batch=batch, double_share=double_share))
+    items = make_batch(pairs, known, batch=batch, double_share=double_share, staying=staying)
+    desk.announce(batch, items)

@@ -4,6 +4,7 @@ Only what is new is read, screened and scored, and old decisions stand. Benchmar
 seven, published files, plug-ins and suites of one's own.
 """
 
+import gzip
 import json
 import os
 from functools import partial
@@ -417,6 +418,54 @@ def test_a_suite_of_ones_own_is_one_entry_and_is_decontaminated_against(tmp_path
     assert plain.benchmark_fingerprint() != fingerprint
     mine.write_text(json.dumps(ROW | {"chosen": "Pear."}) + "\n", encoding="utf-8")
     assert own.benchmark_fingerprint() != fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("mine.jsonl", b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\n"),
+        ("mine.json", b"\xef\xbb\xbf" + json.dumps([ROW], indent=1).encode()),
+        ("mine.csv", b"prompt,chosen,rejected\nName a fruit.,Apple.,Stone.\n"),
+        ("mine.jsonl.gz", gzip.compress(json.dumps(ROW).encode())),
+    ],
+)
+def test_a_suite_of_ones_own_is_read_like_a_source(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(tmp_path / name)})
+    [item] = own.benchmark_items()["my_suite"]
+    assert item.candidates == ("Apple.", "Stone.")
+    assert item.item_id == f"{name}/0"
+
+
+def test_lines_that_cannot_be_read_and_empty_files_are_left_out_and_counted(tmp_path):
+    (folder := tmp_path / "suite").mkdir()
+    lines = [json.dumps(ROW).encode(), b"", b"{not json", b'{"prompt": "\xff"}', b"[1]"]
+    twice = b'{"prompt": "x", "chosen": "a", "chosen": "b", "rejected": "c"}'
+    (folder / "a.jsonl").write_bytes(b"\n".join([*lines, twice, json.dumps(ROW).encode()]))
+    (folder / "b.jsonl").write_bytes(b"")
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(folder)})
+    benchmark, items = own.benchmarks()[-1]
+    assert [item.item_id for item in items] == ["a.jsonl/0", "a.jsonl/5"]  # blank lines are no rows
+    assert [(each.place, each.reason) for each in benchmark.left_out] == [
+        ("suite/a.jsonl row 1", "not_json"),
+        ("suite/a.jsonl row 2", "not_utf8"),
+        ("suite/a.jsonl row 3", "not_an_object"),
+        ("suite/a.jsonl row 4", "duplicate_key"),
+        ("suite/b.jsonl row 0", "empty_file"),
+    ]
+
+
+def test_a_published_benchmark_without_a_named_subset_is_refused_before_anything_is_scored(
+    tmp_path,
+):
+    row = {"pair_id": "1", "source": "mmlu-pro-x", "question": "q", "label": "A>B"}
+    file = tmp_path / "judge_bench.jsonl"
+    file.write_text(json.dumps(row | {"response_A": "a", "response_B": "b"}) + "\n")
+    named = {"benchmarks": {"judge_bench": str(file)}}
+    with pytest.raises(ValueError, match=r"judge_bench lacks the subsets .*'coding'"):
+        sources_of(tmp_path, **named).benchmark_prompts()
+    part = sources_of(tmp_path, **named, benchmark_subsets={"judge_bench": ("knowledge",)})
+    assert len(part.benchmark_items()["judge_bench"]) == 1
 
 
 def test_counts_are_expected_of_published_sets_and_of_the_parts_at_hand(tmp_path, mine):

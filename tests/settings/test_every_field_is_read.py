@@ -31,10 +31,12 @@ CALLED = {  # besides, or as what a section is handed over as a whole
 }
 # Read within the settings only, by what others call.
 READ_BY = {
+    ("ExportSettings", "trusted_hosts"): "refuse_leaving",
     ("JudgeSettings", "cache"): "cache_path",
     ("NearDuplicateSettings", "in_campaign"): "reports_left_out",
     # Says in words what `kind` decides, and is refused beside another kind.
     ("PoolSettings", "recorded_verdicts"): "kind",
+    ("SourceSettings", "may_leave"): "staying",
 }
 
 

@@ -146,3 +146,21 @@ def test_a_key_has_the_form_of_the_first_version_whatever_settings_there_are():
         "num_steps": 3,
         "loss": {"name": "hinge"},
     }
+
+
+@pytest.mark.parametrize(
+    "place", ["Qwen/Qwen3-0.6B", "gpt2", "/models/qwen3", "./qwen3", "~/qwen3", "a/b/c", "o/n_1.x"]
+)
+def test_a_backbone_is_a_folder_or_an_id_of_the_hub(place):
+    assert HubSettings(backend="hub", backbone=place).backbone == place
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["Qwen/Qwen3 0.6B", "Qwen:Qwen3", "https:Qwen", "Qwen/", "-x/y", "a--b/c", "Qwen/..", "Q\nn"],
+)
+def test_what_is_neither_a_folder_nor_an_id_is_refused_when_it_is_read(place):
+    with pytest.raises(ValidationError, match="neither a folder nor a hub id"):
+        HubSettings(backend="hub", backbone=place)
+    with pytest.raises(ValidationError, match="neither a folder nor a hub id"):
+        HubReleaseSettings(backend="hub", backbones={"qwen3-4b": place})

@@ -9,6 +9,7 @@ from synpref_dagster.assets.pool.checks import (
     rows_by_reason,
 )
 from synpref_dagster.assets.step import box, campaign_step, conservation, shard_counts
+from synpref_dagster.benchmarks.custom import left_out
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
@@ -77,12 +78,18 @@ def benchmark_prompts(
     sources: PoolSources,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
-    """First-turn prompts of every benchmark, fingerprinted: nothing trained on may contain them."""
+    """First-turn prompts of every benchmark, fingerprinted: nothing trained on may contain them.
+
+    Rows of suites of one's own that are no comparison are left out; `left_out` counts them.
+    """
     with campaign_step(context, campaign, tracking) as step:
         prompts = step.dataset(sources.benchmark_prompts, inputs=[sources.benchmark_fingerprint()])
         by_benchmark = campaign.frame(prompts, ["benchmark"])["benchmark"].value_counts()
         return step.result(
             prompts,
             metrics={"num_prompts": prompts.num_rows},
-            facts={"prompts_by_benchmark": {str(k): int(v) for k, v in by_benchmark.items()}},
+            facts={
+                "prompts_by_benchmark": {str(k): int(v) for k, v in by_benchmark.items()},
+                **left_out(sources.benchmarks()),
+            },
         )

@@ -11,6 +11,7 @@ from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.step import Result, Step, box, campaign_step
 from synpref_dagster.benchmarks.best_of_n import best_of_k_curves
 from synpref_dagster.benchmarks.candidates import build_candidates, full_score_table
+from synpref_dagster.benchmarks.custom import left_out
 from synpref_dagster.benchmarks.items import align_rewards
 from synpref_dagster.benchmarks.leaderboard import leaderboard as build_leaderboard
 from synpref_dagster.benchmarks.results import BenchmarkResult
@@ -86,6 +87,7 @@ def benchmark_scores(
         return step.result(
             parts,
             metrics=score_metrics(table, results),
+            facts=left_out(suite),
             plot=_plot(size, results, curves),
             checks=score_checks(sources, suite, table, results),
         )

@@ -224,6 +224,7 @@ def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef
 def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Each source with its licence, place, citation and pairs per split, from a tally of them."""
     counts = pairs_by(rows, "source", "split")
+    staying = sources.campaign.profile.pool.staying()
     return [
         {
             "name": spec.name,
@@ -235,6 +236,7 @@ def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]
             "citation": spec.citation,
             "num_train": int(counts.get((spec.name, "train"), 0)),
             "num_validation": int(counts.get((spec.name, "validation"), 0)),
+            **({"may_leave": False} if spec.name in staying else {}),
         }
         for spec in sources.specs()
     ]

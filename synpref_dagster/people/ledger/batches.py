@@ -5,7 +5,7 @@ the data, not of the page.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -42,6 +42,8 @@ class ReviewItem:
     """Why to look twice: it occurs under both labels, or models are unsure; empty if neither."""
     preverification: Mapping[str, str] = field(default_factory=dict)
     """What an LLM says about `first` and `second` alone; shown behind a fold."""
+    may_leave: bool = True
+    """Whether it may be shown on another machine, or searched for on the web."""
 
     def candidates(self, candidate_1: Side) -> tuple[str, str]:
         """The responses as Candidate 1 and Candidate 2."""
@@ -75,6 +77,7 @@ def make_batch(
     *,
     batch: Batch,
     double_share: float,
+    staying: Collection[str] = (),
 ) -> list[ReviewItem]:
     """Items of a batch, in the order of the pairs.
 
@@ -83,6 +86,7 @@ def make_batch(
         about: pair_id -> `attributes`, `risk`, `preverification`, each optional.
         batch: whose items these are.
         double_share: share of the pairs that two people see, spread evenly by a hash of the pair.
+        staying: names of the sources whose texts may not leave this machine.
 
     Raises:
         ValueError: the share is not from 0 to 1.
@@ -110,6 +114,7 @@ def make_batch(
                 attributes=dict(known.get("attributes", {})),
                 risk=str(known.get("risk", "")),
                 preverification=dict(known.get("preverification", {})),
+                may_leave=pair.source not in staying,
             )
         )
     return items

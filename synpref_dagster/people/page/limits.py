@@ -47,6 +47,19 @@ def refuse_open_address(host: str, *, num_accounts: int, public_hosts: Sequence[
         )
 
 
+def refuse_leaving(host: str, *, num_staying: int, public_hosts: Sequence[str]) -> None:
+    """Check where the page is to be bound while pairs are before people that may not leave.
+
+    Raises:
+        ValueError: others could reach it, on another address or under a public name.
+    """
+    if num_staying and not (is_loopback(host) and set(public_hosts) <= set(LOOPBACK_HOSTS)):
+        raise ValueError(
+            f"{num_staying} pairs before people may not leave this machine (may_leave = false): "
+            "serve the page on 127.0.0.1 without --public-host, and open it here"
+        )
+
+
 @dataclass(slots=True)
 class RateLimiter:
     """A token bucket per key: `burst` requests at once, `per_second` on average."""

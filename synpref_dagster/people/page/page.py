@@ -37,6 +37,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+HERE_ONLY = (
+    "This pair may not leave the machine it is on (may_leave = false): serve the page on 127.0.0.1 "
+    "and open it there."
+)
 Form = dict[str, list[str]]
 
 
@@ -62,6 +66,7 @@ class ReviewPage:
         self._desk = desk
         self._accounts = accounts
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._is_here_only = self._hosts <= frozenset(LOOPBACK_HOSTS)
         self._requests = RateLimiter(per_second=10, burst=60, clock=clock)
         self._sign_ins = RateLimiter(per_second=0.2, burst=10, clock=clock)
         self._templates = Environment(
@@ -107,6 +112,10 @@ class ReviewPage:
         if opened is None:
             return self._page("done.html.jinja", **shared)
         case, assignment = opened
+        may_leave = case.item.may_leave
+        if not (may_leave or self._is_here_only):
+            raise Refusal(403, HERE_ONLY)
+        question = first_user_turn(case.item.conversation) if may_leave else ""  # type: ignore[arg-type]
         candidate_1, candidate_2 = case.item.candidates(assignment.candidate_1)
         checked = case.item.preverification
         sides = ("first", "second") if assignment.candidate_1 == "first" else ("second", "first")
@@ -118,7 +127,7 @@ class ReviewPage:
             candidates=[candidate_1, candidate_2],
             preverification=[checked[side] for side in sides if side in checked],
             protocol=instructions(case.item.attributes.get("task_category", "other")),
-            searches=search_links(first_user_turn(case.item.conversation)),  # type: ignore[arg-type]
+            searches=search_links(question),
             legal=LEGAL_ATTRIBUTES,
             tools=TOOLS,
             adjudicating=case.in_adjudication,

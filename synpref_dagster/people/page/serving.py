@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
-from synpref_dagster.people.page.limits import LOOPBACK_HOSTS, is_loopback, refuse_open_address
+from synpref_dagster.people.page.limits import (
+    LOOPBACK_HOSTS,
+    is_loopback,
+    refuse_leaving,
+    refuse_open_address,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,13 +59,16 @@ def serve(url: str, *, host: str, port: int, public_hosts: Sequence[str] = ()) -
         public_hosts: names under which people reach it; needed for any address but loopback.
 
     Raises:
-        ValueError: the address is not loopback and accounts or host names are missing.
+        ValueError: the address is not loopback and accounts or host names are missing, or pairs
+            are before people that may not leave this machine.
     """
     import uvicorn
 
     store = ReviewDatabase(url)
     accounts = Accounts(store, clock=time.time)
     refuse_open_address(host, num_accounts=len(accounts.all()), public_hosts=public_hosts)
+    num_staying = ReviewDesk(store, clock=time.time).num_staying()
+    refuse_leaving(host, num_staying=num_staying, public_hosts=public_hosts)
     hosts = [*public_hosts, *(LOOPBACK_HOSTS if is_loopback(host) else ())]
     uvicorn.run(
         review_app(store, hosts=hosts), host=host, port=port, log_level="warning", access_log=False

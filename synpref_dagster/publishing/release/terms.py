@@ -136,6 +136,15 @@ def check_release(folder: Path, allowed: Sequence[str] | None) -> None:
     check_licences([{**each, "licence": each["licence_as_given"]} for each in records], allowed)
 
 
+def staying_sources(folder: Path) -> list[str]:
+    """Sources in a release that were not allowed to leave this machine when it was written."""
+    file = folder / SOURCES_FILE
+    if not file.is_file():
+        return []
+    records = json.loads(file.read_text(encoding="utf-8"))
+    return [str(each["name"]) for each in records if not each.get("may_leave", True)]
+
+
 def licence_file(records: Sequence[Facts], subject: str) -> str:
     """LICENSE.md: what is under which licence, source by source."""
     rows = "\n".join(

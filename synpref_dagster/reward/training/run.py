@@ -187,7 +187,7 @@ def start_workers(backbone_path: str, encoder: ChatEncoder, *, config: TrainingC
         backbone_path,
         pad_token_id=encoder.pad_token_id,
         dtype=torch.float64 if config.dtype == "float64" else torch.float32,
-        seed=config.seed,
+        new_head_seed=config.seed,
     ).to(config.device if accelerator is None else accelerator.device)
     forward = verified_forward(model, sharded=accelerator is not None and config.sharded)
     if config.lora is not None:

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from fastapi.testclient import TestClient
 from review_cases import Clock, announce, make_pair
 
 from synpref_dagster.pairs.record import PreferencePair
@@ -12,6 +13,9 @@ from synpref_dagster.people.label_studio import _task
 from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import Batch, make_batch
 from synpref_dagster.people.ledger.ledger import AnswerLedger
+from synpref_dagster.people.page.limits import refuse_leaving
+from synpref_dagster.people.page.page import ReviewPage
+from synpref_dagster.people.page.serving import serve
 
 FIELD = re.compile(r'name="(csrf|form_token|undoes)" value="([^"]*)"')
 ATTACKS = {
@@ -475,3 +479,46 @@ def test_label_studio_is_sent_no_opinion_of_any_model():
     assert "one is" not in sent
     assert "low_margin" not in sent
     assert not {"preverification", "risk", "predictions"} & set(_task(item))
+
+
+def test_a_pair_that_may_not_leave_is_searched_for_nowhere_and_shown_here_only(
+    desk, accounts, sign_in, clock
+):
+    announce(desk, [make_pair(1), make_pair(2)], staying=["s"])
+    html = sign_in("ann").get("/").text
+    assert "question" in html
+    assert "Search for it" not in html
+    assert "https://" not in html
+    page = ReviewPage(desk, accounts, clock=clock, hosts=["review.lan", "127.0.0.1"]).app()
+    browser = TestClient(page, base_url="http://review.lan", follow_redirects=True)
+    browser.post("/sign-in", data={"token": accounts.add("bob")})
+    answer = browser.get("/")
+    assert answer.status_code == 403
+    assert "may not leave the machine" in answer.text
+    assert "question" not in answer.text
+
+
+def test_a_pair_that_may_leave_is_shown_wherever_the_page_is_open(desk, accounts, clock):
+    announce(desk, [make_pair(1)])
+    page = ReviewPage(desk, accounts, clock=clock, hosts=["review.lan"]).app()
+    browser = TestClient(page, base_url="http://review.lan", follow_redirects=True)
+    browser.post("/sign-in", data={"token": accounts.add("bob")})
+    assert "Search for it" in browser.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("host", "names"), [("0.0.0.0", ["review.lan"]), ("127.0.0.1", ["review.lan"]), ("::", ["a"])]
+)
+def test_the_page_is_not_opened_to_others_while_pairs_may_not_leave(
+    desk, accounts, store, host, names
+):
+    accounts.add("ann")
+    announce(desk, [make_pair(1), make_pair(2)], staying=["s"])
+    assert desk.num_staying() == 2
+    with pytest.raises(ValueError, match="2 pairs before people may not leave this machine"):
+        serve(store.url, host=host, port=0, public_hosts=names)
+
+
+def test_a_page_on_this_machine_may_show_them():
+    refuse_leaving("127.0.0.1", num_staying=3, public_hosts=["localhost"])
+    refuse_leaving("0.0.0.0", num_staying=0, public_hosts=["review.lan"])
