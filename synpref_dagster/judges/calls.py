@@ -167,7 +167,7 @@ class EndpointCaller:
                 return CallFailure(failure="timeout", detail=str(error)), None
             except openai.APIConnectionError as error:
                 return CallFailure(failure="connection_failed", detail=repr(error.__cause__)), None
-            except (openai.OpenAIError, ValueError) as error:
+            except (openai.OpenAIError, ValueError, RecursionError) as error:
                 return CallFailure(failure="server_error", detail=str(error)[:200]), None
             answer = read_completion(body, form.mode)
             if isinstance(answer, JudgeReply):

@@ -161,6 +161,16 @@ def is_error(body: Any) -> bool:
     return bool(body.get("error") or body.get("errors")) or body.get("object") == "error"
 
 
+def shown(body: Any) -> str:
+    """The beginning of a body in one line, for people."""
+    if not isinstance(body, str):
+        try:
+            body = json.dumps(body, default=str)
+        except (ValueError, RecursionError):
+            body = f"a body of {type(body).__name__} nested too deep to be shown"
+    return storable(" ".join(body[: 4 * MAX_SAID].split()))[:MAX_SAID]
+
+
 def _mappings(value: Any, depth: int = 6) -> Iterator[Mapping[str, Any]]:
     """Every object of a body, outermost first; what is nested deeper says nothing to us."""
     if depth == 0:
@@ -204,7 +214,7 @@ def _text(body: Any, parts: list[Mapping[str, Any]]) -> str:
         if isinstance(each.get(name), str) and each[name].strip()
     ]
     if not said:
-        said = [body if isinstance(body, str) else json.dumps(body, default=str)[: 4 * MAX_SAID]]
+        said = [shown(body)]
     elif places := [".".join(map(str, each["loc"])) for each in parts if each.get("loc")]:
         said.append(f"at {', '.join(places)}")
-    return storable("; ".join(dict.fromkeys(" ".join(each.split()) for each in said)))[:MAX_SAID]
+    return "; ".join(dict.fromkeys(map(shown, said)))[:MAX_SAID]

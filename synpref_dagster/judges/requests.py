@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from synpref_dagster.curation.judging.prompts import JudgePrompt, Message
 from synpref_dagster.curation.judging.replies import Failure, ParsedReply, parse_reply
-from synpref_dagster.judges.errors import Told, is_error, told
+from synpref_dagster.judges.errors import Told, is_error, shown, told
 from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.pairs.texts import storable
 
@@ -221,8 +221,7 @@ def failure_of(error: Told) -> CallFailure:
 
 
 def _no_completion(body: Any) -> CallFailure:
-    shown = body if isinstance(body, str) else json.dumps(body, default=str)
-    detail = f"the reply is no chat completion: {storable(shown[:200])}"
+    detail = f"the reply is no chat completion: {shown(body)}"
     return CallFailure(failure="server_error", detail=detail)
 
 

@@ -55,7 +55,7 @@ def mutated(draw):
     for _ in range(draw(st.integers(0, 4))):
         path = draw(st.sampled_from(list(paths(body)) or [()]))
         if not path:
-            return draw(ODD)
+            return copy.deepcopy(draw(ODD))
         *above, last = path
         holder = body
         for step in above:
@@ -64,7 +64,7 @@ def mutated(draw):
         if change == "remove":
             del holder[last]
         else:
-            holder[last] = draw(ODD) if change == "replace" else [holder[last]]
+            holder[last] = copy.deepcopy(draw(ODD)) if change == "replace" else [holder[last]]
     return body
 
 
