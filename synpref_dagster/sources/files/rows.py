@@ -37,6 +37,7 @@ from synpref_dagster.sources.files.streams import (
 )
 from synpref_dagster.sources.files.tables import csv_delimiter, csv_rows, table_delimiter
 from synpref_dagster.sources.records import SourceSpec
+from synpref_dagster.storage.uris import explained
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Longest JSON line taken into memory; the rest of a longer one is skipped unread."""
@@ -59,7 +60,7 @@ def read_rows(
     path = UPath(spec.path, **storage_options) if storage_options else place_of(spec.path)
     if not path.is_file():
         raise ValueError(f"source {spec.name!r}: no file at {spec.path!r}; correct its path")
-    with path.open("rb") as opened:
+    with explained(path), path.open("rb") as opened:
         yield from _file_rows(cast(BinaryIO, opened), spec)
 
 
@@ -112,7 +113,7 @@ def _text_rows(
     elif text.startswith((b"{", b"[")):
         yield from _json_rows(lines, 0)
     elif text and (delimiter := _delimiter(stream, sample, spec)):
-        yield from csv_rows(lines, delimiter=delimiter, source=spec.name)
+        yield from csv_rows(lines, delimiter=delimiter, what=_what(spec))
     else:
         _refuse_prose(sample, spec)
         yield from _json_rows(lines, 0)

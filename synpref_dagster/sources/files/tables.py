@@ -69,8 +69,14 @@ def _names_columns(cells: list[str]) -> bool:
     return len(names) > 1 and all(_COLUMN.fullmatch(name) for name in names)
 
 
-def csv_rows(stream: io.BufferedReader, *, delimiter: str, source: str) -> Iterator[RawRow]:
-    """Rows of a table as {column: text}; raises ValueError for a header that names one twice."""
+def csv_rows(stream: io.BufferedReader, *, delimiter: str, what: str) -> Iterator[RawRow]:
+    """Rows of a table as {column: text}; raises ValueError for a header that names one twice.
+
+    Args:
+        stream: the file.
+        delimiter: between cells.
+        what: names the file in errors.
+    """
     # The limit of 128 KiB per cell is the reader's own, and process-wide.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
     number = 0
@@ -79,7 +85,7 @@ def csv_rows(stream: io.BufferedReader, *, delimiter: str, source: str) -> Itera
         header = next(cells, [])
         names = [name for name in header if name]
         if len(set(names)) != len(names):
-            raise ValueError(f"source {source!r}: the header names a column twice: {header}")
+            raise ValueError(f"{what}: the header names a column twice: {header}")
         for row in cells:
             if row:
                 yield _row(number, header, row)
