@@ -4,7 +4,7 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from synpref_dagster.sources.recorded_votes import named_votes
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
+    DatasetRef,
     MapResult,
     ShardExecutor,
     build_dataset,
@@ -170,28 +171,50 @@ class PoolSources(dg.ConfigurableResource):
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
         uri = self.campaign.uri("data", "raw_pool", "files")
-        known = known_files(uri)
+        # A file that was listed and then refused was never read: it may go as it came.
+        read = self.campaign.uri("data", "raw_pool", "read_files")
+        known = known_files(read) or known_files(uri)
         if not self.campaign.profile.pool.allow_missing_files:
             check_none_gone(files, known, skipped=self._skipped_names())
         order = reading_order(files, known)
         # The order is part of the step: a list of the same files as on an earlier night must not
         # bring back an order that a night in between has changed.
         inputs = [self._fingerprint(rows), *(rows[number]["key"] for number in order)]
+        step = step_key(version=version, inputs=inputs, params={})
+        facts = as_facts([files[number] for number in order])
         listed = build_dataset(
             uri,
-            step=step_key(version=version, inputs=inputs, params={}),
+            step=step,
             compute=lambda: [pa.Table.from_pylist([rows[number]]) for number in order],
-            meta=as_facts([files[number] for number in order]),
+            meta=facts,
         )
-        return map_shards(
-            partial(read_file, paths=paths),
-            listed,
-            uri=self.campaign.uri("data", "raw_pool"),
-            version=version,
-            params={"seed": self.campaign.seed},
-            executor=executor,
-            outputs=list(READ_SCHEMAS),
-        )
+        result = self._read(listed, paths, version=version, executor=executor)
+        keys = pa.table({"key": [rows[number]["key"] for number in order]})
+        build_dataset(read, step=step, compute=lambda: keys, meta=facts)
+        return result
+
+    def _read(
+        self,
+        listed: DatasetRef,
+        paths: Mapping[str, str | None],
+        *,
+        version: str,
+        executor: ShardExecutor | None,
+    ) -> MapResult:
+        try:
+            return map_shards(
+                partial(read_file, paths=paths),
+                listed,
+                uri=self.campaign.uri("data", "raw_pool"),
+                version=version,
+                params={"seed": self.campaign.seed},
+                executor=executor,
+                outputs=list(READ_SCHEMAS),
+            )
+        except ValueError as error:
+            # The message names the file as people know it; in which shard it was listed says
+            # nothing to them, and goes with the cause.
+            raise ValueError(str(error)) from error
 
     def _listed_files(
         self,

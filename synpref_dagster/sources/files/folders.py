@@ -16,16 +16,21 @@ from upath import UPath
 from synpref_dagster.storage.uris import storage_options
 
 STATE, SPLITS, DELTA = "state.json", "dataset_dict.json", "_delta_log"
-_NO_DATA = re.compile(
+_TITLES = re.compile(  # files about a data set, unless they have the name of data
     r"(license|licence|copying|readme)([._-][\w.-]*)?|"
     r"(copyright|notice|citation|contributing|code_of_conduct|changelog|changes|authors|"
-    r"contributors|security|datasheet|data_card|datacard|dataset_card)(\.\w+)?|"
+    r"contributors|security|datasheet|data_card|datacard|dataset_card)(\.\w+)?",
+    re.IGNORECASE,
+)
+_DATA = re.compile(
+    r".*\.(jsonl?|ndjson|csv|tsv|parquet|arrow|feather)(\.(gz|zstd?|bz2|xz|lz4))?", re.IGNORECASE
+)
+_BESIDE = re.compile(
     r".*\.(md|rst|cff|bib|lock|crc|md5|sha1|sha256|sha512|asc|sig|part|tmp|py|ipynb)|"
     r"(md5|sha1|sha256|sha512)sums?(\.txt)?|checksums?(\.txt)?|makefile|dockerfile|"
     r"dataset_infos?\.json|croissant\.json|thumbs\.db|desktop\.ini|requirements\.txt",
     re.IGNORECASE,
 )
-_DATA = re.compile(r".*\.(jsonl?|ndjson|csv|tsv|parquet|arrow|feather)(\.\w+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ def is_no_data(name: str) -> bool:
     """
     if name[0] in "._":
         return True
-    return _NO_DATA.fullmatch(name) is not None and not _DATA.fullmatch(name)
+    is_title = _TITLES.fullmatch(name) is not None and not _DATA.fullmatch(name)
+    return is_title or _BESIDE.fullmatch(name) is not None
 
 
 def _is_skipped(*parts: str) -> bool:

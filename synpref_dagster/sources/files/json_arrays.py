@@ -28,7 +28,7 @@ def starts_array(head: bytes) -> bool:
     (True, False, False)
     """
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    return text.startswith(b"[") and text[1:].lstrip()[:1] in (b"{", b"]")
+    return text.startswith(b"[") and text[1:].lstrip()[:1] in (b"{", b"]", b"")
 
 
 class JsonArray:

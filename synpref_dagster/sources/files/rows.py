@@ -34,6 +34,7 @@ from synpref_dagster.sources.files.streams import (
     as_utf8,
     decompressed,
     encoding_of,
+    with_line_feeds,
 )
 from synpref_dagster.sources.files.tables import csv_delimiter, csv_rows, table_delimiter
 from synpref_dagster.sources.records import SourceSpec
@@ -102,6 +103,9 @@ def _text_rows(
     if encoding := encoding_of(head):
         stream = PeekedStream(as_utf8(stream, encoding))
     sample = stream.ahead(SAMPLE_BYTES)
+    if b"\r" in sample[:-1] and b"\n" not in sample:
+        stream = PeekedStream(with_line_feeds(stream))
+        sample = stream.ahead(SAMPLE_BYTES)
     text = sample.removeprefix(codecs.BOM_UTF8).lstrip()
     lines = cast(io.BufferedReader, io.BufferedReader(stream, SAMPLE_BYTES))
     if text.startswith(b"{") and _is_document(stream):
@@ -110,7 +114,10 @@ def _text_rows(
     _refuse_split(spec)
     if starts_array(text):
         yield from _array_rows(lines)
-    elif text.startswith((b"{", b"[")):
+    elif text.startswith(b"{"):
+        yield from _json_rows(lines, 0)
+    elif text.startswith(b"["):
+        _refuse_lists(sample, spec)
         yield from _json_rows(lines, 0)
     elif text and (delimiter := _delimiter(stream, sample, spec)):
         yield from csv_rows(lines, delimiter=delimiter, what=_what(spec))
@@ -212,6 +219,14 @@ def _refuse_prose(sample: bytes, spec: SourceSpec) -> None:
         f"{_what(spec)} is neither JSON nor a table with a header line; it begins with {shown!r}: "
         "correct the file, or take it out of the source"
     )
+
+
+def _refuse_lists(sample: bytes, spec: SourceSpec) -> None:
+    """Refuses JSON lists of which none can be a row: their cells have no names."""
+    if not any(line.lstrip().startswith(b"{") for line in sample.splitlines()):
+        raise ValueError(
+            f"{_what(spec)} holds JSON lists, whose cells have no names: write its rows as objects"
+        )
 
 
 def _json_rows(stream: io.BufferedReader, number: int) -> Iterator[RawRow]:

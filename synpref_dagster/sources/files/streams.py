@@ -75,6 +75,7 @@ class PeekedStream(io.RawIOBase):
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._head = bytearray()
+        self._ended = False
         self.broken: BrokenStreamError | None = None
         """What ends the stream, where what was looked at shows it."""
         self.is_whole = False
@@ -97,15 +98,21 @@ class PeekedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes, first those that were looked at."""
-        if self._head:
-            found = bytes(self._head[: len(buffer)])
-            del self._head[: len(found)]
-        elif self.broken:
-            raise self.broken
-        else:
-            found = self._stream.read(len(buffer)) or b""
+        found = bytes(self._head[: len(buffer)])
+        del self._head[: len(found)]
+        if not found and not self._ended:
+            found = self._next(len(buffer))
         buffer[: len(found)] = found
         return len(found)
+
+    def _next(self, size: int) -> bytes:
+        try:
+            if self.broken:
+                raise self.broken
+            return self._stream.read(size) or b""
+        except BrokenStreamError:
+            self._ended = True  # It is said once, and then there is no more.
+            raise
 
 
 def decompressed(file: BinaryIO, kind: str) -> RawStream:
@@ -159,19 +166,24 @@ def encoding_of(head: bytes) -> str | None:
     ('utf-16-le', None)
     """
     marked = next((name for mark, name in _ENCODINGS if head.startswith(mark)), None)
-    if marked or len(head) < 4:
+    if marked or len(head) < 2:
         return marked
     # Both begin with plain characters, of which the wide encodings leave bytes empty (RFC 4627).
     empty = [byte == 0 for byte in head[:4]]
     wide = {
-        "utf-32-le": [False, True, True, True],
-        "utf-32-be": [True, True, True, False],
         "utf-16-le": [False, True, False, True],
         "utf-16-be": [True, False, True, False],
+        "utf-32-le": [False, True, True, True],
+        "utf-32-be": [True, True, True, False],
     }
-    found = next((name for name, places in wide.items() if places == empty), None)
+    found = next((n for n, places in wide.items() if places[: len(empty)] == empty), None)
     printable = all(byte == 0 or byte in b"\t\r\n" or 32 <= byte < 127 for byte in head[:4])
     return found if printable else None
+
+
+def with_line_feeds(stream: Any) -> RawStream:
+    """The text of an old Macintosh, whose lines end in carriage returns alone, as everybody's."""
+    return RawStream(lambda size: (stream.read(size) or b"").replace(b"\r", b"\n"))
 
 
 def as_utf8(stream: Any, encoding: str) -> RawStream:

@@ -61,7 +61,10 @@ def table_delimiter(head: str, *, named: str | None, is_whole: bool) -> str | No
 
 
 def _header(line: str, delimiter: str) -> list[str]:
-    return next(iter(csv.reader([line.strip("\r\n")], delimiter=delimiter)), [])
+    try:
+        return next(iter(csv.reader([line.strip("\r\n")], delimiter=delimiter)), [])
+    except csv.Error:
+        return []  # Whoever reads the rows says so.
 
 
 def _names_columns(cells: list[str]) -> bool:
