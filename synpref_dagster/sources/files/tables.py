@@ -46,18 +46,23 @@ def table_delimiter(head: str, *, named: str | None, is_whole: bool) -> str | No
     first, _, rest = head.partition("\n")
     if found := _SAYS.fullmatch(first + "\n" * bool(rest)):
         return found[1]
-    cells = {mark: _header(first, mark) for mark in dict.fromkeys((named or ",") + _OTHERS)}
-    mark = max(cells, key=lambda each: len(cells[each]))  # the first one of equals
-    if named or not _names_columns(cells[mark]):
-        return mark if named else None
+    marks = list(dict.fromkeys((named or ",") + _OTHERS))
+    names = [mark for mark in marks if _names_columns(_header(first, mark))]
+    fitting = [mark for mark in marks if _rows_fit(head, mark, is_whole=is_whole)]
+    both = [mark for mark in names if mark in fitting]
+    return next(iter([*both, *names, *fitting, named] if named else both), None)
+
+
+def _rows_fit(head: str, delimiter: str, *, is_whole: bool) -> bool:
+    """Whether every row has as many cells as the header, which has more than one."""
     lines = head.splitlines(keepends=True)
     try:
-        rows = list(csv.reader(lines if is_whole else lines[:-1], delimiter=mark))[1:]
+        rows = list(csv.reader(lines if is_whole else lines[:-1], delimiter=delimiter))
     except csv.Error:
-        return None
+        return False
     # The last one may be cut within a quoted cell.
-    whole = [row for row in (rows if is_whole else rows[:-1]) if row]
-    return mark if whole and all(len(row) == len(cells[mark]) for row in whole) else None
+    counts = [len(row) for row in (rows if is_whole else rows[:-1]) if row]
+    return len(counts) > 1 and counts[0] > 1 and len(set(counts)) == 1
 
 
 def _header(line: str, delimiter: str) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from upath import UPath
 
 from synpref_dagster.sources.files.folders import files_below, is_no_data, source_files
 from synpref_dagster.sources.files.rows import read_rows
@@ -150,3 +151,13 @@ def test_a_delta_table_is_refused(tmp_path):
     write(tmp_path, "part-0.parquet", "_delta_log/0.json")
     with pytest.raises(ValueError, match="is a Delta table"):
         source_files(str(tmp_path))
+
+
+def test_a_folder_in_another_store_is_listed_alike():
+    root = UPath("memory://folders/source")
+    for name in ("b.jsonl", "a.jsonl", "README.md", ".cache/x.jsonl"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"{}")
+    found = source_files(str(root))
+    assert [path.rpartition("/")[2] for path in found.data] == ["a.jsonl", "b.jsonl"]
+    assert len(found.skipped) == 2
