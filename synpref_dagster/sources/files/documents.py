@@ -69,11 +69,13 @@ def _part(named: Mapping[str, Any], split: str) -> Sequence[Row]:
     return rows
 
 
-def _lone_table(document: Row, named: Mapping[str, Any]) -> Sequence[Row]:
+def _lone_table(document: Row, named: Mapping[str, Any]) -> Sequence[Row] | None:
     [name, *others] = named
     beside = [key for key in document if key != name]
     # What stands beside a table may say something about its rows, or be a row's own column.
     texts = [key for key in beside if key in others or _is_column(key, document[key])]
+    if texts and not named[name]:
+        return None  # An empty list among the columns of a row.
     if texts:
         raise ValueError(
             f"is one JSON object with {', '.join(texts)} beside the table {name!r}: {_ONE_EACH}"

@@ -44,9 +44,11 @@ class SourceFiles:
 
 
 def place_of(path: str) -> UPath:
-    """The path of a source, local or in an object store, with what the environment says of it."""
+    """The path of a source; an object store is the one of the store where that has an endpoint."""
     protocol, separator, _ = path.partition("://")
-    return UPath(path, **(storage_options(protocol) if separator else {}))
+    options = storage_options(protocol) if separator else {}
+    # Without an endpoint of ours, what the AWS client finds by itself holds, its region included.
+    return UPath(path, **options) if "endpoint_url" in options else UPath(path)
 
 
 def is_no_data(name: str) -> bool:
@@ -69,8 +71,7 @@ def _is_skipped(*parts: str) -> bool:
 def files_below(folder: UPath) -> list[UPath]:
     """Every file below a folder, by name; folders behind links too, each once.
 
-    Raises:
-        ValueError: a link to a file that is not there.
+    Of a link to a file that is not there only the name is known.
     """
     if not isinstance(folder, Path):
         return sorted((one for one in folder.rglob("*") if one.is_file()), key=str)
@@ -83,10 +84,7 @@ def files_below(folder: UPath) -> list[UPath]:
             continue
         seen.add(real)
         found += [Path(root, name) for name in names]
-    for file in found:
-        if file.is_symlink() and not file.exists():
-            raise ValueError(f"{file} is a link to a file that is not there: is it mounted?")
-    return sorted(filter(Path.is_file, found), key=str)
+    return sorted((one for one in found if one.is_file() or one.is_symlink()), key=str)
 
 
 def source_files(path: str | None, *, split: str | None = None) -> SourceFiles:
@@ -104,6 +102,9 @@ def source_files(path: str | None, *, split: str | None = None) -> SourceFiles:
         return SourceFiles([path])
     root = place_of(path)
     listed = {_below(root, file): file for file in files_below(root)}
+    links = (file for file in listed.values() if isinstance(file, Path) and file.is_symlink())
+    if gone := next((file for file in links if not file.exists()), None):
+        raise ValueError(f"{gone} is a link to a file that is not there: is it mounted?")
     if any(DELTA in name.split("/")[:-1] for name in listed):
         raise ValueError(f"{path} is a Delta table, of which not every file counts: export it")
     wanted = {name for name in listed if not _is_skipped(*name.split("/"))}

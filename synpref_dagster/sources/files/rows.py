@@ -202,8 +202,6 @@ def _delimiter(stream: PeekedStream, sample: bytes, spec: SourceSpec) -> str | N
     head = sample.removeprefix(codecs.BOM_UTF8)
     if set(head.partition(b"\n")[0]) & {*range(9), *range(14, 32)}:
         return None  # No header has control characters.
-    if named is None and b"\n{" in head:
-        return None
     text = head.decode("utf-8", "surrogateescape")
     return table_delimiter(text, named=named, is_whole=stream.is_whole)
 

@@ -285,12 +285,31 @@ VOTES = [{"worker": "w", "value": "a"}]
         {"prompt": {"text": "a", "replies": []}, "message_tree_id": "m"},
         {"chosen": MESSAGES[1], "rejected": MESSAGES[1]},
         {"instruction": "a", "completions": [{"response": "b", "overall_score": 1}]},
+        {"prompt": "a", "chosen": "b", "rejected": "c", "items": []},
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_lone_row_stays_a_row(tmp_path, row, indent):
     (tmp_path / "x.json").write_text(json.dumps(row, indent=indent))
     assert found(tmp_path / "x.json") == [row]
+
+
+def test_a_document_of_no_rows_has_none(tmp_path):
+    for number, text in enumerate(("[]", " [ ] \n", '{"data": []}', '{"version": 1, "rows": []}')):
+        (tmp_path / f"{number}.json").write_text(text)
+        assert found(tmp_path / f"{number}.json") == []
+
+
+def test_a_document_that_is_too_long_is_refused_and_an_array_of_any_length_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("synpref_dagster.sources.files.json_arrays.MAX_ELEMENT_CHARS", 400_000)
+    rows = [{**row, "chosen": "x" * 300_000} for row in ROWS]
+    (tmp_path / "x.json").write_text(json.dumps({"data": rows}, indent=1))
+    with pytest.raises(ValueError, match="one JSON object of 64 MiB or more: write its rows as"):
+        found(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text(json.dumps(rows, indent=1))
+    assert found(tmp_path / "x.json") == rows
 
 
 def test_a_broken_line_is_no_document(tmp_path):

@@ -94,7 +94,10 @@ def test_linked_folders_are_followed_once_and_dangling_links_refused(tmp_path):
     assert found == ["b.jsonl", "link/a.jsonl"]
     (tmp_path / "source" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"gone\.jsonl is a link to a file that is not there"):
-        files_below(tmp_path / "source")
+        source_files(str(tmp_path / "source"))
+    assert [path.name for path in files_below(tmp_path / "source")] == [
+        "b.jsonl", "gone.jsonl", "a.jsonl",
+    ]  # fmt: skip
 
 
 def rows_of(path, **options):
