@@ -285,3 +285,15 @@ def test_constraints_pin_every_dependency_and_name_no_place():
 def test_ranges_and_pins_agree_on_torch():
     text = (ROOT / "constraints.txt").read_text()
     assert re.search(r"^# torch==2\.13\.\d+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_nobody_asks_arrow_for_rows_of_no_chunk(path):
+    # Arrow 25 crashes there, process and all: `rows_where` asks where it is safe.
+    calls = [
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "indices_nonzero"
+    ]
+    allowed = path.relative_to(PACKAGE).as_posix() == "pairs/columns.py"
+    assert calls == (["indices_nonzero"] if allowed else [])

@@ -17,6 +17,7 @@ from synpref_dagster.definitions.failures import first_cause, waits_for
 from synpref_dagster.pairs.progress import (
     BeforePeople,
     ChunksDone,
+    FilesSkipped,
     JudgeReplies,
     ProgressFact,
     progress_of,
@@ -124,6 +125,8 @@ class CampaignProgress(logging.Handler):
                 self._show_judge(fact)
             case BeforePeople():
                 self._asked[step] = str(fact)
+            case FilesSkipped():
+                self.console.print(f"  {escape(str(fact))}", highlight=False, soft_wrap=True)
             case _:
                 assert_never(fact)
 

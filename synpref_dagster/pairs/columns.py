@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DTYPES = {
     pa.from_numpy_dtype(dtype): np.dtype(dtype)
@@ -39,6 +40,18 @@ def to_numbers(column: pa.ChunkedArray | pa.Array, *, null: float) -> np.ndarray
     bits = np.frombuffer(validity, dtype=np.uint8)
     valid = np.unpackbits(bits, bitorder="little")[window]
     return np.where(valid, numbers, dtype.type(null))
+
+
+def rows_where(mask: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Numbers of the rows where a column of booleans is true; null counts as false.
+
+    >>> rows_where(pa.chunked_array([], pa.bool_())).to_pylist()
+    []
+    """
+    # Arrow 25 crashes in `indices_nonzero` of no chunk at all, which is how Parquet reads a shard
+    # without rows. Nobody else calls it; a test sees to that.
+    array = mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
+    return pc.indices_nonzero(array)
 
 
 def from_numbers(values: np.ndarray) -> pa.Array:

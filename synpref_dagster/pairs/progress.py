@@ -51,7 +51,20 @@ class BeforePeople(NamedTuple):
         return f"{self.num_pairs:,} pairs are before people"
 
 
-ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople
+class FilesSkipped(NamedTuple):
+    """Files beside the data that are none by their names, e.g. a licence."""
+
+    num_files: int
+    some: str
+    """The names of the first ones."""
+
+    def __str__(self) -> str:
+        files = "1 file is" if self.num_files == 1 else f"{self.num_files:,} files are"
+        more = ", ..." if self.some.count(", ") + 1 < self.num_files else ""
+        return f"{files} no data by name and not read: {self.some}{more}"
+
+
+ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople | FilesSkipped
 
 
 def tell(logger: logging.Logger, fact: ProgressFact) -> None:
@@ -62,4 +75,4 @@ def tell(logger: logging.Logger, fact: ProgressFact) -> None:
 def progress_of(record: logging.LogRecord) -> ProgressFact | None:
     """The fact that a log record carries, if any."""
     told = getattr(record, ATTRIBUTE, None)
-    return told if isinstance(told, ChunksDone | JudgeReplies | BeforePeople) else None
+    return told if isinstance(told, ProgressFact) else None

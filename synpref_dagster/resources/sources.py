@@ -4,7 +4,7 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,21 +23,24 @@ from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_s
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.pool import SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
+from synpref_dagster.sources.files.folders import SourceFiles, source_files
 from synpref_dagster.sources.files.identity import content_identity, listing_identity
 from synpref_dagster.sources.files.known_files import (
     PoolFile,
     as_facts,
     check_none_gone,
+    file_name,
     hub_version,
     known_files,
     listed_file,
     reading_order,
 )
-from synpref_dagster.sources.files.rows import read_rows as read_file_rows, source_files
+from synpref_dagster.sources.files.rows import read_rows as read_file_rows
 from synpref_dagster.sources.recorded_votes import named_votes
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
+    DatasetRef,
     MapResult,
     ShardExecutor,
     build_dataset,
@@ -102,17 +105,33 @@ class PoolSources(dg.ConfigurableResource):
         """The sources file by file: a folder is one source whose files are read one by one."""
         return [file for _, file in self._located()]
 
+    def skipped_files(self) -> dict[str, list[str]]:
+        """Files that lie in the folder of each source and are no data by their names."""
+        found = {spec.name: files.skipped for spec, files in self._found()}
+        return {name: skipped for name, skipped in found.items() if skipped}
+
     def _located(self) -> list[tuple[SourceSpec, SourceSpec]]:
         """Every file, after the source that it belongs to."""
+        return [
+            (spec, replace(spec, path=path)) for spec, files in self._found() for path in files.data
+        ]
+
+    def _found(self) -> list[tuple[SourceSpec, SourceFiles]]:
+        """The sources of the pool and their files; a source without any is an error."""
         found = []
         for spec in self.specs():
-            paths = source_files(spec.path)
-            if not paths:
+            try:
+                files = source_files(spec.path, split=spec.options.get("split"))
+            except ValueError as error:
+                raise ValueError(f"source {spec.name!r}: {error}") from error
+            if not files.data:
+                passed = f", apart from {len(files.skipped)} that are no data by their names"
                 raise ValueError(
-                    f"source {spec.name!r}: no file below {spec.path!r}; is it mounted? Take the "
+                    f"source {spec.name!r}: no file below {spec.path!r}"
+                    f"{passed if files.skipped else ''}; is it mounted? Take the "
                     "source out of the profile if its pairs are to leave the pool"
                 )
-            found += [(spec, replace(spec, path=path)) for path in paths]
+            found.append((spec, files))
         return found
 
     def fingerprint(self) -> str:
@@ -158,28 +177,50 @@ class PoolSources(dg.ConfigurableResource):
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
         uri = self.campaign.uri("data", "raw_pool", "files")
-        known = known_files(uri)
+        # A file that was listed and then refused was never read: it may go as it came.
+        read = self.campaign.uri("data", "raw_pool", "read_files")
+        known = known_files(read) or known_files(uri)
         if not self.campaign.profile.pool.allow_missing_files:
-            check_none_gone(files, known)
+            check_none_gone(files, known, skipped=self._skipped_names())
         order = reading_order(files, known)
         # The order is part of the step: a list of the same files as on an earlier night must not
         # bring back an order that a night in between has changed.
         inputs = [self._fingerprint(rows), *(rows[number]["key"] for number in order)]
+        step = step_key(version=version, inputs=inputs, params={})
+        facts = as_facts([files[number] for number in order])
         listed = build_dataset(
             uri,
-            step=step_key(version=version, inputs=inputs, params={}),
+            step=step,
             compute=lambda: [pa.Table.from_pylist([rows[number]]) for number in order],
-            meta=as_facts([files[number] for number in order]),
+            meta=facts,
         )
-        return map_shards(
-            partial(read_file, paths=paths),
-            listed,
-            uri=self.campaign.uri("data", "raw_pool"),
-            version=version,
-            params={"seed": self.campaign.seed},
-            executor=executor,
-            outputs=list(READ_SCHEMAS),
-        )
+        result = self._read(listed, paths, version=version, executor=executor)
+        keys = pa.table({"key": [rows[number]["key"] for number in order]})
+        build_dataset(read, step=step, compute=lambda: keys, meta=facts)
+        return result
+
+    def _read(
+        self,
+        listed: DatasetRef,
+        paths: Mapping[str, str | None],
+        *,
+        version: str,
+        executor: ShardExecutor | None,
+    ) -> MapResult:
+        try:
+            return map_shards(
+                partial(read_file, paths=paths),
+                listed,
+                uri=self.campaign.uri("data", "raw_pool"),
+                version=version,
+                params={"seed": self.campaign.seed},
+                executor=executor,
+                outputs=list(READ_SCHEMAS),
+            )
+        except ValueError as error:
+            # The message names the file as people know it; in which shard it was listed says
+            # nothing to them, and goes with the cause.
+            raise ValueError(str(error)) from error
 
     def _listed_files(
         self,
@@ -192,6 +233,10 @@ class PoolSources(dg.ConfigurableResource):
         # Beside the rows: a file that was moved is the same file.
         paths = {file.key: spec.path for file, (_, spec) in zip(files, found, strict=True)}
         return rows, files, paths
+
+    def _skipped_names(self) -> set[str]:
+        """What the files that are skipped are called in the list of known files."""
+        return {file_name(spec, path) for spec, files in self._found() for path in files.skipped}
 
     def verdict_fingerprint(self) -> str:
         """What the recorded verdicts depend on."""
@@ -282,7 +327,7 @@ def _own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
         ValueError: there is no such file, or none that is read.
     """
     is_folder = path.is_dir()
-    for file in source_files(str(path)):
+    for file in source_files(str(path)).data:
         origin = _origin(path, Path(str(file)), is_folder=is_folder)
         spec = SourceSpec(name=name, path=file, origin="human", licence="")
         number = -1

@@ -40,8 +40,6 @@ def named_votes(votes: DatasetRef, contents: Iterable[bytes] | None = None) -> l
     numbers = AnnotatorNumbers()
     found = []
     for table in iter_tables(votes):
-        if not table.num_rows:
-            continue  # Arrow 25 crashes looking for rows in no chunk at all.
         _number(table, numbers)
         if wanted is not None:
             table = table.filter(pc.is_in(table["content_id"].cast(stored), value_set=wanted))

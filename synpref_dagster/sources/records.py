@@ -43,7 +43,7 @@ class SourceSpec:
     name: str
     """Name of the source in every table; letters, digits, dot, underscore and dash."""
     path: str | None = None
-    """Local path or s3:// address of a JSON lines (also .gz) or Parquet file."""
+    """Local path or s3:// address of a file; what it holds is seen by its first bytes."""
     hub_id: str | None = None
     """Data set id on the Hugging Face hub, or a local folder that `datasets` can load."""
     revision: str | None = None
@@ -57,8 +57,8 @@ class SourceSpec:
     citation: str = ""
     """How its authors ask to be cited; travels with the data."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the format, plus `columns`, `max_text_bytes`, and `split`, `config_name` and
-    `data_dir` of hub data sets."""
+    """Options of the format, plus `columns`, `max_text_bytes`, `split` where there are
+    several, and `config_name` and `data_dir` of hub data sets."""
 
     def __post_init__(self) -> None:
         """Refuses a specification that cannot be read, before anything is opened."""

@@ -49,13 +49,24 @@ def read_file(
     [row] = table.to_pylist()
     spec = SourceSpec(**json.loads(row["spec"]), path=paths[row["key"]], licence="")
     batches, num_bytes = [_batch_tables(EMPTY_BATCH, spec.name, row["named"])], 0
-    for batch in read_source(spec, seed=seed):
+    for batch in _named_batches(spec, seed):
         batches.append(_batch_tables(batch, spec.name, row["named"]))
         num_bytes += batches[-1]["kept"].nbytes
         if num_bytes >= SHARD_BYTES:
             yield _concatenated(batches)
             batches, num_bytes = [], 0
     yield _concatenated(batches)
+
+
+def _named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
+    """Batches of a file; an error names the file, which is one of many where a folder is read."""
+    try:
+        yield from read_source(spec, seed=seed)
+    except ValueError as error:
+        source, text = f"source {spec.name!r}:", str(error)
+        if spec.path and spec.path not in text and text.startswith(source):
+            text = f"{source} {spec.path}:{text.removeprefix(source)}"
+        raise ValueError(text) from error
 
 
 def _batch_tables(batch: SourceBatch, source: str, file_name: str) -> dict[str, pa.Table]:

@@ -214,15 +214,17 @@ _ARRAYS = (pa.Array, pa.ChunkedArray)
 
 def _take_first(column: pa.ChunkedArray, value_set: pa.Array, remaining: set[bytes]) -> pa.Array:
     # Row numbers of the first occurrence of each remaining id, which is then no longer remaining.
-    if not len(column):
-        return pa.array([], pa.int64())  # Arrow 25 crashes looking for rows in no chunk at all.
-    rows = pc.indices_nonzero(pc.is_in(column, value_set=value_set))
-    first = []
-    for row, found in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
-        if found in remaining:
-            remaining.discard(found)
-            first.append(row)
-    return pa.array(first, pa.int64())
+    if not pc.any(pc.is_in(column, value_set=value_set)).as_py():
+        return pa.array([], pa.int64())
+    # Looked up the other way round: where each wanted id stands first.
+    places = pc.index_in(value_set, value_set=column).to_pylist()
+    found = {
+        row: wanted
+        for row, wanted in zip(places, value_set.to_pylist(), strict=True)
+        if row is not None and wanted in remaining
+    }
+    remaining.difference_update(found.values())
+    return pa.array(sorted(found), pa.int64())
 
 
 def _cut(tables: Tables, max_rows: int) -> Iterable[pa.Table]:

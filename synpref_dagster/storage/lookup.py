@@ -38,11 +38,9 @@ def find_rows(
     found = [empty if columns is None else empty.select(columns)]
     for shard in manifest.shards:
         ids = read_shard(ref.uri, shard, [id_column])[id_column].cast(stored)
-        if not len(ids):
-            continue  # Arrow 25 crashes looking for rows in no chunk at all.
-        rows = pc.indices_nonzero(pc.is_in(ids, value_set=value_set))
-        if len(rows):
-            found.append(read_shard(ref.uri, shard, columns).take(rows))
+        is_wanted = pc.is_in(ids, value_set=value_set)
+        if pc.any(is_wanted).as_py():
+            found.append(read_shard(ref.uri, shard, columns).filter(is_wanted))
     return pa.concat_tables(found)
 
 
@@ -77,8 +75,6 @@ def ids_with_prefix(
     found: dict[bytes, None] = {}
     for shard in manifest.shards:
         ids = read_shard(ref.uri, shard, [id_column])[id_column].cast(stored).cast(pa.binary())
-        if not len(ids):
-            continue
         begins = pc.and_(pc.greater_equal(ids, lowest), pc.less_equal(ids, highest))
         found |= dict.fromkeys(ids.filter(begins).to_pylist())
         if len(found) >= limit:

@@ -15,6 +15,7 @@ from synpref_dagster.pairs.progress import (
     ATTRIBUTE,
     BeforePeople,
     ChunksDone,
+    FilesSkipped,
     JudgeReplies,
     ProgressFact,
     tell,
@@ -173,6 +174,7 @@ FACTS = {
         judge="gpt", done=1, total=4, per_second=2.0, usd=0.0, seconds_left=None
     ),
     BeforePeople: BeforePeople(num_pairs=1200),
+    FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
 }
 
 
@@ -199,7 +201,10 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
         ChunksDone: ([("chunks", 3, 49)], False),
         JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
         BeforePeople: ([], True),
+        FilesSkipped: ([], False),
     }[kind]
+    skipped = "2 files are no data by name and not read: LICENSE, README.md"
+    assert (skipped in text) == (kind is FilesSkipped)
     assert ("1,200 pairs are before people" in text) == waits
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from synpref_dagster.curation.filtering.score_columns import SCORE_SCHEMA
-from synpref_dagster.pairs.columns import from_numbers, from_strings, to_numbers
+from synpref_dagster.pairs.columns import from_numbers, from_strings, rows_where, to_numbers
 
 
 @settings(deadline=None)
@@ -38,6 +38,21 @@ def test_a_null_that_does_not_fit_the_type_is_refused() -> None:
 def test_numbers_go_to_arrow_and_back_also_when_they_are_not_contiguous() -> None:
     every_second = np.arange(10, dtype=np.int16)[::2]
     assert from_numbers(every_second).to_pylist() == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "rows"),
+    [
+        ([], []),
+        ([[]], []),
+        ([[], [True], [], [None, True]], [0, 2]),
+        ([[False], [False]], []),
+    ],
+)
+def test_rows_are_found_however_a_column_is_cut(chunks, rows) -> None:
+    mask = pa.chunked_array([pa.array(chunk, pa.bool_()) for chunk in chunks], pa.bool_())
+    assert rows_where(mask).to_pylist() == rows
+    assert rows_where(mask.combine_chunks()).to_pylist() == rows
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from synpref_dagster.pairs.progress import (
     ATTRIBUTE,
     BeforePeople,
     ChunksDone,
+    FilesSkipped,
     JudgeReplies,
 )
 
@@ -17,6 +18,7 @@ FACTS = {
         judge="gpt", done=1, total=4, per_second=2.0, usd=0.0, seconds_left=None
     ),
     BeforePeople: BeforePeople(num_pairs=1200),
+    FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
 }
 
 

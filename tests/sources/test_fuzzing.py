@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from upath import UPath
 
 from synpref_dagster.pairs.structure import structural_reasons
+from synpref_dagster.sources.files.containers import COMPRESSED
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import RAW_CHARS, SourceSpec
 from synpref_dagster.sources.registry import FORMATS
@@ -121,16 +122,27 @@ def check_reading(content: bytes, name: str, *, path: str = PATH) -> int:
 def test_any_json_lines_are_read_to_the_end(name, drawn):
     # A file that begins with a list of objects is an array, which counts its elements.
     drawn = [row for row in drawn if not isinstance(row, list)]
-    lines = [json.dumps(row) for row in drawn]
-    assert check_reading("\n".join(lines).encode(), name) == len(drawn)
+    # One object alone may be a whole table, so there is a second line.
+    lines = [json.dumps(row) for row in [*drawn, None]]
+    assert check_reading("\n".join(lines).encode(), name) == len(lines)
+
+
+def check_reading_or_refusal(content: bytes) -> None:
+    """What is no text and no known container is refused in one line that names the file."""
+    try:
+        check_reading(content, "explicit_plain")
+    except ValueError as error:
+        assert str(error).startswith(f"source 'fuzz': {PATH} ")  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
 
 
 @given(content=st.binary(max_size=200))
 @settings(max_examples=80, deadline=None)
 def test_any_bytes_are_read_to_the_end(content):
-    check_reading(content, "explicit_plain")
+    check_reading_or_refusal(content)
     check_reading(b"PAR1" + content, "explicit_plain")
-    check_reading(b"\x1f\x8b" + content, "explicit_plain")
+    for magic in (b"\xff" * 4, *(each for magics in COMPRESSED.values() for each in magics)):
+        check_reading_or_refusal(magic + content)
     check_reading(b'[{"prompt": "2+2?", "chosen": "4"},' + content, "explicit_plain")
     check_reading(b"prompt,chosen,rejected\n" + content, "explicit_plain", path=PATH + ".csv")
 
@@ -146,14 +158,14 @@ def test_any_damage_to_a_file_is_survived(cut, flip, kind):
         pq.write_table(pa.Table.from_pylist(good), sink)
         whole = bytearray(sink.getvalue())
     whole[flip % len(whole)] ^= 0x55
-    check_reading(bytes(whole[: len(whole) - cut % len(whole)]), "explicit_plain")
+    check_reading_or_refusal(bytes(whole[: len(whole) - cut % len(whole)]))
 
 
 @given(drawn=st.lists(rows | plain_rows, min_size=1, max_size=4))
 @settings(max_examples=50, deadline=None)
 def test_detection_finds_a_format_or_explains(drawn):
-    content = "\n".join(map(json.dumps, drawn)).encode()
+    content = "\n".join(map(json.dumps, [*drawn, None])).encode()
     try:
-        assert check_reading(content, "auto") == len(drawn)
+        assert check_reading(content, "auto") == len(drawn) + 1
     except ValueError as error:
         assert "no known preference format has the columns" in str(error)  # noqa: PT017

@@ -177,7 +177,7 @@ def test_a_byte_order_mark_is_ignored(tmp_path):
 
 
 def test_a_source_without_a_readable_row_is_all_quarantine(tmp_path):
-    path = write_lines(tmp_path / "rows.jsonl", [b"{", b"}"])
+    path = write_lines(tmp_path / "rows.jsonl", [b"{", b"{"])
     pairs, quarantined = read_all(spec_of(path))
     assert (len(pairs), len(quarantined)) == (0, 2)
     (tmp_path / "empty.jsonl").write_bytes(b"")

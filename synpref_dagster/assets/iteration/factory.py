@@ -27,6 +27,10 @@ from synpref_dagster.settings.stages import IterationSettings
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 
 NOT_VALIDATED_ON = "no_validation_conversation_trained_on"
+NO_SILVER = (
+    "no silver pair to train on: lower seed_set.num_gold, so that judges have some of the pool "
+    "left to label, or give the pool more pairs"
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ def reward_model(
         held_out = campaign.frame(gold.kept).query("split == 'validation'")
         pairs = campaign.labelled(campaign.named_in(silver.kept, POOL), campaign.frame(silver.kept))
         validation = campaign.labelled(campaign.named_in(gold.kept, POOL), held_out)
+        if not pairs:
+            raise dg.Failure(NO_SILVER, allow_retries=False)
         trained = models.train(
             step.name,
             pairs,

@@ -10,6 +10,7 @@ from synpref_dagster.assets.pool.checks import (
 )
 from synpref_dagster.assets.step import box, campaign_step, conservation, shard_counts
 from synpref_dagster.benchmarks.custom import left_out
+from synpref_dagster.pairs.progress import FilesSkipped, tell
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
@@ -18,6 +19,7 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import SelectionRef, iter_tables
 
 GROUP = "1_pool"
+NUM_NAMED, MAX_LISTED = 5, 100  # skipped files in the log, and per source in the metadata
 
 
 @dg.asset(
@@ -41,6 +43,10 @@ def raw_pool(
         read = sources.read_pool(version=step.version, executor=executors.get())
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
         step.note(shard_counts(read, "files"))
+        skipped = sources.skipped_files()
+        if num_skipped := sum(map(len, skipped.values())):
+            some = [path.rpartition("/")[2] for paths in skipped.values() for path in paths]
+            tell(context.log, FilesSkipped(num_skipped, ", ".join(some[:NUM_NAMED])))
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
         quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason"]))
         reasons = rows_by_reason(quarantined)
@@ -50,9 +56,11 @@ def raw_pool(
                 "num_read": int(counts["num_rows"].sum()),
                 "num_pairs": pool.kept.num_rows,
                 "num_quarantined": pool.dropped.num_rows,
+                "num_files_skipped": num_skipped,
             },
             facts={
                 LISTING: listing,
+                "files_skipped": {name: paths[:MAX_LISTED] for name, paths in skipped.items()},
                 "quarantined_by_reason": reasons,
                 "rows_by_source": {str(k): int(v) for k, v in counts["num_rows"].items()},
             },

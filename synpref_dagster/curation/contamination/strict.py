@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from synpref_dagster.curation.contamination.hits import FIELDS, HIT_SCHEMA, find_hits
 from synpref_dagster.curation.contamination.recheck import cleared_pairs
 from synpref_dagster.curation.contamination.rules import ContaminationIndex
+from synpref_dagster.pairs.columns import rows_where
 from synpref_dagster.pairs.record import ID_TYPE, is_among
 
 HUMAN = "human"
@@ -87,7 +88,7 @@ def find_risky_overlaps(
 def _find_among(
     raw: pa.Table, is_candidate: pa.ChunkedArray, indexes: Sequence[ContaminationIndex]
 ) -> list[pa.Table]:
-    rows = pc.indices_nonzero(is_candidate)
+    rows = rows_where(is_candidate)
     return [
         hits.set_column(0, HIT_SCHEMA.field("row"), rows.take(hits["row"]).cast(pa.int64()))
         for hits in find_hits(raw.take(rows), indexes)

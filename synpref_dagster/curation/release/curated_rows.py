@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.release.training_sets import merge_labels
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
+from synpref_dagster.pairs.columns import rows_where
 from synpref_dagster.pairs.record import ID_BYTES, ID_TYPE, is_among, table_from_frame
 
 TRAIN, VALIDATION = "train", "validation"
@@ -110,7 +111,7 @@ def _placed(clean: pa.Table, rows: pa.Table) -> pd.DataFrame:
     if not clean.num_rows:
         return pd.DataFrame({"row": [], "place": []}, dtype="int64")
     places = pc.index_in(_stored(rows, "pair_id"), value_set=_stored(clean, "pair_id"))
-    found = pc.indices_nonzero(pc.is_valid(places))
+    found = rows_where(pc.is_valid(places))
     place = places.take(found)
     return pd.DataFrame({"row": found.to_numpy(), "place": place.to_numpy()}).astype("int64")
 

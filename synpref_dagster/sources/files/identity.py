@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from upath import UPath
 
+from synpref_dagster.sources.files.folders import files_below, place_of
+
 VERSION_FIELDS = ("ETag", "etag", "md5Hash", "VersionId", "LastModified", "mtime", "created")
 """What object stores call the version of a file; the first ones name its content."""
 
@@ -41,7 +43,7 @@ def file_identities(path: str, *, digest: Callable[[Path], str]) -> tuple[str, s
 
     Of a file in an object store both are the same: its address is part of them.
     """
-    place = UPath(path)
+    place = place_of(path)
     if isinstance(place, Path) and place.is_file():
         found = digest(place)
         return content_identity(path, digest=lambda _: found), found
@@ -55,10 +57,11 @@ def listing_identity(path: str) -> str:
 
 
 def _identity(path: str, about: Callable[[UPath], str]) -> str:
-    place = UPath(path)
+    place = place_of(path)
     if not place.exists():
         return path
-    files = [place] if place.is_file() else sorted(filter(UPath.is_file, place.rglob("*")), key=str)
+    below = [] if place.is_file() else files_below(place)
+    files = [file for file in below if file.is_file()] or [place] * place.is_file()
     parts = "\n".join(map(about, files))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 

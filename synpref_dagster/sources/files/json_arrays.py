@@ -1,37 +1,24 @@
 """Files that are one JSON array of objects, read element by element: memory stays at one element.
 
 An array cannot be picked up again behind a broken element, so that is its last row; what follows
-a complete array is read as JSON lines.
+a complete array is read as JSON lines. Objects that stand one behind the other, over several lines
+each, are read alike.
 """
 
 import codecs
-import gzip
+import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from typing import Protocol
 
 from synpref_dagster.sources.files.raw_rows import DuplicateKeyError, RawRow, json_object, unread
+from synpref_dagster.sources.files.streams import BrokenStreamError
 
 CHUNK_BYTES = 1 << 20
 MAX_ELEMENT_CHARS = 64 * 1024 * 1024
 """Longest element taken into memory."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(object_pairs_hook=json_object)
-
-
-class PeekableStream(Protocol):
-    """What a buffered file and a gzip file have in common."""
-
-    def peek(self, size: int = ..., /) -> bytes:
-        """First bytes that are not read yet."""
-
-    def read1(self, size: int = ..., /) -> bytes:
-        """What one look at the file gives, empty at its end."""
-
-    def readline(self, size: int = ..., /) -> bytes:
-        """One line, at most `size` bytes of it."""
 
 
 def starts_array(head: bytes) -> bool:
@@ -41,13 +28,13 @@ def starts_array(head: bytes) -> bool:
     (True, False, False)
     """
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    return text.startswith(b"[") and text[1:].lstrip().startswith(b"{")
+    return text.startswith(b"[") and text[1:].lstrip()[:1] in (b"{", b"]", b"")
 
 
 class JsonArray:
     """One pass over an array; `rest` holds what was read beyond its end."""
 
-    def __init__(self, stream: PeekableStream) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
         self._stream = stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("strict")
         self._text = ""
@@ -56,24 +43,46 @@ class JsonArray:
 
     def rows(self) -> Iterator[RawRow]:
         """The elements, and one last row that says so when the array breaks off."""
+        yield from self._told(self._elements())
+
+    def objects(self) -> Iterator[RawRow]:
+        """The same of objects without an array around them, one behind the other."""
+        yield from self._told(self._bare())
+
+    def _elements(self) -> Iterator[RawRow]:
+        self._expect("[")
+        if self._next_is("]"):
+            return self._finish()
+        number = 0
+        while True:
+            yield self._element(number)
+            number += 1
+            if not self._next_is(","):
+                self._expect("]")
+                return self._finish()
+
+    def _bare(self) -> Iterator[RawRow]:
+        number = 0
+        self._skip_blanks()
+        while self._text:
+            yield self._element(number)
+            number += 1
+            self._skip_blanks()
+
+    def _told(self, elements: Iterator[RawRow]) -> Iterator[RawRow]:
         number = 0
         try:
-            self._expect("[")
-            while True:
-                yield self._element(number)
+            for row in elements:
+                yield row
                 number += 1
-                if not self._next_is(","):
-                    self._expect("]")
-                    return self._finish()
         except DuplicateKeyError as error:
             yield self._broken(number, "duplicate_key", f"key {error.args[0]!r}")
         except UnicodeDecodeError as error:
             yield self._broken(number, "not_utf8", str(error))
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            yield self._broken(number, "truncated_file", str(error))
+        except BrokenStreamError as error:
+            yield self._broken(number, error.problem, str(error))
         except (ValueError, RecursionError) as error:
             yield self._broken(number, "not_json", str(error))
-        return None
 
     def _element(self, number: int) -> RawRow:
         self._skip_blanks()
@@ -81,10 +90,12 @@ class JsonArray:
             try:
                 value, end = _DECODER.raw_decode(self._text)
                 # A number may go on in the next chunk.
-                if end < len(self._text) or not self._fill():
+                if isinstance(value, dict) or end < len(self._text) or not self._fill():
                     break
             except json.JSONDecodeError:
-                if len(self._text) > MAX_ELEMENT_CHARS or not self._fill():
+                if len(self._text) > MAX_ELEMENT_CHARS:
+                    raise BrokenStreamError("over_byte_limit", "64 MiB or more") from None
+                if not self._fill():
                     raise
         raw, self._text = self._text[:end], self._text[end:]
         if not isinstance(value, dict):
@@ -99,7 +110,7 @@ class JsonArray:
     def _next_is(self, mark: str) -> bool:
         self._skip_blanks()
         if not self._text:
-            raise EOFError("the array breaks off")
+            raise BrokenStreamError("truncated_file", "the array breaks off")
         found = self._text[0] == mark
         if found:
             self._text = self._text[1:]
@@ -137,6 +148,6 @@ class JsonArray:
         try:
             while self._stream.read1(CHUNK_BYTES):
                 pass
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+        except BrokenStreamError:
             pass
         return unread(number, raw, problem=problem, detail=f"{detail}; nothing behind it is read")

@@ -4,8 +4,8 @@ Of two equal pairs the first one read is kept. So whoever was there and did not 
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from upath import UPath
 
@@ -52,8 +52,13 @@ def listed_file(
     key = str(hash_json([text, named, identity]))
     file = f"{spec.name}/{_base_name(spec.path) if spec.path else spec.hub_id}"
     row = {"spec": text, "key": key, "file": file, "named": named}
-    name = f"{spec.name}/{_below(str(root), str(spec.path))}" if named else file
+    name = file_name(replace(spec, path=root), str(spec.path)) if named else file
     return row, PoolFile(source=spec.name, name=name, content=content, key=key)
+
+
+def file_name(source: SourceSpec, path: str) -> str:
+    """What a file below the folder of a source is known by: the source, and its place in there."""
+    return f"{source.name}/{_below(str(source.path), path)}"
 
 
 def hub_version(spec: SourceSpec) -> str:
@@ -113,8 +118,15 @@ def reading_order(files: Sequence[PoolFile], known: Sequence[PoolFile]) -> list[
     return sorted(range(len(files)), key=rank)
 
 
-def check_none_gone(files: Sequence[PoolFile], known: Sequence[PoolFile]) -> None:
+def check_none_gone(
+    files: Sequence[PoolFile], known: Sequence[PoolFile], *, skipped: Collection[str] = ()
+) -> None:
     """Refuses a smaller pool that nobody asked for.
+
+    Args:
+        files: tonight's.
+        known: those of the night before.
+        skipped: names of files that are there and no longer taken for data.
 
     Raises:
         ValueError: a known file of a source that is still read is neither there under its name
@@ -127,6 +139,7 @@ def check_none_gone(files: Sequence[PoolFile], known: Sequence[PoolFile]) -> Non
         file.name or file.source
         for file in known
         if file.source in sources
+        and file.name not in skipped
         and not there & {file.key, file.name}
         and (file.source, file.content) not in contents
     ]

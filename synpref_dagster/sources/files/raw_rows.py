@@ -35,7 +35,8 @@ class RawRow:
 def json_row(number: int, line: bytes) -> RawRow:
     """Row of one line of a JSON lines file."""
     try:
-        text = line.decode("utf-8-sig" if number == 0 else "utf-8")
+        # Files put one behind the other keep their marks.
+        text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return unread(number, line, problem="not_utf8", detail=str(error))
     try:

@@ -33,6 +33,15 @@ def test_a_listing_changes_with_a_new_file_and_not_by_looking(tmp_path):
     assert listing_identity(str(tmp_path)) != first
 
 
+def test_what_lies_behind_a_link_is_seen(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "real")
+    before = listing_identity(str(tmp_path / "source"))
+    (tmp_path / "real" / "new.jsonl").write_text("{}")
+    assert listing_identity(str(tmp_path / "source")) != before
+
+
 @pytest.mark.parametrize("identity", [content_identity, listing_identity])
 def test_a_file_of_an_object_store_that_was_replaced_is_another_file(store, identity):
     before = identity("memory://identity/a.jsonl")

@@ -52,3 +52,11 @@ def test_content_under_the_name_of_another_source_does_not_make_up_for_a_file():
     tonight = [file("s/a", "1"), file("t/b", "2", source="t")]
     with pytest.raises(ValueError, match="gone: s/b;"):
         check_none_gone(tonight, known)
+
+
+def test_a_file_that_is_there_and_no_longer_data_is_not_gone():
+    readme = PoolFile(source="s", name="s/README.md", content="r", key="r")
+    data = PoolFile(source="s", name="s/a.jsonl", content="a", key="a")
+    check_none_gone([data], [data, readme], skipped={"s/README.md"})
+    with pytest.raises(ValueError, match=r"are gone: s/README\.md"):
+        check_none_gone([data], [data, readme])

@@ -42,3 +42,33 @@ def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
     path.write_text("a,a\n1,2\n")
     with pytest.raises(ValueError, match="names a column twice"):
         rows_of(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "row"),
+    [
+        ("x.csv", "prompt;chosen\na, b;c\n", {"prompt": "a, b", "chosen": "c"}),
+        ("x.csv", "id,a;b;c\n1,x;y\n", {"id": "1", "a;b;c": "x;y"}),
+        ("x.csv", "prompt\na;b\n", {"prompt": "a;b"}),
+        ("x.tsv", "a,b\tc\n1,2\t3\n", {"a,b": "1,2", "c": "3"}),
+        ("x.csv", "the whole question;its best answer\na, b;c\n",
+         {"the whole question": "a, b", "its best answer": "c"}),
+        ("x.txt", "prompt|chosen\na, b; c|d\n", {"prompt": "a, b; c", "chosen": "d"}),
+        ("x.jsonl", 'prompt,chosen\n"a\nb",c\n', {"prompt": "a\nb", "chosen": "c"}),
+        ("x.csv.zst", "sep=|\nprompt|chosen\na|b\n", {"prompt": "a", "chosen": "b"}),
+        ("x.csv", ",prompt,,chosen,\n0,a,,b,\n", {"prompt": "a", "chosen": "b"}),
+        ("x.csv", "Unnamed: 0,prompt\n0,a\n", {"Unnamed: 0": "0", "prompt": "a"}),
+        ("x.csv", '{"prompt": "a"}\n', {"prompt": "a"}),
+    ],
+)  # fmt: skip
+def test_the_delimiter_is_what_header_and_rows_have_in_common(tmp_path, name, text, row):
+    (tmp_path / name).write_text(text)
+    assert found(tmp_path / name) == [row]
+
+
+def test_prose_with_commas_is_no_table(tmp_path):
+    path = tmp_path / "x.txt"
+    for text in ("Hello, world\nand, well, so on\n", "one line, no more\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="neither JSON nor a table with a header line"):
+            found(path)
