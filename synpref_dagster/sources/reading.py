@@ -10,6 +10,7 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.foreign.columns import ColumnReader, with_prompt
+from synpref_dagster.sources.foreign.messages import unwrapped
 from synpref_dagster.sources.formats.fields import RowFormat, max_text_bytes
 from synpref_dagster.sources.records import (
     ParsedRow,
@@ -26,6 +27,7 @@ from synpref_dagster.sources.registry import FORMATS, detect_format
 BATCH_ROWS = 10_000
 BATCH_CHARS = 32 * 2**20
 """Text after which a batch of long rows ends before its number of rows is reached."""
+PLAIN_TYPES = frozenset({str, int, float, bool, list, dict, type(None)})
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
 HUB_OPTIONS = frozenset({"split", "config_name", "data_dir"})
@@ -189,7 +191,7 @@ def _detect(spec: SourceSpec, head: list[RawRow]) -> str | None:
     try:
         name = detect_format(first.keys(), first)
         if FORMATS[name].guesses_prompt:
-            _refuse_guessing(values)
+            _refuse_guessing([row.value for row in head if row.value is not None])
     except ValueError as error:
         raise ValueError(f"source {spec.name!r}: {error}") from error
     return name
@@ -240,10 +242,10 @@ def _column_reader(row_format: RowFormat | None) -> ColumnReader:
 
 
 def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[RawRow]:
-    """The rows with their context in the conversation; one whose context has no place is a problem."""
+    """The rows with their context in the conversation; without a place for it one is a problem."""
     for row in rows:
         try:
-            value = row.value and columns.read(row.value)
+            value = row.value and columns.read(row.value if row.raw else _of_python(row.value))
         except RowRejected as rejection:
             (reason, *_), detail = rejection.reasons, rejection.detail
             row = replace(row, value=None, raw=row.excerpt(), problem=reason, detail=detail)
@@ -251,6 +253,13 @@ def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[Raw
             if value is not row.value:
                 row = replace(row, value=value, raw=row.excerpt())
         yield row
+
+
+def _of_python(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row without types of NumPy, which data sets of the hub may hold."""
+    if PLAIN_TYPES.issuperset(map(type, value.values())):
+        return value
+    return {name: unwrapped(cell) for name, cell in value.items()}
 
 
 def _refuse_guessing(values: list[Mapping[str, Any]]) -> None:

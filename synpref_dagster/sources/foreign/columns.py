@@ -21,7 +21,6 @@ from synpref_dagster.sources.foreign.messages import (
     holds_something,
     is_messages,
     listed,
-    unwrapped,
 )
 from synpref_dagster.sources.foreign.opening import hidden_messages
 from synpref_dagster.sources.records import RowRejected
@@ -64,9 +63,8 @@ KINDS = {
 """What a column of this name is to a conversation; any other name is metadata, or unknown."""
 METADATA = frozenset(_METADATA.split())
 """Words in the names of columns that say nothing of what was said."""
-_BLANK = frozenset({"[]", "{}", "null", "none", "nan"})
+_BLANK = frozenset({"", "[]", "{}", "null", "none", "nan"})
 SIDES = ("chosen", "rejected")
-PLAIN_TYPES = frozenset({str, int, float, bool, list, dict, type(None)})
 MAX_NAMED, OTHERS = 200, "(further columns)"
 LEAST_PART = 20
 """Characters of a text that can be told to repeat a part of another."""
@@ -84,22 +82,25 @@ class ColumnReader:
     """Whether the prompt is inferred: then no other text may be it."""
     unread: Counter[str] = field(default_factory=Counter)
     """Rows in which a column held something that was not read."""
+    others: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    """Columns of a row -> those that the format does not read, and their kinds."""
 
     def read(self, row: Row) -> Row:
         """The row with its context in the conversation's column.
 
         Raises RowRejected where a column may belong to the conversation and cannot be put there.
         """
-        if not PLAIN_TYPES.issuperset(map(type, row.values())):
-            row = {name: unwrapped(value) for name, value in row.items()}
-        left = [
-            name
-            for name, value in row.items()
-            if name not in self.columns and value is not None and holds_something(value)
-        ]
+        others = self.others.get(shape := tuple(row))
+        if others is None:
+            others = self._note_shape(shape)
+        left = {
+            name: kind
+            for name, kind in others.items()
+            if (value := row[name]) is not None and _holds(value)
+        }
         if not left:
             return row
-        kinds = {name: kind for name in left if (kind := kind_of(name))}
+        kinds = {name: kind for name, kind in left.items() if kind}
         if not kinds and not self.guesses:
             self._count(left)
             return row
@@ -109,16 +110,21 @@ class ColumnReader:
         self._count(name for name in left if name not in used)
         return read
 
+    def _note_shape(self, names: tuple[str, ...]) -> dict[str, str]:
+        others = {name: kind_of(name) for name in names if name not in self.columns}
+        if len(self.others) < MAX_NAMED:
+            self.others[names] = others
+        return others
+
     def _count(self, names: Iterable[str]) -> None:
         for name in names:
             known = name in self.unread or len(self.unread) < MAX_NAMED
             self.unread[name if known else OTHERS] += 1
 
     def _with_context(self, row: Row, kinds: Mapping[str, str]) -> tuple[Row, list[str]]:
-        given = {name: kind for name, kind in kinds.items() if not _is_blank(row[name])}
         media = [
             name
-            for name, kind in given.items()
+            for name, kind in kinds.items()
             if kind == "media" and not isinstance(row[name], bool | int | float)
         ]
         if media:
@@ -128,7 +134,7 @@ class ColumnReader:
             )
         given = {
             name: kind
-            for name, kind in given.items()
+            for name, kind in kinds.items()
             if kind != "media" and _may_be_text(row[name])
         }
         if not given:
@@ -310,8 +316,11 @@ def _may_be_text(value: object) -> bool:
     return isinstance(listed(value), str | list | Mapping)
 
 
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str) and value.strip().lower() in _BLANK
+def _holds(value: object) -> bool:
+    """Whether a cell holds something; tables without types write nothing as text, too."""
+    if type(value) is str:
+        return bool(value.strip()) if len(value) > 4 else value.strip().lower() not in _BLANK
+    return holds_something(value)
 
 
 def _plain_name(name: object) -> str:
@@ -322,10 +331,18 @@ def _plain_name(name: object) -> str:
 
 
 def _advice(name: str, what: str) -> str:
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    return f"column {shown!r} {what}; if it is not part of it: ignore_columns = [{shown!r}]"
+    return (
+        f"column {_shown(name)} {what}; if it is not part of it: ignore_columns = [{_shown(name)}]"
+    )
 
 
 def _unread(name: str) -> RowRejected:
-    what = "may belong to the conversation; if it is the prompt: columns = {prompt = " + repr(name)
-    return RowRejected(REASON, detail=_advice(name, what + "}"))
+    """The refusal of a column that may belong to the conversation and has no place in it."""
+    rename = "; if it is the prompt: columns = {prompt = " + _shown(name) + "}"
+    maybe = "" if kind_of(name) in ("system", "history") else rename
+    what = f"may belong to the conversation and cannot be put into it{maybe}"
+    return RowRejected(REASON, detail=_advice(name, what))
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 60 else name[:57] + "...")

@@ -23,10 +23,13 @@ FAMILIES = (
     ("User", "Assistant"),
     ("<human>", "<bot>"),
 )
+_LAST = ":>"  # how an open turn ends
 INPUT = "### Input"
 SYSTEM = "### System"
 _ALPACA = "Below is an instruction that describes a task"
 _VICUNA = "A chat between a curious "
+_NAMES = sorted({name for family in FAMILIES for name in family})
+_BEGUN = re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, _NAMES))}):|{_ALPACA}|{_VICUNA})")
 
 
 def labelled_messages(text: str) -> list[Message] | None:
@@ -40,12 +43,24 @@ def labelled_messages(text: str) -> list[Message] | None:
     >>> labelled_messages('What does "Human:" mean?') is None
     True
     """
+    if not may_be_chat(text):
+        return None
     for user, assistant in FAMILIES:
         if f"{user}:" in text and (f"{assistant}:" in text or text.startswith(f"\n\n{user}:")):
             turns = _turns(text, user, assistant)
             if turns is not None:
                 return turns
     return None
+
+
+def may_be_chat(text: str) -> bool:
+    """Whether a text may be a chat with labels: a quick look before any other."""
+    return may_begin(text) or text.rstrip()[-1:] in _LAST
+
+
+def may_begin(text: str) -> bool:
+    """Whether a text may begin with a label or a template's sentence, quickly."""
+    return _BEGUN.match(text) is not None
 
 
 def assistant_label(text: str) -> str | None:

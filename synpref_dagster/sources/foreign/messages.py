@@ -20,6 +20,7 @@ SPOKEN = {
     **dict.fromkeys(("developer",), "system"),
 }
 """Names of roles in the wild, in lower case, and the role of a pair that each is."""
+_KNOWN = frozenset(ROLES)
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
 TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
 SPEAKERS = "several_speakers"
@@ -55,12 +56,20 @@ def holds_something(value: object) -> bool:
 
 def listed(value: object) -> object:
     """A NumPy array as the list it stands for, a lone message as a list of one; else the value."""
-    if isinstance(value, str | list):
+    if type(value) is list or isinstance(value, str | list):
         return value
     if isinstance(value, Mapping):
         return [value] if _is_message(value) else value
     to_list = getattr(value, "tolist", None)
     return to_list() if callable(to_list) else list(value) if isinstance(value, tuple) else value
+
+
+def is_plain(message: object) -> bool:
+    """Whether a value is a message as the record has it: role and content, nothing to translate."""
+    if type(message) is not dict or len(message) != 2:
+        return False
+    role = message.get("role")
+    return type(role) is str and role in _KNOWN and type(message.get("content")) is str
 
 
 def unwrapped(value: object) -> object:
@@ -84,7 +93,9 @@ def is_messages(value: object) -> bool:
     (False, False)
     """
     found = listed(value)
-    return isinstance(found, list) and bool(found) and all(map(_is_message, found))
+    if not isinstance(found, list) or not found:
+        return False
+    return all(map(is_plain, found)) or all(map(_is_message, found))
 
 
 def as_messages(value: object) -> list[Message] | None:
@@ -94,10 +105,12 @@ def as_messages(value: object) -> list[Message] | None:
     Raises RowRejected for what a message holds beyond text, and for one role with two names.
     """
     found = listed(value)
-    if not isinstance(found, list) or not all(map(_is_message, found)):
+    if not isinstance(found, list):
         return None
-    if all(map(_is_plain, found)):
+    if all(map(is_plain, found)):
         return found
+    if not all(map(_is_message, found)):
+        return None
     _check_speakers(found)
     return [_plain(message) for message in found]
 
@@ -108,24 +121,6 @@ def _is_message(value: object) -> bool:
         and any(name in value for name in ROLE_KEYS)
         and any(name in value for name in (*CONTENT_KEYS, "tool_calls", "function_call"))
     )
-
-
-def _is_plain(message: Mapping[str, Any]) -> bool:
-    return (
-        len(message) == 2
-        and isinstance(message.get("content"), str)
-        and message.get("role") in _KNOWN
-    )
-
-
-class _Roles(frozenset[str]):
-    """Roles of a record; what cannot be hashed is none of them."""
-
-    def __contains__(self, role: object) -> bool:
-        return isinstance(role, str) and super().__contains__(role)
-
-
-_KNOWN = _Roles(ROLES)
 
 
 def _plain(message: Mapping[str, Any]) -> Message:

@@ -11,9 +11,11 @@ from synpref_dagster.sources.foreign.labelled import (
     assistant_label,
     begins_chat,
     labelled_messages,
+    may_be_chat,
+    may_begin,
     user_label,
 )
-from synpref_dagster.sources.foreign.messages import Message, as_messages, listed
+from synpref_dagster.sources.foreign.messages import Message, as_messages, is_plain, listed
 from synpref_dagster.sources.foreign.rendered import (
     REASON,
     ends_turn,
@@ -21,7 +23,7 @@ from synpref_dagster.sources.foreign.rendered import (
     rendered_messages,
     without_end,
 )
-from synpref_dagster.sources.foreign.stored import REASON as STORED, stored_messages
+from synpref_dagster.sources.foreign.stored import REASON as STORED, may_store, stored_messages
 from synpref_dagster.sources.records import RowRejected
 
 Side = Any  # a text, a list of messages, or what the check of the record will refuse
@@ -32,7 +34,7 @@ class _Asked(NamedTuple):
 
     turns: list[Message]
     is_open: bool = False
-    """Whether the prompt ended with an open turn, which the responses continue."""
+    """Whether the prompt was written with labels or ended with an open turn: responses go on."""
     is_rendered: bool = False
 
 
@@ -42,11 +44,41 @@ def opened(conversation: object, responses: tuple[Side, Side]) -> tuple[object, 
     What is no list of messages and no text goes through as it is: the check of the record refuses
     it. Raises RowRejected for what cannot be unfolded exactly.
     """
+    if conversation and type(responses[0]) is list:
+        responses = _lone_reply(responses[0]), _lone_reply(responses[1])
+    if _hides_nothing(conversation, responses):
+        return conversation, responses
     turns = as_messages(conversation)
     if turns is None:
         return conversation, responses
     asked = _asked(turns)
     return _with_sides(asked, responses)
+
+
+def _lone_reply(side: Side) -> Side:
+    """The text of a side that is one plain message of the assistant, else the side."""
+    if type(side) is list and len(side) == 1 and is_plain(side[0]):
+        return side[0]["content"] if side[0]["role"] == "assistant" else side
+    return side
+
+
+def _hides_nothing(conversation: object, responses: tuple[Side, Side]) -> bool:
+    """Whether a quick look at each text finds nothing to unfold, as in nearly every row."""
+    chosen, rejected = responses
+    if type(chosen) is not str or type(rejected) is not str or type(conversation) is not list:
+        return False
+    if may_hide(chosen) or may_hide(rejected) or may_begin(chosen):
+        return False
+    for turn in conversation:
+        if not is_plain(turn) or may_hide(turn["content"]):
+            return False
+    # Labels count in a lone prompt only, which at most a system turn stands before.
+    return not 0 < len(conversation) < 3 or not may_be_chat(conversation[-1]["content"])
+
+
+def may_hide(text: str) -> bool:
+    """Whether a text may be a stored chat, or hold control tokens of a rendered one."""
+    return may_store(text) or holds_token(text)
 
 
 def opened_sides(chosen: Side, rejected: Side) -> tuple[Side, Side]:
@@ -71,17 +103,15 @@ def _asked(turns: list[Message]) -> _Asked:
     if not isinstance(text, str):
         return _Asked(turns)
     found = hidden_messages(text)
-    is_rendered = found is not None
-    if found is None:
-        found = labelled_messages(text)
-    if found is None:
+    labelled = labelled_messages(text) if found is None else None
+    said = labelled or found
+    if not said:
         return _Asked(turns)
-    if found and found[-1]["role"] == "assistant":
-        if found[-1]["content"]:
-            raise RowRejected(REASON, detail="the prompt ends with a reply of the assistant")
-        found = found[:-1]
-        return _Asked(_under(system, found), is_open=True, is_rendered=is_rendered)
-    return _Asked(_under(system, found), is_rendered=is_rendered)
+    if said[-1]["role"] != "assistant":
+        return _Asked(_under(system, said), labelled is not None, labelled is None)
+    if said[-1]["content"]:
+        raise RowRejected(_kind([text]), detail="the prompt ends with a reply of the assistant")
+    return _Asked(_under(system, said[:-1]), is_open=True, is_rendered=labelled is None)
 
 
 def _under(system: list[Message], turns: list[Message]) -> list[Message]:
@@ -115,11 +145,13 @@ def _with_sides(asked: _Asked, sides: tuple[Side, Side]) -> tuple[list[Message],
 
 
 def _without_ends(sides: tuple[Side, Side], *, is_rendered: bool) -> tuple[Side, Side]:
-    """The sides without tokens that end a turn: where both have one, or the prompt is rendered."""
-    texts = [side for side in sides if isinstance(side, str) and holds_token(side)]
-    if not texts or not (is_rendered or (len(texts) == 2 and all(map(ends_turn, texts)))):
-        return sides
-    chosen, rejected = (without_end(s) if isinstance(s, str) else s for s in sides)
+    """The sides without tokens that end a turn: behind the last word, or after a rendering."""
+    chosen, rejected = (
+        without_end(side)
+        if isinstance(side, str) and holds_token(side) and (is_rendered or ends_turn(side))
+        else side
+        for side in sides
+    )
     return chosen, rejected
 
 

@@ -24,7 +24,7 @@ from synpref_dagster.sources.records import RowRejected
 REASON = "messages_stored_as_text"
 MAX_CHARS = 2_000_000
 """Longest text that is read as messages; longer ones that look like it are refused."""
-_FIRST = ("[", "{", '"', "(", "a")
+_FIRST = '[{"(an'
 # A list, an array or a lone object whose first key is quoted.
 _BEGINS = re.compile(r"\s*\"?(?:array\(|np\.array\()?\s*[\[(]*\s*\{\s*\\*[\"']")
 _ROLE_KEY, _CONTENT_KEY = (
@@ -38,6 +38,12 @@ _SPEAKS = re.compile(
 _LISTS = ("messages", "conversations", "conversation")
 
 
+def may_store(text: str) -> bool:
+    """Whether a text begins so that it may store messages: a quick look before any other."""
+    begun = text if text[:1] > " " else text.lstrip()
+    return begun[:1] in _FIRST and begun[:1] != "" and _BEGINS.match(begun) is not None
+
+
 def stored_messages(text: str) -> list[Message] | None:
     """The messages that a text stores; None for a text that is none, whatever else it holds.
 
@@ -48,7 +54,7 @@ def stored_messages(text: str) -> list[Message] | None:
     >>> stored_messages("[{'name': 'Ada', 'role': 'admin', 'content': 'all'}]") is None
     True
     """
-    if not text.lstrip()[:1] or text.lstrip()[0] not in _FIRST or not _BEGINS.match(text):
+    if not may_store(text):
         return None
     if not (_ROLE_KEY.search(text) and _CONTENT_KEY.search(text) and _SPEAKS.search(text)):
         return None
