@@ -27,7 +27,6 @@ from synpref_dagster.sources.registry import FORMATS, detect_format
 BATCH_ROWS = 10_000
 BATCH_CHARS = 32 * 2**20
 """Text after which a batch of long rows ends before its number of rows is reached."""
-PLAIN_TYPES = frozenset({str, int, float, bool, list, dict, type(None)})
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
 HUB_OPTIONS = frozenset({"split", "config_name", "data_dir"})
@@ -245,21 +244,20 @@ def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[Raw
     """The rows with their context in the conversation; without a place for it one is a problem."""
     for row in rows:
         try:
-            value = row.value and columns.read(row.value if row.raw else _of_python(row.value))
+            # Rows of JSON keep their text; data sets of the hub may hold types of NumPy.
+            found = row.value if row.raw or row.value is None else _of_python(row.value)
+            value = found and columns.read(found)
         except RowRejected as rejection:
             (reason, *_), detail = rejection.reasons, rejection.detail
             row = replace(row, value=None, raw=row.excerpt(), problem=reason, detail=detail)
         else:
             if value is not row.value:
-                row = replace(row, value=value, raw=row.excerpt())
+                row = replace(row, value=value)
         yield row
 
 
-def _of_python(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row without types of NumPy, which data sets of the hub may hold."""
-    if PLAIN_TYPES.issuperset(map(type, value.values())):
-        return value
-    return {name: unwrapped(cell) for name, cell in value.items()}
+def _of_python(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: unwrapped(value) for name, value in row.items()}
 
 
 def _refuse_guessing(values: list[Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ SPOKEN = {
 }
 """Names of roles in the wild, in lower case, and the role of a pair that each is."""
 _KNOWN = frozenset(ROLES)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
 TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
 SPEAKERS = "several_speakers"
@@ -73,15 +74,18 @@ def is_plain(message: object) -> bool:
 
 
 def unwrapped(value: object) -> object:
-    """A value of NumPy as what Python has for it, all the way down; any other value as it is."""
-    to_list = getattr(value, "tolist", None)
-    if callable(to_list) and not isinstance(value, str | list | Mapping):
-        return unwrapped(to_list())
+    """A value of NumPy or pandas as what Python has for it, all the way down; others stay."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
     if isinstance(value, list | tuple):
-        return [unwrapped(each) for each in value]
+        return [each if type(each) in _SCALARS else unwrapped(each) for each in value]
     if isinstance(value, Mapping):
         return {name: unwrapped(each) for name, each in value.items()}
-    return value
+    if kind.__name__ in ("NAType", "NaTType"):  # what pandas has for None
+        return None
+    to_list = getattr(value, "tolist", None)
+    return unwrapped(to_list()) if callable(to_list) else value
 
 
 def is_messages(value: object) -> bool:

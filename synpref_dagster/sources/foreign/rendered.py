@@ -58,7 +58,7 @@ def holds_token(text: str) -> bool:
     # Every row comes here: most texts hold no angle bracket at all.
     if "<" in text and any([hint in text for hint in _HINTS]):  # noqa: C419 - faster than lazy
         return True
-    return "INST]" in text or "GPT4 Correct " in text
+    return "[" in text and "INST]" in text
 
 
 def _first_hint(text: str) -> int:

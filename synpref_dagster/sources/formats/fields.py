@@ -27,6 +27,8 @@ RowReader = Callable[[Row, int], ParsedRow | Unfolded | None]
 """(row, row number) -> the pair or candidates, or None for a row outside the selected part."""
 RowGrouping = Callable[[Iterator[RawRow]], Iterator[RawRow]]
 """Rows that belong together become one row, see `sources.grouping`."""
+MAX_FOLDS = 5
+"""How often a row is opened; a stored chat may hold a rendered one, and no more is believable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,9 @@ def build_pair(
         responses: two texts, or two lists of messages whose last one is the response.
         meta: what is kept beside the pair.
     """
-    conversation, sides = opened(conversation, responses)
-    if not all(isinstance(side, str) for side in sides):
-        sides_given = sides
-        conversation, sides = _last_messages(
-            conversation, sides, max_text_bytes=max_text_bytes(spec)
-        )
-        if sides is not sides_given:
-            # Texts inside the messages may hide something too.
-            conversation, sides = opened(conversation, sides)
-    chosen, rejected = sides
+    conversation, (chosen, rejected) = _unfolded(
+        conversation, responses, max_text_bytes=max_text_bytes(spec)
+    )
     reasons = structural_reasons(
         conversation, chosen, rejected, max_text_bytes=max_text_bytes(spec)
     )
@@ -191,7 +186,7 @@ def instruction_turn(instruction: object, context: object = None) -> list[dict[s
     # Files written by pandas hold NaN where there is nothing.
     if context is None or context == "" or (isinstance(context, float) and math.isnan(context)):
         return user_turn(instruction)
-    *before, last = user_turn(instruction)
+    *before, last = user_turn(instruction) or [{}]
     asked = last.get("content") if isinstance(last, Mapping) else None
     if not isinstance(asked, str) or not isinstance(context, str):
         raise RowRejected("not_text", detail="instruction and input must be texts")
@@ -235,6 +230,24 @@ def split_shared_conversation(
     return list(chosen[:-1]), (chosen[-1]["content"], rejected[-1]["content"])
 
 
+def _unfolded(
+    conversation: object, sides: tuple[Any, Any], *, max_text_bytes: int
+) -> tuple[object, tuple[Any, Any]]:
+    """Conversation and texts, opened until nothing hides in them any more."""
+    for _ in range(MAX_FOLDS):
+        turns, texts = opened(conversation, sides)
+        if not all(isinstance(text, str) for text in texts):
+            turns, texts = _last_messages(turns, texts, max_text_bytes=max_text_bytes)
+        if _is_same(turns, conversation) and _is_same(texts, sides):
+            return turns, texts
+        conversation, sides = turns, texts
+    raise RowRejected("rendered_chat", detail="chats inside chats")
+
+
+def _is_same(new: object, old: object) -> bool:
+    return new is old or (type(new) is type(old) and new == old)
+
+
 def _last_messages(
     conversation: object, sides: tuple[Any, Any], *, max_text_bytes: int
 ) -> tuple[object, tuple[object, object]]:
@@ -245,6 +258,8 @@ def _last_messages(
     """
     if not any(isinstance(side, list) for side in sides):
         return conversation, sides
+    if conversation and not is_messages(conversation):
+        raise RowRejected("malformed_conversation", detail="the prompt is no list of messages")
     _check_messages(sides)
     if conversation and any(isinstance(side, str) or len(side) == 1 for side in sides):
         return conversation, (_one_reply(sides[0]), _one_reply(sides[1]))
@@ -277,4 +292,7 @@ def _one_reply(side: Any) -> Any:
     if len(side) != 1 or side[0]["role"] != "assistant":
         roles = [turn["role"] for turn in side]
         raise RowRejected("response_not_one_message", detail=f"roles {roles}"[:200])
-    return side[0]["content"]
+    content = side[0]["content"]
+    if content is not None and not isinstance(content, str):
+        raise RowRejected("not_text")
+    return content
