@@ -46,6 +46,7 @@ _TOKEN = re.compile(
     r"|<\|[A-Z_]+_TOKEN\|>|<extra_id_\d+>|<\|(?:begin|end)_of_text\|>"
 )
 _CUT_OFF = re.compile(rf"(?<=\S){_END}(?![`'\")\]]|\s*(?:### )?(?:USER|User|Human):)")
+_SPEAKER = re.compile(rf"<\|{_ROLE}\|>")
 _HINTS = ("<|", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>")
 _LLAMA_TURN = re.compile(
     r"\s*(?:<s>)?\s*\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
@@ -163,21 +164,23 @@ def _refuse_parts(text: str, found: list[re.Match[str]]) -> None:
     first = _TOKEN.search(text, _first_hint(text))
     if first is None or _is_struck(text):
         return
-    last = text.rstrip()
-    begun = text.lstrip()
+    line = _CLOSED_LINE.search(text)
     where = ""
-    if _end(text) or (
-        (line := _CLOSED_LINE.search(text)) and line.end(0) and first.start() > line.start()
-    ):
+    if _end(text) or (line and first.start() > line.start()):
         where = "ends with a token that closes a turn"
-    elif _opens_at_end(last, found):
+    elif _opens_at_end(text.rstrip(), found):
         where = "ends with a token that opens a turn"
-    elif _TOKEN.match(begun) and (last.count("|>") > 1 or not _TOKEN.sub("", begun)[:1].isspace()):
+    elif not text[: first.start()].strip() and _begins_turn(text, first):
         where = "begins with a control token"
     elif _CUT_OFF.match(text, first.start()):
         where = "goes on behind the end of a turn"
     if where:
         raise RowRejected(REASON, detail=f"a text {where}")
+
+
+def _begins_turn(text: str, first: re.Match[str]) -> bool:
+    """Whether a text that begins with a token says something in a turn, and not of the token."""
+    return not text[first.end() :][:1].isspace() or len(_SPEAKER.findall(text)) > 1
 
 
 def _opens_at_end(text: str, found: list[re.Match[str]]) -> bool:
