@@ -57,6 +57,8 @@ def read_source(
             that would be guessed although a column may hold it.
     """
     found = read_rows(spec, storage_options=storage_options)
+    if spec.path is None:
+        found = _of_python(found)
     rows = _chosen_columns(found, _renamed_columns(spec), _ignored_columns(spec))
     head = _detection_rows(rows)
     row_format = _row_format(spec, head)
@@ -244,9 +246,7 @@ def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[Raw
     """The rows with their context in the conversation; without a place for it one is a problem."""
     for row in rows:
         try:
-            # Rows of JSON keep their text; data sets of the hub may hold types of NumPy.
-            found = row.value if row.raw or row.value is None else _of_python(row.value)
-            value = found and columns.read(found)
+            value = row.value and columns.read(row.value)
         except RowRejected as rejection:
             (reason, *_), detail = rejection.reasons, rejection.detail
             row = replace(row, value=None, raw=row.excerpt(), problem=reason, detail=detail)
@@ -256,8 +256,11 @@ def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[Raw
         yield row
 
 
-def _of_python(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: unwrapped(value) for name, value in row.items()}
+def _of_python(rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """The rows without types of NumPy and pandas, which data sets of the hub may hold."""
+    for row in rows:
+        value = row.value and {name: unwrapped(cell) for name, cell in row.value.items()}
+        yield replace(row, value=value)
 
 
 def _refuse_guessing(values: list[Mapping[str, Any]]) -> None:

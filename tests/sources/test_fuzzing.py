@@ -1,5 +1,6 @@
 """Whatever stands in a file: no crash, no row lost, and only pairs that can be stored."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -18,7 +19,7 @@ from synpref_dagster.sources import reading
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.foreign.opening import opened
 from synpref_dagster.sources.reading import read_source
-from synpref_dagster.sources.records import RAW_CHARS, SourceSpec
+from synpref_dagster.sources.records import RAW_CHARS, RowRejected, SourceSpec
 from synpref_dagster.sources.registry import FORMATS
 
 PATH = "memory://fuzz/rows"
@@ -295,7 +296,10 @@ def hurt_rows(draw, name):
 def check_rows(name, rows):
     """Reads rows as they are, without a file that could not hold all of them."""
     found = [RawRow(number, row, "") for number, row in enumerate(rows)]
-    spec = SourceSpec(name="fuzz", path="x", format=name, origin="human", licence="CC0")
+    # Files hold types of Python only; data sets of the hub may hold any.
+    spec = SourceSpec(
+        name="fuzz", hub_id="x", revision="y", format=name, origin="human", licence="CC0"
+    )
     with mock.patch.object(reading, "read_rows", return_value=iter(found)):
         batches = list(read_source(spec, seed=0))
     assert sum(batch.num_rows for batch in batches) == len(rows)
@@ -334,3 +338,36 @@ def test_foreign_values_in_sound_rows_are_survived(name, data):
 @settings(max_examples=600, deadline=None, derandomize=True)
 def test_many_foreign_values_in_sound_rows_are_survived(name, data):
     check_rows(name, data.draw(hurt_rows(name)))
+
+
+class Watched(dict):
+    """A row that notes which of its columns are read."""
+
+    def __init__(self, row, read):
+        super().__init__(row)
+        self.read = read
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        if name in self:
+            self.read.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_format_reads_no_column_but_those_that_it_names(name):
+    rows = SOUND[name] if isinstance(SOUND[name], list) else [SOUND[name]]
+    read = set()
+    beside = dict.fromkeys(BESIDE.split(), "x") if name != "implicit_plain" else {}
+    watched = [RawRow(n, Watched({**beside, **row}, read), "") for n, row in enumerate(rows)]
+    known = FORMATS[name]
+    spec = SourceSpec(name="fuzz", path="x", origin="human", licence="CC0")
+    reader = known.reader(spec, seed=0)
+    for row in known.group(iter(watched)) if known.group else watched:
+        with contextlib.suppress(RowRejected):
+            reader(row.value, row.number)
+    assert read <= known.columns
+    assert known.asks is None or known.asks in known.columns

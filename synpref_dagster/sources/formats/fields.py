@@ -219,8 +219,8 @@ def split_shared_conversation(
             found.add("roles_not_alternating")
         if roles[-1] != "assistant":
             found.add("not_ending_with_response")
-    for messages in (chosen, rejected):
-        # Each side is checked against its own conversation: they may differ.
+    for messages in (chosen, rejected) if reasons else (chosen,):
+        # Each side is checked against its own conversation where they differ.
         last = (chosen[-1]["content"], rejected[-1]["content"])
         found |= set(structural_reasons(messages[:-1], *last, max_text_bytes=max_text_bytes))
     order = ("not_ending_with_response", *STRUCTURAL_REASONS)
