@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, assert_never
 
@@ -22,6 +22,7 @@ from synpref_dagster.pairs.progress import (
     ProgressFact,
     progress_of,
 )
+from synpref_dagster.resources.sources import UNREAD
 
 EVENT = dg.DagsterEventType
 NO_RESULT = re.compile(  # a warning of Dagster about a check that a step did not answer
@@ -49,6 +50,7 @@ HEADLINES = {  # metadata worth a word beside a finished asset, in order of inte
     "num_pairs": "pairs",
 }
 WIDTH = 32
+MOST_NAMED = 12  # columns in a line
 
 
 class CampaignProgress(logging.Handler):
@@ -74,6 +76,7 @@ class CampaignProgress(logging.Handler):
         self._chunks: Any = None
         self._judges: dict[str, Any] = {}
         self._started: dict[str, float] = {}
+        self._notes: dict[str, list[str]] = {}
         self._facts: dict[str, str] = {}
         self._stopped: dict[str, str] = {}  # step -> what its blocking check said
         self._asked: dict[str, str] = {}  # step -> what it put before people
@@ -164,6 +167,7 @@ class CampaignProgress(logging.Handler):
                 self.bar.update(self._task, description=escape(_asset_name(key)))
         elif event.event_type == EVENT.ASSET_MATERIALIZATION:
             self._facts[key] = _headline(event)
+            self._notes[key] = _unread(event)
         elif event.event_type == EVENT.STEP_SUCCESS and key in self._facts:
             self._finish(key, mark="[green]done[/green]  ")
         elif event.event_type == EVENT.STEP_SUCCESS and key in self._asked:
@@ -193,6 +197,8 @@ class CampaignProgress(logging.Handler):
         seconds = time.monotonic() - self._started.get(key, time.monotonic())
         line = f"{escape(_asset_name(key)):<{WIDTH}} {seconds:6.1f} s  {self._facts.get(key, '')}"
         self.console.print(f"  {mark} {line.rstrip()}", highlight=False, soft_wrap=True)
+        for note in self._notes.pop(key, []):
+            self.console.print(f"         {escape(note)}", highlight=False, soft_wrap=True)
         self._end_chunks()  # A step that failed or waits left its bar where it stopped.
         if self._task is not None:
             self.bar.advance(self._task)
@@ -216,6 +222,24 @@ def _asset_name(step_key: str) -> str:
 def _step_of(record: logging.LogRecord) -> str | None:
     told: dict[str, Any] = getattr(record, "dagster_meta", {})
     return told.get("step_key")
+
+
+def _unread(event: dg.DagsterEvent) -> list[str]:
+    """A line for each source with columns that nobody read."""
+    metadata = event.step_materialization_data.materialization.metadata
+    table = metadata.get(UNREAD)
+    if not isinstance(table, dg.TableMetadataValue):
+        return []
+    named: dict[str, list[str]] = {}
+    for record in table.records:
+        named.setdefault(str(record.data["source"]), []).append(str(record.data["column"]))
+    return [f"source {source}: not read: {_listed(names)}" for source, names in named.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _headline(event: dg.DagsterEvent) -> str:

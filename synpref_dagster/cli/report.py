@@ -88,6 +88,10 @@ def _pool_table(report: Numbers) -> Table:
     pool = report["pool"]
     table = _table("Rows", "what", "pairs")
     table.add_row("read", f"{pool['read']:,}")
+    for row in pool.get("unread_columns", []):
+        table.add_row(
+            f"  not read: {row['source']}, column {row['column']}", f"{row['num_rows']:,}"
+        )
     for reason, count in pool["quarantined_by_reason"].items():
         table.add_row(f"  quarantined: {reason}", f"{count:,}")
     for reason, count in pool["dropped"].items():

@@ -70,19 +70,30 @@ class PreferencePair:
     @cached_property
     def pair_id(self) -> bytes:
         """16 bytes: identity of the labelled pair."""
-        return digest(*_conversation_fields(self.conversation), self.chosen, self.rejected)
+        return self._ids[0]
 
     @cached_property
     def content_id(self) -> bytes:
         """16 bytes: identity of the unlabelled pair, the same after a flip."""
-        return digest(
-            *_conversation_fields(self.conversation), *sorted((self.chosen, self.rejected))
-        )
+        return self._ids[1]
 
     @cached_property
     def conversation_id(self) -> bytes:
         """16 bytes: identity of the conversation."""
-        return conversation_id(self.conversation)
+        return self._ids[2]
+
+    @cached_property
+    def _ids(self) -> tuple[bytes, bytes, bytes]:
+        """pair_id, content_id and conversation_id: the conversation is hashed once for all."""
+        hasher = blake2b(digest_size=ID_BYTES)
+        _update(hasher, _conversation_fields(self.conversation))
+        conversation = hasher.digest()
+        flipped = hasher.copy()
+        _update(hasher, (self.chosen, self.rejected))
+        if self.chosen <= self.rejected:
+            return hasher.digest(), hasher.digest(), conversation
+        _update(flipped, (self.rejected, self.chosen))
+        return hasher.digest(), flipped.digest(), conversation
 
     def flipped(self) -> PreferencePair:
         """The same pair under the opposite label."""
@@ -96,11 +107,14 @@ def digest(*fields: str) -> bytes:
     False
     """
     hasher = blake2b(digest_size=ID_BYTES)
+    _update(hasher, fields)
+    return hasher.digest()
+
+
+def _update(hasher: blake2b, fields: Iterable[str]) -> None:
     for text in fields:
         encoded = text.encode("utf-8", "surrogatepass")
-        hasher.update(len(encoded).to_bytes(8, "little"))
-        hasher.update(encoded)
-    return hasher.digest()
+        hasher.update(len(encoded).to_bytes(8, "little") + encoded)
 
 
 def conversation_id(conversation: Sequence[Turn]) -> bytes:

@@ -35,6 +35,8 @@ def structural_reasons(
     Takes anything, also what a broken file holds in place of turns and texts. A None response
     counts as empty, any other value that is no string as `not_text`.
     """
+    if _is_sound(conversation, chosen, rejected, max_text_bytes=max_text_bytes):
+        return ()
     found = _conversation_reasons(conversation) | _response_reasons(chosen, rejected)
     for text in (*_contents(conversation), chosen, rejected):
         found |= _text_reasons(text, max_text_bytes)
@@ -49,6 +51,34 @@ def roles_alternate(roles: Sequence[object]) -> bool:
     """
     spoken = roles[1:] if roles and roles[0] == "system" else roles
     return all(role == ("user", "assistant")[turn % 2] for turn, role in enumerate(spoken))
+
+
+def _is_sound(
+    conversation: object, chosen: object, rejected: object, *, max_text_bytes: int
+) -> bool:
+    """Whether a record of plain types has nothing against it: the quick way for nearly all."""
+    if type(conversation) not in (list, tuple) or len(conversation) < 1:  # type: ignore[arg-type]
+        return False
+    place = 0
+    for turn in conversation:  # type: ignore[attr-defined]
+        if type(turn) is not dict or not _is_fit(turn.get("content"), max_text_bytes):
+            return False
+        role = turn.get("role")
+        if role == "system" and not place and turn is conversation[0]:  # type: ignore[index]
+            continue
+        if role != ("user", "assistant")[place % 2]:
+            return False
+        place += 1
+    fit = _is_fit(chosen, max_text_bytes) and _is_fit(rejected, max_text_bytes)
+    return place % 2 == 1 and fit and not _response_reasons(chosen, rejected)
+
+
+def _is_fit(text: object, max_text_bytes: int) -> bool:
+    """Whether a value is a text that says something and can be stored."""
+    if type(text) is not str or "\x00" in text or 4 * len(text) > max_text_bytes:
+        return False
+    # A lone surrogate cannot be encoded; ASCII holds none.
+    return (text.isascii() or not _text_reasons(text, max_text_bytes)) and not _is_empty(text)
 
 
 def _conversation_reasons(conversation: object) -> set[str]:

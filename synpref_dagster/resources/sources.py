@@ -51,8 +51,8 @@ from synpref_dagster.storage import (
 from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
-LISTING = "source_listing"  # metadata of the raw pool
-READING_VERSION = "2"
+LISTING, UNREAD = "source_listing", "unread_columns"  # metadata of the raw pool
+READING_VERSION = "3"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
 
 
@@ -159,7 +159,7 @@ class PoolSources(dg.ConfigurableResource):
     def read_pool(
         self, *, version: str = READING_VERSION, executor: ShardExecutor | None = None
     ) -> MapResult:
-        """All sources, file by file: `kept` pairs, `dropped` rows, `counts` and people's `votes`.
+        """All sources, file by file: `kept`, `dropped`, `counts`, people's `votes` and `unread`.
 
         Files that were read before, by content and specification, are not read again. Those that
         did not change come first, see `reading_order`: of two equal pairs the one that came first

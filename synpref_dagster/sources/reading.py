@@ -1,5 +1,6 @@
 """`read_source`: streams a source as batches of pairs, recorded verdicts and quarantined rows."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -9,6 +10,8 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.texts import storable
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.files.rows import read_rows
+from synpref_dagster.sources.foreign.columns import ColumnReader, with_prompt
+from synpref_dagster.sources.foreign.messages import unwrapped
 from synpref_dagster.sources.formats.fields import RowFormat, max_text_bytes
 from synpref_dagster.sources.records import (
     ParsedRow,
@@ -27,7 +30,7 @@ BATCH_CHARS = 32 * 2**20
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
 HUB_OPTIONS = frozenset({"split", "config_name", "data_dir"})
-COMMON_OPTIONS = HUB_OPTIONS | {"columns", "max_text_bytes"}
+COMMON_OPTIONS = HUB_OPTIONS | {"columns", "ignore_columns", "max_text_bytes"}
 
 
 def read_source(
@@ -50,16 +53,21 @@ def read_source(
         one per row, more where a row holds several responses.
 
     Raises:
-        ValueError: no such file, unknown format or option, or no row of a known format.
+        ValueError: no such file, unknown format or option, no row of a known format, or a prompt
+            that would be guessed although a column may hold it.
     """
-    rows = _renamed(read_rows(spec, storage_options=storage_options), _renamed_columns(spec))
+    found = read_rows(spec, storage_options=storage_options)
+    if spec.path is None:
+        found = _of_python(found)
+    rows = _chosen_columns(found, _renamed_columns(spec), _ignored_columns(spec))
     head = _detection_rows(rows)
     row_format = _row_format(spec, head)
     read = row_format.reader(spec, seed=seed) if row_format else None
-    stream: Iterator[RawRow] = chain(head, rows)
+    columns = _column_reader(row_format)
+    stream = _with_context(chain(head, rows), columns)
     if row_format and row_format.group:
         stream = row_format.group(stream)
-    batch = _Batch(spec)
+    batch = _Batch(spec, columns.unread)
     for row in stream:
         batch.num_rows += row.num_rows
         try:
@@ -71,7 +79,7 @@ def read_source(
         batch.add(row, outcome)
         if batch.num_rows >= batch_rows or batch.num_chars >= BATCH_CHARS:
             yield batch.finished()
-            batch = _Batch(spec)
+            batch = _Batch(spec, columns.unread)
     if batch.num_rows:
         yield batch.finished()
 
@@ -79,8 +87,9 @@ def read_source(
 class _Batch:
     """The rows read so far of one batch."""
 
-    def __init__(self, spec: SourceSpec) -> None:
+    def __init__(self, spec: SourceSpec, unread: Counter[str]) -> None:
         self.spec = spec
+        self.unread = unread
         self.pairs: list[PreferencePair] = []
         self.verdicts: list[RecordedVerdict] = []
         self.quarantined: list[QuarantinedRow] = []
@@ -107,6 +116,8 @@ class _Batch:
                 self.verdicts.extend(candidate.verdicts)
 
     def finished(self) -> SourceBatch:
+        unread = {storable(name): count for name, count in self.unread.items()}
+        self.unread.clear()
         return SourceBatch(
             pairs=tuple(self.pairs),
             recorded_verdicts=tuple(self.verdicts),
@@ -114,6 +125,7 @@ class _Batch:
             num_outside=self.num_outside,
             num_rows=self.num_rows,
             num_unfolded=self.num_unfolded,
+            unread_columns=unread,
         )
 
 
@@ -172,15 +184,18 @@ def _row_format(spec: SourceSpec, head: list[RawRow]) -> RowFormat | None:
 
 
 def _detect(spec: SourceSpec, head: list[RawRow]) -> str | None:
-    values = [row.value for row in head if row.value is not None]
+    values = [with_prompt(row.value) for row in head if row.value is not None]
     if not values:
         return None
     fitting = (value for value in values if any(known.matches(value) for known in FORMATS.values()))
     first = next(fitting, values[0])
     try:
-        return detect_format(first.keys(), first)
+        name = detect_format(first.keys(), first)
+        if FORMATS[name].guesses_prompt:
+            _refuse_guessing([row.value for row in head if row.value is not None])
     except ValueError as error:
         raise ValueError(f"source {spec.name!r}: {error}") from error
+    return name
 
 
 def _renamed_columns(spec: SourceSpec) -> Mapping[str, str]:
@@ -193,10 +208,24 @@ def _renamed_columns(spec: SourceSpec) -> Mapping[str, str]:
     return {given: known for known, given in columns.items()}
 
 
-def _renamed(rows: Iterator[RawRow], columns: Mapping[str, str]) -> Iterator[RawRow]:
+def _ignored_columns(spec: SourceSpec) -> frozenset[str]:
+    """The option `ignore_columns`: columns that are no part of the conversation."""
+    names = spec.options.get("ignore_columns", ())
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"source {spec.name!r}: ignore_columns {names!r} must be a list of column names"
+        )
+    return frozenset(names)
+
+
+def _chosen_columns(
+    rows: Iterator[RawRow], columns: Mapping[str, str], ignored: frozenset[str]
+) -> Iterator[RawRow]:
+    """The rows with their columns under the known names and without those that are ignored."""
     for row in rows:
-        if columns and row.value is not None:
-            yield replace(row, value=_rename(row.value, columns), raw=row.excerpt())
+        if (columns or ignored) and row.value is not None:
+            kept = {name: value for name, value in row.value.items() if name not in ignored}
+            yield replace(row, value=_rename(kept, columns), raw=row.excerpt())
         else:
             yield row
 
@@ -205,3 +234,43 @@ def _rename(value: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str
     # Renamed columns win over one that already has the known name.
     renamed = {known: value[given] for given, known in columns.items() if given in value}
     return {**{name: value[name] for name in value if name not in columns}, **renamed}
+
+
+def _column_reader(row_format: RowFormat | None) -> ColumnReader:
+    if row_format is None:
+        return ColumnReader(frozenset(), None, guesses=False)
+    return ColumnReader(row_format.columns, row_format.asks, guesses=row_format.guesses_prompt)
+
+
+def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[RawRow]:
+    """The rows with their context in the conversation; without a place for it one is a problem."""
+    for row in rows:
+        try:
+            value = row.value and columns.read(row.value)
+        except RowRejected as rejection:
+            (reason, *_), detail = rejection.reasons, rejection.detail
+            row = replace(row, value=None, raw=row.excerpt(), problem=reason, detail=detail)
+        else:
+            if value is not row.value:
+                row = replace(row, value=value)
+        yield row
+
+
+def _of_python(rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """The rows without types of NumPy and pandas, which data sets of the hub may hold."""
+    for row in rows:
+        value = row.value and {name: unwrapped(cell) for name, cell in row.value.items()}
+        yield replace(row, value=value)
+
+
+def _refuse_guessing(values: list[Mapping[str, Any]]) -> None:
+    """Refuses to infer a prompt while a column of the first rows may hold it."""
+    columns = _column_reader(FORMATS["implicit_plain"])
+    for value in values:
+        try:
+            columns.read(value)
+        except RowRejected as rejection:
+            raise ValueError(
+                f"no known preference format has the columns {', '.join(value)} without guessing "
+                f"the prompt: {rejection.detail}"
+            ) from rejection

@@ -57,8 +57,8 @@ class SourceSpec:
     citation: str = ""
     """How its authors ask to be cited; travels with the data."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the format, plus `columns`, `max_text_bytes`, `split` where there are
-    several, and `config_name` and `data_dir` of hub data sets."""
+    """Options of the format, plus `columns`, `ignore_columns`, `max_text_bytes`, `split` where
+    there are several, and `config_name` and `data_dir` of hub data sets."""
 
     def __post_init__(self) -> None:
         """Refuses a specification that cannot be read, before anything is opened."""
@@ -114,6 +114,8 @@ class SourceBatch:
     """Rows read, counted where they are read."""
     num_unfolded: int = 0
     """Candidates beyond one per row; below 0 where a candidate is spread over several rows."""
+    unread_columns: Mapping[str, int] = field(default_factory=dict)
+    """Columns that nobody read, and in how many rows each held something."""
 
     def pairs_table(self) -> pa.Table:
         """The pairs with `PAIR_SCHEMA`."""

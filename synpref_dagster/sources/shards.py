@@ -5,7 +5,9 @@ file lies does not change it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,11 +20,16 @@ COUNT_COLUMNS = ["num_rows", "num_unfolded", "num_pairs", "num_quarantined", "nu
 READ_COUNT_SCHEMA = pa.schema(
     [("source", pa.string()), *((name, pa.int64()) for name in COUNT_COLUMNS)]
 )
+UNREAD_SCHEMA = pa.schema(
+    [("source", pa.string()), ("column", pa.string()), ("num_rows", pa.int64())]
+)
+"""Columns that nobody read, and in how many rows each held something."""
 READ_SCHEMAS = {
     "kept": PAIR_SCHEMA,
     "dropped": QUARANTINE_SCHEMA,
     "counts": READ_COUNT_SCHEMA,
     "votes": VOTE_SCHEMA,
+    "unread": UNREAD_SCHEMA,
 }
 # A file without rows is counted too.
 EMPTY_BATCH = SourceBatch(pairs=(), recorded_verdicts=(), quarantined=(), num_outside=0, num_rows=0)
@@ -43,8 +50,8 @@ def read_file(
 
     Yields:
         "kept" with `PAIR_SCHEMA`, "dropped" with `QUARANTINE_SCHEMA`, "counts" with
-        `READ_COUNT_SCHEMA`, "votes" with `VOTE_SCHEMA`; the counts of all parts add up to those of
-        the file.
+        `READ_COUNT_SCHEMA`, "votes" with `VOTE_SCHEMA`, "unread" with `UNREAD_SCHEMA`; the counts
+        of all parts add up to those of the file.
     """
     [row] = table.to_pylist()
     spec = SourceSpec(**json.loads(row["spec"]), path=paths[row["key"]], licence="")
@@ -69,6 +76,22 @@ def _named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
         raise ValueError(text) from error
 
 
+def unread_columns(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:
+    """source, column and num_rows of each column that nobody read, by source and name.
+
+    Args:
+        tables: shards with `UNREAD_SCHEMA`.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    for table in tables:
+        for row in table.to_pylist():
+            found[row["source"], row["column"]] += row["num_rows"]
+    return [
+        {"source": source, "column": column, "num_rows": num_rows}
+        for (source, column), num_rows in sorted(found.items())
+    ]
+
+
 def _batch_tables(batch: SourceBatch, source: str, file_name: str) -> dict[str, pa.Table]:
     dropped = batch.quarantine_table()
     counts = {
@@ -84,6 +107,13 @@ def _batch_tables(batch: SourceBatch, source: str, file_name: str) -> dict[str, 
         "dropped": _naming_the_file(dropped, file_name) if file_name else dropped,
         "counts": pa.Table.from_pylist([counts], schema=READ_COUNT_SCHEMA),
         "votes": votes_of(batch, source),
+        "unread": pa.Table.from_pylist(
+            [
+                {"source": source, "column": name, "num_rows": num_rows}
+                for name, num_rows in batch.unread_columns.items()
+            ],
+            schema=UNREAD_SCHEMA,
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from synpref_dagster.pairs.progress import (
     ProgressFact,
     tell,
 )
+from synpref_dagster.resources.sources import UNREAD
 from synpref_dagster.settings.profile import load_profile
 
 
@@ -76,6 +77,30 @@ def test_progress_prints_a_header_and_one_line_per_asset(job):
     assert lines[1].endswith("1,234 pairs")
     assert lines[2].endswith("0.750 accuracy on gold")
     assert job.progress.failures == []
+
+
+def test_columns_that_nobody_read_stand_below_their_asset():
+    progress = CampaignProgress(Console(width=120, no_color=True, record=True))
+    columns = [("web", f"c{number}") for number in range(14)] + [("chats", "stance")]
+
+    @dg.asset
+    def raw_pool():
+        records = [
+            dg.TableRecord({"source": source, "column": column, "num_rows": 3})
+            for source, column in columns
+        ]
+        return dg.MaterializeResult(metadata={UNREAD: dg.MetadataValue.table(records)})
+
+    defs = dg.Definitions(assets=[raw_pool], loggers={"progress": progress_logger(progress)})
+    progress.begin("curate", 1)
+    defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(), run_config={"loggers": {"progress": {}}}
+    )
+    told = [line.strip() for line in progress.console.export_text().splitlines()[2:]]
+    assert told == [
+        f"source web: not read: {', '.join(f'c{n}' for n in range(12))} and 2 more",
+        "source chats: not read: stance",
+    ]
 
 
 def test_progress_shows_a_failure_by_its_message_without_a_stack(job):

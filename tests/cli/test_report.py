@@ -57,6 +57,11 @@ def test_a_claim_without_a_number_was_not_measured(report):
     assert "unknown - > 0 0 not measured" in lines
 
 
+def test_columns_that_nobody_read_stand_among_the_rows(report):
+    report["pool"]["unread_columns"] = [{"source": "web", "column": "stance", "num_rows": 1200}]
+    assert "not read: web, column stance 1,200" in printed(report)
+
+
 def test_a_claim_stands_with_its_interval_and_what_that_says(report):
     lines = printed(report)
     assert "refuted -.100 [-.200 -.050] > 0 40 did not hold" in lines

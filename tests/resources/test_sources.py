@@ -110,6 +110,28 @@ def test_nothing_new_reads_nothing(pool):
     assert (again.num_shards_computed, again.num_shards_reused) == (0, 2)
 
 
+def test_a_new_way_of_reading_keeps_what_rests_on_pairs_that_stayed_the_same(pool):
+    _, campaign, sources = pool
+    first = sources.read_pool(version="1")
+    screened(campaign, first)
+    again = sources.read_pool(version="2")
+    assert again.num_shards_computed == 2
+    assert again.outputs["kept"].fingerprint == first.outputs["kept"].fingerprint
+    assert screened(campaign, again).num_shards_computed == 0
+
+
+def test_columns_that_nobody_read_add_up_over_the_files_of_a_source(pool):
+    folder, _, sources = pool
+    row = {"prompt": "Name a fruit.", "chosen": "apple", "rejected": "stone", "score": 3}
+    for name, rows in (("a", [row, {**row, "score": None}]), ("b", [{**row, "lang": "en"}])):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    read = sources.read_pool()
+    assert reading.unread_columns([read_table(read.outputs["unread"])]) == [
+        {"source": "crawl", "column": "lang", "num_rows": 1},
+        {"source": "crawl", "column": "score", "num_rows": 2},
+    ]
+
+
 def test_quarantined_rows_of_a_folder_name_their_file(pool):
     _, _, sources = pool
     dropped = read_frame(sources.read_pool(version="1").outputs["dropped"])

@@ -1,9 +1,13 @@
 """Whatever stands in a file: no crash, no row lost, and only pairs that can be stored."""
 
+import contextlib
 import gzip
 import io
 import json
+from unittest import mock
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,9 +15,12 @@ from hypothesis import given, settings, strategies as st
 from upath import UPath
 
 from synpref_dagster.pairs.structure import structural_reasons
+from synpref_dagster.sources import reading
 from synpref_dagster.sources.files.containers import COMPRESSED
+from synpref_dagster.sources.files.raw_rows import RawRow
+from synpref_dagster.sources.foreign.opening import opened
 from synpref_dagster.sources.reading import read_source
-from synpref_dagster.sources.records import RAW_CHARS, SourceSpec
+from synpref_dagster.sources.records import RAW_CHARS, RowRejected, SourceSpec
 from synpref_dagster.sources.registry import FORMATS
 
 PATH = "memory://fuzz/rows"
@@ -169,3 +176,210 @@ def test_detection_finds_a_format_or_explains(drawn):
         assert check_reading(content, "auto") == len(drawn) + 1
     except ValueError as error:
         assert "no known preference format has the columns" in str(error)  # noqa: PT017
+
+
+def say(*contents):
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": content} for n, content in enumerate(contents)]
+
+
+SIDES = {"chosen": say("Hi", "good"), "rejected": say("Hi", "bad")}
+RATED = [{"response": "a", "fine-grained_score": 4.0}, {"response": "b", "fine-grained_score": 2.0}]
+RANKED = [{"answer": "a", "rank": 1.0}, {"answer": "b", "rank": 2.0}]
+TREE = {"message_tree_id": "t", "parent_id": "m", "role": "assistant", "review_result": True}
+SOUND = {  # a row as published, or the rows of one group
+    "arena_conversations": {
+        "conversation_a": say("Hi", "A"), "conversation_b": say("Hi", "B"), "winner": "model_a",
+        "judge": "u",
+    },
+    "arena_lists": {
+        "prompt": '["Hi"]', "response_a": '["A"]', "response_b": '["B"]', "winner_model_a": 1,
+        "winner_model_b": 0, "winner_tie": 0,
+    },
+    "crowd_votes": {
+        "prompt": "Hi", "response_a": "A", "response_b": "B",
+        "votes": [{"worker": "w", "value": "a"}],
+    },
+    "explicit_conversational": {"prompt": say("Hi"), "chosen": say("", "A")[1:],
+                                "rejected": say("", "B")[1:]},
+    "explicit_plain": {"prompt": "Hi", "chosen": "A", "rejected": "B", "system": "Be brief."},
+    "helpsteer_preference": {
+        "context": say("Hi"), "response1": "A", "response2": "B", "overall_preference": 2,
+        "individual_preference": [{"score": 2}],
+    },
+    "helpsteer_ratings": [
+        {"prompt": "Hi", "response": text, "helpfulness": n, "correctness": 1, "coherence": 1}
+        for n, text in enumerate("AB")
+    ],
+    "hh_transcripts": {side: f"\n\nHuman: Hi\n\nAssistant: {side}" for side in SIDES},
+    "implicit_conversational": {**SIDES, "prompt": "Hi"},
+    "implicit_plain": {side: f"Name a fruit.\n{side}" for side in SIDES},
+    "nectar_ranks": {"prompt": "\n\nHuman: Hi\n\nAssistant: ", "answers": RANKED},
+    "oasst_messages": [
+        {**TREE, "message_id": "m", "parent_id": None, "role": "prompter", "text": "Hi",
+         "rank": None},
+        {**TREE, "message_id": "a", "text": "A", "rank": 0},
+        {**TREE, "message_id": "b", "text": "B", "rank": 1},
+    ],
+    "oasst_trees": {"prompt": {"text": "Hi", "role": "prompter", "replies": [
+        {"text": text, "role": "assistant", "rank": n, "replies": []} for n, text in enumerate("AB")
+    ]}},
+    "offsetbias": {"instruction": "Hi", "output_1": "A", "output_2": "B", "label": 1},
+    "pandalm": {"instruction": "Hi", "input": "x", "response1": "A", "response2": "B",
+                "annotator1": 1, "annotator2": 1, "annotator3": 2},
+    "pku_saferlhf": {"prompt": "Hi", "response_0": "A", "response_1": "B", "better_response_id": 0,
+                     "safer_response_id": 0},
+    "scored_messages": {**SIDES, "score_chosen": 2.0, "score_rejected": 1.0},
+    "shp": {"history": "Hi", "human_ref_A": "A", "human_ref_B": "B", "score_A": 9, "score_B": 2,
+            "labels": 1},
+    "ultrafeedback_ratings": {"instruction": "Hi", "completions": RATED},
+    "webgpt": {"question": {"full_text": "Hi"}, "answer_0": "A", "answer_1": "B", "score_0": 0.5,
+               "score_1": -0.5},
+    "wildguardmix": [
+        {"prompt": "Hi", "response": text, "prompt_harm_label": "harmful",
+         "response_harm_label": harm} for text, harm in (("A", "harmful"), ("B", "unharmful"))
+    ],
+}  # fmt: skip
+CHATML = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"name": "f"}]}
+DEEP: list = []
+for _ in range(60):
+    DEEP = [DEEP]
+WILD = [
+    None, float("nan"), float("inf"), True, 10**400, -1, "", " ", "a\ud800", "a\x00b", "x" * 5_000,
+    [], {}, [None], [{}], [None, say("Hi")], DEEP, b"bytes", np.array(say("Hi", "A"), dtype=object),
+    np.array(["a", "b"]), np.array(3), np.float32(2), np.int64(1), pd.NaT, pd.NA,
+    pd.Timestamp("2024-01-01"), say("Hi", "A"), {"role": "assistant", "content": "A"}, [CALL],
+    [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "A"}],
+    [{"role": "user", "content": [{"type": "image", "image": b"x"}]}],
+    [{"role": None, "content": None, "tool_calls": None}], json.dumps(say("Hi", "A")),
+    repr(say("Hi", "A")), repr(np.array(say("Hi", "A"), dtype=object)), json.dumps(say("Hi"))[:-3],
+    json.dumps([{"role": "user", "content": CHATML}]), CHATML, f"Look: {CHATML}", "A<|im_end|>",
+    "<|im_end|>\n<|im_start|>", "[INST] Hi [/INST]", "[/INST]", "Human: Hi\n\nAssistant:",
+    "Assistant: A",
+    "### Instruction:\nHi\n\n### Response:\nA", "<s>[INST] <<SYS>>", "USER: Hi ASSISTANT:",
+    "<start_of_turn>model\nA", [["Hi", "A"]], [["Hi", None]],
+]  # fmt: skip
+BESIDE = """
+    system system_prompt history chat_history question query instruction input context messages
+    conversations images tools audio task id score prompt chosen rejected
+"""
+
+
+def places(value, path=()):
+    """Every place in a row, from the outside in."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inside if isinstance(value, dict | list) else ():
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from places(each, (*path, key))
+
+
+def changed(row, draw):
+    """A copy of a row with one place taken out, replaced, nested or written as text."""
+    row = json.loads(json.dumps(row))
+    *path, last = draw(st.sampled_from(sorted(places(row), key=str)))
+    holder = row
+    for key in path:
+        holder = holder[key]
+    how = draw(st.sampled_from(["replace", "replace", "drop", "nest", "json", "repr"]))
+    if how == "drop" and isinstance(holder, dict):
+        del holder[last]
+        return row
+    old = holder[last]
+    written = {"nest": [old], "json": json.dumps(old), "repr": repr(old)}
+    holder[last] = written[how] if how in written else draw(st.sampled_from(WILD))
+    return row
+
+
+@st.composite
+def hurt_rows(draw, name):
+    """Rows of a format: sound ones with foreign values in them and columns beside them."""
+    sound = SOUND[name] if isinstance(SOUND[name], list) else [SOUND[name]]
+    found = []
+    for row in sound * draw(st.integers(1, 2)):
+        hurt = changed(row, draw) if draw(st.booleans()) else dict(row)
+        if draw(st.booleans()):
+            hurt[draw(st.sampled_from(BESIDE.split()))] = draw(st.sampled_from(WILD))
+        found.append(hurt)
+    return found
+
+
+def check_rows(name, rows):
+    """Reads rows as they are, without a file that could not hold all of them."""
+    found = [RawRow(number, row, "") for number, row in enumerate(rows)]
+    # Files hold types of Python only; data sets of the hub may hold any.
+    spec = SourceSpec(
+        name="fuzz", hub_id="x", revision="y", format=name, origin="human", licence="CC0"
+    )
+    with mock.patch.object(reading, "read_rows", return_value=iter(found)):
+        batches = list(read_source(spec, seed=0))
+    assert sum(batch.num_rows for batch in batches) == len(rows)
+    for batch in batches:
+        outcomes = len(batch.pairs) + len(batch.quarantined) + batch.num_outside
+        assert batch.num_rows + batch.num_unfolded == outcomes
+        assert batch.pairs_table()["chosen"].type == pa.string()
+        assert batch.quarantine_table().num_rows == len(batch.quarantined)
+        pa.array(list(batch.unread_columns), pa.string())
+        for pair in batch.pairs:
+            assert structural_reasons(pair.conversation, pair.chosen, pair.rejected) == ()
+            # Nothing hides in a pair any more: opening it again changes nothing.
+            turns = [dict(turn) for turn in pair.conversation]
+            sides = (pair.chosen, pair.rejected)
+            assert opened(turns, sides) == (turns, sides)
+    return batches
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_sound_row_of_each_format_is_a_pair(name):
+    rows = SOUND[name] if isinstance(SOUND[name], list) else [SOUND[name]]
+    [batch] = check_rows(name, rows)
+    assert (len(batch.pairs), batch.quarantined) == (1, ())
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_foreign_values_in_sound_rows_are_survived(name, data):
+    check_rows(name, data.draw(hurt_rows(name)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@given(data=st.data())
+@settings(max_examples=600, deadline=None, derandomize=True)
+def test_many_foreign_values_in_sound_rows_are_survived(name, data):
+    check_rows(name, data.draw(hurt_rows(name)))
+
+
+class Watched(dict):
+    """A row that notes which of its columns are read."""
+
+    def __init__(self, row, read):
+        super().__init__(row)
+        self.read = read
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        if name in self:
+            self.read.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_format_reads_no_column_but_those_that_it_names(name):
+    rows = SOUND[name] if isinstance(SOUND[name], list) else [SOUND[name]]
+    read = set()
+    beside = dict.fromkeys(BESIDE.split(), "x") if name != "implicit_plain" else {}
+    watched = [RawRow(n, Watched({**beside, **row}, read), "") for n, row in enumerate(rows)]
+    known = FORMATS[name]
+    spec = SourceSpec(name="fuzz", path="x", origin="human", licence="CC0")
+    reader = known.reader(spec, seed=0)
+    for row in known.group(iter(watched)) if known.group else watched:
+        with contextlib.suppress(RowRejected):
+            reader(row.value, row.number)
+    assert read <= known.columns
+    assert known.asks is None or known.asks in known.columns

@@ -16,8 +16,17 @@ from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.publishing.report.figures import report_figures
 from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
+from synpref_dagster.resources.sources import UNREAD
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, to_path
+from synpref_dagster.sources.shards import unread_columns
+from synpref_dagster.storage import (
+    DatasetRef,
+    SelectionRef,
+    find_manifest,
+    iter_tables,
+    make_ref,
+    to_path,
+)
 from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
@@ -102,7 +111,15 @@ def _pool_facts(
         "quarantined_by_reason": quarantined,
         "dropped": count_reasons(campaign.frame(clean_pool.dropped, ["reason"])),
         "clean": clean_pool.kept.num_rows,
+        UNREAD: _unread_columns(campaign),
     }
+
+
+def _unread_columns(campaign: Campaign) -> list[dict[str, Any]]:
+    """Columns of the sources that nobody read, as the raw pool was read last."""
+    uri = campaign.uri("data", "raw_pool", "unread")
+    manifest = find_manifest(uri)
+    return unread_columns(iter_tables(make_ref(uri, manifest))) if manifest else []
 
 
 def _guard_facts(campaign: Campaign, flip_evidence: DatasetRef) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Box 1: the raw pool, read from all sources, and the prompts that benchmarks are made of."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 
 from synpref_dagster.assets.pool.checks import (
@@ -14,8 +17,9 @@ from synpref_dagster.pairs.progress import FilesSkipped, tell
 from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
-from synpref_dagster.resources.sources import LISTING, READING_VERSION, PoolSources
+from synpref_dagster.resources.sources import LISTING, READING_VERSION, UNREAD, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import SelectionRef, iter_tables
 
 GROUP = "1_pool"
@@ -36,7 +40,7 @@ def raw_pool(
     """Pairs read from every source of the profile; rows that are no pairs are quarantined.
 
     Kept: `PAIR_SCHEMA`, texts included, in source order. Dropped: source, row number, reason and
-    the first characters of each bad row.
+    the first characters of each bad row. Columns that nobody read are listed per source.
     """
     with campaign_step(context, campaign, tracking) as step:
         listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
@@ -50,6 +54,7 @@ def raw_pool(
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
         quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason"]))
         reasons = rows_by_reason(quarantined)
+        unread = unread_columns(iter_tables(read.outputs["unread"]))
         return step.result(
             pool,
             metrics={
@@ -62,6 +67,7 @@ def raw_pool(
                 LISTING: listing,
                 "files_skipped": {name: paths[:MAX_LISTED] for name, paths in skipped.items()},
                 "quarantined_by_reason": reasons,
+                UNREAD: _table_of(unread),
                 "rows_by_source": {str(k): int(v) for k, v in counts["num_rows"].items()},
             },
             plot=bar_plot(reasons, title="Quarantined rows", value_label="rows", percent=False),
@@ -77,6 +83,14 @@ def raw_pool(
                 raw_pairs_found(pool, counts, quarantined),
             ],
         )
+
+
+def _table_of(unread: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    kinds = {"source": "string", "column": "string", "num_rows": "int"}
+    return dg.MetadataValue.table(
+        [dg.TableRecord(row) for row in unread],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
+    )
 
 
 @dg.asset(**box(GROUP, kinds={"python", "parquet"}))

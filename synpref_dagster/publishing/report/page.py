@@ -83,7 +83,11 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
 
 
 OUTCOMES = ("held", "not_held", "not_decided", "not_measured")  # what a claim comes to
-_OPTIONAL_POOL: dict[str, Any] = {"dropped": None, "quarantined_by_reason": None}
+_OPTIONAL_POOL: dict[str, Any] = {
+    "dropped": None,
+    "quarantined_by_reason": None,
+    "unread_columns": [],
+}
 # What the template asks for and a report may lack.
 _OPTIONAL: dict[str, Any] = {
     "judge_agreement": None,

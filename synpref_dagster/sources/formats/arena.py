@@ -10,16 +10,14 @@ from typing import Any
 
 from synpref_dagster.pairs.record import canonical_sign
 from synpref_dagster.sources.annotators import annotator_key
+from synpref_dagster.sources.foreign.messages import is_messages
 from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
     RowReader,
     finite,
-    is_messages,
     labelled_pair,
-    max_text_bytes,
     required,
-    split_shared_conversation,
 )
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
@@ -62,8 +60,8 @@ def _read_vote(
         raise RowRejected("malformed_conversation", detail="a side is no list of messages")
     if sign == 0:
         raise RowRejected("tied")
-    conversation, responses = split_shared_conversation(*sides, max_text_bytes=max_text_bytes(spec))
-    pair = labelled_pair(spec, number, conversation=conversation, responses=responses, sign=sign)
+    responses = (sides[0], sides[1])
+    pair = labelled_pair(spec, number, conversation=[], responses=responses, sign=sign)
     if voter is None:
         return ParsedRow(pair)
     verdict = canonical_sign(pair.chosen, pair.rejected)
@@ -111,10 +109,12 @@ ARENA_CONVERSATIONS = RowFormat(
     layout="conversation_a and conversation_b: messages; winner: model_a, model_b or a tie",
     matches=_is_conversations,
     make_reader=_read_conversations,
+    columns=frozenset({"winner", "conversation_a", "conversation_b", "judge"}),
 )
 ARENA_LISTS = RowFormat(
     name="arena_lists",
     layout="prompt, response_a, response_b: JSON lists of turns; winner_model_a, ..., winner_tie",
     matches=lambda row: set(_LISTS) <= set(row),
     make_reader=_read_lists,
+    columns=frozenset(_LISTS),
 )

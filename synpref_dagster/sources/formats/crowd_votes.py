@@ -20,6 +20,7 @@ from synpref_dagster.sources.formats.fields import (
     RowReader,
     build_pair,
     required,
+    user_turn,
 )
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
@@ -54,7 +55,7 @@ def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
         as_shown = build_pair(
             spec,
             number,
-            conversation=[{"role": "user", "content": prompt}],
+            conversation=user_turn(prompt),
             responses=(first, second),
             meta={"debate": debate},
         )
@@ -116,5 +117,7 @@ CROWD_VOTES = RowFormat(
     layout="prompt, response_a, response_b: text; votes: [{worker, value: a, b or equal}]",
     matches=_looks_like_votes,
     make_reader=Drawing(_make_reader),
+    columns=frozenset({"prompt", "response_a", "response_b", "votes", "debate"}),
+    asks="prompt",
     options=frozenset({"debates", "exclude_debates", "flip_share"}),
 )

@@ -17,6 +17,9 @@ from synpref_dagster.pairs.structure import (
     structural_reasons,
 )
 from synpref_dagster.sources.files.raw_rows import RawRow
+from synpref_dagster.sources.foreign.columns import repeated
+from synpref_dagster.sources.foreign.messages import Message, holds_something, is_messages, listed
+from synpref_dagster.sources.foreign.opening import opened
 from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
 Row = Mapping[str, Any]
@@ -24,6 +27,8 @@ RowReader = Callable[[Row, int], ParsedRow | Unfolded | None]
 """(row, row number) -> the pair or candidates, or None for a row outside the selected part."""
 RowGrouping = Callable[[Iterator[RawRow]], Iterator[RawRow]]
 """Rows that belong together become one row, see `sources.grouping`."""
+MAX_FOLDS = 5
+"""How often a row is opened; a stored chat may hold a rendered one, and no more is believable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,15 @@ class RowFormat:
     """Whether a first row looks like this format."""
     make_reader: Callable[[SourceSpec], RowReader] | Drawing
     """Specification -> reader of single rows; refuses bad options with a ValueError."""
+    columns: frozenset[str]
+    """Columns that the reader may read; the others are counted, or belong to the conversation."""
+    asks: str | None = None
+    """The column with the conversation, as text or messages: a system prompt and earlier turns
+    from other columns are put before it. None where they cannot be."""
     options: frozenset[str] = frozenset()
     """Options of this format beyond those of every format."""
+    guesses_prompt: bool = False
+    """Whether the prompt is inferred from what two responses share."""
     group: RowGrouping | None = None
     """Joins the rows of one prompt where the data holds one response per row."""
 
@@ -65,8 +77,19 @@ def build_pair(
     responses: tuple[object, object],
     meta: Mapping[str, Any] | None = None,
 ) -> PreferencePair:
-    """A pair with (chosen, rejected) responses; raises RowRejected for an unsound one."""
-    chosen, rejected = responses
+    """A pair with (chosen, rejected) responses; raises RowRejected for an unsound one.
+
+    Args:
+        spec: the source.
+        row_number: 0-based number of the row.
+        conversation: messages in any spelling. The text of a lone user turn may be a chat stored
+            or rendered as text: it becomes its turns, see `sources.foreign`.
+        responses: two texts, or two lists of messages whose last one is the response.
+        meta: what is kept beside the pair.
+    """
+    conversation, (chosen, rejected) = _unfolded(
+        conversation, responses, max_text_bytes=max_text_bytes(spec)
+    )
     reasons = structural_reasons(
         conversation, chosen, rejected, max_text_bytes=max_text_bytes(spec)
     )
@@ -143,8 +166,15 @@ def finite(value: object) -> float | None:
 
 
 def user_turn(prompt: object) -> list[dict[str, Any]]:
-    """A conversation of one user turn."""
+    """A conversation of one user turn; a prompt that is a list of messages is one already."""
+    if isinstance(prompt, list) or is_messages(prompt):
+        return listed(prompt)  # type: ignore[return-value]
     return [{"role": "user", "content": prompt}]
+
+
+def asked(prompt: object) -> list[dict[str, Any]]:
+    """The conversation of a prompt that may be missing: messages that repeat it say it as well."""
+    return user_turn(prompt) if holds_something(prompt) else []
 
 
 def instruction_turn(instruction: object, context: object = None) -> list[dict[str, Any]]:
@@ -156,9 +186,11 @@ def instruction_turn(instruction: object, context: object = None) -> list[dict[s
     # Files written by pandas hold NaN where there is nothing.
     if context is None or context == "" or (isinstance(context, float) and math.isnan(context)):
         return user_turn(instruction)
-    if not isinstance(instruction, str) or not isinstance(context, str):
+    *before, last = user_turn(instruction) or [{}]
+    asked = last.get("content") if isinstance(last, Mapping) else None
+    if not isinstance(asked, str) or not isinstance(context, str):
         raise RowRejected("not_text", detail="instruction and input must be texts")
-    return user_turn(f"{instruction}\n\n{context}")
+    return [*before, {**last, "content": f"{asked}\n\n{context}"}]
 
 
 def one_of(spec: SourceSpec, option: str, allowed: Sequence[str]) -> str:
@@ -171,22 +203,9 @@ def one_of(spec: SourceSpec, option: str, allowed: Sequence[str]) -> str:
     return str(value)
 
 
-def is_messages(value: object) -> bool:
-    """Whether a value is a non-empty list of {role, content} messages.
-
-    >>> is_messages([{"role": "user", "content": "Hi"}]), is_messages("Hi")
-    (True, False)
-    """
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in value)
-    )
-
-
 def split_shared_conversation(
-    chosen: Sequence[Row], rejected: Sequence[Row], *, max_text_bytes: int
-) -> tuple[list[Row], tuple[object, object]]:
+    chosen: Sequence[Message], rejected: Sequence[Message], *, max_text_bytes: int
+) -> tuple[list[Message], tuple[object, object]]:
     """(conversation, (chosen, rejected)) of two full message lists that share all but the last.
 
     Strict: both lists must be equal up to their last message, and that must be the assistant's.
@@ -200,8 +219,8 @@ def split_shared_conversation(
             found.add("roles_not_alternating")
         if roles[-1] != "assistant":
             found.add("not_ending_with_response")
-    for messages in (chosen, rejected):
-        # Each side is checked against its own conversation: they may differ.
+    for messages in (chosen, rejected) if reasons else (chosen,):
+        # Each side is checked against its own conversation where they differ.
         last = (chosen[-1]["content"], rejected[-1]["content"])
         found |= set(structural_reasons(messages[:-1], *last, max_text_bytes=max_text_bytes))
     order = ("not_ending_with_response", *STRUCTURAL_REASONS)
@@ -209,3 +228,71 @@ def split_shared_conversation(
     if reasons:
         raise RowRejected(*reasons)
     return list(chosen[:-1]), (chosen[-1]["content"], rejected[-1]["content"])
+
+
+def _unfolded(
+    conversation: object, sides: tuple[Any, Any], *, max_text_bytes: int
+) -> tuple[object, tuple[Any, Any]]:
+    """Conversation and texts, opened until nothing hides in them any more."""
+    for _ in range(MAX_FOLDS):
+        turns, texts = opened(conversation, sides)
+        if not all(isinstance(text, str) for text in texts):
+            turns, texts = _last_messages(turns, texts, max_text_bytes=max_text_bytes)
+        if _is_same(turns, conversation) and _is_same(texts, sides):
+            return turns, texts
+        conversation, sides = turns, texts
+    raise RowRejected("rendered_chat", detail="chats inside chats")
+
+
+def _is_same(new: object, old: object) -> bool:
+    return new is old or (type(new) is type(old) and new == old)
+
+
+def _last_messages(
+    conversation: object, sides: tuple[Any, Any], *, max_text_bytes: int
+) -> tuple[object, tuple[object, object]]:
+    """Conversation and two texts where at least one side is a list of messages.
+
+    Sides of one message answer the conversation given. Longer ones hold a conversation of their
+    own, which must say everything that the one given says.
+    """
+    if not any(isinstance(side, list) for side in sides):
+        return conversation, sides
+    if conversation and not is_messages(conversation):
+        raise RowRejected("malformed_conversation", detail="the prompt is no list of messages")
+    _check_messages(sides)
+    if conversation and any(isinstance(side, str) or len(side) == 1 for side in sides):
+        return conversation, (_one_reply(sides[0]), _one_reply(sides[1]))
+    if any(isinstance(side, str) for side in sides):
+        raise RowRejected("not_text", detail="one side is a list of messages, the other a text")
+    shared, responses = split_shared_conversation(*sides, max_text_bytes=max_text_bytes)
+    given = conversation if isinstance(conversation, list) else []
+    system = given[:1] if given and given[0]["role"] == "system" else []
+    if system and shared[0]["role"] == "system" and shared[0] != system[0]:
+        raise RowRejected("two_system_prompts", detail="the messages hold another system prompt")
+    said = [str(turn["content"]) for turn in shared]
+    if not all(repeated(str(turn["content"]), said) for turn in given[len(system) :]):
+        raise RowRejected("prompt_not_shared", detail="the prompt is not in the messages")
+    return shared if shared[:1] == system else [*system, *shared], responses
+
+
+def _check_messages(sides: tuple[Any, Any]) -> None:
+    if any(side is None or side in ("", []) for side in sides):
+        raise RowRejected("empty_response")
+    if not all(isinstance(side, str | list) for side in sides):
+        raise RowRejected("not_text")
+    if not all(isinstance(side, str) or is_messages(side) for side in sides):
+        raise RowRejected("malformed_conversation")
+
+
+def _one_reply(side: Any) -> Any:
+    """The text of a side that is one message of the assistant, or a text already."""
+    if not isinstance(side, list):
+        return side
+    if len(side) != 1 or side[0]["role"] != "assistant":
+        roles = [turn["role"] for turn in side]
+        raise RowRejected("response_not_one_message", detail=f"roles {roles}"[:200])
+    content = side[0]["content"]
+    if content is not None and not isinstance(content, str):
+        raise RowRejected("not_text")
+    return content

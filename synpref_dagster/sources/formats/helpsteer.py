@@ -94,7 +94,7 @@ def _read_preference(spec: SourceSpec) -> RowReader:
             meta={"preference": preference},
         )
         single = _single_preferences(row, names or ())
-        return ParsedRow(pair, _verdicts(pair, single, first=first))
+        return ParsedRow(pair, _verdicts(pair, single, first_is_chosen=preference < 0))
 
     return read
 
@@ -125,9 +125,9 @@ def _single_preferences(row: Row, names: Sequence[str]) -> list[float | None]:
 
 
 def _verdicts(
-    pair: PreferencePair, single: Sequence[float | None], *, first: str
+    pair: PreferencePair, single: Sequence[float | None], *, first_is_chosen: bool
 ) -> tuple[RecordedVerdict, ...]:
-    to_sorted = canonical_sign(pair.chosen, pair.rejected) * (1 if pair.chosen == first else -1)
+    to_sorted = canonical_sign(pair.chosen, pair.rejected) * (1 if first_is_chosen else -1)
     # The data names no annotators: they are told apart by their place within the row only.
     return tuple(
         RecordedVerdict(pair.content_id, f"place_{place}", to_sorted * ((one < 0) - (one > 0)))
@@ -163,6 +163,7 @@ HELPSTEER_PREFERENCE = RowFormat(
     layout="prompt or context, two responses, preference_strength or overall_preference (-3 to 3)",
     matches=lambda row: _columns(row) is not None,
     make_reader=_read_preference,
+    columns=frozenset({*_HELPSTEER2, *_HELPSTEER3}) - {"strength", "score"},
     options=frozenset({"min_gap"}),
 )
 HELPSTEER_RATINGS = RowFormat(
@@ -170,6 +171,7 @@ HELPSTEER_RATINGS = RowFormat(
     layout="prompt, response, helpfulness, correctness, coherence: one response per row",
     matches=_is_rated,
     make_reader=_read_ratings,
+    columns=frozenset({"prompt", "response", *_RATINGS}),
     options=RANKED_OPTIONS | {"rating"},
     group=neighbours_of_one_prompt,
 )

@@ -49,5 +49,6 @@ NECTAR_RANKS = RowFormat(
     layout='prompt: "\\n\\nHuman: ... \\n\\nAssistant: "; answers: [{answer, rank}]',
     matches=_is_ranked,
     make_reader=_make_reader,
+    columns=frozenset({"prompt", "answers"}),
     options=RANKED_OPTIONS,
 )

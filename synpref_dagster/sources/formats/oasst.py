@@ -138,6 +138,7 @@ OASST_TREES = RowFormat(
     layout="message_tree_id; prompt: {text, role, replies: [{text, role, rank, replies}]}",
     matches=_is_tree,
     make_reader=_make_tree_reader,
+    columns=frozenset({"prompt"}),
     options=RANKED_OPTIONS,
 )
 OASST_MESSAGES = RowFormat(
@@ -145,6 +146,7 @@ OASST_MESSAGES = RowFormat(
     layout=f"{', '.join(_MESSAGE_COLUMNS)}: one message per row, depth first",
     matches=lambda row: set(_MESSAGE_COLUMNS) <= set(row),
     make_reader=_make_message_reader,
+    columns=frozenset({*_MESSAGE_COLUMNS, "deleted", "review_result"}),
     options=RANKED_OPTIONS,
     group=neighbours_of_one_tree,
 )

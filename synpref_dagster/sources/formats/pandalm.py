@@ -37,7 +37,8 @@ def _make_reader(spec: SourceSpec) -> RowReader:
             responses=(first, second),
             sign=majority if count > 1 else 0,
         )
-        to_sorted = canonical_sign(first, second)
+        # The majority's response is the chosen one.
+        to_sorted = canonical_sign(pair.chosen, pair.rejected) * majority
         return ParsedRow(
             pair,
             tuple(
@@ -61,4 +62,6 @@ PANDALM = RowFormat(
     layout="instruction, input, response1, response2, annotator1, annotator2, annotator3",
     matches=lambda row: set(_COLUMNS) <= set(row),
     make_reader=_make_reader,
+    columns=frozenset({*_COLUMNS, "input"}),
+    asks="instruction",
 )

@@ -11,10 +11,9 @@ from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
     RowReader,
+    asked,
     build_pair,
-    max_text_bytes,
     required,
-    split_shared_conversation,
 )
 from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec
 
@@ -55,10 +54,10 @@ def _make_reader(spec: SourceSpec) -> RowReader:
         if not all(isinstance(side, str) for side in sides):
             raise RowRejected("not_text")
         chosen, rejected = map(parse_transcript, sides)
-        conversation, responses = split_shared_conversation(
-            chosen, rejected, max_text_bytes=max_text_bytes(spec)
+        responses = (chosen, rejected)
+        return ParsedRow(
+            build_pair(spec, number, conversation=asked(row.get("prompt")), responses=responses)
         )
-        return ParsedRow(build_pair(spec, number, conversation=conversation, responses=responses))
 
     return read
 
@@ -68,4 +67,6 @@ HH_TRANSCRIPTS = RowFormat(
     layout='chosen and rejected: "\\n\\nHuman: ...\\n\\nAssistant: ..." transcripts',
     matches=_is_transcript_pair,
     make_reader=_make_reader,
+    columns=frozenset({"prompt", "chosen", "rejected"}),
+    asks="prompt",
 )

@@ -4,20 +4,20 @@ Implicit prompts are taken out strictly: message lists must agree up to their la
 plain texts share their longest common prefix, cut back to a boundary (see `split_shared_text`).
 """
 
-from typing import Any
-
+from synpref_dagster.sources.foreign.messages import holds_something, is_messages
+from synpref_dagster.sources.foreign.opening import opened_sides
 from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
     RowReader,
+    asked,
     build_pair,
-    is_messages,
-    max_text_bytes,
     required,
-    split_shared_conversation,
     user_turn,
 )
 from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec
+
+_COLUMNS = frozenset({"prompt", "chosen", "rejected"})
 
 
 def _is_explicit_conversational(row: Row) -> bool:
@@ -25,26 +25,17 @@ def _is_explicit_conversational(row: Row) -> bool:
     return all(is_messages(row.get(name)) for name in ("prompt", "chosen", "rejected"))
 
 
-def _read_explicit_conversational(spec: SourceSpec) -> RowReader:
-    """Reader of rows whose responses are lists of exactly one assistant message."""
-
-    def read(row: Row, number: int) -> ParsedRow:
-        prompt, *sides = required(row, "prompt", "chosen", "rejected")
-        chosen, rejected = (_one_response(side) for side in sides)
-        return ParsedRow(
-            build_pair(spec, number, conversation=prompt, responses=(chosen, rejected))
-        )
-
-    return read
-
-
 def _is_explicit_plain(row: Row) -> bool:
-    """{prompt: text, chosen: text, rejected: text}."""
-    return all(isinstance(row.get(name), str) for name in ("prompt", "chosen", "rejected"))
+    """{prompt: text or messages, chosen: text, rejected: text}."""
+    prompt = row.get("prompt")
+    return _are_texts(row) and (isinstance(prompt, str) or is_messages(prompt))
 
 
-def _read_explicit_plain(spec: SourceSpec) -> RowReader:
-    """Reader of rows of three texts; the prompt becomes a single user turn."""
+def _read_explicit(spec: SourceSpec) -> RowReader:
+    """Reader of a prompt and two responses, each as text or as messages.
+
+    A prompt of text becomes a single user turn; a response is one message of the assistant.
+    """
 
     def read(row: Row, number: int) -> ParsedRow:
         prompt, chosen, rejected = required(row, "prompt", "chosen", "rejected")
@@ -64,26 +55,31 @@ def _is_implicit_conversational(row: Row) -> bool:
 def _read_implicit_conversational(spec: SourceSpec) -> RowReader:
     """Reader of rows whose two message lists repeat the conversation.
 
-    Some data sets put the first user turn beside the lists as a text column `prompt`: it is
-    ignored, the lists say more.
+    Some data sets put the first user turn beside the lists as a text column `prompt`: the lists
+    say more, and must say it too.
     """
 
     def read(row: Row, number: int) -> ParsedRow:
         sides = required(row, "chosen", "rejected")
-        if not all(map(is_messages, sides)):
-            raise RowRejected(*_not_messages(sides))
-        conversation, responses = split_shared_conversation(
-            *sides, max_text_bytes=max_text_bytes(spec)
+        return ParsedRow(
+            build_pair(
+                spec,
+                number,
+                conversation=asked(row.get("prompt")),
+                responses=(sides[0], sides[1]),
+            )
         )
-        return ParsedRow(build_pair(spec, number, conversation=conversation, responses=responses))
 
     return read
 
 
 def _is_implicit_plain(row: Row) -> bool:
     """{chosen: text, rejected: text} without a prompt."""
-    sides = (row.get("chosen"), row.get("rejected"))
-    return all(isinstance(side, str) for side in sides) and row.get("prompt") is None
+    return _are_texts(row) and not holds_something(row.get("prompt"))
+
+
+def _are_texts(row: Row) -> bool:
+    return isinstance(row.get("chosen"), str) and isinstance(row.get("rejected"), str)
 
 
 def _read_implicit_plain(spec: SourceSpec) -> RowReader:
@@ -101,6 +97,10 @@ def _read_implicit_plain(spec: SourceSpec) -> RowReader:
         chosen, rejected = required(row, "chosen", "rejected")
         if chosen is None or rejected is None:
             raise RowRejected("empty_response")
+        sides = opened_sides(chosen, rejected)
+        if is_messages(sides[0]) and is_messages(sides[1]):
+            return ParsedRow(build_pair(spec, number, conversation=[], responses=sides))
+        chosen, rejected = sides
         if not isinstance(chosen, str) or not isinstance(rejected, str):
             raise RowRejected("not_text")
         if chosen == rejected:
@@ -162,48 +162,36 @@ def _parts(chosen: str, rejected: str, *, cut: int, start: int) -> tuple[str, st
     return chosen[:cut].strip(), chosen[start:].strip(), rejected[start:].strip()
 
 
-def _one_response(side: Any) -> Any:
-    """Content of the one assistant message of a side; raises RowRejected for anything else."""
-    if side is None or side == []:
-        raise RowRejected("empty_response")
-    if not is_messages(side):
-        raise RowRejected(*_not_messages([side]))
-    if len(side) != 1 or side[0]["role"] != "assistant":
-        roles = [turn["role"] for turn in side]
-        raise RowRejected("response_not_one_message", detail=f"roles {roles}"[:200])
-    return side[0]["content"]
-
-
-def _not_messages(sides: list[Any]) -> tuple[str, ...]:
-    if any(side is None or side == [] for side in sides):
-        return ("empty_response",)
-    if any(not isinstance(side, list) for side in sides):
-        return ("not_text",)
-    return ("malformed_conversation",)
-
-
 EXPLICIT_CONVERSATIONAL = RowFormat(
     name="explicit_conversational",
     layout="prompt: messages; chosen and rejected: one assistant message in a list",
     matches=_is_explicit_conversational,
-    make_reader=_read_explicit_conversational,
+    make_reader=_read_explicit,
+    columns=_COLUMNS,
+    asks="prompt",
 )
 EXPLICIT_PLAIN = RowFormat(
     name="explicit_plain",
-    layout="prompt, chosen and rejected: text",
+    layout="prompt: text or messages; chosen and rejected: text",
     matches=_is_explicit_plain,
-    make_reader=_read_explicit_plain,
+    make_reader=_read_explicit,
+    columns=_COLUMNS,
+    asks="prompt",
 )
 IMPLICIT_CONVERSATIONAL = RowFormat(
     name="implicit_conversational",
     layout="chosen and rejected: messages, equal but for the last",
     matches=_is_implicit_conversational,
     make_reader=_read_implicit_conversational,
+    columns=_COLUMNS,
+    asks="prompt",
 )
 IMPLICIT_PLAIN = RowFormat(
     name="implicit_plain",
     layout="chosen and rejected: text with a common beginning",
     matches=_is_implicit_plain,
     make_reader=_read_implicit_plain,
+    columns=_COLUMNS - {"prompt"},
+    guesses_prompt=True,
     options=frozenset({"response_marker"}),
 )

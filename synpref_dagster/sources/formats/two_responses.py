@@ -33,6 +33,10 @@ class _Layout:
     """Columns every row has, named in messages and used to recognise the layout."""
     responses: tuple[str, str]
     conversation: Callable[[Row], object]
+    asks: str | None = None
+    """The column with the conversation, where it is one."""
+    beside: frozenset[str] = frozenset()
+    """Columns read where they are there."""
     make_sign: Callable[[SourceSpec], Sign]
     options: frozenset[str] = frozenset()
 
@@ -61,6 +65,8 @@ def _row_format(layout: _Layout) -> RowFormat:
         layout=", ".join(layout.columns),
         matches=lambda row: set(layout.columns) <= set(row),
         make_reader=make_reader,
+        columns=layout.beside.union(layout.columns),
+        asks=layout.asks,
         options=layout.options,
     )
 
@@ -140,6 +146,8 @@ _LAYOUTS = (
         columns=("prompt", "response_0", "response_1", "better_response_id"),
         responses=("response_0", "response_1"),
         conversation=lambda row: user_turn(row["prompt"]),
+        asks="prompt",
+        beside=frozenset({"safer_response_id"}),
         make_sign=_pku_sign,
         options=frozenset({"label"}),
     ),
@@ -148,6 +156,7 @@ _LAYOUTS = (
         columns=("history", "human_ref_A", "human_ref_B", "score_A", "score_B", "labels"),
         responses=("human_ref_A", "human_ref_B"),
         conversation=lambda row: user_turn(row["history"]),
+        asks="history",
         make_sign=_shp_sign,
         options=frozenset({"min_score_ratio"}),
     ),
@@ -163,6 +172,8 @@ _LAYOUTS = (
         columns=("instruction", "output_1", "output_2", "label"),
         responses=("output_1", "output_2"),
         conversation=lambda row: instruction_turn(row["instruction"], row.get("input")),
+        asks="instruction",
+        beside=frozenset({"input"}),
         make_sign=lambda _: _numbered_sign,
     ),
 )

@@ -5,19 +5,19 @@ scores agree with it: equal scores are a tie, whatever stands under `chosen`.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
+from synpref_dagster.sources.foreign.messages import is_messages
 from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
     RowReader,
+    asked,
     build_pair,
     finite,
-    is_messages,
-    max_text_bytes,
     one_of,
     required,
-    split_shared_conversation,
     user_turn,
 )
 from synpref_dagster.sources.formats.ranked import (
@@ -79,7 +79,7 @@ def _score_columns(row: Row) -> tuple[str, str] | None:
 
 
 def _read_scored(spec: SourceSpec) -> RowReader:
-    """Reader of two message lists with a score each; a prompt beside them is ignored."""
+    """Reader of two message lists with a score each; they repeat a prompt beside them."""
     _, min_gap = check_ranked_options(spec)
 
     def read(row: Row, number: int) -> ParsedRow:
@@ -87,10 +87,14 @@ def _read_scored(spec: SourceSpec) -> RowReader:
         if not all(map(is_messages, sides)):
             raise RowRejected("malformed_conversation", detail="chosen and rejected: messages")
         _check_scores(row, min_gap=min_gap)
-        conversation, responses = split_shared_conversation(
-            *sides, max_text_bytes=max_text_bytes(spec)
+        return ParsedRow(
+            build_pair(
+                spec,
+                number,
+                conversation=asked(row.get("prompt")),
+                responses=(sides[0], sides[1]),
+            )
         )
-        return ParsedRow(build_pair(spec, number, conversation=conversation, responses=responses))
 
     return read
 
@@ -113,6 +117,8 @@ ULTRAFEEDBACK_RATINGS = RowFormat(
     layout="instruction: text; completions: [{response, fine-grained_score, overall_score}]",
     matches=_is_rated,
     make_reader=_read_rated,
+    columns=frozenset({"instruction", "completions"}),
+    asks="instruction",
     options=RANKED_OPTIONS | {"rating"},
 )
 SCORED_MESSAGES = RowFormat(
@@ -120,5 +126,7 @@ SCORED_MESSAGES = RowFormat(
     layout="chosen and rejected: messages, with score_chosen and score_rejected or the like",
     matches=_is_scored,
     make_reader=_read_scored,
+    columns=frozenset({"prompt", "chosen", "rejected", *chain(*_SCORE_COLUMNS)}),
+    asks="prompt",
     options=frozenset({"min_gap"}),
 )

@@ -58,6 +58,7 @@ WILDGUARDMIX = RowFormat(
     layout="prompt, response, prompt_harm_label, response_harm_label, response_refusal_label",
     matches=lambda row: set(_COLUMNS) <= set(row),
     make_reader=_make_reader,
+    columns=frozenset({*_COLUMNS, "response_refusal_label"}),
     options=RANKED_OPTIONS,
     group=all_of_one_prompt,
 )

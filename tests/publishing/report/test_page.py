@@ -160,6 +160,7 @@ def test_further_evidence_is_shown_when_it_is_there(report):
     }
     report["rm_accuracy"] = {"my_own_set": accuracy(0.6), **report["rm_accuracy"]}
     report["pool"]["quarantined_by_reason"] = {"empty_response": 84}
+    report["pool"]["unread_columns"] = [{"source": "web", "column": "stance", "num_rows": 1200}]
     text = words(render_report(report))
     assert "1 78.0% 76.0% to 80.0% n = 1,000 62.0%" in text
     assert "kept pairs; 50.0% where length misleads" in text
@@ -167,6 +168,7 @@ def test_further_evidence_is_shown_when_it_is_there(report):
     assert "57.0% 55.0%" in text
     assert "kept: human agrees 99" in text
     assert "empty response 84" in text
+    assert "rows in which it holds something web stance 1,200" in text
     assert "at least 70.0% at the lower end" in text
     assert text.index("Filtered and corrected") < text.index("my own set")
 

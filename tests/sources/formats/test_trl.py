@@ -39,17 +39,18 @@ def test_explicit_messages_become_conversation_and_two_responses():
         ({"prompt": [USER], "chosen": [REPLY, USER, REPLY]}, "response_not_one_message"),
         ({"prompt": [USER], "chosen": [USER]}, "response_not_one_message"),
         ({"prompt": [USER], "chosen": []}, "empty_response"),
-        ({"prompt": [USER], "chosen": "Hello!"}, "not_text"),
+        ({"prompt": [USER], "chosen": 7}, "not_text"),
         ({"prompt": [USER], "chosen": [{"text": "Hello!"}]}, "malformed_conversation"),
         ({"prompt": [USER], "chosen": [{**REPLY, "content": None}]}, "empty_response"),
         ({"prompt": [USER], "chosen": [{**REPLY, "content": ["Hello!"]}]}, "not_text"),
         ({"prompt": [USER, USER], "chosen": [REPLY]}, "roles_not_alternating"),
         ({"prompt": [USER, REPLY], "chosen": [REPLY]}, "conversation_not_ending_with_user"),
-        ({"prompt": [{**USER, "role": "tool"}], "chosen": [REPLY]}, "unknown_role"),
+        ({"prompt": [{**USER, "role": "tool"}], "chosen": [REPLY]}, "tool_calls_unsupported"),
+        ({"prompt": [{**USER, "role": "narrator"}], "chosen": [REPLY]}, "unknown_role"),
         ({"prompt": [{**USER, "role": ["user"]}], "chosen": [REPLY]}, "unknown_role"),
         ({"prompt": [], "chosen": [REPLY]}, "empty_conversation"),
         ({"prompt": [SYSTEM], "chosen": [REPLY]}, "empty_conversation"),
-        ({"prompt": "Hi", "chosen": [REPLY]}, "malformed_conversation"),
+        ({"prompt": ["Hi"], "chosen": [REPLY]}, "malformed_conversation"),
     ],
 )
 def test_explicit_messages_that_are_no_pair_are_rejected(row, reason):
@@ -65,9 +66,23 @@ def test_a_plain_prompt_becomes_one_user_turn():
 
 def test_implicit_messages_share_all_but_the_last():
     row = {"chosen": [USER, REPLY, USER, REPLY], "rejected": [USER, REPLY, USER, OTHER]}
-    pair = read("implicit_conversational", {**row, "prompt": "ignored"})
+    pair = read("implicit_conversational", {**row, "prompt": "Hi"})
     assert pair.conversation == (USER, REPLY, USER)
     assert (pair.chosen, pair.rejected) == ("Hello!", "Go away.")
+    assert pair == read("implicit_conversational", row)
+
+
+def test_a_prompt_that_its_messages_do_not_say_is_never_dropped():
+    row = {"chosen": [USER, REPLY], "rejected": [USER, OTHER], "prompt": "In French, please."}
+    assert reasons("implicit_conversational", row) == ("prompt_not_shared",)
+
+
+@pytest.mark.parametrize("prompt", ["Hi", [USER]])
+@pytest.mark.parametrize(("chosen", "rejected"), [([REPLY], [OTHER]), ("Hello!", "Go away.")])
+def test_prompt_and_responses_may_each_be_text_or_messages(prompt, chosen, rejected):
+    name = "explicit_plain" if isinstance(chosen, str) else "explicit_conversational"
+    pair = read(name, {"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    assert (pair.conversation, pair.chosen, pair.rejected) == ((USER,), "Hello!", "Go away.")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""Lists of messages in every spelling people use, as {role, content} of three roles.
+
+Ids, times, models and training weights beside role and content are metadata: they say nothing of
+what was said. Calls of tools, pictures and thoughts are part of it and have no place in a pair.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from synpref_dagster.pairs.structure import ROLES
+from synpref_dagster.sources.records import RowRejected
+
+Message = dict[str, Any]
+ROLE_KEYS = ("role", "from", "speaker")
+CONTENT_KEYS = ("content", "value", "text")
+SPOKEN = {
+    **{name: name for name in ROLES},
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "ai", "model"), "assistant"),
+    **dict.fromkeys(("developer",), "system"),
+}
+"""Names of roles in the wild, in lower case, and the role of a pair that each is."""
+_KNOWN = frozenset(ROLES)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
+TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
+SPEAKERS = "several_speakers"
+UNSUPPORTED = {
+    **dict.fromkeys(
+        ("tool_calls", "tool_call", "tool_call_id", "tool_responses", "tool_results", "tools"),
+        TOOLS,
+    ),
+    **dict.fromkeys(("function", "functions", "function_call", "function_calls"), TOOLS),
+    **dict.fromkeys(("image", "images", "image_url", "image_path", "pixel_values"), MEDIA),
+    **dict.fromkeys(("audio", "audios", "video", "videos", "input_audio", "file", "files"), MEDIA),
+    **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "thoughts"), THOUGHTS),
+    "refusal": "unsupported_content",
+}
+"""Names of fields, parts of a content and columns that a pair has no place for, and the reason."""
+_PART_REASONS = (("tool", TOOLS), ("function", TOOLS), ("thinking", THOUGHTS), ("reason", THOUGHTS))
+
+
+def holds_something(value: object) -> bool:
+    """Whether a value is more than an empty place: None, NaN, "", [], {} and nests of them are not.
+
+    >>> [holds_something(v) for v in (None, float("nan"), " ", [None, {}], {"a": None}, 0, "x")]
+    [False, False, False, False, False, True, True]
+    """
+    if isinstance(value, str):
+        return bool(value.strip())
+    if isinstance(value, Mapping):
+        return any(map(holds_something, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_something, value))
+    return value is not None and not (isinstance(value, float) and value != value)
+
+
+def listed(value: object) -> object:
+    """A NumPy array as the list it stands for, a lone message as a list of one; else the value."""
+    if type(value) is list or isinstance(value, str | list):
+        return value
+    if isinstance(value, Mapping):
+        return [value] if _is_message(value) else value
+    to_list = getattr(value, "tolist", None)
+    return to_list() if callable(to_list) else list(value) if isinstance(value, tuple) else value
+
+
+def is_plain(message: object) -> bool:
+    """Whether a value is a message as the record has it: role and content, nothing to translate."""
+    if type(message) is not dict or len(message) != 2:
+        return False
+    role = message.get("role")
+    return type(role) is str and role in _KNOWN and type(message.get("content")) is str
+
+
+def unwrapped(value: object) -> object:
+    """A value of NumPy or pandas as what Python has for it, all the way down; others stay."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if isinstance(value, list | tuple):
+        return [each if type(each) in _SCALARS else unwrapped(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: unwrapped(each) for name, each in value.items()}
+    if kind.__name__ in ("NAType", "NaTType"):  # what pandas has for None
+        return None
+    to_list = getattr(value, "tolist", None)
+    return unwrapped(to_list()) if callable(to_list) else value
+
+
+def is_messages(value: object) -> bool:
+    """Whether a value is a non-empty list of messages, or one alone, in any known spelling.
+
+    >>> is_messages([{"role": "user", "content": "Hi"}]), is_messages({"from": "gpt", "value": "a"})
+    (True, True)
+    >>> is_messages("Hi"), is_messages([{"name": "Ada", "role": "admin"}])
+    (False, False)
+    """
+    found = listed(value)
+    if not isinstance(found, list) or not found:
+        return False
+    return all(map(is_plain, found)) or all(map(_is_message, found))
+
+
+def as_messages(value: object) -> list[Message] | None:
+    """The messages of a value as {role, content}; None for what is no list of messages.
+
+    Roles that nobody knows and contents that are no texts are left for the check of the record.
+    Raises RowRejected for what a message holds beyond text, and for one role with two names.
+    """
+    found = listed(value)
+    if not isinstance(found, list):
+        return None
+    if all(map(is_plain, found)):
+        return found
+    if not all(map(_is_message, found)):
+        return None
+    _check_speakers(found)
+    return [_plain(message) for message in found]
+
+
+def _is_message(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and any(name in value for name in ROLE_KEYS)
+        and any(name in value for name in (*CONTENT_KEYS, "tool_calls", "function_call"))
+    )
+
+
+def _plain(message: Mapping[str, Any]) -> Message:
+    for name, reason in UNSUPPORTED.items():
+        if name in message and holds_something(message[name]):
+            raise RowRejected(reason, detail=f"a message holds {name}")
+    role = _only(message, ROLE_KEYS)
+    if isinstance(role, str):
+        name = role.strip().lower()
+        if name in TOOL_ROLES:
+            raise RowRejected(TOOLS, detail=f"a message of role {name}")
+        role = SPOKEN.get(name, role)
+    return {"role": role, "content": _content(_only(message, CONTENT_KEYS))}
+
+
+def _only(message: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The value that stands under one of some names; two different ones cannot both count."""
+    values = [message[name] for name in names if message.get(name) is not None]
+    if any(value != values[0] for value in values[1:]):
+        raise RowRejected("malformed_conversation", detail=f"two of {', '.join(names)} differ")
+    return values[0] if values else None
+
+
+def _content(content: Any) -> Any:
+    """The text of a content; a list of parts that are all text is joined as chat templates do."""
+    parts = listed(content) if not isinstance(content, str) else content
+    if isinstance(parts, Mapping):
+        parts = [parts]
+    if not isinstance(parts, list) or not parts:
+        return parts
+    if not all(isinstance(part, Mapping) and "type" in part for part in parts):
+        return parts
+    return "".join(map(_part_text, parts))
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    kind, text = part["type"], part.get("text")
+    beside = [n for n in part if n not in ("type", "text", "index") and holds_something(part[n])]
+    if kind in ("text", "input_text", "output_text") and isinstance(text, str):
+        reasons = [UNSUPPORTED[name] for name in beside if name in UNSUPPORTED]
+        if not reasons:
+            return text
+        raise RowRejected(reasons[0], detail=f"a part of a content holds {beside[0]}")
+    named = str(kind)
+    found = (reason for word, reason in _PART_REASONS if word in named)
+    media = any(word in named for word in ("image", "audio", "video", "file", "document"))
+    reason = next(found, MEDIA if media else "unsupported_content")
+    raise RowRejected(reason, detail=f"a part of a content is of type {named}"[:200])
+
+
+def _check_speakers(messages: Iterable[Mapping[str, Any]]) -> None:
+    """Refuses two people under one role: told apart by their names only, they would be one."""
+    names: dict[str, set[str]] = {}
+    for message in messages:
+        name = message.get("name")
+        if holds_something(name):
+            names.setdefault(str(_only(message, ROLE_KEYS)), set()).add(str(name))
+    for role, found in names.items():
+        if len(found) > 1:
+            detail = f"role {role} is {', '.join(sorted(found))}"
+            raise RowRejected(SPEAKERS, detail=detail[:200])

@@ -1,0 +1,82 @@
+"""Messages in other spellings say the same; what a pair has no place for is refused by name."""
+
+import numpy as np
+import pytest
+
+from synpref_dagster.sources.foreign.messages import as_messages, is_messages, unwrapped
+from synpref_dagster.sources.records import RowRejected
+
+HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        [HI, HELLO],
+        [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}],
+        [{"role": "Human", "content": "Hi"}, {"role": "bot", "content": "Hello"}],
+        [{"speaker": "user", "text": "Hi"}, {"speaker": "model", "text": "Hello"}],
+        [{**HI, "id": 7, "created": "today"}, {**HELLO, "weight": 0, "train": False}],
+        [{**HI, "tool_calls": None, "images": []}, {**HELLO, "function_call": {"name": None}}],
+        [{**HI, "from": None}, {**HELLO, "name": "Ada"}],
+        [{**HI, "content": [{"type": "text", "text": "Hi", "image_url": None}]}, HELLO],
+        [{**HI, "content": [{"type": "text", "text": t} for t in ("H", "i")]}, HELLO],
+        np.array([HI, HELLO], dtype=object),
+        (HI, HELLO),
+    ],
+)
+def test_every_spelling_gives_the_same_messages(spelled):
+    assert is_messages(spelled)
+    assert as_messages(spelled) == [HI, HELLO]
+
+
+def test_a_lone_message_is_a_list_of_one():
+    assert as_messages({"from": "human", "value": "Hi"}) == [HI]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({**HELLO, "tool_calls": [{"name": "weather"}]}, "tool_calls_unsupported"),
+        ({"role": "assistant", "tool_calls": [{"name": "weather"}]}, "tool_calls_unsupported"),
+        ({**HELLO, "function_call": {"name": "weather"}}, "tool_calls_unsupported"),
+        ({"role": "tool", "content": "12 degrees"}, "tool_calls_unsupported"),
+        ({"from": "observation", "value": "12 degrees"}, "tool_calls_unsupported"),
+        ({**HI, "content": [{"type": "tool_result", "content": "x"}]}, "tool_calls_unsupported"),
+        ({**HI, "content": [{"type": "image"}, {"type": "text", "text": "?"}]},
+         "multimodal_unsupported"),
+        ({**HI, "content": [{"type": "text", "text": "?", "image_url": "a.png"}]},
+         "multimodal_unsupported"),
+        ({**HI, "images": ["a.png"]}, "multimodal_unsupported"),
+        ({**HI, "audio": b"riff"}, "multimodal_unsupported"),
+        ({**HELLO, "reasoning_content": "Let me think."}, "reasoning_unsupported"),
+        ({"role": "assistant", "content": None, "refusal": "I will not."}, "unsupported_content"),
+        ({**HI, "content": [{"type": "poem", "text": "?"}]}, "unsupported_content"),
+        ({**HI, "value": "Bye"}, "malformed_conversation"),
+    ],
+)  # fmt: skip
+def test_what_a_pair_has_no_place_for_is_refused(message, reason):
+    with pytest.raises(RowRejected) as caught:
+        as_messages([message])
+    assert caught.value.reasons == (reason,)
+
+
+def test_two_names_under_one_role_are_two_people():
+    ada, bob = {**HI, "name": "Ada"}, {**HI, "name": "Bob"}
+    assert as_messages([ada, HELLO, ada]) == [HI, HELLO, HI]
+    with pytest.raises(RowRejected) as caught:
+        as_messages([ada, HELLO, bob])
+    assert (caught.value.reasons, caught.value.detail) == (
+        ("several_speakers",), "role user is Ada, Bob"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["Hi", ["Hi"], [{"name": "Ada", "role": "admin"}], {}, None, 7])
+def test_what_is_no_list_of_messages_is_none(value):
+    assert not is_messages(value)
+    assert as_messages(value) is None
+
+
+def test_values_of_numpy_become_those_of_python():
+    assert unwrapped({"a": [np.int64(1), np.array(["x"])]}) == {"a": [1, ["x"]]}
