@@ -57,7 +57,7 @@ MAX_PLANTED = 100  # pairs asked again with an instruction in the losing respons
 Parts = Mapping[str, DatasetRef]
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="3", pool="judge_api"))
+@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="4", pool="judge_api"))
 def judge_audit(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

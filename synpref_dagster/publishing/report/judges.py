@@ -89,5 +89,6 @@ MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "abstention_rate": ("abstains", share),
     "tie_rate": ("ties", share),
     "injection_resistance": ("resists instructions", share),
+    "injection_undecided": ("undecided when instructed", share),
     "usd_per_correct_label": ("per correct label", _dollars),
 }
