@@ -36,8 +36,10 @@ from synpref_dagster.sources.files.known_files import (
     reading_order,
 )
 from synpref_dagster.sources.files.rows import read_rows as read_file_rows
+from synpref_dagster.sources.foreign.opening import opened
+from synpref_dagster.sources.formats.fields import user_turn
 from synpref_dagster.sources.recorded_votes import named_votes
-from synpref_dagster.sources.records import SourceSpec
+from synpref_dagster.sources.records import RowRejected, SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
     DatasetRef,
@@ -51,6 +53,7 @@ from synpref_dagster.storage import (
 from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
+CANDIDATE_COLUMNS = {"chosen", "rejected", "candidates"}  # of a suite of one's own
 LISTING, UNREAD = "source_listing", "unread_columns"  # metadata of the raw pool
 READING_VERSION = "3"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
@@ -332,9 +335,39 @@ def _own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
         spec = SourceSpec(name=name, path=file, origin="human", licence="")
         number = -1
         for number, row in enumerate(read_file_rows(spec)):  # blank lines have no number
-            yield BenchmarkRow(row.value or {}, origin, number, row.problem, row.detail)
+            try:
+                values = _unfolded(row.value or {})
+            except RowRejected as error:
+                detail = error.detail or "a chat hides in its texts"
+                yield BenchmarkRow({}, origin, number, error.reasons[0], detail)
+                continue
+            yield BenchmarkRow(values, origin, number, row.problem, row.detail)
         if is_folder and number < 0:
             yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
+
+
+def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose prompt and candidates hide no chat, as `build_pair` gives pairs.
+
+    Raises:
+        RowRejected: a chat is stored or rendered in its texts and cannot be taken apart exactly, or
+            what is before the candidates depends on the candidate.
+    """
+    prompt = values.get("prompt")
+    conversation: Any = user_turn(prompt) if isinstance(prompt, str) else prompt
+    asked: list[object] = []
+    sides: dict[str, Any] = {}
+    for name in CANDIDATE_COLUMNS & values.keys():
+        given = values[name]
+        texts = given if isinstance(given, list | tuple) else [given]
+        told = [opened(conversation, (text, text)) for text in texts]
+        asked += [turns for turns, _ in told]
+        found = [side for _, (side, _) in told]
+        sides[name] = found if isinstance(given, list | tuple) else found[0]
+    if any(turns != asked[0] for turns in asked):
+        raise RowRejected("prompt_not_shared", detail="its candidates continue different prompts")
+    is_changed = bool(asked) and asked[0] != conversation
+    return {**values, **sides, **({"prompt": asked[0]} if is_changed else {})}
 
 
 def _origin(path: Path, file: Path, *, is_folder: bool) -> str:

@@ -477,6 +477,28 @@ def test_lines_that_cannot_be_read_and_empty_files_are_left_out_and_counted(tmp_
     ]
 
 
+def test_a_chat_that_hides_in_a_suite_of_ones_own_is_unfolded_or_left_out(tmp_path):
+    chat = [{"role": "user", "content": "Name a fruit."}]
+    rendered = "<|im_start|>user\nName a fruit.<|im_end|>\n<|im_start|>assistant\n"
+    rows = [
+        {"prompt": json.dumps(chat), "chosen": "Apple.", "rejected": ["Stone.", "Sand."]},
+        {"prompt": rendered, "candidates": ["Apple.<|im_end|>", "Stone."], "labels": [1, 0]},
+        {"prompt": "Name it.", "chosen": "Apple.<|im_end|>\n<|im_start|>user", "rejected": "No."},
+        {"prompt": ["no message"], "chosen": "Apple.", "rejected": "Stone."},
+        ROW,
+    ]
+    (tmp_path / "suite.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(tmp_path / "suite.jsonl")})
+    benchmark, items = own.benchmarks()[-1]
+    assert [(item.conversation, item.candidates) for item in items[:2]] == [
+        (tuple(chat), ("Apple.", "Stone.", "Sand.")),
+        (tuple(chat), ("Apple.", "Stone.")),
+    ]
+    assert len(items) == 3
+    assert [each.reason for each in benchmark.left_out][:1] == ["rendered_chat"]
+    assert len(benchmark.left_out) == 2
+
+
 def test_a_published_benchmark_without_a_named_subset_is_refused_before_anything_is_scored(
     tmp_path,
 ):
