@@ -79,7 +79,7 @@ def run_job(name: str, *, log: Path) -> Iterator[dict[str, Any]]:
     """
     import mlflow.tracking  # noqa: F401 - 2 s of every asset otherwise
 
-    from synpref_dagster.cli.campaign import open_instance
+    from synpref_dagster.cli.instance import open_instance
     from synpref_dagster.definitions.build import build_defs
 
     defs = build_defs()
@@ -128,7 +128,7 @@ def in_process_of_its_own(job: Any, key: Any, *, log: Path) -> dict[str, Any]:
 
 def materialise(job: Any, key: Any) -> dict[str, Any]:
     """One asset and its checks; what it counted, and where memory and time went."""
-    from synpref_dagster.cli.campaign import open_instance
+    from synpref_dagster.cli.instance import open_instance
 
     sampler = Sampler(Counter(), Counter())
     watch = threading.Thread(target=sampler.watch, args=[threading.get_ident()], daemon=True)

@@ -6,18 +6,17 @@ they were computed from and are not computed twice.
 """
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.cli.outcomes import CampaignFailedError, refuse_unfinished
+from synpref_dagster.cli.instance import open_instance
+from synpref_dagster.cli.outcomes import refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import STARTED_TAG
 from synpref_dagster.settings.profile import Profile
@@ -29,8 +28,6 @@ PROCESS_TAG = "synpref/process"
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 CODE_LOCATION = ("synpref_dagster", "synpref_dagster.definitions")
 """Name and module of the code location, as in workspace.yaml."""
-DEFAULT_HOME = ".dagster_home"
-INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,26 +110,6 @@ def belong_to_code_location(instance: dg.DagsterInstance, job: str) -> None:
     origin = RemoteRepositoryOrigin(place, "__repository__").get_job_origin(job)
     create: Any = type(instance).create_run_for_job
     instance.create_run_for_job = partial(create, instance, remote_job_origin=origin)  # type: ignore[method-assign]
-
-
-def open_instance() -> dg.DagsterInstance:
-    """The Dagster instance of `DAGSTER_HOME`, by default `.dagster_home`, made on first use.
-
-    Raises:
-        CampaignFailedError: nothing can be written there.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
-    settings = home / "dagster.yaml"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not settings.exists():
-            settings.write_text(INSTANCE_SETTINGS, encoding="utf-8")
-    except OSError as error:
-        raise CampaignFailedError(
-            f"nothing can be written to {home}: {error.strerror}",
-            advice="Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to.",
-        ) from error
-    return dg.DagsterInstance.from_config(str(home))
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> int:

@@ -4,7 +4,10 @@ One writer at a time. `uris.write_bytes` is for small files that several process
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+from synpref_dagster.storage.processes import alone_with
 
 
 def part_of(target: Path) -> Path:
@@ -24,6 +27,24 @@ def put_in_place(part: Path, target: Path) -> None:
     if part.is_dir():
         remove(target)
     part.replace(target)
+
+
+def make_once(target: Path, make: Callable[[Path], None]) -> None:
+    """Makes a file or folder that is there whole or not at all, whoever else starts now.
+
+    Args:
+        target: what is made unless it is there.
+        make: makes it at another place, and lets go of it: afterwards it is moved.
+    """
+    if target.exists():
+        return
+    with alone_with(str(target.absolute())):
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = beside(target)
+        make(part)
+        put_in_place(part, target)
 
 
 def remove(path: Path) -> None:

@@ -1,7 +1,13 @@
-"""Which process owns a run, written beside it: what a killed process left is found by it."""
+"""Processes that share a machine: who owns what was left behind, and who may go first."""
 
+import hashlib
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 
 from synpref_dagster.storage.uris import process_is_alive
 
@@ -17,3 +23,23 @@ def is_gone(name: str) -> bool:
     return (
         host == socket.gethostname() and process.isdecimal() and not process_is_alive(int(process))
     )
+
+
+@contextmanager
+def alone_with(what: str) -> Iterator[None]:
+    """One process of this user on this machine at a time; a killed one holds up nobody.
+
+    Args:
+        what: names what is shared, e.g. a path or an address.
+
+    Raises:
+        ValueError: the folder of the locks belongs to somebody else.
+    """
+    folder = Path(tempfile.gettempdir()) / f"synpref-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise ValueError(f"{folder} belongs to somebody else; remove it or set TMPDIR")
+    name = hashlib.sha256(what.encode()).hexdigest()[:16]
+    with (folder / f"{name}.lock").open("w") as handle:
+        flock(handle, LOCK_EX)
+        yield

@@ -14,7 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli, campaign
-from synpref_dagster.cli.campaign import Stage, campaign_stages, end_dead_runs, open_instance
+from synpref_dagster.cli.campaign import Stage, campaign_stages, end_dead_runs
+from synpref_dagster.cli.instance import open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.cli.progress import CampaignProgress, progress_logger
 from synpref_dagster.resources.judges import WaitingForBatches
@@ -118,13 +119,6 @@ def test_stages_are_curation_then_each_size_then_the_leaderboard():
         "refresh_leaderboard",
     ]
     assert Stage(job="curate_pool").partition is None
-
-
-def test_the_instance_is_made_on_first_use_and_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    with open_instance() as instance:
-        assert instance.is_persistent
-    assert (tmp_path / "home" / "dagster.yaml").read_text() == campaign.INSTANCE_SETTINGS
 
 
 def test_runs_of_killed_processes_are_ended_and_others_left_alone(monkeypatch, tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from synpref_dagster.storage.processes import alone_with
+
 BUSY_SECONDS = 30
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
 
@@ -95,7 +97,8 @@ class ReviewDatabase:
         """
         self.url = _checked(url)
         self.engine = _engine(self.url)
-        with self.engine.begin() as connection:
+        # SQLite makes one table after the other, whoever else makes them at the same time.
+        with alone_with(self.url), self.engine.begin() as connection:
             self._lock(connection)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:

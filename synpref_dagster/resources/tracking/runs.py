@@ -5,14 +5,11 @@ its curves. Only `MlflowClient` is used: MLflow's global "active run" would leak
 that Dagster runs in one process. What one step may log is in `step`.
 """
 
-import hashlib
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from synpref_dagster.resources.tracking.database import make_database
 from synpref_dagster.resources.tracking.orphans import (
     DAGSTER_RUN_TAG,
     ENDED_TAG,
@@ -28,7 +26,7 @@ from synpref_dagster.resources.tracking.orphans import (
 )
 from synpref_dagster.resources.tracking.registry import ModelRegistry
 from synpref_dagster.resources.tracking.step import TrackedStep
-from synpref_dagster.storage.processes import process_name
+from synpref_dagster.storage.processes import alone_with, process_name
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +84,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             one whose process is killed is ended by the campaign's next step.
         """
         asset, partition = _asset_and_partition(context)
-        with self._lock():
+        # One step at a time on this machine creates tables, the experiment and the parent.
+        with alone_with(self.tracking_uri):
             client = self._client()
             experiment_id = self._experiment_id(client)
             parent_id = self._parent(client, experiment_id)
@@ -141,10 +140,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
-        if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(
-                parents=True, exist_ok=True
-            )
+        make_database(self.tracking_uri)
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def _experiment_id(self, client: Any) -> str:
@@ -230,18 +226,6 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         served = self.tracking_uri.startswith(("http://", "https://"))
         base = (self.tracking_uri if served else self.ui_url).rstrip("/")
         return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One step at a time on this machine creates tables, the experiment and the parent."""
-        folder = Path(tempfile.gettempdir()) / f"synpref-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise ValueError(f"{folder} belongs to somebody else; remove it or set TMPDIR")
-        store = hashlib.sha256(self.tracking_uri.encode()).hexdigest()[:16]
-        with (folder / f"mlflow-{store}.lock").open("w") as handle:
-            flock(handle, LOCK_EX)
-            yield
 
 
 def _asset_and_partition(context: Any) -> tuple[str, str]:

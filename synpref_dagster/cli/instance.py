@@ -1,0 +1,97 @@
+"""Dagster's instance: made whole on first use, and what is said when it is broken."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from synpref_dagster.cli.outcomes import CampaignFailedError
+from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
+from synpref_dagster.storage.processes import alone_with
+
+DEFAULT_HOME = ".dagster_home"
+INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+SETTINGS_FILE = "dagster.yaml"
+STORAGE_SETTINGS = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
+HISTORY = "history"  # folder of runs and events; put in place last
+MAX_SAID = 300  # characters of an error
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The Dagster instance of `DAGSTER_HOME`, by default `.dagster_home`, made on first use.
+
+    Its tables are made beside their place and moved there, by one process: two first starts at
+    once both work, and one that is killed leaves nothing half made.
+
+    Raises:
+        CampaignFailedError: nothing can be written there, or what is there cannot be used.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        make_once(home / SETTINGS_FILE, lambda part: _write(part, INSTANCE_SETTINGS))
+        _make_storage(home)
+    except OSError as error:
+        raise CampaignFailedError(
+            f"nothing can be written to {home}: {error.strerror}",
+            advice="Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to.",
+        ) from error
+    try:
+        # Custom storage makes its tables now: one process after the other.
+        with alone_with(str(home)):
+            instance = dg.DagsterInstance.from_config(str(home))
+            _touch(instance)
+    except Exception as error:
+        raise CampaignFailedError(
+            f"the Dagster instance at {home} cannot be opened: {_said(error)}",
+            advice=f"Correct {SETTINGS_FILE} there when that is named. When its files are damaged or "
+            f"of another Dagster, move {home / HISTORY} away or set DAGSTER_HOME to another folder: "
+            "the history of runs is lost, results in the store stay and are not computed again.",
+        ) from error
+    return instance
+
+
+def _make_storage(home: Path) -> None:
+    """Dagster's own SQLite files, unless the settings name another storage or they are there."""
+    if (home / HISTORY).exists() or _names_storage(home / SETTINGS_FILE):
+        return
+    with alone_with(str(home)):
+        if (home / HISTORY).exists():
+            return
+        part = beside(home / "storage")
+        part.mkdir()
+        _write(part / SETTINGS_FILE, INSTANCE_SETTINGS)
+        with dg.DagsterInstance.from_config(str(part)) as instance:
+            _touch(instance)
+        for made in sorted(part.iterdir(), key=lambda each: each.name == HISTORY):
+            if made.is_dir() and (made.name == HISTORY or not (home / made.name).exists()):
+                put_in_place(made, home / made.name)
+        remove(part)
+
+
+def _touch(instance: dg.DagsterInstance) -> None:
+    """Ask every storage something: each makes or opens its tables at its first use."""
+    instance.get_runs_count()
+    instance.all_asset_keys()
+    instance.all_instigator_state()
+
+
+def _names_storage(settings: Path) -> bool:
+    try:
+        found = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return True  # Dagster says what is wrong with it
+    return isinstance(found, dict) and bool(STORAGE_SETTINGS & set(found))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _said(error: BaseException) -> str:
+    """The first cause in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:MAX_SAID]

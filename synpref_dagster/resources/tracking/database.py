@@ -1,0 +1,71 @@
+"""MLflow's SQLite file: there whole or not at all, whoever starts first and is killed meanwhile."""
+
+import logging
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from synpref_dagster.storage.atomic import make_once
+from synpref_dagster.storage.processes import alone_with
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+STILL_SECONDS = 30  # after which nobody is making a file any more
+OTHER_ARTIFACTS = "./mlruns"  # of MLflow's own default experiment, which nothing is logged to
+
+
+def make_database(tracking_uri: str) -> None:
+    """Makes all tables of an MLflow database in SQLite beside its place, and moves it there.
+
+    MLflow makes its tables where they will be, one migration after the other: a start that is
+    killed within these seconds left a file with which no later one could begin. Such a file, which
+    nothing was ever logged to, is moved away.
+
+    Args:
+        tracking_uri: of any kind; only files of SQLite are made here.
+    """
+    if not tracking_uri.startswith(SQLITE) or ":memory:" in tracking_uri:
+        return
+    path = Path(tracking_uri.removeprefix(SQLITE).partition("?")[0])
+    with alone_with(f"half made {path.absolute()}"):
+        _move_half_made(path)
+    make_once(path, _make)
+
+
+def _move_half_made(path: Path) -> None:
+    waited = 0
+    while path.exists() and _is_half_made(path):
+        if time.time() - path.stat().st_mtime > STILL_SECONDS or waited > STILL_SECONDS:
+            aside = path.with_name(f"{path.name}.half-made-{time.time():.0f}")
+            path.replace(aside)
+            logger.warning("%s was half made by a start that was killed: now %s", path, aside)
+            return
+        time.sleep(1)  # a server that was started by hand may be making it
+        waited += 1
+
+
+def _make(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = f"{SQLITE}{path}"
+    SqlAlchemyStore(uri, OTHER_ARTIFACTS).engine.dispose()
+    SqlAlchemyStore._engine_map.pop(uri, None)  # another file may be made there later
+    with closing(sqlite3.connect(path)) as connection:
+        # What was written beside the file is taken into it: only the file is moved.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def _is_half_made(path: Path) -> bool:
+    """Whether nothing is in a database, not even the experiment that MLflow begins with."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+            known = {name for (name,) in names} & {"experiments", "runs", "registered_models"}
+            return not any(
+                connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall() for name in known
+            )
+    except sqlite3.Error:
+        return False  # damaged, in use, or no database: MLflow says what

@@ -1,0 +1,85 @@
+"""MLflow's SQLite file: whole or not there, and one that a killed start left is moved away."""
+
+import os
+import sqlite3
+
+import pytest
+
+from synpref_dagster.resources.tracking import database
+from synpref_dagster.resources.tracking.database import make_database
+from synpref_dagster.resources.tracking.runs import MlflowTracking
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "mlflow.db"
+
+
+def uri(path):
+    return f"sqlite:///{path}"
+
+
+def experiments(path):
+    client = MlflowTracking(tracking_uri=uri(path), experiment="tests", campaign="c")._client()
+    return [each.name for each in client.search_experiments()]
+
+
+def test_the_file_is_made_whole_with_nothing_beside_it(path):
+    make_database(uri(path))
+    assert [each.name for each in path.parent.iterdir()] == ["mlflow.db"]
+    assert experiments(path) == ["Default"]
+
+
+def test_a_file_that_is_there_stays_as_it_is(path):
+    make_database(uri(path))
+    experiments(path)
+    before = path.stat().st_ino
+    make_database(uri(path))
+    assert path.stat().st_ino == before
+
+
+def test_other_stores_are_left_to_mlflow(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for other in ("http://127.0.0.1:9", "postgresql://u:p@h/d", "sqlite:///:memory:"):
+        make_database(other)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["empty", "some_tables"])
+def test_what_a_killed_start_left_is_moved_away(path, caplog, left):
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    if left == "some_tables":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+            connection.execute("CREATE TABLE metrics (key TEXT)")
+    os.utime(path, (0, 0))
+    assert experiments(path) == ["Default"]
+    assert len(list(path.parent.glob("mlflow.db.half-made-*"))) == 1
+    assert "was half made by a start that was killed" in caplog.text
+
+
+def test_a_file_that_is_being_made_is_waited_for(path, monkeypatch):
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        path.unlink()
+        make = database._make
+        make(path)
+
+    monkeypatch.setattr(database.time, "sleep", sleep)
+    make_database(uri(path))
+    assert waits == [1]
+    assert experiments(path) == ["Default"]
+    assert not list(path.parent.glob("*.half-made-*"))
+
+
+def test_a_damaged_file_is_left_where_it_is(path):
+    path.parent.mkdir()
+    path.write_bytes(b"no database" * 500)
+    os.utime(path, (0, 0))
+    make_database(uri(path))
+    assert path.read_bytes() == b"no database" * 500
