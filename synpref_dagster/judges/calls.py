@@ -38,6 +38,8 @@ OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
 LASTING: tuple[Failure, ...] = ("rejected", "refused")
 UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
 """Refusals before any work. A filter is none of them: some services charge for what it read."""
+NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+"""Errors of the HTTP client from before a request is sent."""
 START_CONCURRENCY = 4
 
 
@@ -239,18 +241,13 @@ def certainly_free(error: Exception) -> bool:
     It was never reached, or it refused in so many words. A time-out, a broken connection and an
     error of the server may come after the work was done.
     """
-    import httpx
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return 400 <= error.status_code < 500 and _said(error).meaning in UNPAID
-    never_sent = (
-        httpx.ConnectError,
-        httpx.ConnectTimeout,
-        httpx.PoolTimeout,
-        httpx.UnsupportedProtocol,
-    )
-    return isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, never_sent)
+    # By name: the library brings its own HTTP client, and changed it once.
+    cause = type(error.__cause__).__name__
+    return isinstance(error, openai.APIConnectionError) and cause in NEVER_SENT
 
 
 def _said(error: Any) -> Told:
