@@ -185,9 +185,16 @@ def every_panel(asks: Iterable[Callable[[], T]]) -> list[T]:
 
 
 def spending(judges: JudgePanel, asset: str) -> dict[str, float]:
-    """Metric name -> US dollars that each LLM judge cost for an asset so far."""
-    usd = judges.usd(asset)
-    return {f"judge_usd/{name}{_suffix(asset)}": value for name, value in usd.items()}
+    """Metric name -> US dollars that each LLM judge cost for an asset so far.
+
+    What calls without an answer may have cost on top has names of its own, where there are any.
+    """
+    metrics = {"judge_usd": judges.usd(asset), "judge_possible_usd": judges.possible_usd(asset)}
+    return {
+        f"{metric}/{name}{_suffix(asset)}": value
+        for metric, by_judge in metrics.items()
+        for name, value in by_judge.items()
+    }
 
 
 def judge_facts(panel: Panel, account: str) -> dict[str, dg.MetadataValue]:

@@ -1,5 +1,6 @@
-"""`synpref judges`: what LLM judges cost so far, and their replies as one file."""
+"""`synpref judges`: what LLM judges cost or may have cost, and their replies as one file."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,17 +24,14 @@ SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's se
 
 @judge_app.command()
 def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
-    """Print what a campaign paid each judge for each asset, and what is in batches."""
+    """Print what a campaign paid each judge for each asset, and what it may have to pay on top."""
     chosen = load_or_refuse(console, profile, seed)
     if chosen.judges.kind == "exemplar" and not _was_charged(chosen):
         free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
         console.print(free, markup=False, highlight=False, soft_wrap=True)
         return
-    from synpref_dagster.judges.batches.ledger import BatchLedger
-
     cache = _opened(chosen)
     spent = cache.spent(chosen.campaign_name())
-    promised = BatchLedger(cache).promised(chosen.campaign_name())
     table = Table("judge", "asset", box=SIMPLE_HEAD)
     for column in ("calls", "tokens in", "tokens out", "US$"):
         table.add_column(column, justify="right")
@@ -42,8 +40,31 @@ def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
         table.add_row(row.judge, row.asset, f"{row.num_calls:,}", *tokens, f"{row.usd:.4f}")
     console.print(table)
     console.print(f"spent ${spent['usd'].sum():.4f}", highlight=False)
-    for judge, usd in promised.items():
-        console.print(f"{judge}: batches under way may cost ${usd:.4f} more", highlight=False)
+    for line in _possible(cache, chosen.campaign_name()):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@judge_app.command()
+def forgive(
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    hours: Annotated[
+        float, typer.Option(min=0, help="Only calls sent at least so many hours ago.")
+    ] = 1.0,
+) -> None:
+    """Count calls without an answer as free, when the endpoint's own bill says that they were.
+
+    They are calls that timed out, broke off or were killed. Wait until nothing of the campaign
+    runs, or leave `--hours` longer than any call takes: a call under way must not be forgiven.
+    """
+    from synpref_dagster.judges.reservations import Reservations
+
+    chosen = load_or_refuse(console, profile, seed)
+    found = Reservations(_opened(chosen)).forgive(
+        chosen.campaign_name(), before=time.time() - hours * 3600
+    )
+    said = f"{found[0]:,} calls without an answer are forgiven: ${found[1]:.4f} may be spent again"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 @judge_app.command()
@@ -56,14 +77,30 @@ def export(
     console.print(f"{cache.export(path):,} replies in {path}", highlight=False, soft_wrap=True)
 
 
+def _possible(cache: "ReplyCache", campaign: str) -> list[str]:
+    """What a campaign may have to pay beside what it paid, one line per judge and kind."""
+    from synpref_dagster.judges.batches.ledger import BatchLedger
+    from synpref_dagster.judges.reservations import Reservations
+
+    lines = [
+        f"{judge}: batches under way may cost ${usd:.4f} more"
+        for judge, usd in BatchLedger(cache).promised(campaign).items()
+    ]
+    for row in Reservations(cache).possible(campaign).itertuples():
+        calls = "1 call" if row.num_calls == 1 else f"{row.num_calls:,} calls"
+        lines.append(
+            f"{row.judge}: {calls} for {row.asset} without an answer so far may have cost "
+            f"${row.usd:.4f} more"
+        )
+    return lines
+
+
 def _was_charged(profile: Profile) -> bool:
     """Whether the campaign paid LLMs before its profile went over to exemplar judges."""
     if not profile.judges.cache_path().is_file():
         return False
-    from synpref_dagster.judges.batches.ledger import BatchLedger
-
     cache, campaign = _opened(profile), profile.campaign_name()
-    return len(cache.spent(campaign)) > 0 or bool(BatchLedger(cache).promised(campaign))
+    return len(cache.spent(campaign)) > 0 or bool(_possible(cache, campaign))
 
 
 def _opened(profile: Profile) -> "ReplyCache":

@@ -1,14 +1,15 @@
 """What judging costs: prices, the estimate before most of it is sent, and the cap that holds.
 
-A request is only sent when the most it can cost still fits under the caps of campaign and judge,
-beside what is in flight; the cap is therefore never passed by this process. What was bought before
-the cap is in the cache, and a higher cap continues from there.
+An attempt is only sent when the most it can cost still fits under the caps of campaign and judge,
+beside what was paid, what is in flight in any process, and what calls without an answer may have
+cost. What was bought before the cap is in the cache, and a higher cap continues from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from synpref_dagster.judges.cache import Payer
 from synpref_dagster.judges.requests import JudgeError, JudgeReply, JudgeRequest
 
 MILLION = 1_000_000
@@ -34,69 +35,53 @@ class Prices:
         ) / MILLION
 
     def most_usd(self, request: JudgeRequest, max_tokens: int) -> float:
-        """The most that a request can cost: a token has at least one byte."""
+        """The most that a request can cost: a token has at least one byte, of the schema too."""
         prompt_tokens = request.num_bytes + TOKENS_PER_MESSAGE * len(request.messages)
         return self.usd(prompt_tokens, max_tokens)
 
 
 @dataclass(kw_only=True)
 class Budget:
-    """The caps of one campaign, and what is spent and reserved under them."""
+    """The caps of one campaign. What is spent under them stands in the reply cache."""
 
     max_usd: float | None = None
     """Cap of the campaign; None allows anything."""
     max_usd_by_judge: Mapping[str, float] = field(default_factory=dict)
     """Caps of single judges."""
-    spent_by_judge: Callable[[], Mapping[str, float]] = dict
-    """Reads what the campaign paid each judge so far, all processes together, and the most that
-    batches under way may still cost."""
     num_in_flight: int = 0
-    """Calls that hold a reservation."""
-    _reserved: dict[str, float] = field(default_factory=dict)
+    """Calls of this process that hold a reservation."""
 
-    def reserve(self, judge: str, usd: float) -> bool:
-        """Set money aside for a call; False when it does not fit at present."""
-        spent = self.spent_by_judge()
-        if sum(spent.values()) + self.reserved() + usd > self._cap():
-            return False
-        mine = spent.get(judge, 0.0) + self.reserved(judge)
-        if mine + usd > self.max_usd_by_judge.get(judge, inf):
-            return False
-        self._reserved[judge] = self._reserved.get(judge, 0.0) + usd
-        self.num_in_flight += 1
-        return True
+    def fits(self, judge: str, usd: float, committed: Mapping[str, float]) -> bool:
+        """Whether a judge may cost that much more.
 
-    def release(self, judge: str, usd: float) -> None:
-        """The call is over and its price is booked: give back what was set aside."""
-        self._reserved[judge] = max(0.0, self._reserved.get(judge, 0.0) - usd)
-        self.num_in_flight -= 1
+        Args:
+            judge: its name.
+            usd: what it would cost, in US dollars.
+            committed: what each judge has cost or may have cost, and was promised.
+        """
+        return usd <= self.left(judge, committed=committed)
 
-    def reserved(self, judge: str | None = None) -> float:
-        """US dollars set aside for calls in flight, of one judge or of all."""
-        if judge is not None:
-            return self._reserved.get(judge, 0.0)
-        return sum(self._reserved.values())
-
-    def left(self, judge: str) -> float:
+    def left(self, judge: str, *, committed: Mapping[str, float]) -> float:
         """US dollars that this judge may still cost; infinite without caps."""
-        spent = self.spent_by_judge()
-        mine = self.max_usd_by_judge.get(judge, inf) - spent.get(judge, 0.0)
-        return min(self._cap() - sum(spent.values()), mine)
+        mine = self.max_usd_by_judge.get(judge, inf) - committed.get(judge, 0.0)
+        return min(self._cap() - sum(committed.values()), mine)
 
-    def exhausted(self, judge: str, *, num_missing: int, asset: str) -> BudgetExhaustedError:
+    def exhausted(
+        self, payer: Payer, committed: Mapping[str, float], *, num_missing: int
+    ) -> BudgetExhaustedError:
         """The error that says what is spent, what is missing, and how to continue."""
-        spent = self.spent_by_judge()
-        total, mine = sum(spent.values()), spent.get(judge, 0.0)
-        if self.left(judge) < self._cap() - total:
-            setting, cap, used = f"max_usd of judge {judge!r}", self.max_usd_by_judge[judge], mine
+        judge, total = payer.judge, sum(committed.values())
+        if self.left(judge, committed=committed) < self._cap() - total:
+            setting, cap = f"max_usd of judge {judge!r}", self.max_usd_by_judge[judge]
+            used = committed.get(judge, 0.0)
         else:
             setting, cap, used = "judges.max_usd", self._cap(), total
         return BudgetExhaustedError(
-            f"the judge budget is used up: ${used:.4f} of {setting} = ${cap:.4f} are spent or "
-            "promised to batches, and "
-            f"the next call does not fit; {num_missing:,} replies of judge {judge!r} for "
-            f"{asset or 'this step'} are missing. All replies bought are kept: raise {setting} in "
-            "the profile and run again, and only the missing ones are asked"
+            f"the judge budget is used up: ${used:.4f} of {setting} = ${cap:.4f} are spent, "
+            "promised to batches, or set aside for calls whose price is not known (`synpref judges "
+            f"bill` shows each), and the next call does not fit; {num_missing:,} replies of judge "
+            f"{judge!r} for {payer.asset or 'this step'} are missing. All replies bought are kept: "
+            f"raise {setting} in the profile and run again, and only the missing ones are asked"
         )
 
     def _cap(self) -> float:

@@ -2,7 +2,7 @@
 
 One SQLite file in WAL mode, shared by all assets, processes and campaigns of a store. A reply is
 committed right after it came, in one transaction with what it cost, so that the budget is as
-durable as the replies.
+durable as the replies. `reservations.py` keeps what calls without a reply may have cost.
 """
 
 import json
@@ -21,6 +21,7 @@ from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
+NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -35,6 +36,11 @@ CREATE TABLE IF NOT EXISTS spending (
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL NOT NULL,
     PRIMARY KEY (campaign, judge, asset)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reservations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, campaign TEXT NOT NULL, asset TEXT NOT NULL,
+    judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS reserved ON reservations (campaign, judge, usd);
 CREATE TABLE IF NOT EXISTS schema_modes (
     endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (endpoint, model)
@@ -95,8 +101,23 @@ class ReplyCache:
         with self._lock:
             return bool(self._connection.execute(query, [endpoint.rstrip("/"), model]).fetchall())
 
-    def add(self, request: JudgeRequest, reply: JudgeReply, payer: Payer) -> None:
-        """Keep a reply and book its price, in one transaction; a second one of a key is ignored."""
+    def add(
+        self,
+        request: JudgeRequest,
+        reply: JudgeReply,
+        payer: Payer,
+        *,
+        reservation: int | None = None,
+    ) -> None:
+        """Keep a reply and book its price, in one transaction; of two of a key the first is kept.
+
+        Args:
+            request: what was asked.
+            reply: what came, with its price.
+            payer: on whose account.
+            reservation: what was set aside for it (`Reservations.reserve`), which ends. A call with
+                one is booked even if another process was answered first: both are paid for.
+        """
         about: dict[str, str | int | float] = {
             "key": request.key,
             "endpoint": request.endpoint.rstrip("/"),
@@ -104,9 +125,11 @@ class ReplyCache:
             "prompt": f"{request.prompt.name}/{request.prompt.fingerprint}",
             "sample": request.sample,
         }
-        self.add_row({**about, **asdict(payer), **asdict(reply)})
+        self.add_row({**about, **asdict(payer), **asdict(reply)}, reservation=reservation)
 
-    def add_row(self, row: Mapping[str, str | int | float]) -> None:
+    def add_row(
+        self, row: Mapping[str, str | int | float], *, reservation: int | None = None
+    ) -> None:
         """The same from plain columns, for replies that come from a batch file."""
         row = {**row, "created_at": time.time()}
         columns = ", ".join(row)
@@ -115,7 +138,9 @@ class ReplyCache:
             cursor = connection.execute(
                 f"INSERT OR IGNORE INTO replies ({columns}) VALUES ({values})", row
             )
-            if cursor.rowcount == 0:
+            if reservation:
+                connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
+            elif cursor.rowcount == 0:
                 return
             connection.execute(
                 "INSERT INTO spending VALUES (:campaign, :judge, :asset, 1, :prompt_tokens, "

@@ -17,8 +17,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from synpref_dagster.curation.judging.replies import Failure
-from synpref_dagster.judges.errors import Told, told
+from synpref_dagster.judges.errors import Meaning, Told, told
 from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
     COMPLETIONS,
     CallFailure,
@@ -35,6 +36,10 @@ LOGGER = logging.getLogger(__name__)
 
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
 LASTING: tuple[Failure, ...] = ("rejected", "refused")
+UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
+"""Refusals before any work. A filter is none of them: some services charge for what it read."""
+NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+"""Errors of the HTTP client from before a request is sent."""
 START_CONCURRENCY = 4
 
 
@@ -52,6 +57,15 @@ class RetryPolicy:
             return min(asked_for, self.longest_wait)
         # Jitter between clients needs no reproducible draw.
         return min(self.longest_wait, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """An endpoint answered with an error status."""
+
+    said: Told
+    asked_for: float | None
+    """Seconds that it asks to wait."""
 
 
 class AdaptiveLimit:
@@ -95,6 +109,7 @@ class EndpointCaller:
         form: RequestForm,
         on_form: Callable[[RequestForm, str], None],
         policy: RetryPolicy,
+        purse: Purse,
         logger: logging.Logger = LOGGER,
     ) -> None:
         from openai import AsyncOpenAI
@@ -105,6 +120,7 @@ class EndpointCaller:
         self.num_retries = 0
         self._on_form = on_form
         self._policy = policy
+        self._purse = purse
         self._logger = logger
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
@@ -147,32 +163,44 @@ class EndpointCaller:
 
         Raises:
             JudgeRefusedError: it refuses a field of the profile's `extra`.
+            BudgetExhaustedError: it may cost more than is left.
         """
+        form, reason = self.form, ""
+        while True:
+            found = await self._sent(request, form)
+            if not isinstance(found, _Refused):
+                if isinstance(found[0], JudgeReply):
+                    self._keep_form(form, reason)
+                return found
+            if (other := form.without(found.said, request.body(form))) is None:
+                self._refuse_extra(found.said)
+                return failure_of(found.said), found.asked_for
+            form, reason = other, reason or found.said.text
+
+    async def _sent(
+        self, request: JudgeRequest, form: RequestForm
+    ) -> "tuple[CallResult, float | None] | _Refused":
+        """What came of sending a request once, its price booked, given back or kept in mind."""
         import openai
 
         started = time.monotonic()
-        form, reason = self.form, ""
-        while True:
-            sent = request.body(form)
+        async with self._purse.attempt(request) as attempt:
             try:
-                body = await self._client.post(COMPLETIONS, cast_to=object, body=sent)
+                body = await self._client.post(COMPLETIONS, cast_to=object, body=request.body(form))
+                answer = read_completion(body, form.mode)
             except openai.APIStatusError as error:
-                said = told(_decoded(error.response), status=int(error.status_code))
-                if (other := form.without(said, sent)) is not None:
-                    form, reason = other, reason or said.text
-                    continue
-                self._refuse_extra(said)
-                return failure_of(said), retry_after(error.response.headers)
-            except openai.APITimeoutError as error:
-                return CallFailure(failure="timeout", detail=str(error)), None
+                attempt.is_free = certainly_free(error)
+                return _Refused(_said(error), retry_after(error.response.headers))
             except openai.APIConnectionError as error:
+                attempt.is_free = certainly_free(error)
+                if isinstance(error, openai.APITimeoutError):
+                    return CallFailure(failure="timeout", detail=str(error)), None
                 return CallFailure(failure="connection_failed", detail=repr(error.__cause__)), None
             except (openai.OpenAIError, ValueError, RecursionError) as error:
                 return CallFailure(failure="server_error", detail=str(error)[:200]), None
-            answer = read_completion(body, form.mode)
             if isinstance(answer, JudgeReply):
-                self._keep_form(form, reason)
                 answer = replace(answer, seconds=time.monotonic() - started)
+                answer = self._purse.book(attempt, answer)
             return answer, None
 
     def _refuse_extra(self, said: Told) -> None:
@@ -205,6 +233,25 @@ def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefuse
     return JudgeRefusedError(
         f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail}. {todo}"
     )
+
+
+def certainly_free(error: Exception) -> bool:
+    """Whether an endpoint surely charges nothing for a call that ended in this error.
+
+    It was never reached, or it refused in so many words. A time-out, a broken connection and an
+    error of the server may come after the work was done.
+    """
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return 400 <= error.status_code < 500 and _said(error).meaning in UNPAID
+    # By name: the library brings its own HTTP client, and changed it once.
+    cause = type(error.__cause__).__name__
+    return isinstance(error, openai.APIConnectionError) and cause in NEVER_SENT
+
+
+def _said(error: Any) -> Told:
+    return told(_decoded(error.response), status=int(error.status_code))
 
 
 def _decoded(response: Any) -> Any:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait as wait_for
-from dataclasses import replace
 from logging import INFO, WARNING, Logger, getLogger
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from synpref_dagster.judges.batches.service import BatchPendingError, BatchServi
 from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy
+from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
     AskTally,
     CallFailure,
@@ -36,7 +36,6 @@ NUM_PILOT = 16
 MAX_FAILURES_IN_A_ROW = 25
 SECONDS_BETWEEN_LINES = 2.0  # in the first minute; a long job gets a line in ten seconds
 SECONDS_BETWEEN_LATER_LINES = 10.0
-BUDGET_POLL_SECONDS = 0.01
 
 
 class JudgeClient:
@@ -124,11 +123,18 @@ class _Asking:
         self._failures_in_a_row = 0
         self._started = self._last_line = time.monotonic()
         self._said_anything = False
-        self._usd = 0.0
         endpoint = client.endpoint
-        self._prices = Prices(
+        prices = Prices(
             usd_per_million_input=endpoint.usd_per_million_input,
             usd_per_million_output=endpoint.usd_per_million_output,
+        )
+        self._purse = Purse(
+            prices=prices,
+            cache=client.cache,
+            budget=client.budget,
+            payer=client.payer,
+            stopped=lambda: self.stopped,
+            num_missing=lambda: len(self.missing) - len(self.answers),
         )
 
     async def run(self) -> dict[str, CallResult]:
@@ -141,6 +147,7 @@ class _Asking:
                 endpoint.base_url, endpoint.model, form=form, reason=reason
             ),
             policy=client.policy,
+            purse=self._purse,
             logger=client.logger,
         )
         try:
@@ -172,30 +179,7 @@ class _Asking:
                 return
 
     async def _one(self, caller: EndpointCaller, request: JudgeRequest) -> None:
-        judge, budget = self.client.payer.judge, self.client.budget
-        most = self._prices.most_usd(request, request.most_tokens)
-        while not budget.reserve(judge, most):
-            if self.stopped is not None:
-                return
-            if budget.num_in_flight == 0:
-                raise budget.exhausted(
-                    judge,
-                    num_missing=len(self.missing) - len(self.answers),
-                    asset=self.client.payer.asset,
-                )
-            # Calls in flight reserved more than they will cost: let them come back first.
-            await asyncio.sleep(BUDGET_POLL_SECONDS)
-        try:
-            answer = await caller.call(request)
-            if isinstance(answer, JudgeReply):
-                usd = self._prices.usd(answer.prompt_tokens, answer.completion_tokens)
-                if not answer.prompt_tokens and not answer.completion_tokens:
-                    usd = most  # it does not say what it cost
-                answer = replace(answer, usd=usd)
-                self.client.cache.add(request, answer, self.client.payer)
-                self._usd += usd
-        finally:
-            budget.release(judge, most)
+        answer = await caller.call(request)
         self.answers[request.key] = answer
         self._watch(answer)
 
@@ -228,7 +212,7 @@ class _Asking:
             done=done,
             total=total,
             per_second=rate,
-            usd=self._usd,
+            usd=self._purse.usd,
             seconds_left=(total - done) / rate if rate > 0 else None,
         )
 
@@ -240,7 +224,7 @@ class _Asking:
         tally = self.client.tally
         tally.estimated_usd = (tally.estimated_usd or 0.0) + usd
         judge = self.client.payer.judge
-        left = self.client.budget.left(judge) + self._usd
+        left = self._purse.left() + self._purse.usd
         self.client.logger.log(
             WARNING if usd > left else INFO,
             "judge %s: %s replies are missing, about $%.4f by a pilot of %d; $%.4f may be spent",
@@ -253,7 +237,8 @@ class _Asking:
 
     def _count(self) -> None:
         tally = self.client.tally
-        tally.usd += self._usd
+        tally.usd += self._purse.usd
+        tally.possible_usd += self._purse.possible_usd
         tally.num_calls += sum(isinstance(each, JudgeReply) for each in self.answers.values())
         failures = Counter(tally.failures)
         failures.update(

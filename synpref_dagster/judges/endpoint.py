@@ -115,6 +115,7 @@ class EndpointJudge:
             "num_calls": tally.num_calls,
             "num_retries": tally.num_retries,
             "usd": round(tally.usd, 6),
+            "possible_usd": round(tally.possible_usd, 6),
             "estimated_usd": tally.estimated_usd,
             "readings": dict(self.readings),
             **batched,

@@ -78,8 +78,14 @@ class JudgeRequest:
 
     @cached_property
     def num_bytes(self) -> int:
-        """UTF-8 bytes of all messages: no tokenizer makes more tokens than that."""
+        """UTF-8 bytes of all that a model may be shown: no tokenizer makes more tokens than that.
+
+        These are the messages, the schema, and what `extra` puts into the request.
+        """
         texts = [message["content"] for message in self.messages]
+        texts += [
+            json.dumps(each, ensure_ascii=False) for each in (self.prompt.schema, self.fields)
+        ]
         return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
     @property
@@ -162,6 +168,8 @@ class AskTally:
     """Requests that batches failed to answer and that are asked alone."""
     usd: float = 0.0
     """Spent in this run."""
+    possible_usd: float = 0.0
+    """The most that attempts without an answer may have cost on top, in this run."""
     estimated_usd: float | None = None
     """What the pilot said all missing replies would cost."""
     failures: dict[str, int] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
 from synpref_dagster.judges.embedded.views import kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.judges.requests import JudgeUnavailableError
+from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
@@ -136,7 +137,6 @@ class JudgePanel(dg.ConfigurableResource):
         budget = Budget(
             max_usd=settings.max_usd,
             max_usd_by_judge={name: cap for name, cap in caps.items() if cap is not None},
-            spent_by_judge=self._committed,
         )
         return [
             EndpointJudge(
@@ -181,6 +181,13 @@ class JudgePanel(dg.ConfigurableResource):
             zip(spent["judge"], spent["usd"], strict=True)
         )
 
+    def possible_usd(self, asset: str) -> dict[str, float]:
+        """The most that calls without an answer may have cost on top, by LLM judge."""
+        if not self.uses_endpoints:
+            return {}
+        unknown = Reservations(self.cache).possible(self.account).query("asset == @asset")
+        return dict(zip(unknown["judge"], unknown["usd"], strict=True))
+
     def collect_batches(self) -> "AnsweredBatches":
         """Collect the batches of all judges that ended; a service that is down holds up no other.
 
@@ -205,16 +212,6 @@ class JudgePanel(dg.ConfigurableResource):
         return AnsweredBatches(
             batches=batches, num_pending=len(pending), unreachable=tuple(unreachable)
         )
-
-    def _committed(self) -> dict[str, float]:
-        """What every judge cost this campaign, and the most its batches under way may cost."""
-        spent = self.cache.usd_by_judge(self.account)
-        if not self.sends_batches:
-            return spent
-        promised = self.batches.promised(self.account)
-        return {
-            name: spent.get(name, 0.0) + promised.get(name, 0.0) for name in spent.keys() | promised
-        }
 
     def _samples(self, endpoint: JudgeEndpoint) -> int:
         return endpoint.num_samples or self.settings.num_samples

@@ -183,6 +183,20 @@ def test_votes_count_what_judges_proved_worth_on_gold(materialise):
     )
 
 
+def test_what_calls_without_an_answer_may_have_cost_stands_apart_from_what_was_paid(materialise):
+    def fails_once(body):
+        return fake.error(500) if server.num_calls == 1 else answer(body)
+
+    with fake.serve(fails_once) as server:
+        result, panel = materialise([endpoint(server.url)])
+    found = metadata(result)
+    assert found["judge_usd/judge"].value == pytest.approx(24 * 0.001)
+    assert found["judge_possible_usd/judge"].value > 0.001  # the most that it could have been
+    assert panel.possible_usd("judged_pairs") == {"judge": found["judge_possible_usd/judge"].value}
+    facts = found["judges"].value["judge"]
+    assert facts["possible_usd"] == pytest.approx(found["judge_possible_usd/judge"].value, abs=1e-6)
+
+
 def test_a_spent_budget_fails_the_step_for_good_and_a_higher_cap_continues(materialise):
     def long(body):
         return fake.Reply(answer(body), prompt_tokens=3000)

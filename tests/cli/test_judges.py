@@ -10,6 +10,7 @@ from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.judges.reservations import Reservations
 
 PAYER = Payer(campaign="smoke-seed-0", asset="silver_seed", judge="gpt")
 
@@ -56,6 +57,22 @@ def test_the_bill_names_judge_asset_calls_tokens_and_price(synpref, cache):
     assert line.split() == ["gpt", "silver_seed", "3", "3,000", "0", "0.7500"]
     assert "spent $0.7500" in output
     assert "gpt: batches under way may cost $1.5000 more" in output
+
+
+def test_the_bill_shows_what_calls_without_an_answer_may_have_cost_apart(synpref, cache):
+    for _ in range(2):
+        Reservations(cache).reserve(PAYER, 0.125, fits=lambda _: True)
+    output = synpref("bill", "--profile", "smoke")[1]
+    assert "spent $0.7500" in output
+    said = "gpt: 2 calls for silver_seed without an answer so far may have cost $0.2500 more"
+    assert said in output
+    # Those of the last hour may be under way.
+    assert "0 calls" in synpref("forgive", "--profile", "smoke")[1]
+    assert said in synpref("bill", "--profile", "smoke")[1]
+    code, output = synpref("forgive", "--profile", "smoke", "--hours", "0")
+    assert code == 0
+    assert output == "2 calls without an answer are forgiven: $0.2500 may be spent again\n"
+    assert "without an answer" not in synpref("bill", "--profile", "smoke")[1]
 
 
 def test_another_campaign_has_its_own_bill(synpref, cache):

@@ -1,10 +1,12 @@
 """The reply cache and the bill."""
 
+import json
+
 import pandas as pd
 import pytest
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE
-from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
+from synpref_dagster.judges.budget import Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
@@ -97,30 +99,12 @@ def test_the_form_of_requests_is_remembered_per_endpoint_and_model(cache):
 def test_prices_are_per_million_tokens():
     prices = Prices(usd_per_million_input=2.0, usd_per_million_output=8.0)
     assert prices.usd(1_000_000, 500_000) == 6.0
-    # Five bytes and one message's frame in, ten tokens out.
-    assert prices.most_usd(request(), 10) == pytest.approx((21 * 2 + 10 * 8) / 1e6)
+    # Five bytes and one message's frame in, the schema and the fields beside it; ten tokens out.
+    beside = len(json.dumps(PAIRWISE.schema)) + len('{"seed": 0}')
+    assert prices.most_usd(request(), 10) == pytest.approx(((21 + beside) * 2 + 10 * 8) / 1e6)
 
 
 def test_an_estimate_is_the_pilots_mean_times_what_is_missing():
     assert estimate_usd([reply(usd=1.0), reply(usd=3.0)], 10) == 20.0
     with pytest.raises(ValueError, match="no replies"):
         estimate_usd([], 10)
-
-
-def test_a_budget_counts_what_is_spent_and_what_is_in_flight():
-    spent = {"a": 1.0, "b": 0.5}
-    budget = Budget(max_usd=2.0, max_usd_by_judge={"a": 1.25}, spent_by_judge=lambda: spent)
-    assert not budget.reserve("a", 0.3)  # its own cap
-    assert budget.reserve("a", 0.25)
-    assert not budget.reserve("b", 0.3)  # the campaign's cap
-    assert budget.reserve("b", 0.25)
-    budget.release("a", 0.25)
-    assert budget.num_in_flight == 1
-    assert budget.reserve("b", 0.25)
-    assert budget.left("a") == 0.25
-
-
-def test_no_cap_is_no_limit():
-    budget = Budget()
-    assert budget.reserve("a", 1e9)
-    assert budget.left("a") == float("inf")

@@ -506,11 +506,10 @@ def test_the_cap_stops_the_campaign_keeps_what_was_bought_and_a_higher_one_conti
     with fake.serve(scripted(fake.verdict("candidate_1"))) as server:
 
         def judge(cap):
-            spent = lambda: cache.usd_by_judge("test")  # noqa: E731
-            budget = Budget(max_usd=cap, spent_by_judge=spent)
+            budget = Budget(max_usd=cap)
             return make_judge(server.url, budget=budget, **prices)
 
-        # A reply costs 100 * 10 / 1e6 + 10 * 100 / 1e6 = $0.002; at most $0.0265 is reserved.
+        # A reply costs 100 * 10 / 1e6 + 10 * 100 / 1e6 = $0.002; at most $0.03 is reserved.
         with pytest.raises(BudgetExhaustedError, match=r"raise judges\.max_usd") as caught:
             judge(0.1).verdicts(questions, range(100))
         bought = server.num_calls
@@ -532,9 +531,7 @@ def test_the_cap_stops_the_campaign_keeps_what_was_bought_and_a_higher_one_conti
 
 def test_a_judges_own_cap_leaves_the_others_alone(make_judge, cache):
     prices = {"usd_per_million_input": 10.0, "max_tokens": 10}
-    budget = Budget(
-        max_usd_by_judge={"dear": 0.05}, spent_by_judge=lambda: cache.usd_by_judge("test")
-    )
+    budget = Budget(max_usd_by_judge={"dear": 0.05})
     with fake.serve(scripted(fake.verdict("tie"))) as server:
         dear = make_judge(server.url, budget=budget, name="dear", **prices)
         with pytest.raises(BudgetExhaustedError, match="max_usd of judge 'dear'"):

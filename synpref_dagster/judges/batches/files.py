@@ -45,7 +45,7 @@ class Collected:
     """Lines about requests that no pending batch knows; they are ignored."""
 
 
-def write_batch(
+def write_batch(  # noqa: PLR0913 - what is asked, then whose money and books it goes into
     path: str | Path,
     requests: Sequence[JudgeRequest],
     *,
@@ -53,6 +53,7 @@ def write_batch(
     cache: ReplyCache,
     payer: Payer,
     prices: Prices | None = None,
+    reservation: int | None = None,
 ) -> int:
     """Write the requests that the cache cannot answer as a batch file.
 
@@ -63,6 +64,7 @@ def write_batch(
         cache: where replies are looked up and will be kept.
         payer: on whose account the batch runs.
         prices: what its tokens cost; the most they may come to counts against the budget.
+        reservation: money set aside for the batch, which it takes over.
 
     Returns:
         How many requests were written.
@@ -78,7 +80,7 @@ def write_batch(
             file.write(_line(request, form))
             most = prices.most_usd(request, request.most_tokens) if prices else 0.0
             rows.append({**asdict(payer), **_about(request), "mode": form.mode, "most_usd": most})
-    BatchLedger(cache).add(batch, rows)
+    BatchLedger(cache).add(batch, rows, reservation=reservation)
     return len(rows)
 
 
@@ -110,6 +112,8 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
             continue
         about = {name: row[name] for name in REPLY_COLUMNS}
         usd = prices.usd(answer.prompt_tokens, answer.completion_tokens)
+        if not answer.prompt_tokens and not answer.completion_tokens:
+            usd = row["most_usd"]  # it does not say what it cost
         cache.add_row({**about, **asdict(answer), "usd": usd})
         answered.append(key)
     ledger.close(batch, answered=answered, failed=failed)

@@ -21,6 +21,10 @@ CREATE TABLE IF NOT EXISTS batches (
     most_usd REAL NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (batch, key)
 ) WITHOUT ROWID;
 """
+# What is promised is summed before every priced call: without a walk through all old batches.
+INDEX = """
+CREATE INDEX IF NOT EXISTS promised ON batches (campaign, judge, most_usd) WHERE state = 'pending'
+"""
 ADDED_LATER = {"most_usd": "REAL NOT NULL DEFAULT 0", "used": "INTEGER NOT NULL DEFAULT 0"}
 
 
@@ -35,10 +39,28 @@ class BatchLedger:
             for name, kind in ADDED_LATER.items():
                 if name not in known:
                     connection.execute(f"ALTER TABLE batches ADD COLUMN {name} {kind}")
+            connection.execute(INDEX)
 
-    def add(self, batch: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-        """Remember the requests of a batch that is about to be sent."""
+    def add(
+        self,
+        batch: str,
+        rows: Sequence[Mapping[str, str | int | float]],
+        *,
+        reservation: int | None = None,
+    ) -> None:
+        """Remember the requests of a batch that is about to be sent.
+
+        Args:
+            batch: its name.
+            rows: its requests.
+            reservation: what was set aside for them and others; what they may cost moves from it
+                to the batch, so that it never counts twice and never not at all.
+        """
+        most = sum(float(row.get("most_usd", 0.0)) for row in rows)
         with self.cache.transaction() as connection:
+            connection.execute(
+                "UPDATE reservations SET usd = MAX(0, usd - ?) WHERE id = ?", (most, reservation)
+            )
             connection.executemany(
                 "INSERT OR REPLACE INTO batches VALUES (:batch, :key, :campaign, :asset, :judge, "
                 ":endpoint, :model, :prompt, :sample, :mode, 'pending', :most_usd, 0)",

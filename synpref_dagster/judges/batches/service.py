@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +23,9 @@ from synpref_dagster.judges.batches.files import (
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Budget, Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.calls import api_key
+from synpref_dagster.judges.calls import api_key, certainly_free
 from synpref_dagster.judges.requests import JudgeError, JudgeRequest, JudgeUnavailableError
+from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 LOGGER = logging.getLogger(__name__)
@@ -73,33 +75,47 @@ class BatchService:
         missing = missing_requests(requests, cache=self.cache)
         prices = batch_prices(self.endpoint)
         most = sum(prices.most_usd(each, each.most_tokens) for each in missing)
-        if not budget.reserve(payer.judge, most):
-            raise budget.exhausted(payer.judge, num_missing=len(missing), asset=payer.asset)
+        reservations = Reservations(self.cache)
+        reserved = reservations.reserve(payer, most, fits=partial(budget.fits, payer.judge, most))
+        if reserved is None:
+            committed = reservations.committed(payer.campaign)
+            raise budget.exhausted(payer, committed, num_missing=len(missing))
         try:
-            return [self._send(part, payer) for part in batch_files(missing)]
+            return [self._send(part, payer, reserved) for part in batch_files(missing)]
         finally:
-            # From here on the ledger knows what is promised to the batches that were sent.
-            budget.release(payer.judge, most)
+            # The ledger knows what is promised to the batches that were sent; the rest never was.
+            reservations.release(reserved)
 
-    def _send(self, requests: Sequence[JudgeRequest], payer: Payer) -> str:
+    def _send(self, requests: Sequence[JudgeRequest], payer: Payer, reserved: int) -> str:
         import openai
 
         times = len(self.ledger.cache.table("SELECT DISTINCT batch FROM batches"))
         name = f"{UNSENT}{payer.judge}-{requests[0].key[:16]}-{times}"
         path = self.folder / f"{name}.jsonl"
         prices = batch_prices(self.endpoint)
-        write_batch(path, requests, batch=name, cache=self.cache, payer=payer, prices=prices)
+        write_batch(
+            path,
+            requests,
+            batch=name,
+            cache=self.cache,
+            payer=payer,
+            prices=prices,
+            reservation=reserved,
+        )
         try:
             with path.open("rb") as file:
                 uploaded = self._client.files.create(file=file, purpose="batch")
-            batch = self._client.batches.create(
+            # Not tried again by the library: after a time-out there may be a batch already.
+            batch = self._client.with_options(max_retries=0).batches.create(
                 input_file_id=uploaded.id,
                 endpoint=BATCH_URL,
                 completion_window="24h",
                 metadata={NAME_FIELD: name},
             )
         except openai.OpenAIError as error:
-            self.ledger.close(name, rest="unsent")
+            if certainly_free(error):
+                self.ledger.close(name, rest="unsent")
+            # Else it may be at work, and paid for: the next run asks for it by its name.
             raise _unavailable(self.endpoint, f"did not take a batch: {error}") from error
         # From now on the batch goes by the service's name, which the sensor asks about.
         self.ledger.rename(name, batch.id)
@@ -131,8 +147,10 @@ class BatchService:
         if name.startswith(UNSENT):
             name = self._recovered(name)
         try:
-            batch = self._client.batches.retrieve(name)
+            batch = None if name.startswith(UNSENT) else self._client.batches.retrieve(name)
         except openai.NotFoundError:
+            batch = None
+        if batch is None:
             self.logger.warning("batch %s is unknown to its service; it is sent again", name)
             self.ledger.close(name, rest="unsent")
             return None

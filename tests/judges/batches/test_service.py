@@ -3,8 +3,10 @@
 import json
 import sqlite3
 
+import openai
 import pytest
 from fake_batch_server import answered, batch_server
+from fake_judge_server import Reply, verdict
 
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion
 from synpref_dagster.judges.batches import files
@@ -21,6 +23,8 @@ from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.requests import JudgeUnavailableError
+from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 PAYER = Payer(campaign="c", asset="seed", judge="judge")
@@ -220,6 +224,41 @@ def test_a_sender_killed_before_the_service_knew_sends_again(cache, monkeypatch)
         "unsent-x": "unsent",
         "batch-0": "pending",
     }
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_batch_whose_answer_was_lost_is_found_again_or_sent_again(cache, monkeypatch, arrived):
+    create = openai.resources.Batches.create
+
+    def lost(*args, **settings):
+        if arrived:
+            create(*args, **settings)
+        raise openai.APITimeoutError(request=None)
+
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_input=10.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(openai.resources.Batches, "create", lost)
+            with pytest.raises(JudgeUnavailableError, match="did not take a batch"):
+                judge.verdicts(questions(2), range(2))
+        promised = BatchLedger(cache).promised("c")["judge"]
+        assert Reservations(cache).committed("c") == {"judge": promised}
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), range(2))
+        assert len(server.batches) == 1
+        assert BatchLedger(cache).promised("c")["judge"] == promised
+
+
+def test_a_batch_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(cache, tmp_path):
+    judge, prices = make_judge(cache), Prices(usd_per_million_input=10.0)
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_batch(path, make_requests(judge, 1), batch="b", cache=cache, payer=PAYER, prices=prices)
+    promised = BatchLedger(cache).promised("c")["judge"]
+    silent = Reply(verdict("tie"), prompt_tokens=0, completion_tokens=0)
+    out.write_text(answered(path.read_text(), silent))
+    collect_batch(out, batch="b", cache=cache, prices=prices)
+    assert cache.usd_by_judge("c") == {"judge": promised}
+    assert promised > 0
 
 
 def test_a_batch_beyond_the_budget_is_not_sent(cache):
