@@ -33,7 +33,7 @@ def stage_one_views(
 
 
 def embedded_pairs(campaign: Campaign, views: PoolViews, ids: list[bytes]) -> EmbeddedPairs:
-    """The pairs `ids` of the unverified pool with their attributes and vectors, in pool order."""
+    """The pairs `ids` of the unverified pool with their attributes and vectors, by id."""
     pairs = campaign.pairs(views["pool"], ids)
     found = [pair.pair_id for pair in pairs]
     return EmbeddedPairs(
@@ -68,7 +68,7 @@ def embed_new(
 def verified_pairs(
     campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
 ) -> EmbeddedPairs:
-    """Gold pairs in pool order, under the attributes that people corrected.
+    """Gold pairs in the order of their ids, under the attributes that people corrected.
 
     A pair whose task category was corrected gets the vector of its new category.
     """

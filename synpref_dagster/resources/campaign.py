@@ -15,6 +15,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
 from synpref_dagster.settings.models import key_material
 from synpref_dagster.settings.profile import Profile
@@ -126,16 +127,17 @@ class Campaign(dg.ConfigurableResource):
         return read_manifest(ref).meta
 
     def pairs(self, pool: DatasetRef, ids: Sequence[bytes] | None = None) -> list[PreferencePair]:
-        """The pairs of a pool, with texts, in pool order; only `ids` if given.
+        """The pairs of a pool, with texts, in the order of their ids; only `ids` if given.
 
         A pool is a selection of ids: its texts are those of the raw pool it was made from, each
-        written once.
+        written once. Its order is that of files, which one appended row changes: nothing that is
+        fitted, trained, asked or identified goes by it.
         """
         if ids is None:
             wanted = self.frame(pool, ["pair_id"])["pair_id"]
         else:
             wanted = self.rows(pool, ids, ["pair_id"])["pair_id"]
-        return list(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
+        return in_id_order(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
 
     def as_fact(self, ref: DatasetRef | SelectionRef) -> dict[str, Any]:
         """A reference in the form in which `facts` keeps it."""

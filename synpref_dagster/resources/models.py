@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
+from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
@@ -109,6 +110,8 @@ class RewardModels(dg.ConfigurableResource):
     ) -> TrainedModel:
         """Train one model, or find the finished one of the same data and settings.
 
+        Pairs are taken in the order of their ids, in which they are identified too.
+
         Args:
             name: what it is for; part of its folder and of its seed.
             pairs: training pairs.
@@ -125,6 +128,7 @@ class RewardModels(dg.ConfigurableResource):
         )
         from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
+        pairs, validation = in_id_order(pairs), in_id_order(validation)
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
         row = backbone(model_size or stages_size(settings))

@@ -60,7 +60,7 @@ Pairs = Sequence[PreferencePair]
 
 
 @dg.asset(
-    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
+    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu", code_version="2"),
     check_specs=[leak_spec("flip_evidence")],
 )
 def flip_evidence(

@@ -64,7 +64,7 @@ def best_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"))
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"))
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

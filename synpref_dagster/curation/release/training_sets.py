@@ -11,6 +11,7 @@ import pandas as pd
 
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
+from synpref_dagster.pairs.ids import rows_in_id_order
 from synpref_dagster.pairs.record import is_among
 
 TRAINING_COLUMNS = ["pair_id", "content_id", "label"]
@@ -78,7 +79,8 @@ def original_labels(
     """
     usable = pool[~is_among(pool["conversation_id"], held_out)]
     if num_pairs is not None and num_pairs < len(usable):
-        usable = usable.sample(n=num_pairs, random_state=np.random.default_rng(seed))
+        draw = np.random.default_rng(seed)
+        usable = rows_in_id_order(usable).sample(n=num_pairs, random_state=draw)
     return usable[["pair_id", "content_id"]].assign(label=np.int8(1)).reset_index(drop=True)
 
 
