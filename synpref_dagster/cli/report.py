@@ -44,6 +44,8 @@ def print_report(console: Console, report: Numbers) -> None:
     console.rule(f"profile {report['profile']}, seed {report['seed']}")
     for line in report["simulated"]:
         console.print(f"[yellow]simulated:[/yellow] {line}", highlight=False)
+    for night, names in _by_night(report).items():
+        console.print(f"[dim]figures of {night}:[/dim] {', '.join(names)}", highlight=False)
     console.print(_pool_table(report))
     console.print(_label_table(report))
     console.print(_precision_table(report))
@@ -71,6 +73,14 @@ def shown(accuracy: Numbers | None) -> str:
         return "-"
     parts = [_short(accuracy[name]) for name in ("value", "low", "high")]
     return f"{parts[0]} [{parts[1]} {parts[2]}] n={accuracy['n']:,}"
+
+
+def _by_night(report: Numbers) -> dict[str, list[str]]:
+    """When figures were made, and of which assets; a night makes some of them anew, not all."""
+    found: dict[str, list[str]] = {}
+    for asset, night in report.get("nights", {}).items():
+        found.setdefault(night, []).append(asset)
+    return found
 
 
 def _short(number: float) -> str:
@@ -180,10 +190,13 @@ def _leaderboard_table(report: Numbers) -> Table | str:
     headlines = [name for name in SHORT_NAMES if name in rows[0]]
     title = "Leaderboard of the releases, in points"
     table = _table(title, "model size", *(SHORT_NAMES[name] for name in headlines), "average")
+    table.add_column("on the decisions of")
     for row in rows:
         values = [row[name] for name in (*headlines, "average")]
         table.add_row(
-            row["model_size"], *("-" if value is None else f"{100 * value:.1f}" for value in values)
+            row["model_size"],
+            *("-" if value is None else f"{100 * value:.1f}" for value in values),
+            str(row.get("night", "-")),
         )
     return table
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import nightly_filtering_job
+from synpref_dagster.definitions.jobs import ENDING_A_NIGHT, nightly_filtering_job
 from synpref_dagster.resources.campaign import SETTINGS, Campaign
 from synpref_dagster.resources.sources import LISTING, PoolSources
 
@@ -71,11 +71,12 @@ class StepVersion:
 
 
 def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
-    """Every asset that the filtering job materialises, with its code version and inputs."""
+    """Every asset up to the decisions that the filtering job materialises: code version, inputs."""
     if context.repository_def is None:
         raise ValueError("the schedule needs its code location: evaluate it with a repository")
     layer = context.repository_def.get_job(nightly_filtering_job.name).asset_layer
-    nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys)]
+    ending = {dg.AssetKey(name) for name in ENDING_A_NIGHT}
+    nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys - ending)]
     return [
         StepVersion(
             key=node.key, code_version=node.code_version, parents=tuple(sorted(node.parent_keys))

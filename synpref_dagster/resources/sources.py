@@ -47,6 +47,7 @@ from synpref_dagster.storage import (
 from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
+WORLD_LICENCE = "apache-2.0"
 LISTING = "source_listing"  # metadata of the raw pool
 READING_VERSION = "2"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
@@ -88,7 +89,7 @@ class PoolSources(dg.ConfigurableResource):
                 name=name,
                 path=str(self.world_folder() / facts["path"]),
                 origin=facts["origin"],
-                licence="synthetic",
+                licence=WORLD_LICENCE,
             )
             for name, facts in sorted(self.world.sources.items())
         ]

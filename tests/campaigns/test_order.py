@@ -16,6 +16,10 @@ from synpref_dagster.settings.profile import load_profile
 
 # Up to two campaigns run before the first test: on a busy machine they take minutes.
 pytestmark = pytest.mark.timeout(900)
+DECIDING = (
+    *("1_pool", "2_attributes", "3_seed", "4_iteration_00", "4_iteration_01"),
+    *("4_labelled", "5_filtering"),
+)
 WITNESSES = ["decision", "reason", "judge_label"]
 
 
@@ -59,7 +63,12 @@ def shuffled(tmp_path_factory, start_campaign):
             shuffled=str(tmp_path_factory.mktemp("s")),
         )
         defs = build_defs(profile, resource_overrides={"sources": sources})
-    return replace(start_campaign(base), defs=defs).run("curate_pool", "release_models")
+    campaign = replace(start_campaign(base), defs=defs)
+    graph = defs.resolve_asset_graph()
+    wanted = [
+        key for key in sorted(graph.get_all_asset_keys()) if graph.get(key).group_name in DECIDING
+    ]
+    return campaign.run("curate_pool", selection=wanted)
 
 
 def models_of(campaign):
@@ -83,8 +92,9 @@ def test_the_pools_came_in_another_order(finished_campaign, shuffled):
 
 
 def test_the_same_models_are_trained_under_the_same_keys(finished_campaign, shuffled):
-    assert models_of(shuffled) == models_of(finished_campaign)
-    assert len(models_of(shuffled)) > 5
+    one, other = models_of(finished_campaign), models_of(shuffled)
+    assert len(other) == 2 + 1 + 2  # two iterations, the gold RM, two folds
+    assert other.items() <= one.items()
 
 
 def test_the_same_pairs_become_gold_and_silver_under_the_same_labels(finished_campaign, shuffled):

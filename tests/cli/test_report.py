@@ -95,4 +95,13 @@ def test_without_a_test_set_no_figure_is_of_one(report):
 
 def test_a_measured_leaderboard_is_a_table_in_points(report):
     report["leaderboard"] = [{"model_size": "qwen3-0.6b", "rmb": 0.5, "average": 0.512}]
-    assert "qwen3-0.6b 50.0 51.2" in printed(report)
+    assert "qwen3-0.6b 50.0 51.2 -" in printed(report)
+    report["leaderboard"][0]["night"] = "2026-11-30 02:10 UTC"
+    assert "qwen3-0.6b 50.0 51.2 2026-11-30 02:10 UTC" in printed(report)
+
+
+def test_figures_of_several_nights_are_told_apart(report):
+    report["nights"] = {"clean_pool": "Monday", "filter_audit": "Sunday", "gold": "Monday"}
+    lines = printed(report)
+    assert "figures of Monday: clean_pool, gold" in lines
+    assert "figures of Sunday: filter_audit" in lines

@@ -8,7 +8,11 @@ import dagster as dg
 import pytest
 
 from synpref_dagster.definitions.build import build_defs, build_resources
-from synpref_dagster.definitions.jobs import KEPT_AT_NIGHT, nightly_filtering_job
+from synpref_dagster.definitions.jobs import (
+    ENDING_A_NIGHT,
+    KEPT_AT_NIGHT,
+    nightly_filtering_job,
+)
 from synpref_dagster.definitions.nightly import (
     REASON_TAG,
     StepVersion,
@@ -46,7 +50,7 @@ class Location:
         self.instance = instance
         self.content = dict.fromkeys(["attribute_labels", "pair_embeddings", *KEPT_AT_NIGHT], "a")
         self.content |= {"gold": "a", "pool_rewards": "a", "consistency_filtered_subset": "a"}
-        self.content["raw_pool"] = "a"
+        self.content |= dict.fromkeys(["raw_pool", *ENDING_A_NIGHT], "a")
         self.code_version = "1"
         self.facts = Fixed()
 
@@ -69,6 +73,7 @@ class Location:
                 asset("consistency_filtered_subset", "5_filtering", [GOLD, REWARDS]),
                 *(asset(name, "2_attributes") for name in ("attribute_labels", "pair_embeddings")),
                 *(asset(name, "1_pool") for name in KEPT_AT_NIGHT),
+                *(asset(name, "6_release", [SUBSET]) for name in ENDING_A_NIGHT),
             ],
             jobs=[
                 nightly_filtering_job,
@@ -190,6 +195,12 @@ def test_a_step_whose_result_changed_by_hand_is_a_reason_for_those_after_it(filt
         instance=filtered.instance, asset_selection=[REWARDS]
     )
     assert filtered.tick() == ("pool_rewards_changed", None)
+
+
+def test_a_missing_or_older_export_or_report_is_no_reason(filtered):
+    for name in ENDING_A_NIGHT:
+        filtered.instance.wipe_assets([dg.AssetKey(name)])
+    assert filtered.tick()[0] is None
 
 
 def test_a_filtering_that_is_still_running_is_not_started_again(location):
