@@ -92,7 +92,7 @@ def gold_exemplars(
     campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
 ) -> tuple[EmbeddedPairs, list[int]]:
     """The training part of gold as exemplars, with people's labels in the same order."""
-    train = gold[gold["split"] == "train"]
+    train = campaign.labels_in(views["pool"], gold[gold["split"] == "train"])
     embedded = verified_pairs(campaign, views, train, embedding=embedding)
     labels = dict(zip(train["pair_id"], train["label"].astype(int), strict=True))
     return embedded, [labels[pair.pair_id] for pair in embedded.pairs]

@@ -15,6 +15,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from synpref_dagster.curation.filtering.content_labels import labels_in_pool
 from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
 from synpref_dagster.settings.models import key_material
@@ -173,21 +174,33 @@ class Campaign(dg.ConfigurableResource):
         facts = self.facts(pool)
         return DatasetRef(**facts["texts"]) if "texts" in facts else pool
 
+    def labels_in(self, pool: DatasetRef, labels: pd.DataFrame) -> pd.DataFrame:
+        """Labels as they stand to the pairs of a pool, less those of contents that left it.
+
+        See `content_labels.labels_in_pool`.
+        """
+        ids = ["pair_id", "content_id"]
+        found = find_rows(pool, labels["content_id"], "content_id", columns=ids)
+        return labels_in_pool(labels, to_frame(found))
+
     def labelled(self, pool: DatasetRef, labels: pd.DataFrame) -> list[PreferencePair]:
-        """The pairs of `labels` (pair_id, label) from a pool, under those labels.
+        """The pairs of `labels` (pair_id, content_id, label) in a pool, under those labels.
+
+        A pair whose source label turned has the label that its content was given. One that left
+        the pool is left out, for instance because somebody asked for it: compare the numbers.
 
         Raises:
-            ValueError: a labelled pair is not in the pool; nothing is trained on what is left.
+            ValueError: all of them left.
         """
-        by_id = dict(zip(labels["pair_id"], labels["label"].astype(int), strict=True))
-        pairs = self.pairs(pool, list(by_id))
-        if len(pairs) < len(by_id):
+        now = self.labels_in(pool, labels)
+        if len(labels) and not len(now):
             raise ValueError(
-                f"{len(by_id) - len(pairs)} of {len(by_id)} labelled pairs are no longer in the "
-                "pool: a source was taken out, or the benchmarks or rules changed. Put it back, or "
-                "materialize the campaign again from seed_candidates on"
+                f"none of {len(labels)} labelled pairs is in the pool any longer: name their "
+                "sources in pool.sources again, or materialize the campaign again from "
+                "seed_candidates on"
             )
-        return oriented(pairs, by_id)
+        by_id = dict(zip(now["pair_id"], now["label"].astype(int), strict=True))
+        return oriented(self.pairs(pool, list(by_id)), by_id)
 
     def table(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Table:
         """A data set as one Arrow table."""

@@ -1,6 +1,7 @@
 """The views that several boxes share."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,8 @@ def test_the_validation_part_of_gold_is_never_shown_to_a_judge(monkeypatch):
             "edited_attributes": "{}",
         }
     )
-    shown, told = views.gold_exemplars(None, {}, gold, embedding=None)
+    campaign = SimpleNamespace(labels_in=lambda pool, labels: labels)
+    shown, told = views.gold_exemplars(campaign, {"pool": None}, gold, embedding=None)
     assert [pair.pair_id for pair in shown.pairs] == [ids[4], ids[2], ids[0]]
     assert told == [1, -1, 1]
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from synpref_dagster.assets.filtering.decision import all_decisions
 from synpref_dagster.definitions.build import build_defs, build_resources
+from synpref_dagster.pairs.record import PreferencePair, id_index
 from synpref_dagster.publishing.release.folder import MANIFEST
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.sources import PoolSources
@@ -34,8 +36,12 @@ class GrowingWorld(PoolSources):
     folder: str
 
     def specs(self):
+        # A file of the same name in the folder stands in for one of the world.
+        known = [
+            replace(spec, path=str(self._there(spec.path) or spec.path)) for spec in super().specs()
+        ]
         return [
-            *super().specs(),
+            *known,
             *(
                 SourceSpec(
                     name=name,
@@ -46,6 +52,10 @@ class GrowingWorld(PoolSources):
                 for name, licence in sorted(self.further.items())
             ),
         ]
+
+    def _there(self, path):
+        place = Path(self.folder, Path(path).name)
+        return place if place.exists() else None
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +133,7 @@ class Nights:
 def nights(finished_campaign, new_campaign, new_rows, tmp_path):
     """The finished campaign in a store of its own, without its release."""
     campaign = new_campaign("nights")
-    for name in ("refs", "world"):
+    for name in ("refs", "world", "models/pair_embedder"):
         shutil.copytree(finished_campaign.root / name, campaign.root / name)
     shutil.rmtree(campaign.root / "refs" / "model_release")
     folder = tmp_path / "further"
@@ -197,6 +207,70 @@ def test_a_model_is_not_released_under_the_scores_of_another(nights, trained):
     check_release(nights.release(), trained, allowed=[FREE])
 
 
+def pair_of(row):
+    """The pair of a row of the world's expert, None where it is none."""
+    if None in row.values():
+        return None
+    texts = [row[side][0]["content"] if row[side] else "" for side in ("chosen", "rejected")]
+    conversation = tuple(row["prompt"])
+    if not all(isinstance(each, str) for each in texts + [t["content"] for t in conversation]):
+        return None
+    return PreferencePair(
+        conversation=conversation,
+        chosen=texts[0],
+        rejected=texts[1],
+        source="expert",
+        origin="human",
+    )
+
+
+def turn_and_erase(world, target, *, contents, num_erased):
+    """Turns the label of every row of the expert; erases some of `contents`, which are returned."""
+    erased, lines = set(), []
+    for line in (world / "sources" / "expert.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        pair = pair_of(row)
+        if pair and pair.content_id in contents and len(erased) < num_erased:
+            erased.add(pair.content_id)
+        elif pair is None or pair.content_id not in erased:
+            lines.append(json.dumps({**row, "chosen": row["rejected"], "rejected": row["chosen"]}))
+    (target / "expert.jsonl").write_text("\n".join(lines))
+    return erased
+
+
+def test_turned_and_erased_pairs_stop_no_night_and_keep_what_people_said(
+    nights, trained, finished_campaign
+):
+    world, campaign = finished_campaign.root / "world", nights.campaign
+    gold = campaign.frame(campaign.ref("gold").kept)
+    pool = finished_campaign.frame(finished_campaign.ref("clean_pool").kept)
+    of_expert = set(pool["pair_id"][pool["source"] == "expert"])
+    by_people = gold[[each in of_expert for each in gold["pair_id"]]]
+    erased = turn_and_erase(
+        world, nights.folder, contents=set(by_people["content_id"]), num_erased=3
+    )
+    before = {
+        pair.pair_id
+        for pair in finished_campaign.campaign.labelled(
+            finished_campaign.ref("unverified_pool"), gold
+        )
+        if pair.content_id not in erased
+    }
+    assert nights.run("filter_pool").success
+    decided = all_decisions(campaign.campaign, campaign.ref("consistency_filtered_subset"))
+    decided = decided.set_index(id_index(decided["content_id"]))
+    for row in by_people.itertuples():
+        if row.content_id in erased:
+            assert row.content_id not in decided.index
+        else:  # turned: people say of the new label what they said against the old one
+            agreed = "human_agrees" if row.label < 0 else "human_disagrees"
+            assert decided.loc[[row.content_id], "reason"].tolist() == [agreed]
+    now = campaign.campaign.labelled(campaign.ref("unverified_pool"), gold)
+    assert {pair.pair_id for pair in now} == before
+    assert nights.run("release_models").success
+    check_release(nights.release(), trained, allowed=[FREE])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_after_any_nights_and_backfills_a_release_says_what_its_model_trained_on(
@@ -204,9 +278,17 @@ def test_after_any_nights_and_backfills_a_release_says_what_its_model_trained_on
 ):
     draw = random.Random(seed)
     released = {}
+    gold = set(nights.campaign.frame(nights.campaign.ref("gold").kept)["content_id"])
     for _ in range(9):
         allowed = [FREE, CLOSED] if draw.random() < 0.3 else [FREE]
-        match draw.choice(["arrive", "leave", "night", "backfill", "part"]):
+        match draw.choice(["arrive", "leave", "turn", "night", "night", "backfill", "part"]):
+            case "turn":
+                turn_and_erase(
+                    nights.campaign.root / "world",
+                    nights.folder,
+                    contents=gold,
+                    num_erased=draw.randrange(4),
+                )
             case "arrive":
                 nights.arrive(draw.choice([FREE, CLOSED]))
             case "leave" if nights.further:

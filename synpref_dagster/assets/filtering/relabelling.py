@@ -80,7 +80,7 @@ def flip_evidence(
     settings = campaign.profile.filtering
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
-        verified = campaign.frame(gold.kept)
+        verified = campaign.labels_in(views["pool"], campaign.frame(gold.kept))
         panel = _ask_about_gold(
             step, judges, verified, views=views, embedding=embedding, pool=vocabulary["unverified"]
         )

@@ -99,10 +99,11 @@ def _curated(
 ) -> DatasetRef:
     """The data set, one shard per clean shard."""
     campaign = step.campaign
+    labels = [campaign.frame(each.kept) for each in (gold, silver)]
+    now = [campaign.labels_in(clean.kept, each) for each in labels]
+    step.note({"num_labels_gone": sum(map(len, labels)) - sum(map(len, now))})
     stage_one = step.dataset(
-        lambda: stage_one_rows(campaign.frame(gold.kept), campaign.frame(silver.kept)),
-        inputs=[gold, silver],
-        part="stage_one",
+        lambda: stage_one_rows(*now), inputs=[gold, silver, clean.kept], part="stage_one"
     )
     texts = campaign.texts(clean.kept)
     exported = map_shards(
@@ -159,9 +160,8 @@ def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: Dataset
     missing = sum(number - found.get(kind, 0) for kind, number in labelled.items())
     if missing:
         raise ValueError(
-            f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
-            "was taken out, or the benchmarks or rules changed. Put it back, or materialize the "
-            "campaign again from seed_candidates on"
+            f"{missing} of {stage_one.num_rows} labelled pairs are not in the export: materialize "
+            "curated_dataset again"
         )
 
 
