@@ -5,7 +5,7 @@ results are addressed by what they were computed from, so that a restarted campa
 finished steps and a changed input never meets an old result.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,13 @@ from synpref_dagster.storage import (
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
-PLACING = {"executor", "shards"}  # sections of a profile that say where work is done, not what
+# Sections of a profile that decide about no pair: where work is done, releases, texts for reports.
+UNHEARD = {"executor", "shards", "release", "gates", "simulated", "next_steps"}
+
+
+def told_as(fact: str) -> str:
+    """Name of the metadata that tell a fingerprint's parts apart, so that a change can be named."""
+    return f"{fact}_by_name"
 
 
 class Campaign(dg.ConfigurableResource):
@@ -57,11 +63,14 @@ class Campaign(dg.ConfigurableResource):
         return self.profile.seed
 
     def settings_fingerprint(self) -> str:
-        """Changes with every setting that can change a result."""
-        told = self.profile.model_dump(mode="json", exclude=PLACING)
-        for name in ("reward_model", "release"):
-            told[name] = key_material(getattr(self.profile, name))
-        return str(hash_json(told))
+        """Changes with every setting that can change what is decided about a pair."""
+        return str(hash_json(self.settings_told()))
+
+    def settings_told(self) -> dict[str, str]:
+        """Setting by its name in the profile -> what identifies its value, and never the value."""
+        told = self.profile.model_dump(mode="json", exclude=UNHEARD)
+        told["reward_model"] = key_material(self.profile.reward_model)
+        return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""
@@ -205,6 +214,17 @@ class Campaign(dg.ConfigurableResource):
     def table(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Table:
         """A data set as one Arrow table."""
         return read_table(ref, columns=list(columns) if columns is not None else None)
+
+
+def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value below a section, by names as people write them: `pool.sources.crowd.licence`."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        value = {str(each.get("name", number)): each for number, each in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        yield place, value
+        return
+    for name, each in value.items():
+        yield from _by_name(f"{place}.{name}" if place else str(name), each)
 
 
 def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:

@@ -48,6 +48,7 @@ from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSiz
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
 WORLD_LICENCE = "apache-2.0"
+MAX_LISTED = 500  # files that are told apart in metadata
 LISTING = "source_listing"  # metadata of the raw pool
 READING_VERSION = "2"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
@@ -132,6 +133,25 @@ class PoolSources(dg.ConfigurableResource):
             for spec in self.specs()
         ]
         return str(hash_json(about))
+
+    def listed(self) -> dict[str, str]:
+        """File -> what `listing` says of it, or source -> the same where there are many files.
+
+        A file is called by its source and its name.
+        """
+        if self.is_synthetic:
+            return {}
+        found = [
+            (f"{spec.name}/{path.rpartition('/')[2]}" if path else spec.name, path, spec)
+            for spec in self.specs()
+            for path in source_files(spec.path) or [spec.path]
+        ]
+        if len(found) > MAX_LISTED:
+            found = [(spec.name, spec.path, spec) for spec in self.specs()]
+        return {
+            name: listing_identity(path) if path else hub_version(spec)
+            for name, path, spec in found
+        }
 
     def read_pool(
         self, *, version: str = READING_VERSION, executor: ShardExecutor | None = None

@@ -86,7 +86,11 @@ def gold_reward_model(
         )
         trained.track(step.tracked)
         num_gone = len(verified) - len(pairs) - len(held_out)
-        return step.result(trained.ref, metrics={**trained.metrics(), "num_gold_gone": num_gone})
+        return step.result(
+            trained.ref,
+            metrics={**trained.metrics(), "num_gold_gone": num_gone},
+            facts={"reused": trained.reused},
+        )
 
 
 @dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"))

@@ -157,7 +157,7 @@ def reward_model(
         return step.result(
             trained.ref,
             metrics={"num_pairs": len(pairs), **trained.metrics()},
-            facts={"dropped": trained.left_out_by_reason()},
+            facts={"dropped": trained.left_out_by_reason(), "reused": trained.reused},
             plot=line_plot(
                 {"loss": trained.losses},
                 title="Training loss",

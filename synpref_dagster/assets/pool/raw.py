@@ -10,7 +10,7 @@ from synpref_dagster.assets.pool.checks import (
 )
 from synpref_dagster.assets.step import box, campaign_step, conservation, shard_counts
 from synpref_dagster.publishing.plots import bar_plot
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import Campaign, told_as
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import LISTING, READING_VERSION, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -36,6 +36,7 @@ def raw_pool(
     the first characters of each bad row.
     """
     with campaign_step(context, campaign, tracking) as step:
+        listed = sources.listed()
         listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
         read = sources.read_pool(version=step.version, executor=executors.get())
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
@@ -52,6 +53,7 @@ def raw_pool(
             },
             facts={
                 LISTING: listing,
+                told_as(LISTING): listed,
                 "quarantined_by_reason": reasons,
                 "rows_by_source": {str(k): int(v) for k, v in counts["num_rows"].items()},
             },

@@ -26,9 +26,19 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 GROUP = "6_release"
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"), partitions_def=model_sizes)
+class Retraining(dg.Config):
+    """What a run may ask for: the same data and settings give the finished model again."""
+
+    retrain: bool = False
+
+
+@dg.asset(
+    **box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"),
+    partitions_def=model_sizes,
+)
 def skywork_reward_v2(
     context: dg.AssetExecutionContext,
+    config: Retraining,
     campaign: Campaign,
     sources: PoolSources,
     models: RewardModels,
@@ -67,6 +77,7 @@ def skywork_reward_v2(
             vocabulary=vocabulary["clean"],
             context=context,
             model_size=size,
+            retrain=config.retrain,
         )
         trained.track(step.tracked)
         return step.result(
@@ -74,6 +85,7 @@ def skywork_reward_v2(
             metrics=trained.metrics(),
             facts={
                 **trained.origin(),
+                "reused": trained.reused,
                 "left_out": trained.left_out_by_reason(),
             },
             plot=line_plot(
