@@ -54,6 +54,9 @@ def print_report(console: Console, report: Numbers) -> None:
     console.print(_judge_table(report))
     console.print(_people_table(report))
     console.print(_leaderboard_table(report))
+    for night, sizes in _sizes_by_night(report).items():
+        told = f"[dim]trained on the decisions of {night}:[/dim] {', '.join(sizes)}"
+        console.print(told, highlight=False)
     console.print(_claims_table(report))
     if report["next_steps"]:
         console.print("[bold]Next[/bold]")
@@ -80,6 +83,15 @@ def _by_night(report: Numbers) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for asset, night in report.get("nights", {}).items():
         found.setdefault(night, []).append(asset)
+    return found
+
+
+def _sizes_by_night(report: Numbers) -> dict[str, list[str]]:
+    """The night on whose decisions sizes were trained, and which ones."""
+    found: dict[str, list[str]] = {}
+    for row in report["leaderboard"]:
+        if "night" in row:
+            found.setdefault(row["night"], []).append(row["model_size"])
     return found
 
 
@@ -190,13 +202,11 @@ def _leaderboard_table(report: Numbers) -> Table | str:
     headlines = [name for name in SHORT_NAMES if name in rows[0]]
     title = "Leaderboard of the releases, in points"
     table = _table(title, "model size", *(SHORT_NAMES[name] for name in headlines), "average")
-    table.add_column("on the decisions of")
     for row in rows:
         values = [row[name] for name in (*headlines, "average")]
         table.add_row(
             row["model_size"],
             *("-" if value is None else f"{100 * value:.1f}" for value in values),
-            str(row.get("night", "-")),
         )
     return table
 

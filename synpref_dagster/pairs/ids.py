@@ -90,7 +90,7 @@ def first_of_each(
     seen: set[bytes] = set()
     for table in shards:
         first = np.ones(table.num_rows, dtype=bool)
-        places = np.flatnonzero(_among(id_keys(table.column(id_column))[:, 0], repeated))
+        places = np.flatnonzero(among(id_keys(table.column(id_column))[:, 0], repeated))
         ids = table.column(id_column).combine_chunks().cast(pa.binary(ID_BYTES))
         for place, each in zip(places, ids.take(pa.array(places)).to_pylist(), strict=True):
             first[place] = each not in seen
@@ -98,7 +98,8 @@ def first_of_each(
         yield table.filter(pa.array(first))
 
 
-def _among(keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+def among(keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Bool (n,): which keys are in `ranked`; both uint64, the latter ascending."""
     if not len(ranked):
         return np.zeros(len(keys), dtype=bool)
     places = np.minimum(np.searchsorted(ranked, keys), len(ranked) - 1)

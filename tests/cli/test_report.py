@@ -95,9 +95,20 @@ def test_without_a_test_set_no_figure_is_of_one(report):
 
 def test_a_measured_leaderboard_is_a_table_in_points(report):
     report["leaderboard"] = [{"model_size": "qwen3-0.6b", "rmb": 0.5, "average": 0.512}]
-    assert "qwen3-0.6b 50.0 51.2 -" in printed(report)
-    report["leaderboard"][0]["night"] = "2026-11-30 02:10 UTC"
-    assert "qwen3-0.6b 50.0 51.2 2026-11-30 02:10 UTC" in printed(report)
+    assert "qwen3-0.6b 50.0 51.2" in printed(report)
+
+
+def test_the_leaderboard_says_on_which_decisions_each_size_was_trained(report):
+    row = {"rmb": 0.5, "average": 0.512}
+    report["leaderboard"] = [
+        {**row, "model_size": "a", "night": "Monday"},
+        {**row, "model_size": "b", "night": "Monday"},
+    ]
+    assert "trained on the decisions of Monday: a, b" in printed(report)
+    report["leaderboard"][1]["night"] = "Sunday"
+    lines = printed(report)
+    assert "trained on the decisions of Monday: a" in lines
+    assert "trained on the decisions of Sunday: b" in lines
 
 
 def test_figures_of_several_nights_are_told_apart(report):
