@@ -11,6 +11,12 @@ SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]
 CLOSING = ["leaderboard", "campaign_report"]
 JUDGED = ["judge_scores", "judge_leaderboard"]
 LEFT_OUT = dg.AssetSelection.tag("synpref/campaign", "left_out")  # made by hand only
+RUNNING = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 KEPT_AT_NIGHT = ["vocabulary"]
 ENDING_A_NIGHT = ["curated_dataset", *CLOSING]
 """What follows the decisions; none of it is a reason to start a night."""

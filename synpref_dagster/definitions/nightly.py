@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import ENDING_A_NIGHT, nightly_filtering_job
+from synpref_dagster.definitions.jobs import ENDING_A_NIGHT, RUNNING, nightly_filtering_job
 from synpref_dagster.resources.campaign import SETTINGS, Campaign, told_as
 from synpref_dagster.resources.sources import LISTING, PoolSources
 
@@ -24,12 +24,6 @@ CODE_VERSION_TAG = "dagster/code_version"
 DATA_VERSION_TAG = "dagster/data_version"
 INPUT_VERSION_TAG = "dagster/input_data_version"
 UNKNOWN_VERSION = "INITIAL"  # what Dagster records for an input without history
-RUNNING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dg.schedule(
