@@ -44,7 +44,7 @@ class Files(PoolSources):
 class World:
     """Rows by source, and the settings; written to files before each night."""
 
-    def __init__(self, world, folder):
+    def __init__(self, world, folder, *, share):
         self.folder, self.rows, self.origins, self.spare = folder, {}, {}, []
         for path in sorted((world / "sources").iterdir()):
             if path.suffix == ".parquet":
@@ -53,7 +53,7 @@ class World:
             with opened(path, "rt") as stream:
                 lines = stream.read().splitlines()
             name = path.name.partition(".")[0]
-            keep = len(lines) * 3 // 4
+            keep = int(len(lines) * share)
             self.rows[name], more = lines[:keep], lines[keep:]
             self.spare += [(name, line) for line in more]
             self.origins[name] = "synthetic" if name.endswith("llm") else "human"
@@ -147,19 +147,19 @@ def in_an_empty_store(campaign, start, world, base):
 
 
 @pytest.mark.parametrize(
-    ("seed", "num_nights"),
+    ("seed", "num_nights", "share"),
     [
-        pytest.param(0, 2, marks=pytest.mark.timeout(900)),
-        pytest.param(1, 50, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(0, 2, 0.4, marks=pytest.mark.timeout(900)),
+        pytest.param(1, 50, 0.75, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
 )
 def test_every_night_ends_with_what_an_empty_store_decides(
-    start_campaign, tmp_path, finished_campaign, monkeypatch, seed, num_nights
+    start_campaign, tmp_path, finished_campaign, monkeypatch, seed, num_nights, share
 ):
     draw = random.Random(seed)
     folder = tmp_path / "files"
     folder.mkdir()
-    world = World(finished_campaign.root / "world", folder)
+    world = World(finished_campaign.root / "world", folder, share=share)
     campaign = start_campaign(tmp_path / "store")
     shutil.copytree(finished_campaign.root / "world", campaign.root / "world")
     first = definitions(campaign.base, folder, world.origins, {})

@@ -15,7 +15,7 @@ from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.settings.profile import load_profile
 
 # Up to two campaigns run before the first test: on a busy machine they take minutes.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DECIDING = (
     *("1_pool", "2_attributes", "3_seed", "4_iteration_00", "4_iteration_01"),
     *("4_labelled", "5_filtering"),

@@ -192,6 +192,7 @@ def test_nothing_is_trained_on_a_licence_that_is_not_allowed(nights, trained):
     assert name in said(nights.release())[3]
 
 
+@pytest.mark.slow
 def test_a_model_is_not_released_under_the_scores_of_another(nights, trained):
     assert nights.run("release_models").success
     nights.arrive(FREE)
@@ -238,6 +239,7 @@ def turn_and_erase(world, target, *, contents, num_erased):
     return erased
 
 
+@pytest.mark.slow
 def test_turned_and_erased_pairs_stop_no_night_and_keep_what_people_said(
     nights, trained, finished_campaign
 ):
