@@ -131,11 +131,12 @@ class Nights:
 
 @pytest.fixture
 def nights(finished_campaign, new_campaign, new_rows, tmp_path):
-    """The finished campaign in a store of its own, without its release."""
+    """The finished campaign in a store of its own, without its model and its release."""
     campaign = new_campaign("nights")
     for name in ("refs", "world", "models/pair_embedder"):
         shutil.copytree(finished_campaign.root / name, campaign.root / name)
-    shutil.rmtree(campaign.root / "refs" / "model_release")
+    for key in SIZED:
+        shutil.rmtree(campaign.root / "refs" / key.to_user_string())
     folder = tmp_path / "further"
     folder.mkdir()
     return Nights(replace(campaign), folder, new_rows)
