@@ -31,13 +31,13 @@ def open_instance() -> dg.DagsterInstance:
     try:
         home.mkdir(parents=True, exist_ok=True)
         make_once(home / SETTINGS_FILE, lambda part: _write(part, INSTANCE_SETTINGS))
-        _make_storage(home)
     except OSError as error:
         raise CampaignFailedError(
             f"nothing can be written to {home}: {error.strerror}",
             advice="Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to.",
         ) from error
     try:
+        _make_storage(home)
         # Custom storage makes its tables now: one process after the other.
         with alone_with(str(home)):
             instance = dg.DagsterInstance.from_config(str(home))
@@ -45,9 +45,9 @@ def open_instance() -> dg.DagsterInstance:
     except Exception as error:
         raise CampaignFailedError(
             f"the Dagster instance at {home} cannot be opened: {_said(error)}",
-            advice=f"Correct {SETTINGS_FILE} there when that is named. When its files are damaged or "
-            f"of another Dagster, move {home / HISTORY} away or set DAGSTER_HOME to another folder: "
-            "the history of runs is lost, results in the store stay and are not computed again.",
+            advice=f"Correct {SETTINGS_FILE} there when that is named. When its files are damaged "
+            f"or of another Dagster, move {home / HISTORY} away or set DAGSTER_HOME to another "
+            "folder: the history of runs is lost, results in the store stay and are found again.",
         ) from error
     return instance
 

@@ -59,7 +59,11 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
             api_key(endpoint)
         except ValueError as error:
             missing.append(str(error))
-            if not _has_replied(profile, endpoint):
+            try:
+                is_unheard = not _has_replied(profile, endpoint)
+            except ValueError as damaged:
+                refuse(console, damaged)
+            if is_unheard:
                 unheard.append(str(error))
     if unheard:
         refuse(console, "\n".join(unheard))

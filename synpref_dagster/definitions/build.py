@@ -33,6 +33,7 @@ from synpref_dagster.definitions.jobs import (
 )
 from synpref_dagster.definitions.nightly import nightly_filtering
 from synpref_dagster.definitions.push_to_hub import push_to_hub
+from synpref_dagster.definitions.releasing import release_follows_training
 from synpref_dagster.definitions.waiting_for_batches import judge_sensors
 from synpref_dagster.definitions.waiting_for_people import (
     asking_assets,
@@ -109,7 +110,12 @@ def build_defs(
         asset_checks=checks,
         jobs=JOBS,
         schedules=[nightly_filtering],
-        sensors=[report_failures, *people_sensors(chosen), *judge_sensors(chosen)],
+        sensors=[
+            report_failures,
+            release_follows_training,
+            *people_sensors(chosen),
+            *judge_sensors(chosen),
+        ],
         resources={**build_resources(chosen), **(resource_overrides or {})},
         executor=_executor(chosen),
         loggers=dict(loggers or {}),

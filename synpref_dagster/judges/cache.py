@@ -18,6 +18,7 @@ import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.storage.processes import alone_with
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
@@ -65,15 +66,29 @@ class ReplyCache:
     """Replies by request key, and what was spent; safe to share between threads and processes."""
 
     def __init__(self, path: str | Path) -> None:
+        """Open or create.
+
+        Raises:
+            ValueError: the file is damaged, or is no such cache.
+        """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
         )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
-        self._connection.executescript(TABLES)
+        try:
+            # One process after the other: nobody may begin while the file changes its journal.
+            with alone_with(str(self.path.absolute())):
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
+                self._connection.executescript(TABLES)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise ValueError(
+                f"the judges' reply cache {self.path} cannot be opened: {error}. Put a copy of it "
+                "back, or move it away: then all replies are bought again"
+            ) from error
 
     def close(self) -> None:
         """Close the file; replies are safe without it."""

@@ -108,3 +108,9 @@ def test_an_estimate_is_the_pilots_mean_times_what_is_missing():
     assert estimate_usd([reply(usd=1.0), reply(usd=3.0)], 10) == 20.0
     with pytest.raises(ValueError, match="no replies"):
         estimate_usd([], 10)
+
+
+def test_a_damaged_cache_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "replies.sqlite").write_bytes(b"no database" * 500)
+    with pytest.raises(ValueError, match=r"replies\.sqlite cannot be opened: .* move it away"):
+        ReplyCache(tmp_path / "replies.sqlite")

@@ -78,7 +78,7 @@ def judge_audit(
     """
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
-        verified = campaign.frame(gold.kept)
+        verified = campaign.labels_in(views["pool"], campaign.frame(gold.kept))
         held_out = verified.query("split == 'validation'")
         most = campaign.profile.evidence.num_judged
         test = truth.evaluation_pairs(campaign.labelled(views["pool"], held_out))[:most]

@@ -93,10 +93,21 @@ class ReviewDatabase:
             url: `sqlite:///path` or `postgresql://...`.
 
         Raises:
-            ValueError: another kind of database.
+            ValueError: another kind of database, or a file that cannot be used.
         """
         self.url = _checked(url)
         self.engine = _engine(self.url)
+        try:
+            self._set_up()
+        except sa.exc.DatabaseError as error:
+            if self.engine.dialect.name != "sqlite":
+                raise  # a server that is away comes back
+            raise ValueError(
+                f"the review ledger {self.url} cannot be opened: {error.orig}. Correct its address "
+                "or your rights to it; a damaged file only comes back from a copy"
+            ) from error
+
+    def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
         with alone_with(self.url), self.engine.begin() as connection:
             self._lock(connection)
