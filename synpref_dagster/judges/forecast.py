@@ -1,7 +1,7 @@
 """What a campaign will ask its judges, and what that may cost: said before anything is sent.
 
-Numbers of questions come from the profile and from pools that are there; what only a run can know is
-assumed, and named so. Nothing here asks a judge.
+Numbers of questions come from the profile and from pools that are there; what only a run can know
+is assumed, and named so. Nothing here asks a judge.
 """
 
 from collections.abc import Mapping
