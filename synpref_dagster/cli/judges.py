@@ -68,6 +68,57 @@ def forgive(
 
 
 @judge_app.command()
+def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+    """Print what a campaign will ask its judges and what that may cost; nobody is asked."""
+    chosen = load_or_refuse(console, profile, seed)
+    if chosen.judges.cost_money:
+        print_estimate(console, chosen)
+    else:
+        console.print(f"$0: the judges of profile {chosen.name} cost nothing", highlight=False)
+
+
+def print_estimate(shown: Console, profile: Profile) -> None:
+    """A row per asset and judge: questions, those already paid, price, what is left to pay."""
+    from synpref_dagster.judges.forecast import fits, forecast
+
+    cache = _opened(profile) if profile.judges.cache_path().is_file() else None
+    found = forecast(profile, _pool_sizes(profile), cache)
+    table = Table("asset", "judge", box=SIMPLE_HEAD)
+    for column in ("questions", "paid", "US$ each", "US$ to pay", "price from"):
+        table.add_column(column, justify="right")
+    for each in found:
+        questions = "?" if each.num_questions is None else f"{each.num_questions:,}"
+        usd = "?" if each.usd is None else f"{each.usd:.4f}"
+        price = f"{each.usd_per_question:.6f}"
+        how = "replies" if each.is_measured else "assumed tokens"
+        table.add_row(each.asset, each.judge, questions, f"{each.num_paid:,}", price, usd, how)
+    shown.print(table)
+    spent = cache.usd_by_judge(profile.campaign_name()) if cache else {}
+    said = fits(found, cap=profile.judges.max_usd, spent=sum(spent.values()))
+    shown.print(f"Judges: {said}.", markup=False, highlight=False, soft_wrap=True)
+    shown.print(
+        "A rough estimate: shares of the pool are assumed, replies of other campaigns are not "
+        "counted. The job score_judges is not in it.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _pool_sizes(profile: Profile) -> dict[str, int]:
+    """Rows of the pools that an earlier run made."""
+    from synpref_dagster.storage import SelectionRef, from_json, to_path
+
+    sizes = {}
+    for name in ("raw_pool", "unverified_pool", "clean_pool"):
+        path = to_path(f"{profile.store_root()}/refs/{name}.json")
+        if path.exists():
+            ref = from_json(path.read_text(encoding="utf-8"))
+            sizes[name] = (ref.kept if isinstance(ref, SelectionRef) else ref).num_rows
+    return sizes
+
+
+@judge_app.command()
 def export(
     path: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
     profile: ProfileOption = "demo",

@@ -63,11 +63,13 @@ JOBS: list[Any] = [
     score_judges,
     push_to_hub,
 ]
+LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
+"""The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
     *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
     *(rewards, relabelling, decision),
     *(training, benchmarks, data, folder, judges),
-    *(claims, judge_audit, report),
+    *(claims, report),
 ]
 """Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
 
@@ -88,11 +90,18 @@ def build_defs(
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
     people = people_behind(chosen)
     iterations = factory.build_iterations(chosen.iterations, people)
+    paid_first = LABELS if chosen.judges.cost_money else []
+    drops = chosen.pool.pii.action == "drop"
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
         *dg.load_assets_from_modules(ASSET_MODULES),
-        clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
-        *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
+        clean.build_clean_pool(drops_personal_data=drops),
+        *personal_data.build_pool_reports(
+            left_out=chosen.pool.reports_left_out(),
+            # Where its findings decide what stays in the pool, it is no report.
+            after=[] if drops else paid_first,
+        ),
+        judge_audit.build_judge_audit(paid_first),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *last.build_last(iterations[-1].gold, iterations[-1].silver),

@@ -30,6 +30,7 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
 )
 from synpref_dagster.judges.embedded.views import kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
+from synpref_dagster.judges.forecast import fits, forecast
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
@@ -187,6 +188,18 @@ class JudgePanel(dg.ConfigurableResource):
             return {}
         unknown = Reservations(self.cache).possible(self.account).query("asset == @asset")
         return dict(zip(unknown["judge"], unknown["usd"], strict=True))
+
+    def say_estimate(self, sizes: Mapping[str, int]) -> None:
+        """Log what the campaign may still cost, before it asks; nothing for judges that are free.
+
+        Args:
+            sizes: rows of the pools that are there, by name.
+        """
+        if not self.settings.cost_money:
+            return
+        found = forecast(self.campaign.profile, sizes, self.cache)
+        spent = sum(Reservations(self.cache).committed(self.account).values())
+        logger.info("judges: %s", fits(found, cap=self.settings.max_usd, spent=spent))
 
     def collect_batches(self) -> "AnsweredBatches":
         """Collect the batches of all judges that ended; a service that is down holds up no other.

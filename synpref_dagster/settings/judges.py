@@ -112,6 +112,14 @@ class JudgeSettings(Section):
             )
         return self
 
+    @property
+    def cost_money(self) -> bool:
+        """Whether asking these judges is charged for."""
+        return self.kind == "endpoints" and any(
+            each.usd_per_million_input > 0 or each.usd_per_million_output > 0
+            for each in self.endpoints
+        )
+
     def cache_path(self) -> Path:
         """Where replies are kept: `cache`, else beside the campaigns of a local store."""
         if self.cache:

@@ -38,6 +38,11 @@ from synpref_dagster.storage.uris import write_bytes
 GROUP = "7_evidence"
 CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
 
+NOT_AUDITED = (
+    "The judges were not audited: their budget was used up by labels, which come first. Raise "
+    "judges.max_usd in the profile and start the campaign again; only the audit is paid for."
+)
+
 
 @dg.asset(**box(GROUP, kinds={"python", "markdown"}))
 def campaign_report(
@@ -86,7 +91,7 @@ def campaign_report(
                 flip_guard=_guard_facts(campaign, flip_evidence),
                 nights={name: night_of(name, ref) for name, ref in told.items()},
                 simulated=campaign.profile.simulated,
-                next_steps=campaign.profile.next_steps,
+                next_steps=[*campaign.profile.next_steps, *_not_audited(judge_audit)],
                 **tables,
             )
         )
@@ -100,6 +105,10 @@ def campaign_report(
             metrics={"num_claims": len(claims), **_outcomes(claims)},
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
         )
+
+
+def _not_audited(audit: dict[str, DatasetRef]) -> list[str]:
+    return [] if audit["agreement"].num_rows else [NOT_AUDITED]
 
 
 def _outcomes(claims: list[Claim]) -> dict[str, int]:

@@ -57,7 +57,7 @@ def specs(**licences):
         SourceSpec(name=name, path=f"/data/{name}.jsonl", origin="human", licence=licence)
         for name, licence in licences.items()
     ]
-    profile = SimpleNamespace(pool=SimpleNamespace(staying=lambda: []))
+    profile = SimpleNamespace(pool=SimpleNamespace(staying=list))
     return SimpleNamespace(
         is_synthetic=False, specs=lambda: found, campaign=SimpleNamespace(profile=profile)
     )
