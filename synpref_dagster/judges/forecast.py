@@ -4,15 +4,20 @@ Numbers of questions come from the profile and from pools that are there; what o
 is assumed, and named so. Nothing here asks a judge.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.profile import Profile
 
-TOKENS_PER_PAIR = 500  # a conversation with two responses, where no reply says it better
+TOKENS_PER_PAIR = 500  # a conversation with two responses, where neither replies nor texts say it
+BYTES_PER_TOKEN = 4.0  # of English texts; others take more tokens
+NUM_SAMPLED = 500  # pairs whose texts are measured
 TOKENS_OF_PROMPT = 400
 TOKENS_OF_REPLY = 150
 NUM_PLANTED = 100
@@ -97,8 +102,28 @@ def planned(profile: Profile, sizes: Mapping[str, int]) -> list[Planned]:
     return [Planned(asset=a, num_pairs=n, compares=compares) for a, n, compares in counts]
 
 
+def mean_tokens(tables: Iterable[pa.Table]) -> float | None:
+    """Tokens of a pair by the texts of the first pairs; None where there are none.
+
+    Args:
+        tables: shards with conversation, chosen and rejected, of which the first one is looked at.
+    """
+    for table in tables:
+        rows = table.slice(0, NUM_SAMPLED)
+        if rows.num_rows:
+            contents = pc.struct_field(pc.list_flatten(rows["conversation"]), "content")
+            texts = (contents, rows["chosen"], rows["rejected"])
+            size = sum(pc.sum(pc.binary_length(each)).as_py() or 0 for each in texts)
+            return float(size) / BYTES_PER_TOKEN / rows.num_rows
+    return None
+
+
 def forecast(
-    profile: Profile, sizes: Mapping[str, int], cache: ReplyCache | None
+    profile: Profile,
+    sizes: Mapping[str, int],
+    cache: ReplyCache | None,
+    *,
+    tokens_per_pair: float | None = None,
 ) -> list[Forecast]:
     """What every asset will cost with every judge, from replies that are there or from assumptions.
 
@@ -106,7 +131,9 @@ def forecast(
         profile: of the campaign.
         sizes: see `planned`.
         cache: replies so far; None before the first.
+        tokens_per_pair: see `mean_tokens`; None assumes `TOKENS_PER_PAIR`.
     """
+    per_pair = TOKENS_PER_PAIR if tokens_per_pair is None else tokens_per_pair
     paid: dict[tuple[str, str], tuple[int, int, int]] = {}
     if cache is not None:
         for row in cache.spent(profile.campaign_name()).itertuples():
@@ -117,23 +144,34 @@ def forecast(
             calls, tokens_in, tokens_out = (a + int(b) for a, b in zip(before, booked, strict=True))
             paid[name, str(row.judge)] = (calls, tokens_in, tokens_out)
     return [
-        _forecast(profile, each, judge=judge, paid=paid.get((each.asset, judge.name), (0, 0, 0)))
+        _forecast(
+            profile,
+            each,
+            judge=judge,
+            paid=paid.get((each.asset, judge.name), (0, 0, 0)),
+            per_pair=per_pair,
+        )
         for each in planned(profile, sizes)
         for judge in profile.judges.endpoints
     ]
 
 
 def _forecast(
-    profile: Profile, each: Planned, *, judge: JudgeEndpoint, paid: tuple[int, int, int]
+    profile: Profile,
+    each: Planned,
+    *,
+    judge: JudgeEndpoint,
+    paid: tuple[int, int, int],
+    per_pair: float,
 ) -> Forecast:
     settings = profile.judges
-    per_pair = (judge.num_samples or settings.num_samples) if each.compares else 1
+    num_samples = (judge.num_samples or settings.num_samples) if each.compares else 1
     shown = 1 + (settings.num_exemplars if each.compares else 0)
     num_paid, *tokens = paid
     if num_paid and any(tokens):
         tokens_in, tokens_out = (number / num_paid for number in tokens)
     else:
-        tokens_in = TOKENS_OF_PROMPT + shown * TOKENS_PER_PAIR
+        tokens_in = TOKENS_OF_PROMPT + shown * per_pair
         tokens_out = min(TOKENS_OF_REPLY, judge.max_tokens)
     prices = Prices(
         usd_per_million_input=judge.usd_per_million_input,
@@ -143,7 +181,7 @@ def _forecast(
     return Forecast(
         asset=each.asset,
         judge=judge.name,
-        num_questions=None if each.num_pairs is None else per_pair * each.num_pairs,
+        num_questions=None if each.num_pairs is None else num_samples * each.num_pairs,
         num_paid=num_paid,
         usd_per_question=usd * (judge.batch_price_share if judge.batch else 1.0),
         is_measured=bool(num_paid and any(tokens)),
