@@ -83,6 +83,10 @@ _MARKS = sa.select(
 )
 
 
+class LedgerAwayError(ConnectionError):
+    """The server of the ledger does not let us in; it may when it is well again."""
+
+
 class ReviewDatabase:
     """Opens the database, creates what is missing, appends rows and reads them in order."""
 
@@ -94,17 +98,20 @@ class ReviewDatabase:
 
         Raises:
             ValueError: another kind of database, or a file that cannot be used.
+            LedgerAwayError: the server cannot be reached, or refuses.
         """
         self.url = _checked(url)
         self.engine = _engine(self.url)
         try:
             self._set_up()
         except sa.exc.DatabaseError as error:
+            shown = self.engine.url.render_as_string(hide_password=True)
+            said = f"the review ledger {shown} cannot be opened: {str(error.orig).strip()}"
             if self.engine.dialect.name != "sqlite":
-                raise  # a server that is away comes back
+                raise LedgerAwayError(said) from error
             raise ValueError(
-                f"the review ledger {self.url} cannot be opened: {error.orig}. Correct its address "
-                "or your rights to it; a damaged file only comes back from a copy"
+                f"{said}. Correct its address or your rights to it; a damaged file only comes back "
+                "from a copy"
             ) from error
 
     def _set_up(self) -> None:
