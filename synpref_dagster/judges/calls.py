@@ -231,7 +231,7 @@ def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefuse
         else f"Check the model name {endpoint.model!r} and the key in {key}"
     )
     return JudgeRefusedError(
-        f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail}. {todo}"
+        f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail.rstrip('.')}. {todo}"
     )
 
 

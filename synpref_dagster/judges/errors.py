@@ -241,6 +241,8 @@ def _text(body: Any, parts: list[Mapping[str, Any]]) -> str:
     ]
     if not said:
         said = [shown(body)]
-    elif places := [".".join(map(str, each["loc"])) for each in parts if each.get("loc")]:
+    elif places := [
+        ".".join(map(str, each["loc"])) for each in parts if isinstance(each.get("loc"), list)
+    ]:
         said.append(f"at {', '.join(places)}")
     return "; ".join(dict.fromkeys(map(shown, said)))[:MAX_SAID]

@@ -64,6 +64,8 @@ def test_codes_decide_before_statuses_and_prose_is_never_read(status, body, mean
         ({"error": "all in one text"}, "all in one text"),
         ({"detail": "no such model"}, "no such model"),
         ({"detail": [{"loc": ["body", "n"], "msg": "Extra inputs"}]}, "Extra inputs; at body.n"),
+        ({"detail": [{"loc": True, "msg": "of a wrong type"}]}, "of a wrong type"),
+        ({"detail": [{"loc": "body", "msg": "of a wrong type"}]}, "of a wrong type"),
         ([{"error": {"message": "Unknown name"}}], "Unknown name"),
         ({"message": "flat", "object": "error"}, "flat"),
         ({"errors": [{"code": 7003, "message": "Could not route"}]}, "Could not route"),
