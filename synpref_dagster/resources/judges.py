@@ -17,6 +17,7 @@ from synpref_dagster.curation.judging.prompts import (
     PAIRWISE,
     JudgePrompt,
 )
+from synpref_dagster.curation.judging.replies import REPLIES_VERSION
 from synpref_dagster.curation.judging.weighing import WeighingRule
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent, batch_service
@@ -105,6 +106,7 @@ class JudgePanel(dg.ConfigurableResource):
                 for endpoint in settings.endpoints
             ]
             params["prompt"] = PAIRWISE.fingerprint
+            params["replies"] = REPLIES_VERSION
         return params
 
     def weighing_rule(self) -> WeighingRule:
@@ -171,6 +173,7 @@ class JudgePanel(dg.ConfigurableResource):
         return {
             "judges": [_identity(endpoint) for endpoint in self.settings.endpoints],
             "prompt": prompt.fingerprint,
+            "replies": REPLIES_VERSION,
         }
 
     def usd(self, asset: str) -> dict[str, float]:
