@@ -230,8 +230,9 @@ def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefuse
         if failure.stops == "no_money"
         else f"Check the model name {endpoint.model!r} and the key in {key}"
     )
+    said = failure.detail.rstrip(".")
     return JudgeRefusedError(
-        f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail.rstrip('.')}. {todo}"
+        f"judge {endpoint.name!r} at {endpoint.base_url} answered {said}. {todo}"
     )
 
 
