@@ -95,7 +95,9 @@ BY_STATUS: Mapping[int, Meaning] = {
 }
 NOT_THE_SERVER = {("server_error", status) for status in (401, 402, 403)}
 CODE_NAMES = ("code", "type", "status", "reason", "innererror")
-ECHOES = frozenset({"input", "flagged_input", "messages", "ctx"})
+ECHOES = frozenset(
+    {"input", "flagged_input", "messages", "ctx", "failed_generation", "body", "request"}
+)
 """Where bodies repeat what was sent: texts of pairs, which must decide nothing."""
 TEXT_NAMES = ("message", "msg", "detail", "error_description", "title")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

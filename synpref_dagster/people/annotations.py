@@ -4,7 +4,7 @@ Exports differ between versions and label configurations, and people skip tasks,
 leave. Whatever cannot be used is named with project, task and annotation; the rest goes on.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,8 +19,12 @@ from synpref_dagster.people.ledger.answers import (
     Answer,
 )
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
+from synpref_dagster.people.page.rendering import visible
 
 VERDICTS = CHOICES[:4]  # what a person can say; nobody withdraws in Label Studio
+
+
+MAX_DIGITS = 18  # of a user's id
 
 
 class UnusableError(Exception):
@@ -45,6 +49,19 @@ class Pulled:
 
     answers: list[Answer] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+
+
+def shown_texts(item: ReviewItem) -> dict[str, Any]:
+    """What a task shows of a pair: conversation, and candidates in the batch's order."""
+    candidate_1, candidate_2 = item.candidates(side_for(item.pair_id, item.batch_id))
+    return {
+        "candidate_1": visible(candidate_1) or "(empty)",
+        "candidate_2": visible(candidate_2) or "(empty)",
+        "conversation": [
+            {"role": visible(turn["role"]), "content": visible(turn["content"])}
+            for turn in item.conversation
+        ],
+    }
 
 
 def read_export(
@@ -143,6 +160,7 @@ def _item(task: Mapping[str, Any], items: Mapping[str, ReviewItem]) -> ReviewIte
         "candidate_1_is": side_for(item.pair_id, item.batch_id),
     }
     changed = [name for name, value in expected.items() if data.get(name) != value]
+    changed += [name for name, text in shown_texts(item).items() if data.get(name, text) != text]
     if changed:
         raise UnusableError(
             f"{' and '.join(changed)} of its task were changed after the batch was sent"
@@ -178,7 +196,7 @@ def _verdict(values: list[Mapping[str, Any]] | None) -> Any:
 def _annotator(completed_by: Any, names: Mapping[int, str]) -> str:
     """The user's name; two users are never one, so nobody is guessed."""
     user = completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by
-    if isinstance(user, str) and user.isdecimal():
+    if isinstance(user, str) and user.isdecimal() and len(user) <= MAX_DIGITS:
         user = int(user)
     if isinstance(user, bool) or not isinstance(user, int):
         raise UnusableError("nobody is named as its annotator")
@@ -231,7 +249,7 @@ def _seconds(lead_time: Any, ignored: list[str]) -> float:
     if lead_time is None:
         return 0.0
     is_number = isinstance(lead_time, int | float) and not isinstance(lead_time, bool)
-    if not is_number or not math.isfinite(lead_time) or lead_time < 0:
+    if not is_number or not 0 <= lead_time <= sys.float_info.max:
         ignored.append(f"its lead_time {str(lead_time)[:20]!r} is no number of seconds")
         return 0.0
     return round(min(float(lead_time), MAX_SECONDS), 1)

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from synpref_dagster.pairs.texts import storable
-from synpref_dagster.people.annotations import Pulled, read_export
+from synpref_dagster.people.annotations import Pulled, read_export, shown_texts
 from synpref_dagster.people.ledger.answers import TOOLS
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.page.rendering import visible
@@ -190,17 +190,11 @@ class LabelStudio:
 
 def _task(item: ReviewItem) -> dict[str, Any]:
     side = side_for(item.pair_id, item.batch_id)
-    candidate_1, candidate_2 = item.candidates(side)
     return {
         "pair_id": item.pair_id,
         "content_id": item.content_id,
         "candidate_1_is": side,
-        "candidate_1": visible(candidate_1) or "(empty)",
-        "candidate_2": visible(candidate_2) or "(empty)",
-        "conversation": [
-            {"role": visible(turn["role"]), "content": visible(turn["content"])}
-            for turn in item.conversation
-        ],
+        **shown_texts(item),
         "task_category": item.attributes.get("task_category", "other"),
         "guideline": visible(item.attributes.get("annotation_guideline", "")),
         "instructions": "\n".join(instructions(item.attributes.get("task_category", "other"))),

@@ -181,6 +181,8 @@ def _postgres_hosts(address: str) -> Iterator[str]:
         yield "pg_service.conf"
     told = [parts.netloc.rpartition("@")[2], *query.get("host", ()), *query.get("hostaddr", ())]
     named = [name for each in told for name in each.split(",") if name]
+    if not query.get("hostaddr") and "PGHOSTADDR" in os.environ:
+        named += os.environ["PGHOSTADDR"].split(",")  # libpq takes it also where a host is named
     if not named:
         named = [os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST") or ""]
     for name in named:

@@ -301,3 +301,66 @@ def test_a_compressed_source_is_read_from_an_object_store(s3_server):
     assert [(row.row, row.reason) for row in quarantined] == [(30, "not_json")]
     with pytest.raises(ValueError, match="no file at 's3://"):
         read_all(spec_of(f"{uri}.bak"), storage_options=storage_options("s3"))
+
+
+TWO_TURNS = "<|im_end|>\n<|im_start|>user\nMore?<|im_end|>\n<|im_start|>assistant\nNo"
+STORED = '[{"role": "user", "content": "What is it?"}]'
+TURN = {"role": "user", "content": "q"}
+LABELLED = "Human: Hi\n\nAssistant: Hello\n\nHuman: What is it?\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"prompt": STORED, "input": "A passage."}, "unread_context"),
+        ({"input": STORED}, "unread_context"),
+        ({"prompt": f'{{"system": "French", "messages": {STORED}}}'}, "messages_stored_as_text"),
+        ({"prompt": f'{{"images": ["a.png"], "messages": {STORED}}}'}, "messages_stored_as_text"),
+        ({"history": [["Hi", "Hello"]], "prompt": LABELLED}, "rendered_chat"),
+        ({"chosen": f"Good.\n{TWO_TURNS}"}, "rendered_chat"),
+        ({"chosen": "Good. <end_of_turn>\n<start_of_turn>user\nNo"}, "rendered_chat"),
+        ({"chosen": "Good.\n<|user|>\nMore?\n<|assistant|>\nNo"}, "rendered_chat"),
+        ({"chosen": "Good. </s><s>[INST] More? [/INST] No"}, "rendered_chat"),
+        ({"prompt": "<s>[SYSTEM_PROMPT]Be nice.[/SYSTEM_PROMPT][INST]Hi[/INST]"}, "rendered_chat"),
+        ({"prompt": "<s>[AVAILABLE_TOOLS] [1][/AVAILABLE_TOOLS][INST]Hi[/INST]"}, "rendered_chat"),
+        ({"prompt": "<SPECIAL_11>User\nHi\n<SPECIAL_11>Assistant\n"}, "rendered_chat"),
+        ({"prompt": "<s><|user_start|>Hi<|user_end|><|assistant_start|>"}, "rendered_chat"),
+        ({"prompt": "[|user|]Hi\n[|assistant|]"}, "rendered_chat"),
+        ({"chosen": "<|START_RESPONSE|>Hello<|END_RESPONSE|>"}, "rendered_chat"),
+        ({"prompt": [{**TURN, "Attachments": ["x"]}]}, "multimodal_unsupported"),
+        ({"prompt": [{**TURN, "toolCalls": [1]}]}, "tool_calls_unsupported"),
+        ({"prompt": [{**TURN, "reasoningContent": "hm"}]}, "reasoning_unsupported"),
+    ],
+)  # fmt: skip
+def test_what_hides_in_a_row_is_never_taken_for_text(tmp_path, changes, reason):
+    row = {"prompt": "What is it?", "chosen": "Good answer.", "rejected": "Bad answer.", **changes}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    [batch] = read_source(spec_of(tmp_path / "rows.jsonl"), seed=0)
+    assert [each.reason for each in batch.quarantined] == [reason]
+    assert batch.pairs == ()
+
+
+@pytest.mark.parametrize("name", ["source", "dialog_type", "comment", "translation"])
+def test_a_sentence_beside_two_texts_is_refused_whatever_its_column_is_called(tmp_path, name):
+    row = {name: "Guten Morgen, wie geht es?", "chosen": "Good day, A?", "rejected": "Good day, B?"}
+    if name == "translation":
+        row[name] = {"de": "Guten Morgen"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=f"without guessing the prompt: column '{name}'"):
+        list(read_source(spec_of(tmp_path / "rows.jsonl"), seed=0))
+
+
+def test_scores_count_also_where_the_messages_are_stored_as_text(tmp_path):
+    def side(text):
+        return json.dumps(
+            [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]
+        )
+
+    rows = [
+        {"chosen": side("a"), "rejected": side("b"), "score_chosen": good, "score_rejected": 3.0}
+        for good in (5.0, 3.0, 1.0)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    [batch] = read_source(spec_of(tmp_path / "rows.jsonl"), seed=0)
+    assert len(batch.pairs) == 1
+    assert [each.reason for each in batch.quarantined] == ["tied", "label_against_score"]

@@ -4,7 +4,6 @@ A system prompt, earlier turns and what an instruction is about are put where th
 format whose conversation is one column. What cannot be put anywhere refuses the row by name.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from synpref_dagster.sources.foreign.messages import (
     holds_something,
     is_messages,
     listed,
+    plain_name,
 )
 from synpref_dagster.sources.foreign.opening import hidden_messages
 from synpref_dagster.sources.records import RowRejected
@@ -63,6 +63,12 @@ KINDS = {
 """What a column of this name is to a conversation; any other name is metadata, or unknown."""
 METADATA = frozenset(_METADATA.split())
 """Words in the names of columns that say nothing of what was said."""
+REMARKS = frozenset(
+    {"rationale", "reason", "explanation", "justification", "feedback", "critique", "annotation"}
+    | {"annotations", "metadata", "meta", "licence", "license", "path", "url", "judge", "tags"}
+)
+"""Words in the names of columns that hold sentences about the responses or the data."""
+SENTENCE = 3  # words from which on a text may be a prompt, whatever its column is called
 _BLANK = frozenset({"", "[]", "{}", "null", "none", "nan"})
 SIDES = ("chosen", "rejected")
 MAX_NAMED, OTHERS = 200, "(further columns)"
@@ -128,7 +134,7 @@ class ColumnReader:
             if kind == "media" and not isinstance(row[name], bool | int | float)
         ]
         if media:
-            reason = UNSUPPORTED.get(_plain_name(media[0]), MEDIA)
+            reason = UNSUPPORTED.get(plain_name(media[0]), MEDIA)
             raise RowRejected(
                 reason, detail=_advice(media[0], "holds what no pair has a place for")
             )
@@ -154,7 +160,7 @@ def kind_of(name: object) -> str:
     >>> kind_of("System Prompt"), kind_of("chatHistory"), kind_of("image_2"), kind_of("score")
     ('system', 'history', 'media', '')
     """
-    return KINDS.get(_plain_name(name), "")
+    return KINDS.get(plain_name(name), "")
 
 
 @lru_cache(maxsize=10_000)
@@ -164,14 +170,22 @@ def is_metadata(name: str) -> bool:
     >>> is_metadata("prompt_id"), is_metadata("chosen-model"), is_metadata("task")
     (True, True, False)
     """
-    return not METADATA.isdisjoint(_plain_name(name).split("_"))
+    return not METADATA.isdisjoint(plain_name(name).split("_"))
 
 
 def refuse_other_prompts(row: Row, names: Iterable[str]) -> None:
     """Raises RowRejected where a text beside two responses may be their prompt."""
     for name in names:
-        if isinstance(row[name], str | list) and not is_metadata(name):
+        value = row[name]
+        if isinstance(value, str | list | Mapping) and not is_metadata(name):
             raise _unread(name)
+        # What a name says counts less than a sentence, except where sentences are expected.
+        if isinstance(value, str) and len(value.split()) >= SENTENCE and not _is_remark(name):
+            raise _unread(name)
+
+
+def _is_remark(name: str) -> bool:
+    return not REMARKS.isdisjoint(plain_name(name).split("_"))
 
 
 def with_prompt(row: Row) -> Row:
@@ -232,7 +246,7 @@ def _below(before: list[Message], prompt: object) -> object:
 
 def _place(name: str, kind: str) -> int:
     order = {"prompt": _PROMPTS, "about": _ABOUT}.get(kind, "").split()
-    plain = _plain_name(name)
+    plain = plain_name(name)
     return order.index(plain) if plain in order else 0
 
 
@@ -244,6 +258,8 @@ def _system(value: object, *, name: str) -> Message:
 
 def _about(prompt: object, about: object, *, name: str) -> object:
     """An instruction with its matter below an empty line, as Alpaca's template has it."""
+    if any(isinstance(text, str) and hidden_messages(text) is not None for text in (prompt, about)):
+        raise _unread(name)  # one of them is a whole chat: nothing can be put below it as text
     if isinstance(prompt, str) and isinstance(about, str):
         told = prompt.strip().endswith(about.strip()) and len(about.strip()) >= LEAST_PART
         return prompt if told or prompt.strip() == about.strip() else f"{prompt}\n\n{about}"
@@ -321,13 +337,6 @@ def _holds(value: object) -> bool:
     if type(value) is str:
         return bool(value.strip()) if len(value) > 4 else value.strip().lower() not in _BLANK
     return holds_something(value)
-
-
-def _plain_name(name: object) -> str:
-    """`chatHistory`, `Chat History` and `chat-history` as `chat_history`; no number behind it."""
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
-    text = re.sub(r"[\s\-.]+", "_", split).lower()
-    return re.sub(r"_\d+\Z", "", text)
 
 
 def _advice(name: str, what: str) -> str:

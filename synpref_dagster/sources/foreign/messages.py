@@ -4,7 +4,9 @@ Ids, times, models and training weights beside role and content are metadata: th
 what was said. Calls of tools, pictures and thoughts are part of it and have no place in a pair.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from synpref_dagster.pairs.structure import ROLES
@@ -33,11 +35,30 @@ UNSUPPORTED = {
     **dict.fromkeys(("function", "functions", "function_call", "function_calls"), TOOLS),
     **dict.fromkeys(("image", "images", "image_url", "image_path", "pixel_values"), MEDIA),
     **dict.fromkeys(("audio", "audios", "video", "videos", "input_audio", "file", "files"), MEDIA),
+    **dict.fromkeys(("tool_plan", "tool_outputs", "tool_output", "tool_invocations"), TOOLS),
+    **dict.fromkeys(("function_response", "function_responses"), TOOLS),
+    **dict.fromkeys(("attachments", "experimental_attachments", "media", "image_urls"), MEDIA),
+    **dict.fromkeys(("audio_url", "audio_urls", "video_url", "video_urls"), MEDIA),
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "thoughts"), THOUGHTS),
+    **dict.fromkeys(("reasoning_details", "thinking_blocks", "chain_of_thought"), THOUGHTS),
     "refusal": "unsupported_content",
 }
 """Names of fields, parts of a content and columns that a pair has no place for, and the reason."""
+IN_MESSAGES = {**UNSUPPORTED, "thought": THOUGHTS, "documents": "unsupported_content"}
+"""The same of a message, where names mean less than as columns."""
 _PART_REASONS = (("tool", TOOLS), ("function", TOOLS), ("thinking", THOUGHTS), ("reason", THOUGHTS))
+
+
+@lru_cache(maxsize=10_000)
+def plain_name(name: object) -> str:
+    """A name in one spelling, without a number behind it.
+
+    >>> plain_name("chatHistory"), plain_name("Chat History"), plain_name("image-2")
+    ('chat_history', 'chat_history', 'image')
+    """
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
+    text = re.sub(r"[\s\-.]+", "_", split).lower()
+    return re.sub(r"_\d+\Z", "", text)
 
 
 def holds_something(value: object) -> bool:
@@ -128,9 +149,10 @@ def _is_message(value: object) -> bool:
 
 
 def _plain(message: Mapping[str, Any]) -> Message:
-    for name, reason in UNSUPPORTED.items():
-        if name in message and holds_something(message[name]):
-            raise RowRejected(reason, detail=f"a message holds {name}")
+    for name, value in message.items():
+        reason = IN_MESSAGES.get(plain_name(name))
+        if reason and holds_something(value):
+            raise RowRejected(reason, detail=f"a message holds {name}"[:200])
     role = _only(message, ROLE_KEYS)
     if isinstance(role, str):
         name = role.strip().lower()

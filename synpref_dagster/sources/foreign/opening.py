@@ -72,8 +72,8 @@ def _hides_nothing(conversation: object, responses: tuple[Side, Side]) -> bool:
     for turn in conversation:
         if not is_plain(turn) or may_hide(turn["content"]):
             return False
-    # Labels count in a lone prompt only, which at most a system turn stands before.
-    return not 0 < len(conversation) < 3 or not may_be_chat(conversation[-1]["content"])
+    # Labels are looked for in the prompt; a turn before it that holds a whole chat is rarer still.
+    return not conversation or not may_be_chat(conversation[-1]["content"])
 
 
 def may_hide(text: str) -> bool:
@@ -124,7 +124,10 @@ def _under(system: list[Message], turns: list[Message]) -> list[Message]:
 def _refuse_hidden(turns: Sequence[Message]) -> None:
     for turn in turns:
         content = turn["content"]
-        if isinstance(content, str) and hidden_messages(content) is not None:
+        if not isinstance(content, str):
+            continue
+        is_labelled = turn["role"] == "user" and may_be_chat(content)
+        if hidden_messages(content) is not None or (is_labelled and labelled_messages(content)):
             raise RowRejected(_kind([content]), detail="a turn holds a whole chat")
 
 

@@ -14,7 +14,7 @@ REASON = "rendered_chat"
 _ANY = r"([\w-]+)"
 _ROLE = r"(user|assistant|system|human|model|developer|tool|ipython|function|observation|prompter)"
 _OPENINGS = (
-    rf"<\|im_start\|>{_ANY}(?:<\|im_sep\|>|\n)",  # ChatML
+    rf"<\|im_start\|> ?{_ANY}(?:<\|im_sep\|>|\n)",  # ChatML
     rf"<\|start_header_id\|>{_ANY}<\|end_header_id\|>",  # Llama 3
     rf"<\|header_start\|>{_ANY}<\|header_end\|>",  # Llama 4
     rf"<start_of_turn>{_ANY}\n",  # Gemma
@@ -43,11 +43,15 @@ _CLOSED_WORD = re.compile(rf"(?:(?<=\S){_END}|(?<=\S)\s</s>)(?:\s*{_END})*\s*\Z"
 _CLOSED_LINE = re.compile(rf"\n{_END}(?:\s*{_END})*\s*\Z")
 _TOKEN = re.compile(
     rf"{_END}|<\|[a-z_]+\|>|<｜[\w▁]+｜>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
-    r"|<\|[A-Z_]+_TOKEN\|>|<extra_id_\d+>|<\|(?:begin|end)_of_text\|>"
+    r"|<\|[A-Za-z_]+\|>|<extra_id_\d+>|<\|(?:begin|end)_of_text\|>|<SPECIAL_\d+>"
+    r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|\[\|\w+\|\]"
 )
+_GOES_ON = re.compile(rf"{_END}\s*(?:<s>)?\s*(?:{'|'.join(_OPENINGS)}|\[INST\])")
+"""A turn that ends, and the next one that begins: nobody only speaks of tokens so."""
+_SPEAKERS = re.compile(rf"^<\|{_ROLE}\|>\s*$", re.MULTILINE)
 _CUT_OFF = re.compile(rf"(?<=\S){_END}(?![`'\")\]]|\s*(?:### )?(?:USER|User|Human):)")
 _SPEAKER = re.compile(rf"<\|{_ROLE}\|>")
-_HINTS = ("<|", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>")
+_HINTS = ("<|", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>", "<SPECIAL_")
 _LLAMA_TURN = re.compile(
     r"\s*(?:<s>)?\s*\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
 )
@@ -59,7 +63,9 @@ def holds_token(text: str) -> bool:
     # Every row comes here: most texts hold no angle bracket at all.
     if "<" in text and any([hint in text for hint in _HINTS]):  # noqa: C419 - faster than lazy
         return True
-    return "[" in text and "INST]" in text
+    return "[" in text and (
+        "INST]" in text or "[|" in text or "_PROMPT]" in text or "_TOOLS]" in text
+    )
 
 
 def _first_hint(text: str) -> int:
@@ -94,7 +100,7 @@ def rendered_messages(text: str) -> list[Message] | None:
         return [_turn("system", body[: found[0].start()]), *_messages(body, found)]
     if begun.replace("<s>", "").strip():
         raise RowRejected(REASON, detail="a text begins with a token for the beginning")
-    _refuse_parts(text, found)
+    _refuse_parts(body, found)
     return None
 
 
@@ -172,14 +178,23 @@ def _refuse_parts(text: str, found: list[re.Match[str]]) -> None:
         where = "ends with a token that opens a turn"
     elif not text[: first.start()].strip() and _begins_turn(text, first):
         where = "begins with a control token"
-    elif _CUT_OFF.match(text, first.start()):
+    elif _CUT_OFF.match(text, first.start()) or _runs_on(text):
         where = "goes on behind the end of a turn"
     if where:
         raise RowRejected(REASON, detail=f"a text {where}")
 
 
+def _runs_on(text: str) -> bool:
+    """Whether a text goes on with further turns, outside of what is quoted as code."""
+    if "`" in text:
+        return False
+    return bool(_GOES_ON.search(text)) or len(_SPEAKERS.findall(text)) > 1
+
+
 def _begins_turn(text: str, first: re.Match[str]) -> bool:
     """Whether a text that begins with a token says something in a turn, and not of the token."""
+    if first.group().startswith("[") and f"[/{first.group()[1:]}" in text:
+        return True
     return not text[first.end() :][:1].isspace() or len(_SPEAKER.findall(text)) > 1
 
 

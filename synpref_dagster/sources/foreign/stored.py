@@ -17,7 +17,9 @@ from synpref_dagster.sources.foreign.messages import (
     TOOL_ROLES,
     Message,
     as_messages,
+    holds_something,
     is_messages,
+    plain_name,
 )
 from synpref_dagster.sources.records import RowRejected
 
@@ -35,6 +37,10 @@ _QUOTE = r"\\*[\"']"
 _SPEAKS = re.compile(
     rf"{_QUOTE}(?:{_NAMES}){_QUOTE}\s*:\s*{_QUOTE}(?:{_SPEAKERS}){_QUOTE}", re.IGNORECASE
 )
+_NAMING = frozenset(
+    ("id", "uuid", "conversation_id", "model", "created", "created_at", "timestamp", "title")
+)
+"""What may stand beside the messages of an object: it names the conversation and adds nothing."""
 _LISTS = ("messages", "conversations", "conversation")
 
 
@@ -66,9 +72,18 @@ def stored_messages(text: str) -> list[Message] | None:
             return None
         raise RowRejected(REASON, detail="neither JSON nor a Python literal to its end")
     if isinstance(value, dict) and not is_messages(value):
-        inside = [value[name] for name in _LISTS if is_messages(value.get(name))]
-        value = inside[0] if len(inside) == 1 else value
+        inside = [name for name in _LISTS if is_messages(value.get(name))]
+        if len(inside) == 1:
+            _refuse_beside(value, inside[0])
+            value = value[inside[0]]
     return as_messages(value) if is_messages(value) and _spoken(value) else None
+
+
+def _refuse_beside(value: dict[str, Any], messages: str) -> None:
+    """Raises RowRejected where an object holds more than its messages and what names them."""
+    for name, other in value.items():
+        if name != messages and holds_something(other) and plain_name(name) not in _NAMING:
+            raise RowRejected(REASON, detail=f"an object holds {str(name)[:60]!r} beside messages")
 
 
 def _value(text: str) -> tuple[bool, Any]:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from synpref_dagster.sources.foreign.messages import is_messages
+from synpref_dagster.sources.foreign.stored import may_store
 from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
@@ -71,7 +72,12 @@ def _read_rated(spec: SourceSpec) -> RowReader:
 
 def _is_scored(row: Row) -> bool:
     sides = (row.get("chosen"), row.get("rejected"))
-    return all(map(is_messages, sides)) and _score_columns(row) is not None
+    return all(map(_may_be_messages, sides)) and _score_columns(row) is not None
+
+
+def _may_be_messages(side: object) -> bool:
+    """Messages, or a text that stores them: a table writes both columns so."""
+    return is_messages(side) or (isinstance(side, str) and may_store(side))
 
 
 def _score_columns(row: Row) -> tuple[str, str] | None:
@@ -84,7 +90,7 @@ def _read_scored(spec: SourceSpec) -> RowReader:
 
     def read(row: Row, number: int) -> ParsedRow:
         sides = required(row, "chosen", "rejected")
-        if not all(map(is_messages, sides)):
+        if not all(map(_may_be_messages, sides)):
             raise RowRejected("malformed_conversation", detail="chosen and rejected: messages")
         _check_scores(row, min_gap=min_gap)
         return ParsedRow(
