@@ -173,7 +173,7 @@ def told(body: Any, *, status: int = 0) -> Told:
         codes=frozenset(codes),
         places=tuple(_places(parts)),
         text=_text(body, parts),
-        is_moderated=any("flagged_input" in each or "moderation" in each for each in parts),
+        is_moderated=any(each.get("flagged_input") or each.get("moderation") for each in parts),
     )
 
 

@@ -327,6 +327,8 @@ LABELLED = "Human: Hi\n\nAssistant: Hello\n\nHuman: What is it?\n\nAssistant:"
         ({"prompt": "<s><|user_start|>Hi<|user_end|><|assistant_start|>"}, "rendered_chat"),
         ({"prompt": "[|user|]Hi\n[|assistant|]"}, "rendered_chat"),
         ({"chosen": "<|START_RESPONSE|>Hello<|END_RESPONSE|>"}, "rendered_chat"),
+        ({"chosen": "[/INST] Good", "rejected": "[/INST] Bad"}, "rendered_chat"),
+        ({"prompt": f"{json.dumps(TURN)}\n{json.dumps(TURN)}"}, "messages_stored_as_text"),
         ({"prompt": [{**TURN, "Attachments": ["x"]}]}, "multimodal_unsupported"),
         ({"prompt": [{**TURN, "toolCalls": [1]}]}, "tool_calls_unsupported"),
         ({"prompt": [{**TURN, "reasoningContent": "hm"}]}, "reasoning_unsupported"),

@@ -195,6 +195,8 @@ def _begins_turn(text: str, first: re.Match[str]) -> bool:
     """Whether a text that begins with a token says something in a turn, and not of the token."""
     if first.group().startswith("[") and f"[/{first.group()[1:]}" in text:
         return True
+    if first.group() == "[/INST]" and "[INST]" not in text:
+        return True
     return not text[first.end() :][:1].isspace() or len(_SPEAKER.findall(text)) > 1
 
 

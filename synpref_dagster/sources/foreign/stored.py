@@ -69,6 +69,8 @@ def stored_messages(text: str) -> list[Message] | None:
     known, value = _value(text)
     if not known:
         if _goes_on(text):
+            if all(line.strip()[:1] == "{" for line in text.strip().splitlines()):
+                raise RowRejected(REASON, detail="a message on each line")
             return None
         raise RowRejected(REASON, detail="neither JSON nor a Python literal to its end")
     if isinstance(value, dict) and not is_messages(value):
