@@ -14,33 +14,10 @@ from synpref_dagster.benchmarks.pairwise import REWARD_BENCH_SECTIONS, REWARD_BE
 from synpref_dagster.benchmarks.raw_layouts import RawRow, parse_reward_bench
 from synpref_dagster.benchmarks.results import Measurement, Stratum, share_stratum
 from synpref_dagster.benchmarks.suite import SUITE, Benchmark, HubDataset, benchmark_named
+from synpref_dagster.settings.benchmarks import BENCHMARK_SUBSETS
 
 M_REWARD_BENCH_HUB_ID = "C4AI-Community/multilingual-reward-bench"
-M_REWARD_BENCH_LANGUAGES = (
-    "arb_Arab",
-    "ces_Latn",
-    "deu_Latn",
-    "ell_Grek",
-    "fra_Latn",
-    "heb_Hebr",
-    "hin_Deva",
-    "ind_Latn",
-    "ita_Latn",
-    "jpn_Jpan",
-    "kor_Hang",
-    "nld_Latn",
-    "pes_Arab",
-    "pol_Latn",
-    "por_Latn",
-    "ron_Latn",
-    "rus_Cyrl",
-    "spa_Latn",
-    "tur_Latn",
-    "ukr_Cyrl",
-    "vie_Latn",
-    "zho_Hans",
-    "zho_Hant",
-)
+M_REWARD_BENCH_LANGUAGES = BENCHMARK_SUBSETS["m_reward_bench"]
 # Rows of one language; the translation lost some of RewardBench's, so the weights differ too.
 M_REWARD_BENCH_WEIGHTS: dict[str, int] = {
     **REWARD_BENCH_WEIGHTS,
