@@ -15,7 +15,7 @@ from synpref_dagster.definitions.releasing import (
 SIZE, OTHER = "qwen3-0.6b", "qwen3-1.7b"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance():
     with dg.instance_for_test() as instance:
         yield instance
@@ -57,6 +57,8 @@ def test_each_training_without_a_release_asks_for_one_run(instance):
 
 
 def test_the_sensor_asks_for_the_job_of_the_releases(instance):
+    made(instance, TRAINED, SIZE)
+    made(instance, TRAINED, OTHER)
     defs = build_defs("smoke")
     with dg.build_sensor_context(
         instance=instance, repository_def=defs.get_repository_def()
