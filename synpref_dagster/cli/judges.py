@@ -109,4 +109,7 @@ def _opened(profile: Profile) -> "ReplyCache":
     path = profile.judges.cache_path()
     if not path.is_file():
         refuse(console, f"no reply cache at {path}: no LLM judge was asked there")
-    return ReplyCache(path)
+    try:
+        return ReplyCache(path)
+    except ValueError as error:
+        refuse(console, error)

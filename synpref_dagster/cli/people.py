@@ -33,9 +33,10 @@ def serve(
     """Serve the review page until Ctrl-C."""
     from synpref_dagster.people.page import serving
 
+    url = ledger or serving.ledger_url()
+    _store(url).close()  # refuses here what cannot be opened
     console.print(f"Review   http://{host}:{port}", highlight=False)
     try:
-        url = ledger or serving.ledger_url()
         serving.serve(url, host=host, port=port, public_hosts=public_host or ())
     except ValueError as error:
         refuse(console, error)

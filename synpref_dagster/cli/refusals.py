@@ -59,7 +59,7 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
             api_key(endpoint)
         except ValueError as error:
             missing.append(str(error))
-            if not _has_replied(profile, endpoint):
+            if not _has_replied(console, profile, endpoint):
                 unheard.append(str(error))
     if unheard:
         refuse(console, "\n".join(unheard))
@@ -97,13 +97,16 @@ def _is_below_a_folder(place: str) -> bool:
     return "/" in place and Path(place).parent.is_dir()
 
 
-def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
+def _has_replied(console: Console, profile: Profile, endpoint: JudgeEndpoint) -> bool:
     from synpref_dagster.judges.cache import ReplyCache
 
     path = profile.judges.cache_path()
     if not path.is_file():
         return False
-    cache = ReplyCache(path)
+    try:
+        cache = ReplyCache(path)
+    except ValueError as error:
+        refuse(console, error)
     try:
         return cache.knows(endpoint.base_url, endpoint.model)
     finally:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
@@ -65,15 +66,32 @@ class ReplyCache:
     """Replies by request key, and what was spent; safe to share between threads and processes."""
 
     def __init__(self, path: str | Path) -> None:
+        """Open or create.
+
+        Raises:
+            ValueError: the file is damaged, or cannot be written.
+        """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
         )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
-        self._connection.executescript(TABLES)
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise ValueError(
+                f"the reply cache {self.path} cannot be opened: {error}. Free space or correct "
+                "your rights to it; a damaged file only comes back from a copy, and without one "
+                "replies are paid again"
+            ) from error
+
+    def _set_up(self) -> None:
+        with alone_beside(self.path):  # SQLite does not wait for others when it goes over to WAL
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
+            self._connection.executescript(TABLES)
 
     def close(self) -> None:
         """Close the file; replies are safe without it."""

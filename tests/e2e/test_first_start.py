@@ -84,3 +84,25 @@ def test_first_starts_killed_at_any_moment_harm_no_later_one(tmp_path):
     moments = random.Random(1)
     for number in range(20):
         check_kill(tmp_path / f"killed_{number}", after=moments.uniform(0.5, 9.0))
+
+
+@pytest.mark.servers
+def test_eight_first_commands_at_once_work_and_a_campaign_after_them(workplace):
+    """The installed command: two campaigns and six others, on one machine where nothing is yet."""
+    campaign = workplace("smoke")
+    others = [["prepare"]] * 4 + [["review", "status"]] * 2
+    runs = [["run", "--profile", "smoke", "--sizes", "none", "--seed", seed] for seed in "12"]
+    found = [ended(each) for each in [campaign.start("synpref", *c) for c in [*others, *runs]]]
+    assert [code for code, _ in found] == [0] * 8, "\n".join(said for _, said in found)
+    campaign.campaign("--sizes", "none")
+
+
+@pytest.mark.slow
+def test_a_campaign_that_is_killed_again_and_again_in_its_first_seconds_ends_well(workplace):
+    campaign = workplace("smoke")
+    moments = random.Random(2)
+    for _ in range(10):
+        with campaign.start("synpref", "run", "--profile", "smoke", "--sizes", "none") as process:
+            time.sleep(moments.uniform(1.0, 15.0))
+            process.kill()
+    campaign.campaign("--sizes", "none")

@@ -1,13 +1,15 @@
 """The reply cache and the bill."""
 
 import json
+import sqlite3
 
 import pandas as pd
 import pytest
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE
+from synpref_dagster.judges.batches.ledger import TABLE, BatchLedger
 from synpref_dagster.judges.budget import Prices, estimate_usd
-from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.cache import TABLES, Payer, ReplyCache
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 
@@ -108,3 +110,19 @@ def test_an_estimate_is_the_pilots_mean_times_what_is_missing():
     assert estimate_usd([reply(usd=1.0), reply(usd=3.0)], 10) == 20.0
     with pytest.raises(ValueError, match="no replies"):
         estimate_usd([], 10)
+
+
+def test_a_cache_whose_making_was_killed_after_any_table_is_completed(tmp_path):
+    def schema(path):
+        with sqlite3.connect(path) as connection:
+            return set(connection.execute("SELECT type, name, sql FROM sqlite_master"))
+
+    BatchLedger(ReplyCache(tmp_path / "whole.db")).cache.close()
+    statements = [*TABLES.strip().rstrip(";").split(";"), TABLE.strip().rstrip(";")]
+    for number in range(len(statements) + 1):
+        path = tmp_path / f"{number}.db"
+        with sqlite3.connect(path) as connection:
+            for statement in statements[:number]:
+                connection.execute(statement)
+        BatchLedger(ReplyCache(path)).cache.close()
+        assert schema(path) == schema(tmp_path / "whole.db"), number

@@ -5,14 +5,14 @@ change what a person said. What is the case now is a fold over the rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 30
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
@@ -98,7 +98,7 @@ class ReviewDatabase:
         self.url = _checked(url)
         self.engine = _engine(self.url)
         # SQLite makes one table after the other, whoever else makes them at the same time.
-        with alone_with(self.url), self.engine.begin() as connection:
+        with _alone(self.url), self.engine.begin() as connection:
             self._lock(connection)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:
@@ -163,6 +163,12 @@ def _checked(url: str) -> str:
         raise ValueError(f"review database {url.split('@')[-1]!r}: use sqlite:/// or postgresql://")
     # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not what we install.
     return url if scheme.startswith("sqlite") else f"postgresql+psycopg2://{rest}"
+
+
+def _alone(url: str) -> AbstractContextManager[None]:
+    """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
+    path = sa.make_url(url).database if url.startswith("sqlite") else None
+    return alone_beside(Path(path)) if path and path != ":memory:" else nullcontext()
 
 
 def _engine(url: str) -> sa.Engine:
