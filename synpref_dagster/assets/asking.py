@@ -31,6 +31,7 @@ from synpref_dagster.curation.judging.weighing import (
     weighed_panel,
 )
 from synpref_dagster.judges.batches.service import AllSent, BatchPendingError
+from synpref_dagster.judges.budget import BudgetExhaustedError
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.requests import JudgeError
 from synpref_dagster.judges.shards import (
@@ -50,7 +51,12 @@ from synpref_dagster.storage import DatasetRef, map_shards
 PANEL_PARTS = ["labels", "votes", "verdicts", "exemplars", "targets", "screening", "bill"]
 """Stored names; `screening` holds how judges were weighed."""
 Exemplars: TypeAlias = tuple[EmbeddedPairs, list[int]]
+PAID_FOR = "judges_paid_for"
 T = TypeVar("T")
+
+
+class MoneyMissing(dg.Failure):
+    """The cap does not reach for what a step wants to ask; a report may go without."""
 
 
 def ask_judges(
@@ -162,6 +168,8 @@ def judges_asked() -> Iterator[None]:
         yield
     except BatchPendingError as error:
         raise WaitingForBatches(str(error)) from error
+    except BudgetExhaustedError as error:
+        raise MoneyMissing(str(error), allow_retries=False) from error
     except JudgeError as error:
         raise dg.Failure(str(error), allow_retries=not error.permanent) from error
 
@@ -221,6 +229,25 @@ def no_leak_in_any_shard(step: Step, panel: dict[str, DatasetRef]) -> dg.AssetCh
         version="1",
     )
     return _leak_result(leaked.ref.num_rows, panel)
+
+
+def paid_spec(asset: str) -> dg.AssetCheckSpec:
+    """The check that `paid_for` answers; it never blocks, for a report is no label."""
+    return dg.AssetCheckSpec(
+        PAID_FOR,
+        asset=dg.AssetKey(asset),
+        description="The judges' budget reached for this report, after all labels.",
+    )
+
+
+def paid_for(missing: MoneyMissing | None = None) -> dg.AssetCheckResult:
+    """Whether a report could ask its judges; a warning that says which money is missing."""
+    return dg.AssetCheckResult(
+        check_name=PAID_FOR,
+        passed=missing is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=str(missing.description) if missing else "nothing is missing",
+    )
 
 
 def leak_spec(asset: str | Sequence[str]) -> dg.AssetCheckSpec:

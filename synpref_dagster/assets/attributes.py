@@ -42,6 +42,7 @@ def attribute_labels(
     `confidence` is how sure the labeller is of the least sure of its three classifications.
     """
     with campaign_step(context, campaign, tracking, {"unverified_pool": unverified_pool}) as step:
+        labelling.judges.say_estimate(unverified_pool)
         with judges_asked():
             labelled = map_apart(
                 partial(label_shard, label=labelling.label_frame),

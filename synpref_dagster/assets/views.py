@@ -33,7 +33,7 @@ def stage_one_views(
 
 
 def embedded_pairs(campaign: Campaign, views: PoolViews, ids: list[bytes]) -> EmbeddedPairs:
-    """The pairs `ids` of the unverified pool with their attributes and vectors, in pool order."""
+    """The pairs `ids` of the unverified pool with their attributes and vectors, by id."""
     pairs = campaign.pairs(views["pool"], ids)
     found = [pair.pair_id for pair in pairs]
     return EmbeddedPairs(
@@ -68,7 +68,7 @@ def embed_new(
 def verified_pairs(
     campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
 ) -> EmbeddedPairs:
-    """Gold pairs in pool order, under the attributes that people corrected.
+    """Gold pairs in the order of their ids, under the attributes that people corrected.
 
     A pair whose task category was corrected gets the vector of its new category.
     """
@@ -92,7 +92,7 @@ def gold_exemplars(
     campaign: Campaign, views: PoolViews, gold: pd.DataFrame, *, embedding: PairEmbedding
 ) -> tuple[EmbeddedPairs, list[int]]:
     """The training part of gold as exemplars, with people's labels in the same order."""
-    train = gold[gold["split"] == "train"]
+    train = campaign.labels_in(views["pool"], gold[gold["split"] == "train"])
     embedded = verified_pairs(campaign, views, train, embedding=embedding)
     labels = dict(zip(train["pair_id"], train["label"].astype(int), strict=True))
     return embedded, [labels[pair.pair_id] for pair in embedded.pairs]

@@ -60,6 +60,7 @@ def leaderboard(
     complete: bool = True,
     paper_version: PaperVersion = "v3",
     with_differences: bool = False,
+    trained_on: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """One row per checkpoint, best average first, with the published row of the same name beside.
 
@@ -70,6 +71,8 @@ def leaderboard(
         paper_version: see `reference_scores`.
         with_differences: also give ours minus published. Only for real backbones: a stand-in
             differs from the paper by what it is, and the difference would mean nothing.
+
+        trained_on: what each checkpoint was trained on; given, it is a column of that name.
 
     Returns:
         Columns model_size, the seven headlines, average, complete (all seven, each with all
@@ -91,6 +94,8 @@ def leaderboard(
     if with_differences:
         for name in (*BENCHMARK_NAMES, "average"):
             board[f"difference_{name}"] = board[name] - board[f"published_{name}"]
+    if trained_on is not None:
+        board["trained_on"] = board["model_size"].map(dict(trained_on)).astype(object)
     board = board.drop(columns="model").sort_values("average", ascending=False, kind="stable")
     return board.reset_index(drop=True)
 

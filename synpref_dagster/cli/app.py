@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from synpref_dagster.cli.judges import judge_app
+from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
     load_or_refuse,
@@ -58,6 +58,8 @@ def run(
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
 
+    if chosen.judges.cost_money:
+        print_estimate(console, chosen)
     progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
 

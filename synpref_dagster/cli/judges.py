@@ -13,7 +13,12 @@ from synpref_dagster.cli.refusals import load_or_refuse, refuse
 from synpref_dagster.settings.profile import Profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
     from synpref_dagster.judges.cache import ReplyCache
+    from synpref_dagster.storage import DatasetRef
 
 judge_app = typer.Typer(no_args_is_help=True, help="LLM judges: the bill, the reply cache.")
 console = Console()
@@ -65,6 +70,67 @@ def forgive(
     )
     said = f"{found[0]:,} calls without an answer are forgiven: ${found[1]:.4f} may be spent again"
     console.print(said, highlight=False, soft_wrap=True)
+
+
+@judge_app.command()
+def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+    """Print what a campaign will ask its judges and what that may cost; nobody is asked."""
+    chosen = load_or_refuse(console, profile, seed)
+    if chosen.judges.cost_money:
+        print_estimate(console, chosen)
+    else:
+        console.print(f"$0: the judges of profile {chosen.name} cost nothing", highlight=False)
+
+
+def print_estimate(shown: Console, profile: Profile) -> None:
+    """A row per asset and judge: questions, those already paid, price, what is left to pay."""
+    from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
+    from synpref_dagster.judges.reservations import Reservations
+
+    cache = _opened(profile) if profile.judges.cache_path().is_file() else None
+    pools = _pools(profile)
+    tokens = mean_tokens(_texts(pools["raw_pool"])) if "raw_pool" in pools else None
+    sizes = {name: ref.num_rows for name, ref in pools.items()}
+    found = forecast(profile, sizes, cache, tokens_per_pair=tokens)
+    table = Table("asset", "judge", box=SIMPLE_HEAD)
+    for column in ("questions", "paid", "US$ each", "US$ to pay", "price from"):
+        table.add_column(column, justify="right")
+    for each in found:
+        questions = "?" if each.num_questions is None else f"{each.num_questions:,}"
+        usd = "?" if each.usd is None else f"{each.usd:.4f}"
+        price = f"{each.usd_per_question:.6f}"
+        how = "replies" if each.is_measured else "assumed tokens" if tokens is None else "texts"
+        table.add_row(each.asset, each.judge, questions, f"{each.num_paid:,}", price, usd, how)
+    shown.print(table)
+    spent = Reservations(cache).committed(profile.campaign_name()) if cache else {}
+    said = fits(found, cap=profile.judges.max_usd, spent=sum(spent.values()))
+    shown.print(f"Judges: {said}.", markup=False, highlight=False, soft_wrap=True)
+    shown.print(
+        "A rough estimate: shares of the pool are assumed, replies of other campaigns are not "
+        "counted. The job score_judges is not in it.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
+    """The pools that an earlier run made, by name."""
+    from synpref_dagster.storage import SelectionRef, from_json, to_path
+
+    pools = {}
+    for name in ("raw_pool", "unverified_pool", "clean_pool"):
+        path = to_path(f"{profile.store_root()}/refs/{name}.json")
+        if path.exists():
+            ref = from_json(path.read_text(encoding="utf-8"))
+            pools[name] = ref.kept if isinstance(ref, SelectionRef) else ref
+    return pools
+
+
+def _texts(pool: "DatasetRef") -> "Iterator[pa.Table]":
+    from synpref_dagster.storage import iter_tables
+
+    return iter_tables(pool, ["conversation", "chosen", "rejected"])
 
 
 @judge_app.command()

@@ -21,6 +21,7 @@ PASSING = frozenset(  # classes of errors that a later attempt may not meet
     {
         "JudgeUnavailableError",
         "ConnectionError",
+        "LedgerAwayError",
         "ConnectionRefusedError",
         "ConnectionResetError",
         "ConnectionAbortedError",

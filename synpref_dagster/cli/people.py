@@ -33,12 +33,11 @@ def serve(
     """Serve the review page until Ctrl-C."""
     from synpref_dagster.people.page import serving
 
-    url = ledger or serving.ledger_url()
-    _store(url).close()  # refuses here what cannot be opened
     console.print(f"Review   http://{host}:{port}", highlight=False)
     try:
+        url = ledger or serving.ledger_url()
         serving.serve(url, host=host, port=port, public_hosts=public_host or ())
-    except ValueError as error:
+    except (ValueError, ConnectionError) as error:
         refuse(console, error)
 
 
@@ -137,25 +136,13 @@ def _in_words(agreement: "Agreement") -> str:
 
 
 def _store(url: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
     from synpref_dagster.people.ledger.database import ReviewDatabase
     from synpref_dagster.people.page.serving import ledger_url
 
-    where = url or ledger_url()
     try:
-        return ReviewDatabase(where)
-    except ValueError as error:
+        return ReviewDatabase(url or ledger_url())
+    except (ValueError, OSError, ImportError) as error:
         refuse(console, error)
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        shown = make_url(where).render_as_string(hide_password=True)
-        refuse(
-            console,
-            f"the review ledger at {shown} cannot be opened: {str(error).splitlines()[0]}\n"
-            "Correct its address (--ledger, SYNPREF_REVIEW_LEDGER) or your rights to it; a damaged "
-            "file only comes back from a copy",
-        )
 
 
 def _now() -> float:

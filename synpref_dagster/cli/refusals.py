@@ -59,7 +59,11 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
             api_key(endpoint)
         except ValueError as error:
             missing.append(str(error))
-            if not _has_replied(console, profile, endpoint):
+            try:
+                is_unheard = not _has_replied(profile, endpoint)
+            except ValueError as damaged:
+                refuse(console, damaged)
+            if is_unheard:
                 unheard.append(str(error))
     if unheard:
         refuse(console, "\n".join(unheard))
@@ -97,16 +101,13 @@ def _is_below_a_folder(place: str) -> bool:
     return "/" in place and Path(place).parent.is_dir()
 
 
-def _has_replied(console: Console, profile: Profile, endpoint: JudgeEndpoint) -> bool:
+def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:
     from synpref_dagster.judges.cache import ReplyCache
 
     path = profile.judges.cache_path()
     if not path.is_file():
         return False
-    try:
-        cache = ReplyCache(path)
-    except ValueError as error:
-        refuse(console, error)
+    cache = ReplyCache(path)
     try:
         return cache.knows(endpoint.base_url, endpoint.model)
     finally:

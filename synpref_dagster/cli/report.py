@@ -44,6 +44,8 @@ def print_report(console: Console, report: Numbers) -> None:
     console.rule(f"profile {report['profile']}, seed {report['seed']}")
     for line in report["simulated"]:
         console.print(f"[yellow]simulated:[/yellow] {line}", highlight=False)
+    for night, names in _by_night(report).items():
+        console.print(f"[dim]figures of {night}:[/dim] {', '.join(names)}", highlight=False)
     console.print(_pool_table(report))
     console.print(_label_table(report))
     console.print(_precision_table(report))
@@ -52,6 +54,9 @@ def print_report(console: Console, report: Numbers) -> None:
     console.print(_judge_table(report))
     console.print(_people_table(report))
     console.print(_leaderboard_table(report))
+    for night, sizes in _sizes_by_night(report).items():
+        told = f"[dim]trained on the decisions of {night}:[/dim] {', '.join(sizes)}"
+        console.print(told, highlight=False)
     console.print(_claims_table(report))
     if report["next_steps"]:
         console.print("[bold]Next[/bold]")
@@ -71,6 +76,23 @@ def shown(accuracy: Numbers | None) -> str:
         return "-"
     parts = [_short(accuracy[name]) for name in ("value", "low", "high")]
     return f"{parts[0]} [{parts[1]} {parts[2]}] n={accuracy['n']:,}"
+
+
+def _by_night(report: Numbers) -> dict[str, list[str]]:
+    """When figures were made, and of which assets; a night makes some of them anew, not all."""
+    found: dict[str, list[str]] = {}
+    for asset, night in report.get("nights", {}).items():
+        found.setdefault(night, []).append(asset)
+    return found
+
+
+def _sizes_by_night(report: Numbers) -> dict[str, list[str]]:
+    """The night on whose decisions sizes were trained, and which ones."""
+    found: dict[str, list[str]] = {}
+    for row in report["leaderboard"]:
+        if "night" in row:
+            found.setdefault(row["night"], []).append(row["model_size"])
+    return found
 
 
 def _short(number: float) -> str:
@@ -187,7 +209,8 @@ def _leaderboard_table(report: Numbers) -> Table | str:
     for row in rows:
         values = [row[name] for name in (*headlines, "average")]
         table.add_row(
-            row["model_size"], *("-" if value is None else f"{100 * value:.1f}" for value in values)
+            row["model_size"],
+            *("-" if value is None else f"{100 * value:.1f}" for value in values),
         )
     return table
 

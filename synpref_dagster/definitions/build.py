@@ -33,6 +33,7 @@ from synpref_dagster.definitions.jobs import (
 )
 from synpref_dagster.definitions.nightly import nightly_filtering
 from synpref_dagster.definitions.push_to_hub import push_to_hub
+from synpref_dagster.definitions.releasing import release_follows_training
 from synpref_dagster.definitions.waiting_for_batches import judge_sensors
 from synpref_dagster.definitions.waiting_for_people import (
     asking_assets,
@@ -62,11 +63,13 @@ JOBS: list[Any] = [
     score_judges,
     push_to_hub,
 ]
+LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
+"""The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
     *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
     *(rewards, relabelling, decision),
     *(training, benchmarks, data, folder, judges),
-    *(claims, judge_audit, report),
+    *(claims, report),
 ]
 """Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
 
@@ -87,11 +90,18 @@ def build_defs(
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
     people = people_behind(chosen)
     iterations = factory.build_iterations(chosen.iterations, people)
+    paid_first = LABELS if chosen.judges.cost_money else []
+    drops = chosen.pool.pii.action == "drop"
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
         *dg.load_assets_from_modules(ASSET_MODULES),
-        clean.build_clean_pool(drops_personal_data=chosen.pool.pii.action == "drop"),
-        *personal_data.build_pool_reports(left_out=chosen.pool.reports_left_out()),
+        clean.build_clean_pool(drops_personal_data=drops),
+        *personal_data.build_pool_reports(
+            left_out=chosen.pool.reports_left_out(),
+            # Where its findings decide what stays in the pool, it is no report.
+            after=[] if drops else paid_first,
+        ),
+        judge_audit.build_judge_audit(paid_first),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *last.build_last(iterations[-1].gold, iterations[-1].silver),
@@ -109,7 +119,12 @@ def build_defs(
         asset_checks=checks,
         jobs=JOBS,
         schedules=[nightly_filtering],
-        sensors=[report_failures, *people_sensors(chosen), *judge_sensors(chosen)],
+        sensors=[
+            report_failures,
+            release_follows_training,
+            *people_sensors(chosen),
+            *judge_sensors(chosen),
+        ],
         resources={**build_resources(chosen), **(resource_overrides or {})},
         executor=_executor(chosen),
         loggers=dict(loggers or {}),

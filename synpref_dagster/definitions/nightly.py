@@ -5,29 +5,25 @@ there now.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import nightly_filtering_job
-from synpref_dagster.resources.campaign import SETTINGS, Campaign
+from synpref_dagster.definitions.jobs import ENDING_A_NIGHT, RUNNING, nightly_filtering_job
+from synpref_dagster.resources.campaign import SETTINGS, Campaign, told_as
 from synpref_dagster.resources.sources import LISTING, PoolSources
 
 RAW_POOL, SUBSET = dg.AssetKey("raw_pool"), dg.AssetKey("consistency_filtered_subset")
 REASON_TAG = "synpref/reason"
 MAX_TAG_LENGTH = 63
+NUM_NAMED = 3  # settings or files in a reason
 # Written by Dagster on every materialisation.
 CODE_VERSION_TAG = "dagster/code_version"
 DATA_VERSION_TAG = "dagster/data_version"
 INPUT_VERSION_TAG = "dagster/input_data_version"
 UNKNOWN_VERSION = "INITIAL"  # what Dagster records for an input without history
-RUNNING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dg.schedule(
@@ -50,14 +46,21 @@ def nightly_filtering(
         return dg.SkipReason(f"run {active[0].run_id} of {active[0].job_name} is still active")
     instance = context.instance
     reason = (
-        changed_fact(instance, RAW_POOL, LISTING, now=sources.listing())
-        or changed_fact(instance, SUBSET, SETTINGS, now=campaign.settings_fingerprint())
+        changed_fact(instance, RAW_POOL, LISTING, now=sources.listing(), told=sources.listed)
+        or changed_fact(
+            instance,
+            SUBSET,
+            SETTINGS,
+            now=campaign.settings_fingerprint(),
+            told=campaign.settings_told,
+        )
         or stale_reason(instance, filtering_steps(context))
     )
     if reason is None:
         return dg.SkipReason(
             "sources, settings, inputs and code of the filtering are those of its last run"
         )
+    context.log.info(f"a night runs: {reason}")
     return dg.RunRequest(tags={REASON_TAG: tag_value(reason)})
 
 
@@ -71,11 +74,12 @@ class StepVersion:
 
 
 def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
-    """Every asset that the filtering job materialises, with its code version and inputs."""
+    """Every asset up to the decisions that the filtering job materialises: code version, inputs."""
     if context.repository_def is None:
         raise ValueError("the schedule needs its code location: evaluate it with a repository")
     layer = context.repository_def.get_job(nightly_filtering_job.name).asset_layer
-    nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys)]
+    ending = {dg.AssetKey(name) for name in ENDING_A_NIGHT}
+    nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys - ending)]
     return [
         StepVersion(
             key=node.key, code_version=node.code_version, parents=tuple(sorted(node.parent_keys))
@@ -85,21 +89,43 @@ def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
 
 
 def changed_fact(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, *, now: str
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    name: str,
+    *,
+    now: str,
+    told: Callable[[], Mapping[str, str]],
 ) -> str | None:
-    """That a fact an asset was made under is another one now, or None.
+    """That a fact an asset was made under is another one now, and where, or None.
 
     Args:
         instance: where the history is.
         asset: keeps the fact in its metadata; never materialized is a reason of its own.
         name: of the fact.
         now: what it is now.
+        told: gives its parts by name, see `told_as`.
     """
     event = instance.get_latest_materialization_event(asset)
     if event is None or event.asset_materialization is None:
         return None
-    then = event.asset_materialization.metadata.get(name)
-    return None if then is not None and then.value == now else f"{name} changed"
+    metadata = event.asset_materialization.metadata
+    then = metadata.get(name)
+    if then is not None and then.value == now:
+        return None
+    kept = metadata.get(told_as(name))
+    where = differences(kept.value, told()) if kept is not None else ""
+    return f"{name} changed{where and ': '}{where}"
+
+
+def differences(then: Any, now: Mapping[str, str]) -> str:
+    """The names whose values differ, the first few of them: `a, b (new), c (gone) and 2 more`."""
+    changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    notes = [
+        name + (" (new)" if name not in then else " (gone)" if name not in now else "")
+        for name in changed
+    ]
+    more = f" and {len(notes) - NUM_NAMED} more" if len(notes) > NUM_NAMED else ""
+    return ", ".join(notes[:NUM_NAMED]) + more
 
 
 def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> str | None:

@@ -10,8 +10,8 @@ from hashlib import blake2b
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import curate_pool, score_judges
-from synpref_dagster.definitions.nightly import RUNNING, tag_value
+from synpref_dagster.definitions.jobs import RUNNING, curate_pool, score_judges
+from synpref_dagster.definitions.nightly import tag_value
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import AnsweredBatches, JudgePanel
 from synpref_dagster.settings.profile import Profile

@@ -11,8 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import curate_pool
-from synpref_dagster.definitions.nightly import RUNNING
+from synpref_dagster.definitions.jobs import RUNNING, curate_pool
 from synpref_dagster.people.queueing import BatchStatus
 from synpref_dagster.settings.profile import Profile
 

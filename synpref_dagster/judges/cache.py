@@ -17,11 +17,13 @@ from pathlib import Path
 import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import BROKEN_OFF, JudgeReply, JudgeRequest
 from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
+CACHE_VERSION = 1
+"""Of the file, as SQLite's `user_version`; 0 before errors in a choice were told from replies."""
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
 TABLES = """
@@ -69,7 +71,7 @@ class ReplyCache:
         """Open or create.
 
         Raises:
-            ValueError: the file is damaged, or cannot be written.
+            ValueError: the file is damaged, or is no such cache.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,20 +80,19 @@ class ReplyCache:
             self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
         )
         try:
-            self._set_up()
-        except sqlite3.Error as error:
+            # One process after the other: nobody may begin while the file changes its journal.
+            with alone_beside(self.path):
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
+                self._connection.executescript(TABLES)
+                if self._version() < CACHE_VERSION:
+                    self._forget_errors()
+        except sqlite3.DatabaseError as error:
             self._connection.close()
             raise ValueError(
-                f"the reply cache {self.path} cannot be opened: {error}. Free space or correct "
-                "your rights to it; a damaged file only comes back from a copy, and without one "
-                "replies are paid again"
+                f"the judges' reply cache {self.path} cannot be opened: {error}. Put a copy of it "
+                "back, or move it away: then all replies are bought again"
             ) from error
-
-    def _set_up(self) -> None:
-        with alone_beside(self.path):  # SQLite does not wait for others when it goes over to WAL
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
-            self._connection.executescript(TABLES)
 
     def close(self) -> None:
         """Close the file; replies are safe without it."""
@@ -221,6 +222,20 @@ class ReplyCache:
         """The rows of a query; values are bound, never written into it."""
         with self._lock:
             return pd.read_sql_query(query, self._connection, params=list(params))
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _forget_errors(self) -> None:
+        """Errors that were once kept as replies are asked again; what they cost stays booked."""
+        marks = ",".join("?" * len(BROKEN_OFF))
+        with self.transaction() as connection:
+            if self._version() < CACHE_VERSION:  # no other process was quicker
+                connection.execute(
+                    f"DELETE FROM replies WHERE lower(finish_reason) IN ({marks})",
+                    sorted(BROKEN_OFF),
+                )
+                connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -190,7 +190,7 @@ class EndpointCaller:
                 answer = read_completion(body, form.mode)
             except openai.APIStatusError as error:
                 attempt.is_free = certainly_free(error)
-                return _Refused(_said(error), retry_after(error.response.headers))
+                return _Refused(error_of(error), retry_after(error.response.headers))
             except openai.APIConnectionError as error:
                 attempt.is_free = certainly_free(error)
                 if isinstance(error, openai.APITimeoutError):
@@ -204,11 +204,11 @@ class EndpointCaller:
             return answer, None
 
     def _refuse_extra(self, said: Told) -> None:
-        wrong = [each for each in said.places if each in self.endpoint.extra]
-        if said.meaning == "rejected" and wrong:
+        wrong = said.named(self.endpoint.extra) if said.meaning == "rejected" else None
+        if wrong is not None:
             raise JudgeRefusedError(
                 f"judge {self.endpoint.name!r} at {self.endpoint.base_url} answered {said.status}: "
-                f"{said.text}. Take {wrong[0]} out of its `extra`, or correct it"
+                f"{said.text}. Take {wrong} out of its `extra`, or correct it"
             )
 
     def _keep_form(self, form: RequestForm, reason: str) -> None:
@@ -230,8 +230,9 @@ def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefuse
         if failure.stops == "no_money"
         else f"Check the model name {endpoint.model!r} and the key in {key}"
     )
+    said = failure.detail.rstrip(".")
     return JudgeRefusedError(
-        f"judge {endpoint.name!r} at {endpoint.base_url} answered {failure.detail}. {todo}"
+        f"judge {endpoint.name!r} at {endpoint.base_url} answered {said}. {todo}"
     )
 
 
@@ -244,13 +245,14 @@ def certainly_free(error: Exception) -> bool:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return 400 <= error.status_code < 500 and _said(error).meaning in UNPAID
+        return 400 <= error.status_code < 500 and error_of(error).meaning in UNPAID
     # By name: the library brings its own HTTP client, and changed it once.
     cause = type(error.__cause__).__name__
     return isinstance(error, openai.APIConnectionError) and cause in NEVER_SENT
 
 
-def _said(error: Any) -> Told:
+def error_of(error: Any) -> Told:
+    """What an `openai.APIStatusError` says."""
     return told(_decoded(error.response), status=int(error.status_code))
 
 

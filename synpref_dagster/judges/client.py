@@ -17,7 +17,7 @@ from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import BatchPendingError, BatchService, batch_service
 from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy
+from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy, refused_client
 from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
     AskTally,
@@ -83,17 +83,20 @@ class JudgeClient:
 
         Raises:
             BatchPendingError: batches are under way; the sensor starts the campaign again.
+            JudgeRefusedError: a batch that ended says that no money is left, or no access.
         """
         if not missing:
             BatchLedger(self.cache).mark_used(self.payer)
             return {}
         service = batch_service(self.endpoint, self.cache, logger=self.logger)
-        service.collect_finished()
+        collected = service.collect_finished().values()
         found: dict[str, CallResult] = dict(self.cache.find([request.key for request in missing]))
         left = [request.key for request in missing if request.key not in found]
         alone = service.ledger.given_up(left, max_batches=self.endpoint.max_batches)
         self.tally.num_left_by_batches += len(alone)
         if batched := [each for each in missing if each.key in set(left) - alone]:
+            for stopped_by in (each.stopped_by for each in collected if each.stopped_by):
+                raise refused_client(self.endpoint, stopped_by)
             self._send_batch(service, batched)
         service.ledger.mark_used(self.payer)
         return found

@@ -35,8 +35,15 @@ NO_MONEY = frozenset(
         "credit_balance_too_low",
         "exceeded_current_quota_error",
         "arrearage",
+        "402",
     }
 )
+MONEY = re.compile(
+    r"billing|arrear|overdue|insufficient[_-]?(?:quota|balance|credit|fund|usd)|spend(?:ing)?[_-]?limit"
+    r"|credit[_-]?(?:limit|balance)|(?:no|out[_-]?of)[_-]?credit|payment[_-]?required",
+    re.IGNORECASE,
+)
+"""What else codes of one word say of an empty account: providers invent a new one each year."""
 NO_ACCESS = frozenset(
     {
         "invalid_api_key",
@@ -86,9 +93,13 @@ BY_STATUS: Mapping[int, Meaning] = {
     425: "server_error",
     429: "rate_limited",
 }
+NOT_THE_SERVER = {("server_error", status) for status in (401, 402, 403)}
 CODE_NAMES = ("code", "type", "status", "reason", "innererror")
+ECHOES = frozenset({"input", "flagged_input", "messages", "ctx"})
+"""Where bodies repeat what was sent: texts of pairs, which must decide nothing."""
 TEXT_NAMES = ("message", "msg", "detail", "error_description", "title")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED = re.compile(r"[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +122,11 @@ class Told:
         """What it means for the calls to come."""
         if self.is_moderated:
             return "content_filter"
+        if any(MONEY.search(code) for code in self.codes if " " not in code):
+            return "no_money"
         for meaning, codes in BY_CODE:
-            if self.codes & codes:
+            # Gateways call everything an error of theirs, also a wrong key.
+            if self.codes & codes and (meaning, self.status) not in NOT_THE_SERVER:
                 return meaning
         if self.status >= 500:
             return "server_error"
@@ -128,6 +142,15 @@ class Told:
             if place in sent:
                 return place
         return next((word for word in _WORD.findall(self.text) if word in sent), None)
+
+    def named(self, sent: Collection[str]) -> str | None:
+        """The field that it points at or names in quotes: surer than `field`, which may be tried.
+
+        Args:
+            sent: fields that were sent.
+        """
+        names = (*self.places, *_QUOTED.findall(self.text))
+        return next((name for name in names if name in sent), None)
 
 
 def told(body: Any, *, status: int = 0) -> Told:
@@ -177,8 +200,9 @@ def _mappings(value: Any, depth: int = 6) -> Iterator[Mapping[str, Any]]:
         return
     if isinstance(value, Mapping):
         yield value
-        for inner in value.values():
-            yield from _mappings(inner, depth - 1)
+        for name, inner in value.items():
+            if name not in ECHOES:
+                yield from _mappings(inner, depth - 1)
     elif isinstance(value, list):
         for inner in value[:20]:
             yield from _mappings(inner, depth - 1)
@@ -202,6 +226,8 @@ def _places(parts: list[Mapping[str, Any]]) -> Iterator[str]:
     for each in parts:
         if isinstance(each.get("param"), str):
             yield each["param"].partition(".")[0].partition("[")[0]
+        if isinstance(each.get("field"), str):
+            yield each["field"].partition(".")[0].partition("[")[0]
         if isinstance(each.get("loc"), list):
             yield from (str(step) for step in each["loc"] if step != "body")
 
@@ -215,6 +241,8 @@ def _text(body: Any, parts: list[Mapping[str, Any]]) -> str:
     ]
     if not said:
         said = [shown(body)]
-    elif places := [".".join(map(str, each["loc"])) for each in parts if each.get("loc")]:
+    elif places := [
+        ".".join(map(str, each["loc"])) for each in parts if isinstance(each.get("loc"), list)
+    ]:
         said.append(f"at {', '.join(places)}")
     return "; ".join(dict.fromkeys(map(shown, said)))[:MAX_SAID]

@@ -22,8 +22,11 @@ FIELD_STATUS = (400, 404, 415, 422)
 DROPPED = ""  # in the place of another name
 OTHER_NAMES: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
 """Fields that have a newer name. They are never left out: without them a reply has no end."""
+WRONG_VALUE = re.compile(r"_value$|too_|^less_than|^greater_than|^invalid_type$")
+"""Codes that take a field and not its value: a limit on tokens has its right name then."""
 DROPPABLE = frozenset({"seed", "temperature"})
 """Fields of ours without which a judge still answers; those of the profile's `extra` are not."""
+TRIED = DROPPABLE | OTHER_NAMES.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class RequestForm:
             return replace(self, mode=SCHEMA_MODES[SCHEMA_MODES.index(self.mode) + 1])
         if error.status not in FIELD_STATUS:
             return None
-        wanted = (set(DROPPABLE) | set(OTHER_NAMES)) & set(sent) - set(self.renamed)
+        known = DROPPABLE if any(map(WRONG_VALUE.search, error.codes)) else TRIED
+        wanted = known & set(sent) - set(self.renamed)
         name = error.field(wanted)
         if name is None:
             return None

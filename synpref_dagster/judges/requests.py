@@ -8,7 +8,7 @@ never ask anything again.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,6 +21,17 @@ from synpref_dagster.pairs.texts import storable
 COMPLETIONS = "/chat/completions"
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 ANSWER_PARTS = ("text", "output_text")
+CUT_SHORT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
+"""`finish_reason` of a reply without its end, in lower case, as providers call it."""
+FILTERED = frozenset(
+    {"content_filter", "refusal", "sensitive", "safety", "recitation", "blocklist"}
+    | {"prohibited_content", "spii"}
+)
+"""`finish_reason` of a reply that a filter took."""
+BROKEN_OFF = frozenset(
+    {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled"}
+)
+"""`finish_reason` of what is no reply: the server stopped in the middle of it."""
 MAX_TOKENS = 2**53
 
 
@@ -135,7 +146,7 @@ class JudgeReply:
         if self.refused:
             return ParsedReply(failure="refused")
         parsed = parse_reply(self.text, request.prompt.schema)
-        if self.finish_reason == "length" and (
+        if self.finish_reason.lower() in CUT_SHORT and (
             parsed.fields is None or parsed.reading == "tolerant"
         ):
             return ParsedReply(failure="truncated", reading=parsed.reading)
@@ -185,6 +196,7 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
         body: the decoded body; anything that is no completion is a `server_error`.
         mode: how the schema was asked for.
     """
+    body = _from_text(body)
     if is_error(body):
         return failure_of(told(body))
     choices = body.get("choices") if isinstance(body, Mapping) else None
@@ -193,23 +205,27 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     if not choices:
         return CallFailure(failure="empty_choices")
     choice = choices[0]
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping | None):
+    if not isinstance(choice, Mapping):
         return _no_completion(body)
-    if choice.get("error") or choice.get("finish_reason") == "error":
-        return failure_of(told(choice.get("error") or choice))
-    message, usage = message or {}, body.get("usage")
+    finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
+    if choice.get("error") or finish_reason.lower() in BROKEN_OFF:
+        return failure_of(told(choice.get("error") or {"message": f"ended by {finish_reason}"}))
+    message = choice.get("message")
+    if message is None and finish_reason.lower() in CUT_SHORT | FILTERED:
+        message = {}  # why it says nothing is all that it says
+    if not isinstance(message, Mapping):
+        return _no_completion(body)
     text = _answer_text(message.get("content"))
     if text is None:
         return _no_completion(body)
-    finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
+    prompt_tokens, completion_tokens = _tokens(body.get("usage"))
     return JudgeReply(
         text=storable(text),
         finish_reason=finish_reason,
         mode=mode,
-        refused=bool(message.get("refusal")) or finish_reason == "content_filter",
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
+        refused=bool(message.get("refusal")) or finish_reason.lower() in FILTERED,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
     )
 
 
@@ -228,9 +244,22 @@ def failure_of(error: Told) -> CallFailure:
     )
 
 
+def _from_text(body: Any) -> Any:
+    """A body that was sent as text, though it is JSON."""
+    if isinstance(body, str) and body.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return body
+    return body
+
+
 def _no_completion(body: Any) -> CallFailure:
-    detail = f"the reply is no chat completion: {shown(body)}"
-    return CallFailure(failure="server_error", detail=detail)
+    """Not even an error in a known place; its codes are looked at all the same."""
+    # What a model writes must not be taken for what its server says.
+    has_choices = isinstance(body, Mapping) and bool(body.get("choices"))
+    failure = failure_of(told(None if has_choices else body))
+    return replace(failure, detail=f"the reply is no chat completion: {shown(body)}")
 
 
 def _answer_text(content: Any) -> str | None:
@@ -252,9 +281,14 @@ def _answer_text(content: Any) -> str | None:
     return "".join(texts)
 
 
-def _count(usage: Any, name: str) -> int:
-    """Tokens that a reply says it cost; 0 for anything that is no number."""
+def _tokens(usage: Any) -> tuple[int, int]:
+    """Tokens of request and reply; (0, 0) unless both are said, for half a bill is none."""
+    prompt, completion = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion"))
+    return (prompt, completion) if prompt and completion is not None else (0, 0)
+
+
+def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, Mapping) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return int(value) if 0 <= value < MAX_TOKENS else 0
+        return None
+    return int(value) if 0 <= value < MAX_TOKENS else None

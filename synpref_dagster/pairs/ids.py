@@ -2,15 +2,24 @@
 
 Ids are hashes, so nearly every row is alone with the first eight bytes of its id. These are all
 that is held of it; whole ids are compared only of rows that share them with another.
+
+A set has no order of its own, for files move and rows are appended: whoever identifies one, trains
+on it or draws from it takes it in the order of its ids.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synpref_dagster.pairs.record import ID_BYTES
+from synpref_dagster.pairs.record import ID_BYTES, PreferencePair
+
+if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
+    import pandas as pd
 
 
 def id_keys(ids: pa.ChunkedArray) -> np.ndarray:
@@ -22,6 +31,19 @@ def id_keys(ids: pa.ChunkedArray) -> np.ndarray:
     binary = pc.cast(storage, pa.binary(16))
     raw = np.frombuffer(binary.buffers()[1] or b"", dtype=np.uint64)
     return raw.reshape(-1, 2)[binary.offset : binary.offset + len(binary)]
+
+
+def in_id_order(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
+    """The pairs by content_id, and twins under opposite labels by pair_id.
+
+    The content comes first so that a pair keeps its place when its label turns.
+    """
+    return sorted(pairs, key=lambda pair: (pair.content_id, pair.pair_id))
+
+
+def rows_in_id_order(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`in_id_order` of a frame with content_id and pair_id."""
+    return pairs.sort_values(["content_id", "pair_id"], kind="stable")
 
 
 def first_occurrences(keys: np.ndarray) -> np.ndarray:
@@ -68,7 +90,7 @@ def first_of_each(
     seen: set[bytes] = set()
     for table in shards:
         first = np.ones(table.num_rows, dtype=bool)
-        places = np.flatnonzero(_among(id_keys(table.column(id_column))[:, 0], repeated))
+        places = np.flatnonzero(among(id_keys(table.column(id_column))[:, 0], repeated))
         ids = table.column(id_column).combine_chunks().cast(pa.binary(ID_BYTES))
         for place, each in zip(places, ids.take(pa.array(places)).to_pylist(), strict=True):
             first[place] = each not in seen
@@ -76,7 +98,8 @@ def first_of_each(
         yield table.filter(pa.array(first))
 
 
-def _among(keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+def among(keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Bool (n,): which keys are in `ranked`; both uint64, the latter ascending."""
     if not len(ranked):
         return np.zeros(len(keys), dtype=bool)
     places = np.minimum(np.searchsorted(ranked, keys), len(ranked) - 1)

@@ -5,7 +5,7 @@ results are addressed by what they were computed from, so that a restarted campa
 finished steps and a changed input never meets an old result.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,8 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from synpref_dagster.curation.filtering.content_labels import labels_in_pool
+from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
 from synpref_dagster.settings.leaving import Destination
 from synpref_dagster.settings.models import key_material
@@ -36,12 +38,18 @@ from synpref_dagster.storage import (
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
-PLACING: dict[str, Any] = {  # what says where something is done or sent, and changes no result
-    "executor": True,
-    "shards": True,
+UNHEARD: dict[str, Any] = {
+    # Sections of a profile that decide about no pair: where work is done, what leaves, releases,
+    # texts for reports.
+    **dict.fromkeys(["executor", "shards", "release", "gates", "simulated", "next_steps"], True),
     "pool": {"sources": {"__all__": {"may_leave"}}},
     "export": {"trusted_hosts"},
 }
+
+
+def told_as(fact: str) -> str:
+    """Name of the metadata that tell a fingerprint's parts apart, so that a change can be named."""
+    return f"{fact}_by_name"
 
 
 class Campaign(dg.ConfigurableResource):
@@ -74,11 +82,14 @@ class Campaign(dg.ConfigurableResource):
         self.profile.refuse_leaving([store, *places], also=also)
 
     def settings_fingerprint(self) -> str:
-        """Changes with every setting that can change a result."""
-        told = self.profile.model_dump(mode="json", exclude=PLACING)
-        for name in ("reward_model", "release"):
-            told[name] = key_material(getattr(self.profile, name))
-        return str(hash_json(told))
+        """Changes with every setting that can change what is decided about a pair."""
+        return str(hash_json(self.settings_told()))
+
+    def settings_told(self) -> dict[str, str]:
+        """Setting by its name in the profile -> what identifies its value, and never the value."""
+        told = self.profile.model_dump(mode="json", exclude=UNHEARD)
+        told["reward_model"] = key_material(self.profile.reward_model)
+        return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""
@@ -145,16 +156,17 @@ class Campaign(dg.ConfigurableResource):
         return read_manifest(ref).meta
 
     def pairs(self, pool: DatasetRef, ids: Sequence[bytes] | None = None) -> list[PreferencePair]:
-        """The pairs of a pool, with texts, in pool order; only `ids` if given.
+        """The pairs of a pool, with texts, in the order of their ids; only `ids` if given.
 
         A pool is a selection of ids: its texts are those of the raw pool it was made from, each
-        written once.
+        written once. Its order is that of files, which one appended row changes: nothing that is
+        fitted, trained, asked or identified goes by it.
         """
         if ids is None:
             wanted = self.frame(pool, ["pair_id"])["pair_id"]
         else:
             wanted = self.rows(pool, ids, ["pair_id"])["pair_id"]
-        return list(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
+        return in_id_order(table_to_pairs(select_rows(self.texts(pool), set(wanted))))
 
     def as_fact(self, ref: DatasetRef | SelectionRef) -> dict[str, Any]:
         """A reference in the form in which `facts` keeps it."""
@@ -190,25 +202,48 @@ class Campaign(dg.ConfigurableResource):
         facts = self.facts(pool)
         return DatasetRef(**facts["texts"]) if "texts" in facts else pool
 
+    def labels_in(self, pool: DatasetRef, labels: pd.DataFrame) -> pd.DataFrame:
+        """Labels as they stand to the pairs of a pool, less those of contents that left it.
+
+        See `content_labels.labels_in_pool`.
+        """
+        ids = ["pair_id", "content_id"]
+        found = find_rows(pool, labels["content_id"], "content_id", columns=ids)
+        return labels_in_pool(labels, to_frame(found))
+
     def labelled(self, pool: DatasetRef, labels: pd.DataFrame) -> list[PreferencePair]:
-        """The pairs of `labels` (pair_id, label) from a pool, under those labels.
+        """The pairs of `labels` (pair_id, content_id, label) in a pool, under those labels.
+
+        A pair whose source label turned has the label that its content was given. One that left
+        the pool is left out, for instance because somebody asked for it: compare the numbers.
 
         Raises:
-            ValueError: a labelled pair is not in the pool; nothing is trained on what is left.
+            ValueError: all of them left.
         """
-        by_id = dict(zip(labels["pair_id"], labels["label"].astype(int), strict=True))
-        pairs = self.pairs(pool, list(by_id))
-        if len(pairs) < len(by_id):
+        now = self.labels_in(pool, labels)
+        if len(labels) and not len(now):
             raise ValueError(
-                f"{len(by_id) - len(pairs)} of {len(by_id)} labelled pairs are no longer in the "
-                "pool: a source was taken out, or the benchmarks or rules changed. Put it back, or "
-                "materialize the campaign again from seed_candidates on"
+                f"none of {len(labels)} labelled pairs is in the pool any longer: name their "
+                "sources in pool.sources again, or materialize the campaign again from "
+                "seed_candidates on"
             )
-        return oriented(pairs, by_id)
+        by_id = dict(zip(now["pair_id"], now["label"].astype(int), strict=True))
+        return oriented(self.pairs(pool, list(by_id)), by_id)
 
     def table(self, ref: DatasetRef, columns: Sequence[str] | None = None) -> pa.Table:
         """A data set as one Arrow table."""
         return read_table(ref, columns=list(columns) if columns is not None else None)
+
+
+def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value below a section, by names as people write them: `pool.sources.crowd.licence`."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        value = {str(each.get("name", number)): each for number, each in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        yield place, value
+        return
+    for name, each in value.items():
+        yield from _by_name(f"{place}.{name}" if place else str(name), each)
 
 
 def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:

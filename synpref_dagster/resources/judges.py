@@ -17,6 +17,7 @@ from synpref_dagster.curation.judging.prompts import (
     PAIRWISE,
     JudgePrompt,
 )
+from synpref_dagster.curation.judging.replies import REPLIES_VERSION
 from synpref_dagster.curation.judging.weighing import WeighingRule
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent, batch_service
@@ -30,12 +31,13 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
 )
 from synpref_dagster.judges.embedded.views import kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
+from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
-from synpref_dagster.storage import DatasetRef, hash_json, lowest_ids
+from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 
 # Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
 logger = dg.get_dagster_logger(__name__)
@@ -104,6 +106,7 @@ class JudgePanel(dg.ConfigurableResource):
                 for endpoint in settings.endpoints
             ]
             params["prompt"] = PAIRWISE.fingerprint
+            params["replies"] = REPLIES_VERSION
         return params
 
     def weighing_rule(self) -> WeighingRule:
@@ -170,6 +173,7 @@ class JudgePanel(dg.ConfigurableResource):
         return {
             "judges": [_identity(endpoint) for endpoint in self.settings.endpoints],
             "prompt": prompt.fingerprint,
+            "replies": REPLIES_VERSION,
         }
 
     def usd(self, asset: str) -> dict[str, float]:
@@ -187,6 +191,24 @@ class JudgePanel(dg.ConfigurableResource):
             return {}
         unknown = Reservations(self.cache).possible(self.account).query("asset == @asset")
         return dict(zip(unknown["judge"], unknown["usd"], strict=True))
+
+    def say_estimate(self, pool: DatasetRef) -> None:
+        """Log what the campaign may still cost, before it asks; nothing for judges that are free.
+
+        Args:
+            pool: the unverified pool, whose texts are measured.
+        """
+        if not self.settings.cost_money:
+            return
+        texts = iter_tables(self.campaign.texts(pool), ["conversation", "chosen", "rejected"])
+        found = forecast(
+            self.campaign.profile,
+            {"unverified_pool": pool.num_rows},
+            self.cache,
+            tokens_per_pair=mean_tokens(texts),
+        )
+        spent = sum(Reservations(self.cache).committed(self.account).values())
+        logger.info("judges: %s", fits(found, cap=self.settings.max_usd, spent=spent))
 
     def collect_batches(self) -> "AnsweredBatches":
         """Collect the batches of all judges that ended; a service that is down holds up no other.

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
+from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.reward.folders import folder_fingerprint, unpublish
 from synpref_dagster.settings.models import (
     HubReleaseSettings,
     HubSettings,
@@ -77,6 +78,11 @@ class TrainedModel:
             }
         return numbers
 
+    @property
+    def reused(self) -> bool:
+        """Whether it was there already, trained on the same pairs under the same settings."""
+        return self.report.reused
+
     def origin(self) -> dict[str, Any]:
         """The backend, and what it started from or imitates."""
         told = ("backend", "backbone", "architecture_of")
@@ -97,7 +103,7 @@ class RewardModels(dg.ConfigurableResource):
 
     campaign: Campaign
 
-    def train(
+    def train(  # noqa: PLR0913 - what is trained, on what, and whether again
         self,
         name: str,
         pairs: Sequence[PreferencePair],
@@ -106,8 +112,11 @@ class RewardModels(dg.ConfigurableResource):
         vocabulary: DatasetRef,
         context: dg.AssetExecutionContext,
         model_size: str | None = None,
+        retrain: bool = False,
     ) -> TrainedModel:
         """Train one model, or find the finished one of the same data and settings.
+
+        Pairs are taken in the order of their ids, in which they are identified too.
 
         Args:
             name: what it is for; part of its folder and of its seed.
@@ -116,6 +125,7 @@ class RewardModels(dg.ConfigurableResource):
             vocabulary: pool whose texts a stand-in's tokenizer is made from.
             context: the asset's context; profiles that train in several processes log through it.
             model_size: a release size; None trains the pipeline's own model.
+            retrain: train anew what is finished.
         """
         from synpref_dagster.reward.from_profile import (
             checkpoint_key,
@@ -125,12 +135,15 @@ class RewardModels(dg.ConfigurableResource):
         )
         from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
+        pairs, validation = in_id_order(pairs), in_id_order(validation)
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
         row = backbone(model_size or stages_size(settings))
         seed = _seed(self.campaign.seed, name)
         key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
         folder = self.campaign.local_folder("models", *name.split("/"), key)
+        if retrain:
+            unpublish(folder)
         config = configuration(settings, row, final=model_size is not None, seed=seed)
         if isinstance(config, LinearConfig):
             report = train_linear_reward_model(pairs, validation, config=config, output_dir=folder)

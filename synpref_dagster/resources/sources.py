@@ -4,7 +4,7 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,9 +18,9 @@ from synpref_dagster.benchmarks.custom import load_custom
 from synpref_dagster.benchmarks.items import BenchmarkItem, first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
-from synpref_dagster.benchmarks.raw_layouts import RawRow as BenchmarkRow
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.own_suites import own_rows
 from synpref_dagster.settings.pool import SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
 from synpref_dagster.sources.files.folders import SourceFiles, source_files
@@ -35,11 +35,8 @@ from synpref_dagster.sources.files.known_files import (
     listed_file,
     reading_order,
 )
-from synpref_dagster.sources.files.rows import read_rows as read_file_rows
-from synpref_dagster.sources.foreign.opening import opened
-from synpref_dagster.sources.formats.fields import user_turn
 from synpref_dagster.sources.recorded_votes import named_votes
-from synpref_dagster.sources.records import RowRejected, SourceSpec
+from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
     DatasetRef,
@@ -53,7 +50,8 @@ from synpref_dagster.storage import (
 from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
-CANDIDATE_COLUMNS = {"chosen", "rejected", "candidates"}  # of a suite of one's own
+WORLD_LICENCE = "apache-2.0"
+MAX_LISTED = 500  # files that are told apart in metadata
 LISTING, UNREAD = "source_listing", "unread_columns"  # metadata of the raw pool
 READING_VERSION = "3"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
@@ -99,7 +97,7 @@ class PoolSources(dg.ConfigurableResource):
                 name=name,
                 path=str(self.world_folder() / facts["path"]),
                 origin=facts["origin"],
-                licence="synthetic",
+                licence=WORLD_LICENCE,
             )
             for name, facts in sorted(self.world.sources.items())
         ]
@@ -158,6 +156,25 @@ class PoolSources(dg.ConfigurableResource):
             for spec in self.specs()
         ]
         return str(hash_json(about))
+
+    def listed(self) -> dict[str, str]:
+        """File -> what `listing` says of it, or source -> the same where there are many files.
+
+        A file is called by its source and its name.
+        """
+        if self.is_synthetic:
+            return {}
+        found = [
+            (f"{spec.name}/{path.rpartition('/')[2]}" if path else spec.name, path, spec)
+            for spec in self.specs()
+            for path in _listed_paths(spec)
+        ]
+        if len(found) > MAX_LISTED:
+            found = [(spec.name, spec.path, spec) for spec in self.specs()]
+        return {
+            name: listing_identity(path) if path else hub_version(spec)
+            for name, path, spec in found
+        }
 
     def read_pool(
         self, *, version: str = READING_VERSION, executor: ShardExecutor | None = None
@@ -294,7 +311,7 @@ class PoolSources(dg.ConfigurableResource):
             check_subsets(benchmark, items, wanted)
             found.append((benchmark, items))
         found += [
-            load_custom(name, path, read=partial(_own_rows, name))
+            load_custom(name, path, read=partial(own_rows, name))
             for name, path in settings.custom_benchmarks.items()
         ]
         return found
@@ -323,57 +340,12 @@ class PoolSources(dg.ConfigurableResource):
         return pd.DataFrame(rows, columns=["benchmark", "item_id", "prompt"])
 
 
-def _own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
-    """Rows of a suite of one's own, read as rows of a source are; what cannot be read is one too.
-
-    Raises:
-        ValueError: there is no such file, or none that is read.
-    """
-    is_folder = path.is_dir()
-    for file in source_files(str(path)).data:
-        origin = _origin(path, Path(str(file)), is_folder=is_folder)
-        spec = SourceSpec(name=name, path=file, origin="human", licence="")
-        number = -1
-        for number, row in enumerate(read_file_rows(spec)):  # blank lines have no number
-            try:
-                values = _unfolded(row.value or {})
-            except RowRejected as error:
-                detail = error.detail or "a chat hides in its texts"
-                yield BenchmarkRow({}, origin, number, error.reasons[0], detail)
-                continue
-            yield BenchmarkRow(values, origin, number, row.problem, row.detail)
-        if is_folder and number < 0:
-            yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
-
-
-def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row whose prompt and candidates hide no chat, as `build_pair` gives pairs.
-
-    Raises:
-        RowRejected: a chat is stored or rendered in its texts and cannot be taken apart exactly, or
-            what is before the candidates depends on the candidate.
-    """
-    prompt = values.get("prompt")
-    conversation: Any = user_turn(prompt) if isinstance(prompt, str) else prompt
-    asked: list[object] = []
-    sides: dict[str, Any] = {}
-    for name in CANDIDATE_COLUMNS & values.keys():
-        given = values[name]
-        texts = given if isinstance(given, list | tuple) else [given]
-        told = [opened(conversation, (text, text)) for text in texts]
-        asked += [turns for turns, _ in told]
-        found = [side for _, (side, _) in told]
-        sides[name] = found if isinstance(given, list | tuple) else found[0]
-    if any(turns != asked[0] for turns in asked):
-        raise RowRejected("prompt_not_shared", detail="its candidates continue different prompts")
-    is_changed = bool(asked) and asked[0] != conversation
-    return {**values, **sides, **({"prompt": asked[0]} if is_changed else {})}
-
-
-def _origin(path: Path, file: Path, *, is_folder: bool) -> str:
-    if is_folder:
-        return (path.name / file.relative_to(path)).as_posix()
-    return "/".join(path.parts[-4:])
+def _listed_paths(spec: SourceSpec) -> list[str | None]:
+    """Files of a source; one that cannot be listed is a file by its own name: reading says why."""
+    try:
+        return source_files(spec.path, split=spec.options.get("split")).data or [spec.path]
+    except ValueError:
+        return [spec.path]
 
 
 def _spec(source: SourceSettings) -> SourceSpec:

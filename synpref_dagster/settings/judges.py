@@ -14,7 +14,15 @@ from synpref_dagster.settings.section import SET, Needs, Section
 OURS = {"model", "messages", "stream", "n"}
 """Fields of a request that a profile cannot set: replies would be others, or paid for in vain."""
 TOKEN_LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
+PANEL = "panel"
+"""How tables and reports call all judges together."""
 DEFAULT_STORE = ".synpref"
+
+
+def _own_name(name: str) -> str:
+    if name.lower() == PANEL:
+        raise ValueError(f"judge name {name!r}: reports call all judges together so, take another")
+    return name
 
 
 class JudgeEndpoint(Section):
@@ -25,7 +33,7 @@ class JudgeEndpoint(Section):
         "max_batches": {"batch": (True,)},
     }
 
-    name: Annotated[str, AfterValidator(partial(checked_name, "judge"))]
+    name: Annotated[str, AfterValidator(partial(checked_name, "judge")), AfterValidator(_own_name)]
     """Name in verdicts, votes and reports."""
     base_url: str
     model: str
@@ -57,8 +65,12 @@ class JudgeEndpoint(Section):
     def _fields_of_the_request_agree(self) -> "JudgeEndpoint":
         if ours := sorted(OURS & set(self.extra)):
             raise ValueError(f"extra: {', '.join(ours)} cannot be set, the request needs its own")
-        said = {*self.extra, *self.model_fields_set}
-        if twice := sorted(said & set(self.leave_out)):
+        for name in TOKEN_LIMITS & set(self.extra):
+            if type(self.extra[name]) is not int or self.extra[name] < 1:
+                raise ValueError(f"extra: {name} has to be a whole number of tokens, 1 or more")
+        # Not `model_fields_set`: a profile that was dumped and read again has set them all.
+        twice = [name for name in self.leave_out if name in self.extra or self._is_changed(name)]
+        if twice:
             raise ValueError(f"{', '.join(twice)} is set and left out: do one of them")
         is_priced = self.usd_per_million_input > 0 or self.usd_per_million_output > 0
         if "max_tokens" in self.leave_out and is_priced and not TOKEN_LIMITS & set(self.extra):
@@ -67,6 +79,9 @@ class JudgeEndpoint(Section):
                 "max_completion_tokens in extra"
             )
         return self
+
+    def _is_changed(self, name: str) -> bool:
+        return name in type(self).model_fields and self._is_set(name)
 
 
 class JudgeSettings(Section):
@@ -111,6 +126,14 @@ class JudgeSettings(Section):
                 "kind = 'exemplar' to keep them for later"
             )
         return self
+
+    @property
+    def cost_money(self) -> bool:
+        """Whether asking these judges is charged for."""
+        return self.kind == "endpoints" and any(
+            each.usd_per_million_input > 0 or each.usd_per_million_output > 0
+            for each in self.endpoints
+        )
 
     def cache_path(self) -> Path:
         """Where replies are kept: `cache`, else beside the campaigns of a local store."""

@@ -33,6 +33,8 @@ class ModelRef:
 
     uri: str
     fingerprint: str
+    trained_on: DatasetRef | None = None
+    """What is told of the data it was trained on, where it was kept; no part of its identity."""
 
 
 Ref: TypeAlias = DatasetRef | SelectionRef | ModelRef
@@ -77,7 +79,9 @@ def _encode(value: Any) -> Any:
             kept, dropped = _encode(value.kept), _encode(value.dropped)
             return {"kind": "selection", "kept": kept, "dropped": dropped}
         case ModelRef():
-            return {"kind": "model", "uri": value.uri, "fingerprint": value.fingerprint}
+            about = {"kind": "model", "uri": value.uri, "fingerprint": value.fingerprint}
+            told = {"trained_on": _encode(value.trained_on)} if value.trained_on else {}
+            return {**about, **told}
         case Mapping():
             _check_keys(value)
             return {"kind": "mapping", "items": {key: _encode(value[key]) for key in value}}
@@ -107,7 +111,8 @@ def _decode(value: Any) -> Any:
         case {"kind": "selection", "kept": kept, "dropped": dropped}:
             return SelectionRef(_decode(kept), _decode(dropped))
         case {"kind": "model", "uri": uri, "fingerprint": fingerprint}:
-            return ModelRef(uri, fingerprint)
+            told = value.get("trained_on")
+            return ModelRef(uri, fingerprint, _decode(told) if told else None)
         case {"kind": "mapping", "items": dict(items)}:
             return {key: _decode(item) for key, item in items.items()}
     raise ValueError(

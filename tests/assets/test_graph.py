@@ -5,6 +5,7 @@ import pytest
 
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.definitions.jobs import ENDING_A_NIGHT
 from synpref_dagster.reward.backbones import MODEL_SIZES
 from synpref_dagster.settings.pool import NearDuplicateSettings, PersonalDataSettings
 from synpref_dagster.settings.profile import load_profile, packaged_profiles
@@ -243,12 +244,15 @@ def test_jobs_cover_the_campaign_once_and_sizes_are_partitions():
     }
     keys = defs.resolve_asset_graph().get_all_asset_keys()
     everything = {each.to_user_string() for each in keys} - BY_HAND
-    assert sum(len(selected[name]) for name in parts) == len(everything)
+    # The leaderboard goes with every size, and once more before the report.
+    assert sum(len(selected[name]) for name in parts) == len(everything) + 1
     assert set().union(*(selected[name] for name in parts)) == everything
     new_pairs = SEED_GROUPS["1_pool"] | SEED_GROUPS["2_attributes"]
     decided = CLOSING_GROUPS["4_labelled"] | CLOSING_GROUPS["5_filtering"]
-    assert selected["filter_pool"] == (new_pairs | decided) - BY_HAND - {"vocabulary"}
-    assert selected["release_models"] == SIZED
+    night = (new_pairs | decided) - BY_HAND - {"vocabulary"}
+    assert selected["filter_pool"] == night | set(ENDING_A_NIGHT)
+    assert set(ENDING_A_NIGHT) == {"curated_dataset", "leaderboard", "campaign_report"}
+    assert selected["release_models"] == SIZED | {"leaderboard"}
     assert jobs["release_models"].partitions_def == model_sizes
     assert jobs["curate_pool"].partitions_def is None
 

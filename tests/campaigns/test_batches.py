@@ -12,7 +12,7 @@ from reading_judge import answer
 
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.definitions.failures import waits_for
-from synpref_dagster.definitions.nightly import RUNNING
+from synpref_dagster.definitions.jobs import RUNNING
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.settings.profile import Profile
 

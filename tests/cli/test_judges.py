@@ -94,14 +94,3 @@ def test_without_a_cache_or_a_profile_the_command_says_so(synpref):
     code, output = synpref("bill", "--profile", "smkoe")
     assert code == 2
     assert "smkoe" in output
-
-
-@pytest.mark.parametrize("command", [["bill"], ["export", "all.parquet"]], ids=lambda c: c[0])
-def test_a_damaged_cache_is_named_in_one_line_and_left_as_it_is(synpref, tmp_path, command):
-    path = tmp_path / "judge_replies.sqlite"
-    path.write_bytes(b"no database" * 400)
-    code, said = synpref(*command)
-    assert code == 2
-    assert said.count("\n") == 1
-    assert f"the reply cache {path} cannot be opened: file is not a database" in said
-    assert path.read_bytes() == b"no database" * 400

@@ -101,3 +101,23 @@ def test_without_a_test_set_no_figure_is_of_one(report):
 def test_a_measured_leaderboard_is_a_table_in_points(report):
     report["leaderboard"] = [{"model_size": "qwen3-0.6b", "rmb": 0.5, "average": 0.512}]
     assert "qwen3-0.6b 50.0 51.2" in printed(report)
+
+
+def test_the_leaderboard_says_on_which_decisions_each_size_was_trained(report):
+    row = {"rmb": 0.5, "average": 0.512}
+    report["leaderboard"] = [
+        {**row, "model_size": "a", "night": "Monday"},
+        {**row, "model_size": "b", "night": "Monday"},
+    ]
+    assert "trained on the decisions of Monday: a, b" in printed(report)
+    report["leaderboard"][1]["night"] = "Sunday"
+    lines = printed(report)
+    assert "trained on the decisions of Monday: a" in lines
+    assert "trained on the decisions of Sunday: b" in lines
+
+
+def test_figures_of_several_nights_are_told_apart(report):
+    report["nights"] = {"clean_pool": "Monday", "filter_audit": "Sunday", "gold": "Monday"}
+    lines = printed(report)
+    assert "figures of Monday: clean_pool, gold" in lines
+    assert "figures of Sunday: filter_audit" in lines

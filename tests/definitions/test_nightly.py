@@ -4,20 +4,27 @@ The schedule is tried on three tiny assets in place of the campaign: what it com
 that Dagster writes on every materialisation, not what the assets are.
 """
 
+import json
+
 import dagster as dg
 import pytest
 
 from synpref_dagster.definitions.build import build_defs, build_resources
-from synpref_dagster.definitions.jobs import KEPT_AT_NIGHT, nightly_filtering_job
+from synpref_dagster.definitions.jobs import (
+    ENDING_A_NIGHT,
+    KEPT_AT_NIGHT,
+    nightly_filtering_job,
+)
 from synpref_dagster.definitions.nightly import (
     REASON_TAG,
     StepVersion,
+    differences,
     filtering_steps,
     nightly_filtering,
     stale_reason,
     tag_value,
 )
-from synpref_dagster.resources.campaign import SETTINGS
+from synpref_dagster.resources.campaign import SETTINGS, told_as
 from synpref_dagster.resources.sources import LISTING
 from synpref_dagster.settings.profile import load_profile
 
@@ -30,13 +37,19 @@ class Fixed:
     """In place of the campaign and its sources: the two facts that the schedule compares."""
 
     def __init__(self):
-        self.files, self.profile = "files of Monday", "profile of Monday"
+        self.files, self.settings = {"crowd/a.jsonl": "1"}, {"filtering.guard_floor": "0.8"}
 
     def listing(self):
+        return json.dumps(self.files)
+
+    def listed(self):
         return self.files
 
     def settings_fingerprint(self):
-        return self.profile
+        return json.dumps(self.settings)
+
+    def settings_told(self):
+        return self.settings
 
 
 class Location:
@@ -46,7 +59,7 @@ class Location:
         self.instance = instance
         self.content = dict.fromkeys(["attribute_labels", "pair_embeddings", *KEPT_AT_NIGHT], "a")
         self.content |= {"gold": "a", "pool_rewards": "a", "consistency_filtered_subset": "a"}
-        self.content["raw_pool"] = "a"
+        self.content |= dict.fromkeys(["raw_pool", *ENDING_A_NIGHT], "a")
         self.code_version = "1"
         self.facts = Fixed()
 
@@ -56,7 +69,12 @@ class Location:
             def step():
                 return dg.MaterializeResult(
                     data_version=dg.DataVersion(self.content[name]),
-                    metadata={LISTING: self.facts.files, SETTINGS: self.facts.profile},
+                    metadata={
+                        LISTING: self.facts.listing(),
+                        told_as(LISTING): self.facts.files,
+                        SETTINGS: self.facts.settings_fingerprint(),
+                        told_as(SETTINGS): self.facts.settings,
+                    },
                 )
 
             return step
@@ -69,6 +87,7 @@ class Location:
                 asset("consistency_filtered_subset", "5_filtering", [GOLD, REWARDS]),
                 *(asset(name, "2_attributes") for name in ("attribute_labels", "pair_embeddings")),
                 *(asset(name, "1_pool") for name in KEPT_AT_NIGHT),
+                *(asset(name, "6_release", [SUBSET]) for name in ENDING_A_NIGHT),
             ],
             jobs=[
                 nightly_filtering_job,
@@ -165,15 +184,16 @@ def test_an_input_that_changes_while_the_filtering_runs_is_not_lost(filtered):
 
 
 def test_new_source_files_are_a_reason_until_they_are_read(filtered):
-    filtered.facts.files = "files of Tuesday"
-    assert filtered.tick() == ("source_listing_changed", None)
+    filtered.facts.files = {"crowd/a.jsonl": "2", "crowd/b.jsonl": "1"}
+    reason = "source_listing_changed_crowd.a.jsonl_crowd.b.jsonl_new_"
+    assert filtered.tick() == (reason, None)
     filtered.run("filter_pool")
     assert filtered.tick()[0] is None
 
 
 def test_changed_settings_are_a_reason_until_the_filtering_has_run(filtered):
-    filtered.facts.profile = "profile of Tuesday"
-    assert filtered.tick() == ("settings_changed", None)
+    filtered.facts.settings = {"filtering.guard_floor": "0.9"}
+    assert filtered.tick() == ("settings_changed_filtering.guard_floor", None)
     filtered.run("filter_pool")
     assert filtered.tick()[0] is None
 
@@ -192,6 +212,12 @@ def test_a_step_whose_result_changed_by_hand_is_a_reason_for_those_after_it(filt
     assert filtered.tick() == ("pool_rewards_changed", None)
 
 
+def test_a_missing_or_older_export_or_report_is_no_reason(filtered):
+    for name in ENDING_A_NIGHT:
+        filtered.instance.wipe_assets([dg.AssetKey(name)])
+    assert filtered.tick()[0] is None
+
+
 def test_a_filtering_that_is_still_running_is_not_started_again(location):
     location.instance.create_run_for_job(
         location.definitions().resolve_job_def("filter_pool"), status=dg.DagsterRunStatus.STARTED
@@ -204,6 +230,41 @@ def test_a_filtering_that_is_still_running_is_not_started_again(location):
 def test_a_lost_input_counts_as_changed(filtered):
     steps = [StepVersion(key=SUBSET, code_version="1", parents=(dg.AssetKey("unheard_of"),))]
     assert stale_reason(filtered.instance, steps) == "unheard_of changed"
+
+
+def test_a_reason_names_the_first_settings_or_files_that_differ():
+    then = {"a": "1", "b": "1", "c": "1", "d": "1", "same": "1"}
+    now = {"a": "2", "b": "2", "d": "2", "same": "1", "e": "1"}
+    assert differences(then, now) == "a, b, c (gone) and 2 more"
+    assert differences(then, {**then, "e": "1"}) == "e (new)"
+
+
+def test_texts_and_settings_of_releases_start_nothing():
+    profile = load_profile("smoke")
+    filtering = profile.filtering.model_copy(update={"guard_floor": 0.9})
+    changed = {
+        "simulated": ("other words",),
+        "next_steps": ("look",),
+        "gates": profile.gates.model_copy(update={"min_gold_accuracy": 0.9}),
+        "filtering": filtering,
+    }
+    told = {
+        name: build_resources(profile.model_copy(update={name: value}))["campaign"].settings_told()
+        for name, value in {"name": profile.name, **changed}.items()
+    }
+    before = told.pop("name")
+    differing = {name: differences(before, now) for name, now in told.items()}
+    assert differing.pop("filtering") == "filtering.guard_floor"
+    assert set(differing.values()) == {""}
+
+
+def test_no_value_of_a_setting_is_told():
+    profile = load_profile("smoke")
+    people = profile.people.model_copy(
+        update={"backend": "page", "ledger_url": "postgresql://me:secret@host/db"}
+    )
+    told = build_resources(profile.model_copy(update={"people": people}))["campaign"]
+    assert "secret" not in json.dumps(told.settings_told())
 
 
 def test_reasons_become_legal_tags():

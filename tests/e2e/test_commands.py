@@ -9,6 +9,7 @@ OTHER_SIZE = "qwen3-1.7b"
 PLACES = (
     "backbones/",
     "models/skywork_reward_v2/",
+    "data/skywork_reward_v2/",
     "data/benchmark_scores/",
     "releases/",
     "refs/",
@@ -30,12 +31,16 @@ def test_one_size_is_materialised_by_the_command_of_the_readme(finished):
     before = finished.written()
     finished.run(
         *("dagster", "asset", "materialize", "-m", "synpref_dagster.definitions"),
-        *("--select", "skywork_reward_v2,benchmark_scores", "--partition", OTHER_SIZE),
+        *("--select", "skywork_reward_v2,benchmark_scores,model_release,leaderboard"),
+        *("--partition", OTHER_SIZE),
     )
     after = finished.written()
     changed = {name for name in after if before.get(name) != after[name]}
     assert changed
     assert before.keys() <= after.keys()
+    board = {name for name in changed if "leaderboard" in name}
+    assert board
+    changed -= board
     assert {name for name in changed if OTHER_SIZE not in name} == set()
     assert all(name.startswith(PLACES) for name in changed)
 

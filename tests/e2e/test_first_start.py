@@ -50,6 +50,59 @@ def check_all_work(folder):
     assert not list(folder.glob("**/*.part"))
 
 
+PROFILE = """
+name = "own"
+[pool]
+kind = "sources"
+recorded_verdicts = "sources"
+[[pool.sources]]
+name = "chats"
+path = "{folder}/not_there.jsonl"
+origin = "human"
+licence = "CC0-1.0"
+[seed_set]
+num_gold = 10
+num_silver = 10
+[iterations]
+num_iterations = 1
+max_retrieved = 10
+num_human = 5
+[people]
+backend = "recorded"
+[reward_model]
+backend = "linear"
+[release]
+backend = "stand_in"
+"""
+
+
+def command(folder, *arguments):
+    """An installed command at work in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SYNPREF")}
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("synpref")), *arguments],
+        env={**kept, "DAGSTER_HOME": str(folder / "home"), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def check_commands_work(folder):
+    """Campaigns that open everything, and end in one line at a source that is not there."""
+    folder.mkdir()
+    (folder / "own.toml").write_text(PROFILE.format(folder=folder))
+    campaign = ("run", "--profile", "own.toml", "--sizes", "none")
+    found = [ended(each) for each in [command(folder, *campaign) for _ in range(NUM_AT_ONCE)]]
+    for code, said in [*found, ended(command(folder, *campaign))]:
+        assert code == 1, said
+        assert "not_there.jsonl" in said
+        assert "Traceback" not in said
+    code, said = ended(command(folder, "review", "status"))
+    assert (code, "no verdicts yet" in said) == (0, True), said
+
+
 def check_kill(folder, *, after):
     folder.mkdir()
     process = start(folder)
@@ -62,14 +115,15 @@ def check_kill(folder, *, after):
 
 @pytest.mark.servers
 def test_eight_first_starts_at_once_work_and_so_does_every_later_one(tmp_path):
+    check_all_work(tmp_path / "to_the_moment")
     for number in range(2):
-        check_all_work(tmp_path / f"at_once_{number}")
+        check_commands_work(tmp_path / f"commands_{number}")
 
 
 @pytest.mark.slow
 def test_eight_first_starts_at_once_work_twenty_times(tmp_path):
     for number in range(20):
-        check_all_work(tmp_path / f"at_once_{number}")
+        check_commands_work(tmp_path / f"commands_{number}")
 
 
 @pytest.mark.servers
@@ -84,25 +138,3 @@ def test_first_starts_killed_at_any_moment_harm_no_later_one(tmp_path):
     moments = random.Random(1)
     for number in range(20):
         check_kill(tmp_path / f"killed_{number}", after=moments.uniform(0.5, 9.0))
-
-
-@pytest.mark.servers
-def test_eight_first_commands_at_once_work_and_a_campaign_after_them(workplace):
-    """The installed command: two campaigns and six others, on one machine where nothing is yet."""
-    campaign = workplace("smoke")
-    others = [["prepare"]] * 4 + [["review", "status"]] * 2
-    runs = [["run", "--profile", "smoke", "--sizes", "none", "--seed", seed] for seed in "12"]
-    found = [ended(each) for each in [campaign.start("synpref", *c) for c in [*others, *runs]]]
-    assert [code for code, _ in found] == [0] * 8, "\n".join(said for _, said in found)
-    campaign.campaign("--sizes", "none")
-
-
-@pytest.mark.slow
-def test_a_campaign_that_is_killed_again_and_again_in_its_first_seconds_ends_well(workplace):
-    campaign = workplace("smoke")
-    moments = random.Random(2)
-    for _ in range(10):
-        with campaign.start("synpref", "run", "--profile", "smoke", "--sizes", "none") as process:
-            time.sleep(moments.uniform(1.0, 15.0))
-            process.kill()
-    campaign.campaign("--sizes", "none")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -110,6 +111,29 @@ def test_an_estimate_is_the_pilots_mean_times_what_is_missing():
     assert estimate_usd([reply(usd=1.0), reply(usd=3.0)], 10) == 20.0
     with pytest.raises(ValueError, match="no replies"):
         estimate_usd([], 10)
+
+
+def test_a_damaged_cache_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "replies.sqlite").write_bytes(b"no database" * 500)
+    with pytest.raises(ValueError, match=r"replies\.sqlite cannot be opened: .* move it away"):
+        ReplyCache(tmp_path / "replies.sqlite")
+
+
+def test_errors_that_were_once_kept_as_replies_are_asked_again_and_stay_paid(tmp_path):
+    cache = ReplyCache(tmp_path / "replies.sqlite")
+    for number, finish in enumerate(["stop", "error", "length"]):
+        cache.add(request(number), replace(reply(), finish_reason=finish), PAYER)
+    with cache.transaction() as connection:
+        connection.execute("PRAGMA user_version = 0")  # as files from before have it
+    cache.close()
+    for _ in range(2):
+        cache = ReplyCache(cache.path)
+        assert set(cache.find([request(n).key for n in range(3)])) == {
+            request(0).key,
+            request(2).key,
+        }
+        assert cache.usd_by_judge("c") == {"judge": 1.5}
+        cache.close()
 
 
 def test_a_cache_whose_making_was_killed_after_any_table_is_completed(tmp_path):

@@ -375,6 +375,15 @@ def test_a_refused_field_of_the_profile_stops_the_judge_and_is_named(make_judge)
         one_verdict(make_judge(server.url, extra={"reasoning_effort": "low"}))
 
 
+def test_a_refused_field_of_the_profile_is_also_known_by_its_quoted_name(make_judge):
+    body = [{"error": {"message": 'Unknown name "top_k": Cannot find field.'}}]
+    with (
+        fake.serve(scripted(lambda: json_error(400, body))) as server,
+        pytest.raises(JudgeRefusedError, match="Take top_k out of its `extra`"),
+    ):
+        one_verdict(make_judge(server.url, extra={"top_k": 3}))
+
+
 def test_a_profile_may_leave_fields_out(make_judge):
     with fake.serve(scripted(fake.verdict("tie"))) as server:
         changes = {

@@ -20,6 +20,13 @@ SENT = {"seed", "max_tokens", "temperature"}
         (400, {"type": "error", "error": {"type": "billing_error", "message": "x"}}, "no_money"),
         (200, {"error": {"message": "Insufficient credits", "code": 402}}, "no_money"),
         (403, {"code": "Arrearage", "message": "x"}, "no_money"),
+        (403, {"error": {"code": "AccountOverdueError"}}, "no_money"),
+        (400, {"error": {"type": "credit_limit_exceeded", "code": None}}, "no_money"),
+        (403, [{"error": {"code": 403, "status": "PERMISSION_DENIED",
+                "details": [{"reason": "BILLING_DISABLED"}]}}], "no_money"),
+        (500, {"error": {"message": "a gateway's provider said so", "code": "402"}}, "no_money"),
+        (429, {"error": {"code": "Not a matter of billing, but of words"}}, "rate_limited"),
+        (401, {"error": {"type": "api_error"}}, "no_access"),
         (429, {"error": {"message": "exceeded your quota", "code": None}}, "rate_limited"),
         (200, {"error": {"message": "free-models-per-day", "code": 429}}, "rate_limited"),
         (429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}], "rate_limited"),
@@ -38,6 +45,9 @@ SENT = {"seed", "max_tokens", "temperature"}
         (529, {"error": {"message": "x"}}, "server_error"),
         (408, {}, "server_error"),
         (422, {"detail": "no"}, "rejected"),
+        # What was sent comes back in an error and decides nothing.
+        (422, {"detail": [{"msg": "no", "input": {"code": "insufficient_quota"}}]}, "rejected"),
+        (422, {"detail": [{"msg": "no", "input": '{"code": "insufficient_quota"}'}]}, "rejected"),
         (400, None, "rejected"),
         (0, "half a page", "server_error"),
         (0, {"error": {"message": "Provider disconnected", "code": 502}}, "server_error"),
@@ -54,6 +64,8 @@ def test_codes_decide_before_statuses_and_prose_is_never_read(status, body, mean
         ({"error": "all in one text"}, "all in one text"),
         ({"detail": "no such model"}, "no such model"),
         ({"detail": [{"loc": ["body", "n"], "msg": "Extra inputs"}]}, "Extra inputs; at body.n"),
+        ({"detail": [{"loc": True, "msg": "of a wrong type"}]}, "of a wrong type"),
+        ({"detail": [{"loc": "body", "msg": "of a wrong type"}]}, "of a wrong type"),
         ([{"error": {"message": "Unknown name"}}], "Unknown name"),
         ({"message": "flat", "object": "error"}, "flat"),
         ({"errors": [{"code": 7003, "message": "Could not route"}]}, "Could not route"),
@@ -76,6 +88,7 @@ def test_what_is_said_is_shown_in_one_line(body, shown):
         ({"error": {"message": "x", "param": "temperature.value"}}, "temperature"),
         ({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}, "seed"),
         ([{"error": {"message": 'Unknown name "seed": Cannot find field.'}}], "seed"),
+        ([{"error": {"details": [{"fieldViolations": [{"field": "seed"}]}]}}], "seed"),
         ({"error": {"message": "no 'max_tokens', temperature neither"}}, "max_tokens"),
         ({"error": {"message": "maximum context length exceeded"}}, None),
         ({"error": {"message": "seeds and temperatures"}}, None),
@@ -106,3 +119,16 @@ def test_money_and_access_stop_a_judge_and_nothing_else_does():
         403: "no_access",
         404: "no_access",
     }
+
+
+def test_a_field_is_named_for_sure_where_it_is_pointed_at_or_quoted():
+    named = [
+        told(each, status=400).named({"stop", "top_k"})
+        for each in (
+            {"error": {"param": "stop", "message": "no"}},
+            [{"error": {"message": 'Unknown name "top_k": Cannot find field.'}}],
+            {"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs"}]},
+            {"error": {"message": "stop sending such long prompts"}},
+        )
+    ]
+    assert named == ["stop", "top_k", "top_k", None]

@@ -48,3 +48,13 @@ def test_other_errors_change_no_form(message, status):
 def test_what_was_changed_once_is_not_changed_again():
     form = RequestForm(renamed={"seed": DROPPED, "max_tokens": "max_completion_tokens"})
     assert after(form, "'seed' and 'max_tokens'") is None
+
+
+@pytest.mark.parametrize(
+    "code", ["integer_above_max_value", "less_than_equal", "invalid_value", "too_large"]
+)
+def test_a_limit_that_is_refused_for_its_value_keeps_its_name(code):
+    error = told({"error": {"param": "max_tokens", "code": code}}, status=400)
+    assert RequestForm().without(error, SENT) is None
+    error = told({"error": {"param": "temperature", "code": code}}, status=400)
+    assert RequestForm().without(error, SENT).renamed == {"temperature": DROPPED}

@@ -159,3 +159,85 @@ def make_request(text):
         sampling={"temperature": 0.7, "max_tokens": 10},
         sample=0,
     )
+
+
+def completion(content="hello", *, finish="stop", usage=(10, 5), **choice):
+    prompt, done = usage
+    message = {"message": {"role": "assistant", "content": content}}
+    return {
+        "choices": [{"finish_reason": finish, **message, **choice}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": done},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "failure"),
+    [
+        (completion(finish="error"), "server_error"),
+        (completion(finish="network_error"), "server_error"),
+        (completion(finish="insufficient_system_resource"), "server_error"),
+        (completion(finish="ABORT"), "server_error"),
+        (completion(error={"code": 429}), "rate_limited"),
+        (completion(message=None), "server_error"),
+        (completion(message="hello"), "server_error"),
+        (completion({"text": "hello"}), "server_error"),
+        ({"choices": ["hello"]}, "server_error"),
+        ({"choices": "hello"}, "server_error"),
+        ({"choices": []}, "empty_choices"),
+        ({"code": "rate_limit_exceeded", "choices": None}, "rate_limited"),
+        ({"status": 429, "title": "Too many"}, "rate_limited"),
+        ('{"error": {"code": 429}}', "rate_limited"),
+        ("", "server_error"),
+        (None, "server_error"),
+    ],
+)
+def test_what_is_no_answer_is_a_failure_that_is_asked_again(body, failure):
+    assert read_completion(body, "text").failure == failure
+
+
+def test_an_account_is_empty_wherever_a_body_says_so():
+    for body in ({"code": "insufficient_balance"}, completion(error={"code": 402})):
+        assert read_completion(body, "text").stops == "no_money"
+
+
+def test_what_a_model_writes_is_never_what_its_server_says():
+    odd = completion([{"text": "x"}], message=[{"code": "insufficient_quota"}])
+    assert read_completion(odd, "text").stops == ""
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "refusal", "sensitive", "SAFETY"])
+def test_a_filter_took_the_reply_whatever_it_is_called(finish):
+    for body in (completion("", finish=finish), completion(finish=finish, message=None)):
+        found = read_completion(body, "text").parsed(make_request("x"))
+        assert found.failure == "refused"
+
+
+@pytest.mark.parametrize("finish", ["length", "model_length", "MAX_TOKENS"])
+def test_a_reply_without_its_end_is_truncated_whatever_that_is_called(finish):
+    for body in (completion('{"reason"', finish=finish), completion(finish=finish, message=None)):
+        assert read_completion(body, "text").parsed(make_request("x")).failure == "truncated"
+    whole = '{"reason": "r", "verdict": "tie"}'
+    found = read_completion(completion(whole, finish=finish), "text").parsed(make_request("x"))
+    assert found.fields["verdict"] == "tie"
+
+
+def test_a_completion_that_is_sent_as_plain_text_is_read():
+    assert read_completion(json.dumps(completion("hello")), "text").text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ((10, 5), (10, 5)),
+        ((10, 0), (10, 0)),
+        ((10.0, 5), (10, 5)),
+        (("n/a", 5), (0, 0)),  # half a bill is none
+        ((10, None), (0, 0)),
+        ((0, 5), (0, 0)),
+        ((10, -5), (0, 0)),
+        ((True, 5), (0, 0)),
+    ],
+)
+def test_tokens_count_only_where_both_are_said(usage, counted):
+    found = read_completion(completion(usage=usage), "text")
+    assert (found.prompt_tokens, found.completion_tokens) == counted

@@ -1,9 +1,11 @@
 """Each id once over many shards: the first row stays, and every shard keeps its place."""
 
+import pandas as pd
 import pyarrow as pa
+from hypothesis import given, strategies as st
 
-from synpref_dagster.pairs.ids import first_of_each, repeated_keys
-from synpref_dagster.pairs.record import id_array
+from synpref_dagster.pairs.ids import first_of_each, in_id_order, repeated_keys, rows_in_id_order
+from synpref_dagster.pairs.record import PreferencePair, id_array
 
 
 def an_id(number):
@@ -41,3 +43,36 @@ def test_a_shard_that_arrives_changes_none_before_it():
 def test_no_rows_stay_no_rows():
     assert once(shard()) == [[]]
     assert once() == []
+
+
+def pairs_of(numbers):
+    return [
+        PreferencePair(
+            conversation=({"role": "user", "content": f"question {number}"},),
+            chosen="yes",
+            rejected="no",
+            source="s",
+            origin="human",
+        )
+        for number in numbers
+    ]
+
+
+TWENTY = pairs_of(range(20))
+
+
+@given(st.permutations(TWENTY))
+def test_pairs_in_id_order_are_the_same_whatever_order_they_come_in(shuffled):
+    assert in_id_order(shuffled) == in_id_order(TWENTY)
+    frame = pd.DataFrame(
+        {"pair_id": [p.pair_id for p in shuffled], "content_id": [p.content_id for p in shuffled]},
+        dtype=object,
+    )
+    assert list(rows_in_id_order(frame)["pair_id"]) == [p.pair_id for p in in_id_order(TWENTY)]
+
+
+@given(st.sets(st.integers(0, 19)))
+def test_a_turned_label_moves_no_pair(turned):
+    mixed = [p.flipped() if n in turned else p for n, p in enumerate(TWENTY)]
+    places = [pair.content_id for pair in in_id_order(mixed)]
+    assert places == [pair.content_id for pair in in_id_order(TWENTY)]

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from synpref_dagster.curation.judging.prompts import VERIFICATION
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
@@ -28,6 +29,21 @@ def test_the_data_version_follows_what_decides_replies_and_nothing_else():
     assert params() != params(temperature=0.1)
     assert params() != params(model="other")
     assert params() != params(num_samples=4)
+    assert params() != params(leave_out=("seed",))
+    orders = [params(leave_out=each) for each in (("seed", "temperature"), ("temperature", "seed"))]
+    assert orders[0] == orders[1]
+
+
+def test_a_new_way_of_reading_replies_changes_what_llms_decided_and_nothing_else(monkeypatch):
+    def panel(**changes):
+        profile = load_profile("smoke").model_copy(update={"judges": JudgeSettings(**changes)})
+        return JudgePanel(campaign=Campaign(profile_json=profile.model_dump_json(), store_root="x"))
+
+    free, asked = panel(), panel(kind="endpoints", endpoints=[endpoint("http://one/v1")])
+    before = [free.params(), asked.params(), asked.identity(VERIFICATION)]
+    monkeypatch.setattr("synpref_dagster.resources.judges.REPLIES_VERSION", 99)
+    after = [free.params(), asked.params(), asked.identity(VERIFICATION)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
 
 
 def test_a_floor_for_judges_and_what_it_rests_on_are_part_of_what_decides_labels():

@@ -448,7 +448,7 @@ def test_a_suite_of_ones_own_is_one_entry_and_is_decontaminated_against(tmp_path
         ("mine.jsonl", b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\n"),
         ("mine.json", b"\xef\xbb\xbf" + json.dumps([ROW], indent=1).encode()),
         ("mine.csv", b"prompt,chosen,rejected\nName a fruit.,Apple.,Stone.\n"),
-        ("mine.jsonl.gz", gzip.compress(json.dumps(ROW).encode())),
+        ("mine.jsonl.gz", gzip.compress(json.dumps(ROW).encode(), mtime=0)),
     ],
 )
 def test_a_suite_of_ones_own_is_read_like_a_source(tmp_path, name, data):

@@ -49,3 +49,44 @@ def test_replies_are_kept_beside_the_campaigns_unless_told_otherwise(monkeypatch
     assert str(JudgeSettings().cache_path()) == ".synpref/judge_replies.sqlite"
     mine = JudgeSettings(kind="endpoints", endpoints=(endpoint(),), cache="mine.sqlite")
     assert str(mine.cache_path()) == "mine.sqlite"
+
+
+@pytest.mark.parametrize("name", ["gpt-4.1 (azure)", "a@b", "a/b", "a:b", "..", "panel", "Panel"])
+def test_a_judge_has_a_name_that_can_be_all_that_it_becomes(name):
+    with pytest.raises(ValidationError, match="judge name"):
+        endpoint(name=name)
+
+
+@pytest.mark.parametrize("limit", ["700", 0, -1, True, 1.5, None])
+def test_a_limit_of_tokens_in_extra_is_a_number_of_tokens(limit):
+    with pytest.raises(ValidationError, match="max_completion_tokens has to be a whole number"):
+        endpoint(extra={"max_completion_tokens": limit})
+
+
+def test_a_priced_judge_needs_some_limit_of_tokens():
+    with pytest.raises(ValidationError, match="may cost anything"):
+        endpoint(leave_out=["max_tokens"], usd_per_million_output=1.0)
+    assert endpoint(leave_out=["max_tokens"]).leave_out == ("max_tokens",)
+    limited = {"leave_out": ["max_tokens"], "extra": {"max_completion_tokens": 9}}
+    assert endpoint(**limited, usd_per_million_output=1.0).extra == {"max_completion_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"leave_out": ["temperature"], "temperature": 0.1},
+        {"leave_out": ["seed"], "extra": {"seed": 1}},
+        {"leave_out": ["messages"]},
+        {"extra": {"n": 2}},
+        {"extra": {"stream": True}},
+    ],
+)
+def test_fields_of_the_request_that_contradict_each_other_are_refused(change):
+    with pytest.raises(ValidationError):
+        endpoint(**change)
+
+
+def test_a_profile_that_leaves_fields_out_may_be_written_and_read_again():
+    for name in ("seed", "temperature", "max_tokens", "response_format"):
+        known = endpoint(leave_out=[name])
+        assert JudgeEndpoint.model_validate_json(known.model_dump_json()) == known

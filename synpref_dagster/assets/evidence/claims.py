@@ -110,7 +110,7 @@ def iteration_curve(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="2", pool="gpu"))
+@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="3", pool="gpu"))
 def curation_variants(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -11,7 +11,15 @@ from functools import partial
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.asking import Exemplars, ask_judges, every_panel, judges_asked
+from synpref_dagster.assets.asking import (
+    Exemplars,
+    MoneyMissing,
+    ask_judges,
+    every_panel,
+    judges_asked,
+    paid_for,
+    paid_spec,
+)
 from synpref_dagster.assets.step import (
     Result,
     Step,
@@ -54,10 +62,20 @@ from synpref_dagster.storage import DatasetRef, SelectionRef
 
 GROUP = "7_evidence"
 MAX_PLANTED = 100  # pairs asked again with an instruction in the losing response
+AGREEMENT = ("exemplars", "slice", "claim")
+QUALITY = ("judge", "slice", "measure", "against")
 Parts = Mapping[str, DatasetRef]
 
 
-@dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="4", pool="judge_api"))
+def build_judge_audit(after: Sequence[dg.AssetKey] = ()) -> dg.AssetsDefinition:
+    """The audit; `after` names the labels that are paid for before it."""
+    return dg.asset(
+        **box(GROUP, kinds={"python", "parquet"}, code_version="4", pool="judge_api"),
+        check_specs=[paid_spec("judge_audit")],
+        deps=after,
+    )(judge_audit)
+
+
 def judge_audit(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -74,17 +92,16 @@ def judge_audit(
 
     `agreement` compares the choices of exemplars; its rows of slice `difference` are the claims
     about them. `quality` has every measure of every judge and of the panel, against people's gold
-    and against the truth; see `curation/judging/quality.py`.
+    and against the truth; see `curation/judging/quality.py`. Both are empty when the budget does
+    not reach for the audit.
     """
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
-        verified = campaign.frame(gold.kept)
+        verified = campaign.labels_in(views["pool"], campaign.frame(gold.kept))
         held_out = verified.query("split == 'validation'")
         most = campaign.profile.evidence.num_judged
         test = truth.evaluation_pairs(campaign.labelled(views["pool"], held_out))[:most]
         folder = campaign.facts(pair_embeddings)["embedder"]
-        with judges_asked():
-            targets = embed_new(test, labelling, embedding, folder=folder, asset=step.name)
         asking = Asking(
             step=step,
             judges=judges,
@@ -94,7 +111,12 @@ def judge_audit(
         )
         people = first_pairs(verified_pairs(campaign, views, held_out, embedding=embedding), most)
         signs = dict(zip(held_out["pair_id"], held_out["label"].astype(int), strict=True))
-        return asking.audit(targets, people, signs=signs, has_truth=truth.has_test_pairs())
+        try:
+            with judges_asked():
+                targets = embed_new(test, labelling, embedding, folder=folder, asset=step.name)
+            return asking.audit(targets, people, signs=signs, has_truth=truth.has_test_pairs())
+        except MoneyMissing as missing:
+            return _without_money(step, missing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +233,23 @@ class Asking:
         return judge_quality(**tables, facts=facts)
 
 
+def _without_money(step: Step, missing: MoneyMissing) -> dg.MaterializeResult:
+    """An audit that measured nothing, and says why."""
+    step.context.log.warning(str(missing.description))
+    parts = {
+        name: step.dataset(partial(_empty, columns), inputs=[], params={"empty": True}, part=name)
+        for name, columns in (("agreement", AGREEMENT), ("quality", QUALITY))
+    }
+    facts = {"not_measured": str(missing.description)}
+    return step.result(parts, facts=facts, checks=[paid_for(missing)])
+
+
+def _empty(texts: Sequence[str]) -> pd.DataFrame:
+    texts_of = {name: pd.Series(dtype="str") for name in texts}
+    numbers = {name: pd.Series(dtype="float64") for name in ("value", "low", "high", "n")}
+    return pd.DataFrame(texts_of | numbers)
+
+
 def _result(step: Step, agreement: DatasetRef, quality: DatasetRef) -> dg.MaterializeResult:
     found = step.campaign.frame(quality)
     whole = step.campaign.frame(agreement).query("slice == 'all'").set_index("exemplars")
@@ -219,6 +258,7 @@ def _result(step: Step, agreement: DatasetRef, quality: DatasetRef) -> dg.Materi
         {"agreement": agreement, "quality": quality},
         metrics={**shown, **_named(found)},
         facts={"judges_on_gold": _by_judge(found)},
+        checks=[paid_for()],
         plot=bar_plot(
             shown,
             title="Judges' agreement with the truth",

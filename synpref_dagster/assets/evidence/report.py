@@ -2,17 +2,23 @@
 
 import json
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.filtering.decision import all_decisions, flip_guard
-from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.assets.filtering.decision import flip_guard
+from synpref_dagster.assets.release.benchmarks import TRAINED_ON
+from synpref_dagster.assets.release.lineage import made_at
+from synpref_dagster.assets.release.trained_on import SUBSET
+from synpref_dagster.assets.step import Result, box, campaign_step, fingerprint
 from synpref_dagster.curation.evidence.claims import Claim, campaign_claims, claims_in
 from synpref_dagster.curation.evidence.report import CampaignFacts, build_report
-from synpref_dagster.curation.filtering.decision import count_decisions
 from synpref_dagster.curation.pool.screening import count_reasons
+from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.report.figures import report_figures
 from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
@@ -32,6 +38,11 @@ from synpref_dagster.storage.uris import write_bytes
 GROUP = "7_evidence"
 CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
 
+NOT_AUDITED = (
+    "The judges were not audited: their budget was used up by labels, which come first. Raise "
+    "judges.max_usd in the profile and start the campaign again; only the audit is paid for."
+)
+
 
 @dg.asset(**box(GROUP, kinds={"python", "markdown"}))
 def campaign_report(
@@ -49,22 +60,25 @@ def campaign_report(
     people_audit: DatasetRef,
     leaderboard: DatasetRef,
 ) -> dg.MaterializeResult:
-    """`report.json` and `report.html`: what came in, what was decided, what held, what did not."""
-    evidence = {
+    """`report.json` and `report.html`: what came in, what was decided, what held, what did not.
+
+    Each section names the night of its figures: a night makes some of them anew, not all.
+    """
+    night_of = partial(_night_of, context.instance)
+    measured: dict[str, DatasetRef] = {
         "filter_audit": filter_audit,
         "iteration_curve": iteration_curve,
         "curation_variants": curation_variants,
-        "judge_audit": judge_audit["agreement"],
-        "judge_quality": judge_audit["quality"],
         "people_audit": people_audit,
-        "leaderboard": leaderboard,
     }
+    judged = {"judge_audit": judge_audit["agreement"], "judge_quality": judge_audit["quality"]}
+    decided: dict[str, Result] = {"clean_pool": clean_pool, SUBSET: consistency_filtered_subset}
+    told = {**decided, "flip_evidence": flip_evidence, "judge_audit": judge_audit, **measured}
+    evidence = {**measured, **judged, "leaderboard": leaderboard}
     with campaign_step(context, campaign, tracking, evidence) as step:
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}
-        claims = campaign_claims(
-            claims_in(tables[name] for name in CLAIMED_IN),
-            thresholds=campaign.profile.evidence.thresholds,
-        )
+        tables["leaderboard"] = _with_nights(tables["leaderboard"], night_of)
+        claims = _claims(campaign, tables)
         report = build_report(
             CampaignFacts(
                 profile=campaign.profile.name,
@@ -72,16 +86,16 @@ def campaign_report(
                 seconds=_seconds(context),
                 has_test_set=campaign.profile.pool.has_test_set,
                 pool=_pool_facts(campaign, raw_pool, clean_pool),
-                decisions=count_decisions(all_decisions(campaign, consistency_filtered_subset)),
+                decisions=_decisions(consistency_filtered_subset),
                 claims=claims,
                 flip_guard=_guard_facts(campaign, flip_evidence),
+                nights={name: night_of(name, ref) for name, ref in told.items()},
                 simulated=campaign.profile.simulated,
-                next_steps=campaign.profile.next_steps,
+                next_steps=[*campaign.profile.next_steps, *_not_audited(judge_audit)],
                 **tables,
             )
         )
-        page = render_report(report, report_figures(report))
-        paths = _write(campaign, report, page)
+        paths = _write(campaign, report, render_report(report, report_figures(report)))
         step.tracked.log_campaign_metrics(_headline(report), step=0)
         claims_ref = step.dataset(
             lambda: pd.DataFrame(report["claims"]), inputs=[json.dumps(report["claims"])]
@@ -93,12 +107,37 @@ def campaign_report(
         )
 
 
+def _not_audited(audit: dict[str, DatasetRef]) -> list[str]:
+    return [] if audit["agreement"].num_rows else [NOT_AUDITED]
+
+
 def _outcomes(claims: list[Claim]) -> dict[str, int]:
     """`num_held`, `num_not_held`, `num_not_decided`: how many claims came to what."""
     return {
         f"num_{outcome.replace(' ', '_')}": sum(claim.outcome == outcome for claim in claims)
         for outcome in ("held", "not held", "not decided")
     }
+
+
+def _claims(campaign: Campaign, tables: Mapping[str, pd.DataFrame]) -> list[Claim]:
+    found = claims_in(tables[name] for name in CLAIMED_IN)
+    return campaign_claims(found, thresholds=campaign.profile.evidence.thresholds)
+
+
+def _night_of(instance: dg.DagsterInstance, name: str, ref: Result) -> str:
+    return made_at(instance, name, version=fingerprint(ref))
+
+
+def _with_nights(board: pd.DataFrame, night_of: Callable[[str, str], str]) -> pd.DataFrame:
+    """The leaderboard with `night`, that of the decisions on which each size was trained."""
+    nights = [night_of(SUBSET, version) for version in board[TRAINED_ON]]
+    return board.assign(night=nights).drop(columns=TRAINED_ON)
+
+
+def _decisions(subset: SelectionRef) -> pd.DataFrame:
+    kinds = ["decision", "reason"]
+    shards = chain(iter_tables(subset.kept, kinds), iter_tables(subset.dropped, kinds))
+    return tally(shards, kinds, count="num_pairs").sort_values(kinds)
 
 
 def _pool_facts(

@@ -30,7 +30,7 @@ from synpref_dagster.curation.filtering.shards import decide_shard
 from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
 from synpref_dagster.curation.verification.gold_silver import undecidable_content
 from synpref_dagster.publishing.plots import stacked_shares
-from synpref_dagster.resources.campaign import SETTINGS, Campaign
+from synpref_dagster.resources.campaign import SETTINGS, Campaign, told_as
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, MapResult, SelectionRef, iter_tables, map_shards
@@ -90,6 +90,7 @@ def consistency_filtered_subset(
             facts={
                 "by_reason": _reason_totals(counts),
                 SETTINGS: campaign.settings_fingerprint(),
+                told_as(SETTINGS): campaign.settings_told(),
             },
             plot=stacked_shares(_shares_by_source(counts), title="Decisions by source"),
             checks=[

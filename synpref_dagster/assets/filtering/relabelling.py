@@ -60,7 +60,7 @@ Pairs = Sequence[PreferencePair]
 
 
 @dg.asset(
-    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"),
+    **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu", code_version="2"),
     check_specs=[leak_spec("flip_evidence")],
 )
 def flip_evidence(
@@ -80,7 +80,7 @@ def flip_evidence(
     settings = campaign.profile.filtering
     views = stage_one_views(campaign, attribute_labels, pair_embeddings)
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
-        verified = campaign.frame(gold.kept)
+        verified = campaign.labels_in(views["pool"], campaign.frame(gold.kept))
         panel = _ask_about_gold(
             step, judges, verified, views=views, embedding=embedding, pool=vocabulary["unverified"]
         )

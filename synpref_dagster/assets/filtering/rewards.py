@@ -45,7 +45,7 @@ def best_reward_model(
     """The iteration's model with the best accuracy on the one common gold validation set."""
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         held_out = campaign.frame(gold.kept).query("split == 'validation'")
-        # In the pool of tonight, not the one that gold names: a pair that left it stops the night.
+        # In the pool of tonight, not the one that gold names: what left it validates nothing.
         pairs = campaign.labelled(unverified_pool, held_out)
         accuracy = pd.Series(
             {
@@ -64,7 +64,7 @@ def best_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu"))
+@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"))
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -77,15 +77,20 @@ def gold_reward_model(
     """Reward model trained on human-verified pairs only, never on their validation part."""
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
+        pairs, held_out = (
+            campaign.labelled(unverified_pool, verified[verified["split"] == split])
+            for split in ("train", "validation")
+        )
         trained = models.train(
-            step.name,
-            campaign.labelled(unverified_pool, verified.query("split == 'train'")),
-            campaign.labelled(unverified_pool, verified.query("split == 'validation'")),
-            vocabulary=vocabulary["clean"],
-            context=context,
+            step.name, pairs, held_out, vocabulary=vocabulary["clean"], context=context
         )
         trained.track(step.tracked)
-        return step.result(trained.ref, metrics=trained.metrics())
+        num_gone = len(verified) - len(pairs) - len(held_out)
+        return step.result(
+            trained.ref,
+            metrics={**trained.metrics(), "num_gold_gone": num_gone},
+            facts={"reused": trained.reused},
+        )
 
 
 @dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"))

@@ -94,7 +94,9 @@ def _build_iteration(
 def _train_and_measure(number: int, *, gold: dg.AssetKey, silver: dg.AssetKey) -> IterationAssets:
     model_key = iteration_key(number, "reward_model")
     model = dg.asset(
-        **iteration_options(number, "reward_model", kinds={"pytorch", "huggingface"}, pool="gpu"),
+        **iteration_options(
+            number, "reward_model", kinds={"pytorch", "huggingface"}, pool="gpu", version="2"
+        ),
         ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
         check_specs=[
             dg.AssetCheckSpec(
@@ -161,7 +163,7 @@ def reward_model(
         return step.result(
             trained.ref,
             metrics={"num_pairs": len(pairs), **trained.metrics()},
-            facts={"dropped": trained.left_out_by_reason()},
+            facts={"dropped": trained.left_out_by_reason(), "reused": trained.reused},
             plot=line_plot(
                 {"loss": trained.losses},
                 title="Training loss",

@@ -6,7 +6,13 @@ from functools import cache, partial
 import dagster as dg
 import pyarrow as pa
 
-from synpref_dagster.assets.asking import judges_asked, spending
+from synpref_dagster.assets.asking import (
+    MoneyMissing,
+    judges_asked,
+    paid_for,
+    paid_spec,
+    spending,
+)
 from synpref_dagster.assets.pool.near_duplicates import near_duplicates
 from synpref_dagster.assets.step import (
     Step,
@@ -59,13 +65,21 @@ GROUP = "1_pool"
 LEFT_OUT_TAG = {"synpref/campaign": "left_out"}  # the job of the campaign leaves these out
 
 
-def build_pool_reports(*, left_out: Sequence[str]) -> list[dg.AssetsDefinition]:
-    """The reports; those in `left_out` are no part of a campaign and made by hand only."""
+def build_pool_reports(
+    *, left_out: Sequence[str], after: Sequence[dg.AssetKey] = ()
+) -> list[dg.AssetsDefinition]:
+    """The reports; those in `left_out` are no part of a campaign and made by hand only.
+
+    Args:
+        left_out: names of reports.
+        after: labels that are paid for before judges are asked about personal data.
+    """
     tags = dict.fromkeys(left_out, LEFT_OUT_TAG)
     return [
         dg.asset(
             **box(GROUP, kinds={"python", "parquet"}, pool="judge_api"),
-            check_specs=conservation_spec("pii_report"),
+            check_specs=[*conservation_spec("pii_report"), paid_spec("pii_report")],
+            deps=after,
             tags=tags.get("pii_report"),
         )(pii_report),
         dg.asset(
@@ -87,7 +101,8 @@ def pii_report(
 
     Patterns look at every text; LLM judges, where the profile has any, at the pairs with a finding
     and at a sample of the others. The data themselves are nowhere in it. Nothing is dropped here:
-    `clean_pool` does so where `pool.pii.action` is `drop`.
+    `clean_pool` does so where `pool.pii.action` is `drop`; else the report goes without judges
+    when the budget does not reach for them.
     """
     with campaign_step(context, campaign, tracking, {"raw_pool": raw_pool}) as step:
         scan = map_shards(
@@ -100,7 +115,7 @@ def pii_report(
         )
         step.note(shard_counts(scan, "shards"))
         findings = scan.outputs["findings"]
-        pairs = _scored_pairs(step, judges, raw_pool.kept, findings)
+        pairs, missing = _scored_pairs(step, judges, raw_pool.kept, findings)
         tallied = tally_pairs(iter_tables(pairs, TALLIED))
         by_source = count_by_source(campaign.frame(scan.outputs["scanned"]), tallied)
         by_kind = by_source.drop(columns=["source", "num_pairs", "num_flagged"]).sum()
@@ -114,7 +129,7 @@ def pii_report(
                 **sample_estimate(tallied),
             },
             facts={
-                "scored_by": _scored_by(judges),
+                "scored_by": _scored_by(judges, missing),
                 "pairs_by_level": dict(level_counts(tallied)),
                 "pairs_by_source_and_kind": markdown_table(by_source),
             },
@@ -125,15 +140,18 @@ def pii_report(
                 percent=False,
             ),
             checks=[
-                conservation(raw_pool.kept.num_rows, {"scanned": int(by_source["num_pairs"].sum())})
+                conservation(
+                    raw_pool.kept.num_rows, {"scanned": int(by_source["num_pairs"].sum())}
+                ),
+                paid_for(missing),
             ],
         )
 
 
 def _scored_pairs(
     step: Step, judges: JudgePanel, raw: DatasetRef, findings: DatasetRef
-) -> DatasetRef:
-    """Flagged and judged pairs, each where it is first in the raw pool."""
+) -> tuple[DatasetRef, MoneyMissing | None]:
+    """Flagged and judged pairs, each where it is first in the raw pool; what money is missing."""
     campaign = step.campaign
     flagged = map_shards(
         flag_shard,
@@ -154,16 +172,25 @@ def _scored_pairs(
         version=step.version,
     )
     if not judges.uses_endpoints:
-        return scored(level_shard).ref
-    with judges_asked():
-        found = scored(
-            partial(judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))),
-            beside=[_sampled(step, raw, flagged), raw],
-            identified_by={"key": judges.identity(PERSONAL_DATA)},
-            executor=AllSent(),
-        )
-    step.note(spending(judges, step.name))
-    return found.ref
+        return scored(level_shard).ref, None
+    try:
+        with judges_asked():
+            found = scored(
+                partial(
+                    judge_levels_shard, judges=cache(lambda: judges.endpoint_judges(step.name))
+                ),
+                beside=[_sampled(step, raw, flagged), raw],
+                identified_by={"key": judges.identity(PERSONAL_DATA)},
+                executor=AllSent(),
+            )
+    except MoneyMissing as missing:
+        if campaign.profile.pool.pii.action == "drop":
+            raise  # what judges say decides which pairs stay: this is no report then
+        step.context.log.warning(str(missing.description))
+        return scored(level_shard).ref, missing
+    finally:
+        step.note(spending(judges, step.name))
+    return found.ref, None
 
 
 def _sampled(step: Step, raw: DatasetRef, flagged: DatasetRef) -> DatasetRef:
@@ -193,7 +220,9 @@ def _sampled(step: Step, raw: DatasetRef, flagged: DatasetRef) -> DatasetRef:
     )
 
 
-def _scored_by(judges: JudgePanel) -> str:
+def _scored_by(judges: JudgePanel, missing: MoneyMissing | None) -> str:
+    if missing is not None:
+        return "patterns only: the budget did not reach for judges"
     if not judges.uses_endpoints:
         return "patterns only: no judge scored these pairs"
     names = ", ".join(each.name for each in judges.settings.endpoints)

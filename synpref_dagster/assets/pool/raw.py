@@ -15,7 +15,7 @@ from synpref_dagster.assets.step import box, campaign_step, conservation, shard_
 from synpref_dagster.benchmarks.custom import left_out
 from synpref_dagster.pairs.progress import FilesSkipped, tell
 from synpref_dagster.publishing.plots import bar_plot
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import Campaign, told_as
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import LISTING, READING_VERSION, UNREAD, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -43,6 +43,7 @@ def raw_pool(
     the first characters of each bad row. Columns that nobody read are listed per source.
     """
     with campaign_step(context, campaign, tracking) as step:
+        listed = sources.listed()
         listing = sources.listing()  # Before reading: what arrives meanwhile is new tomorrow.
         read = sources.read_pool(version=step.version, executor=executors.get())
         pool = SelectionRef(kept=read.outputs["kept"], dropped=read.outputs["dropped"])
@@ -65,6 +66,7 @@ def raw_pool(
             },
             facts={
                 LISTING: listing,
+                told_as(LISTING): listed,
                 "files_skipped": {name: paths[:MAX_LISTED] for name, paths in skipped.items()},
                 "quarantined_by_reason": reasons,
                 UNREAD: _table_of(unread),

@@ -19,10 +19,18 @@ from synpref_dagster.curation.pool.shards import pairs_by_shard
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_shards
+from synpref_dagster.storage import (
+    DatasetRef,
+    SelectionRef,
+    find_manifest,
+    iter_tables,
+    make_ref,
+    map_shards,
+)
 from synpref_dagster.storage.maps.apart import ROUTED
 
 GROUP = "1_pool"
+STAGE_ONE = "unverified_pool"
 
 
 @dg.asset(
@@ -86,11 +94,13 @@ def _pool_of_stage(
         pairs_by_shard(clean, cleared_in(campaign, clean), uri=f"{uri}/barred"),
         barred_from_gold(campaign, strict),
     ]
+    before = find_manifest(campaign.uri("data", STAGE_ONE))
     routed = route_pairs(
         clean,
         uri=uri,
         max_share=campaign.profile.pool.max_risky_share,
         barred=barred,
+        stage_one=make_ref(campaign.uri("data", STAGE_ONE), before) if before else None,
         executor=executors.get(),
     )
     split = map_shards(

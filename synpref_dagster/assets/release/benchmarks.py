@@ -6,8 +6,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synpref_dagster.assets.release.lineage import made_at
 from synpref_dagster.assets.release.score_checks import Suite, score_check_specs, score_checks
 from synpref_dagster.assets.release.sizes import model_sizes
+from synpref_dagster.assets.release.trained_on import SUBSET, subset_of
 from synpref_dagster.assets.step import Result, Step, box, campaign_step
 from synpref_dagster.benchmarks.best_of_n import best_of_k_curves
 from synpref_dagster.benchmarks.candidates import build_candidates, full_score_table
@@ -27,6 +29,9 @@ from synpref_dagster.storage import DatasetRef, ModelRef, ShardExecutor
 
 GROUP = "6_release"
 CURVES = "ppe_correctness"
+TRAINED_ON = "trained_on"
+SCORED = "model"
+"""Part of the scores: fingerprint of the model, and of the decisions that it was trained on."""
 RESULT_COLUMNS = [  # named here, so that a table of no results has them too
     "benchmark",
     "headline",
@@ -56,7 +61,8 @@ def benchmark_scores(
     """Seven headline numbers and all sub-scores of one release, from one table of rewards.
 
     Parts: `scores` (one fp32 reward per candidate, with its tokens and whether it was cut),
-    `results` (one row per benchmark) and, with PPE Correctness, `curves` (best of K).
+    `results` (one row per benchmark), `model` (what was scored) and, with PPE Correctness, `curves`
+    (best of K).
     Where the profile names no benchmark, `scores` and `results` are empty tables.
     """
     with campaign_step(context, campaign, tracking) as step:
@@ -72,6 +78,11 @@ def benchmark_scores(
             )
         }
         table = campaign.frame(parts["scores"])
+        night = subset_of(campaign, skywork_reward_v2)
+        about = {"model": skywork_reward_v2.fingerprint, TRAINED_ON: night}
+        parts[SCORED] = step.dataset(
+            lambda: pd.DataFrame([about]), inputs=list(about.values()), part=f"{size}/{SCORED}"
+        )
         parts["results"] = step.dataset(
             lambda: results_frame(measured(campaign, suite, table)),
             inputs=[*inputs, parts["scores"]],
@@ -94,7 +105,7 @@ def benchmark_scores(
 
 
 @dg.asset(
-    **box(GROUP, kinds={"python", "parquet"}),
+    **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
     ins={"benchmark_scores": dg.AssetIn(metadata={"allow_missing_partitions": True})},
 )
 def leaderboard(
@@ -105,19 +116,23 @@ def leaderboard(
 ) -> dg.MaterializeResult:
     """Every release scored so far beside the published row of the same name.
 
+    `trained_on` is the data version of the decisions that a size was trained on; what night that
+    was is among the facts.
     Published numbers are the paper's, of real backbones; the difference to them is given only
     where real backbones were trained, for stand-ins are not comparable with them.
     """
     with campaign_step(context, campaign, tracking) as step:
         results = {size: parts["results"] for size, parts in sorted(benchmark_scores.items())}
+        subsets = {size: _subset(campaign, parts) for size, parts in benchmark_scores.items()}
         real = campaign.profile.release.backend == "hub"
         board = step.dataset(
             lambda: build_leaderboard(
                 {size: results_from_frame(campaign.frame(ref)) for size, ref in results.items()},
                 complete=campaign.profile.pool.kind == "synthetic_world",
                 with_differences=real,
+                trained_on=subsets,
             ),
-            inputs=[f"{size}:{ref.fingerprint}" for size, ref in results.items()],
+            inputs=[f"{size}:{ref.fingerprint}:{subsets[size]}" for size, ref in results.items()],
             params={"with_differences": True} if real else None,
         )
         frame = campaign.frame(board)
@@ -127,13 +142,24 @@ def leaderboard(
         return step.result(
             board,
             metrics={f"average/{name}": float(value) for name, value in averages.items()},
-            facts={} if len(averages) else {"no_average": "no benchmark was named"},
+            facts={
+                "trained_on_night": {
+                    size: made_at(context.instance, SUBSET, version=version)
+                    for size, version in sorted(subsets.items())
+                },
+                **({} if len(averages) else {"no_average": "no benchmark was named"}),
+            },
             plot=leaderboard_plot(
                 {str(name): float(value) for name, value in averages.items()},
                 title="Average of the benchmarks",
                 published={str(k): float(v) for k, v in published.items()} if real else None,
             ),
         )
+
+
+def _subset(campaign: Campaign, parts: dict[str, DatasetRef]) -> str:
+    """Data version of the decisions on which a scored model was trained; empty if not kept."""
+    return str(campaign.frame(parts[SCORED])[TRAINED_ON].iloc[0]) if SCORED in parts else ""
 
 
 def measured(campaign: Campaign, suite: Suite, table: pd.DataFrame) -> list[BenchmarkResult]:

@@ -32,7 +32,6 @@ from synpref_dagster.storage import DatasetRef, SelectionRef, iter_tables, map_s
 
 GROUP = "6_release"
 ROW_KINDS = ["split", "tier", "source"]
-WORLD_LICENCE = "apache-2.0"
 LABELS_LICENCE = (
     "This is a selection of pairs from other data sets, with new labels. Each pair stays under the "
     "licence\nof its source; the labels are under Apache-2.0."
@@ -100,10 +99,11 @@ def _curated(
 ) -> DatasetRef:
     """The data set, one shard per clean shard."""
     campaign = step.campaign
+    labels = [campaign.frame(each.kept) for each in (gold, silver)]
+    now = [campaign.labels_in(clean.kept, each) for each in labels]
+    step.note({"num_labels_gone": sum(map(len, labels)) - sum(map(len, now))})
     stage_one = step.dataset(
-        lambda: stage_one_rows(campaign.frame(gold.kept), campaign.frame(silver.kept)),
-        inputs=[gold, silver],
-        part="stage_one",
+        lambda: stage_one_rows(*now), inputs=[gold, silver, clean.kept], part="stage_one"
     )
     texts = campaign.texts(clean.kept)
     exported = map_shards(
@@ -113,7 +113,7 @@ def _curated(
         uri=campaign.uri("data", step.name),
         version=step.version,
         identified_by={"stage_one": stage_one.fingerprint},
-        meta={"curation": curation_facts(campaign, clean, subset)},
+        meta={"curation": curation_facts(campaign, subset)},
         executor=executors.get(),
     )
     step.note(shard_counts(exported, "shards"))
@@ -160,9 +160,8 @@ def _refuse_missing(campaign: Campaign, stage_one: DatasetRef, exported: Dataset
     missing = sum(number - found.get(kind, 0) for kind, number in labelled.items())
     if missing:
         raise ValueError(
-            f"{missing} of {stage_one.num_rows} labelled pairs are no longer in the pool: a source "
-            "was taken out, or the benchmarks or rules changed. Put it back, or materialize the "
-            "campaign again from seed_candidates on"
+            f"{missing} of {stage_one.num_rows} labelled pairs are not in the export: materialize "
+            "curated_dataset again"
         )
 
 
@@ -202,13 +201,13 @@ def _write_folder(
     )
 
 
-def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef) -> dict[str, Any]:
+def curation_facts(campaign: Campaign, subset: SelectionRef) -> dict[str, Any]:
     """What the filter decided, as plain data for cards."""
     kinds = ["decision", "reason"]
     shards = chain(iter_tables(subset.kept, kinds), iter_tables(subset.dropped, kinds))
     counts = tally(shards, kinds, count="num_pairs").sort_values(kinds)
     return {
-        "num_clean": clean.kept.num_rows,
+        "num_clean": decided_pool(campaign, subset).kept.num_rows,
         "ngram_words": campaign.profile.pool.ngram_words,
         "decisions": [
             {
@@ -222,24 +221,45 @@ def curation_facts(campaign: Campaign, clean: SelectionRef, subset: SelectionRef
 
 
 def source_rows(sources: PoolSources, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each source with its licence, place, citation and pairs per split, from a tally of them."""
-    counts = pairs_by(rows, "source", "split")
-    staying = sources.campaign.profile.pool.staying()
+    """Each source with its licence, place, citation and pairs per split, from a tally of them.
+
+    Raises:
+        ValueError: there are pairs of a source that the profile no longer names.
+    """
+    counts, known = pairs_by(rows, "source", "split"), source_terms(sources)
+    gone = sorted({source for source, _ in counts} - known.keys())
+    if gone:
+        raise ValueError(
+            f"there are pairs of {', '.join(gone)}, which pool.sources no longer names, so that "
+            "nothing is known of their licence: run the job filter_pool, which takes them out of "
+            "the pool, or name the source again"
+        )
     return [
         {
+            **about,
+            "num_train": counts.get((name, "train"), 0),
+            "num_validation": counts.get((name, "validation"), 0),
+        }
+        for name, about in known.items()
+    ]
+
+
+def source_terms(sources: PoolSources) -> dict[str, dict[str, Any]]:
+    """What the profile says of each source: licence, place, origin, citation, by name."""
+    staying = sources.campaign.profile.pool.staying()
+    return {
+        spec.name: {
             "name": spec.name,
-            "licence": WORLD_LICENCE if sources.is_synthetic else spec.licence,
+            "licence": spec.licence,
             "place": _place(sources, spec),
             "origin": spec.origin,
             "hub_id": spec.hub_id,
             "revision": spec.revision,
             "citation": spec.citation,
-            "num_train": int(counts.get((spec.name, "train"), 0)),
-            "num_validation": int(counts.get((spec.name, "validation"), 0)),
             **({"may_leave": False} if spec.name in staying else {}),
         }
         for spec in sources.specs()
-    ]
+    }
 
 
 def common_licence(rows: Sequence[dict[str, Any]]) -> str:

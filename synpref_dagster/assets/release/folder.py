@@ -1,7 +1,9 @@
 """Box 6, the released model: folder, card, manifest, registered version, and the gates."""
 
 import json
+import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,12 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster import __version__
-from synpref_dagster.assets.release.benchmarks import results_from_frame
-from synpref_dagster.assets.release.data import ROW_KINDS, source_rows, trained_by_tier
-from synpref_dagster.assets.release.lineage import lineage
+from synpref_dagster.assets.release.benchmarks import SCORED, results_from_frame
+from synpref_dagster.assets.release.lineage import lineage, made_at
 from synpref_dagster.assets.release.sizes import model_sizes
+from synpref_dagster.assets.release.trained_on import facts_of, sources_now
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
-from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
 from synpref_dagster.publishing.release.folder import CARD, registered_name, write_release
@@ -30,21 +31,25 @@ from synpref_dagster.resources.tracking.registry import (
     ModelRegistry,
 )
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef, iter_tables
+from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
+with warnings.catch_warnings():
+    # A check with one result per size is what the gates are: not to be told so at every start.
+    warnings.simplefilter("ignore", dg.PreviewWarning)
+    GATES = dg.AssetCheckSpec(
+        "promotion_gates",
+        asset="model_release",
+        partitions_def=model_sizes,
+        description="Gold accuracy beats chance, and nothing is worse than the champion.",
+    )
 
 
 @dg.asset(
-    **box(GROUP, kinds={"huggingface", "mlflow"}),
+    **box(GROUP, kinds={"huggingface", "mlflow"}, code_version="2"),
     partitions_def=model_sizes,
-    check_specs=[
-        dg.AssetCheckSpec(
-            "promotion_gates",
-            asset="model_release",
-            description="Gold accuracy beats chance, and nothing is worse than the champion.",
-        )
-    ],
+    check_specs=[GATES],
 )
 def model_release(
     context: dg.AssetExecutionContext,
@@ -53,17 +58,19 @@ def model_release(
     tracking: MlflowTracking,
     skywork_reward_v2: ModelRef,
     benchmark_scores: dict[str, DatasetRef],
-    curated_dataset: DatasetRef,
 ) -> dg.MaterializeResult:
     """One size as anybody can load it: weights, card from facts, manifest of all that went in.
 
+    What it says of its data was kept with the model when it was trained.
     The version becomes `candidate` in the registry, and `champion` when every gate passes; a gate
     that fails leaves the champion where it is.
     """
     size = context.partition_key
     with campaign_step(context, campaign, tracking) as step:
-        curated = tally(iter_tables(curated_dataset, ROW_KINDS), ROW_KINDS, count="num_pairs")
-        by_source = source_rows(sources, curated)
+        refuse_other_scores(step, skywork_reward_v2, benchmark_scores)
+        refuse_other_weights(skywork_reward_v2)
+        facts_of_data = facts_of(campaign, skywork_reward_v2)
+        by_source = sources_now(sources, facts_of_data)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
         training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
@@ -73,20 +80,19 @@ def model_release(
             size,
             training=training,
             results=results,
-            data=_data_facts(campaign, curated_dataset, curated),
+            data=facts_of_data,
             checkpoint=checkpoint,
         )
         folder = write_release(
             checkpoint,
             campaign.local_folder("releases", size) / skywork_reward_v2.fingerprint[:16],
             texts=_texts(facts, skywork_reward_v2, by_source),
-            manifest=_manifest(step, skywork_reward_v2, curated_dataset, training),
+            manifest=_manifest(step, skywork_reward_v2, facts_of_data, training),
         )
         card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
         name = registered_name(campaign.profile.name, size)
-        gates, version = register_release(
-            step, tracking.registry(), name, folder, card, skywork_reward_v2
-        )
+        registry = tracking.registry()
+        gates, version = register_release(step, registry, name, folder, card, skywork_reward_v2)
         failed = [gate.reason for gate in gates if not gate.passed]
         return step.result(
             ModelRef(uri=str(folder), fingerprint=skywork_reward_v2.fingerprint),
@@ -107,8 +113,36 @@ def model_release(
         )
 
 
-def _data_facts(campaign: Campaign, ref: DatasetRef, rows: pd.DataFrame) -> dict[str, Any]:
-    return {"tiers": trained_by_tier(rows), "curation": campaign.facts(ref)["curation"]}
+def refuse_other_scores(step: Step, model: ModelRef, scores: dict[str, DatasetRef]) -> None:
+    """Refuse to release a model under the scores of another one.
+
+    Raises:
+        ValueError: naming the nights of both.
+    """
+    size, instance = step.context.partition_key, step.context.instance
+    again = "Materialize benchmark_scores of this size again"
+    if SCORED not in scores:
+        raise ValueError(f"the scores of {size} do not say of which model they are. {again}")
+    scored = str(step.campaign.frame(scores[SCORED])["model"].iloc[0])
+    if scored != model.fingerprint:
+        made = partial(made_at, instance, "skywork_reward_v2", partition=size)
+        raise ValueError(
+            f"the scores of {size} are of the model of {made(version=scored)}, and the model to be "
+            f"released is that of {made(version=model.fingerprint)}. {again}"
+        )
+
+
+def refuse_other_weights(model: ModelRef) -> None:
+    """Refuse a checkpoint folder that something else was written to since.
+
+    Raises:
+        ValueError: the files are not those of the model.
+    """
+    if folder_fingerprint(model.uri) != model.fingerprint:
+        raise ValueError(
+            f"{model.uri} holds other files than the model that was trained there: "
+            "materialize skywork_reward_v2 of this size again"
+        )
 
 
 def _texts(
@@ -176,14 +210,14 @@ def register_release(
 
 
 def _manifest(
-    step: Step, model: ModelRef, curated: DatasetRef, training: dict[str, Any]
+    step: Step, model: ModelRef, data: dict[str, Any], training: dict[str, Any]
 ) -> dict[str, Any]:
     key = dg.AssetKey("skywork_reward_v2")
     size = step.context.partition_key
     return {
         "model_size": size,
         "weights": model.fingerprint,
-        "curated_dataset": curated.fingerprint,
+        "trained_on": data["inputs"],
         "profile": json.loads(step.campaign.profile.model_dump_json()),
         "seeds": {"campaign": step.campaign.seed, "training": training["config"].get("seed")},
         "training": {

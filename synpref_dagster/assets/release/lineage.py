@@ -4,7 +4,8 @@ Each event names the data version of every input that it read. Following those, 
 event of each asset, gives the lineage of one result even when several campaigns share an instance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
 INPUT_VERSION = "dagster/input_data_version/"
 MAX_EVENTS = 50  # of one asset: how far back an input is looked for
+UNKNOWN_NIGHT = "an unknown night"
 
 
 def lineage(
@@ -49,17 +51,42 @@ def lineage(
     return dict(sorted(found.items()))
 
 
-def _tags(
-    instance: dg.DagsterInstance, name: str, *, partition: str | None, version: str | None
-) -> Mapping[str, str]:
-    records = instance.fetch_materializations(
+def made_at(
+    instance: dg.DagsterInstance, name: str, *, version: str, partition: str | None = None
+) -> str:
+    """When a result was made last, in UTC to the minute, which tells one night from another.
+
+    Args:
+        instance: where the history is.
+        name: of the asset.
+        version: data version of the result.
+        partition: its partition.
+    """
+    for record in _records(instance, name, partition=partition, limit=MAX_EVENTS):
+        event = record.asset_materialization
+        if event is not None and (event.tags or {}).get(DATA_VERSION) == version:
+            return f"{datetime.fromtimestamp(record.timestamp, UTC):%Y-%m-%d %H:%M} UTC"
+    return UNKNOWN_NIGHT
+
+
+def _records(
+    instance: dg.DagsterInstance, name: str, *, partition: str | None, limit: int
+) -> Sequence[dg.EventLogRecord]:
+    """Materialisations of an asset, the newest first."""
+    return instance.fetch_materializations(
         dg.AssetRecordsFilter(
             asset_key=dg.AssetKey.from_user_string(name),
             asset_partitions=[partition] if partition else None,
         ),
-        limit=1 if version is None else MAX_EVENTS,
+        limit=limit,
     ).records
-    for record in records:
+
+
+def _tags(
+    instance: dg.DagsterInstance, name: str, *, partition: str | None, version: str | None
+) -> Mapping[str, str]:
+    limit = 1 if version is None else MAX_EVENTS
+    for record in _records(instance, name, partition=partition, limit=limit):
         event = record.asset_materialization
         tags = dict(event.tags or {}) if event is not None else {}
         if version is None or tags.get(DATA_VERSION) == version:

@@ -40,6 +40,8 @@ class CampaignFacts:
     leaderboard: pd.DataFrame
     claims: Sequence[Claim]
     flip_guard: Mapping[str, Any]
+    nights: Mapping[str, str]
+    """Asset -> when the figures in the report that come from it were made."""
     simulated: Sequence[str]
     next_steps: Sequence[str]
 
@@ -80,6 +82,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "people": _people(facts.people_audit),
         "leaderboard": facts.leaderboard.to_dict("records"),
         "flip_guard": dict(facts.flip_guard),
+        "nights": dict(facts.nights),
         "claims": [
             {**asdict(claim), "verdict": claim.outcome, "held": claim.outcome == "held"}
             for claim in facts.claims

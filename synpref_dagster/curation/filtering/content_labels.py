@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.pairs.columns import from_numbers, to_numbers
 from synpref_dagster.pairs.ids import id_keys
-from synpref_dagster.pairs.record import ID_BYTES, ID_TYPE, id_array
+from synpref_dagster.pairs.record import ID_BYTES, ID_TYPE, id_array, id_index, is_among
 
 if TYPE_CHECKING:  # Importing pandas costs as much as filtering a million rows.
     import pandas as pd
@@ -72,6 +72,40 @@ class ContentLabels:
         known = self.content_ids[places] == wanted
         sign = np.where(self.pair_ids[places] == _ids(pairs.column("pair_id")), 1, -1)
         return np.where(known, self.labels[places] * sign, 0).astype(np.int8), known
+
+
+def labels_in_pool(labels: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:
+    """Labels as they stand to the pairs of a pool: a label belongs to a content and its direction.
+
+    A content whose source label turned since is in the pool under another pair_id: there the
+    label has the opposite sign. Labels of contents that the pool does not have are left out.
+
+    Args:
+        labels: pair_id, content_id, label and anything else, each content once.
+        pool: pair_id and content_id of (at least) the pool's pairs of these contents, which may
+            have a content under both labels.
+
+    Returns:
+        Rows of `labels` in their order, pair_id and label as the pool has the pair.
+    """
+    own = set(pool["pair_id"])
+    other = {
+        content: pair_id
+        for pair_id, content in zip(pool["pair_id"], pool["content_id"], strict=True)
+    }
+    stays = is_among(labels["pair_id"], own)
+    found = labels[stays | is_among(labels["content_id"], other.keys())]
+    turned = ~is_among(found["pair_id"], own)
+    now = [
+        other[content] if is_turned else pair_id
+        for pair_id, content, is_turned in zip(
+            found["pair_id"], found["content_id"], turned, strict=True
+        )
+    ]
+    label = found["label"].to_numpy() * np.where(turned, -1, 1).astype("int8")
+    return found.assign(
+        pair_id=id_index(now), label=label.astype(found["label"].dtype)
+    ).reset_index(drop=True)
 
 
 def labelled_table(frame: pd.DataFrame) -> pa.Table:

@@ -24,7 +24,7 @@ from synpref_dagster.curation.judging.verdicts import (
 )
 from synpref_dagster.curation.judging.votes import labels_from_votes
 from synpref_dagster.curation.retrieval.nearest import random_exemplars, retrieve_exemplars
-from synpref_dagster.pairs.record import ID_BYTES, PreferencePair
+from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, oriented
 
 ExemplarChoice = Literal["none", "random", "retrieved"]
 EXEMPLAR_CHOICES: tuple[ExemplarChoice, ...] = ("none", "random", "retrieved")
@@ -120,13 +120,19 @@ def label_with_exemplars(
 
 
 def exemplar_fingerprint(gold: EmbeddedPairs, gold_labels: Sequence[int]) -> str:
-    """Identity of all that judges can be shown: gold pairs, labels, attributes and vectors."""
-    return _embedded_fingerprint(gold, [[int(label)] for label in gold_labels])
+    """Identity of all that judges can be shown: gold pairs, labels, attributes and vectors.
+
+    A pair goes in under its label: a source label that turned shows judges nothing else.
+    """
+    shown = oriented(
+        gold.pairs, {p.pair_id: s for p, s in zip(gold.pairs, gold_labels, strict=True)}
+    )
+    return _embedded_fingerprint(replace(gold, pairs=shown))
 
 
 def target_fingerprint(targets: EmbeddedPairs) -> str:
     """Identity of all that judges are asked about: pairs, attributes and vectors, in order."""
-    return _embedded_fingerprint(targets, [[]] * len(targets.pairs))
+    return _embedded_fingerprint(targets)
 
 
 def leaked_exemplars(exemplars: pd.DataFrame, conversations: Mapping[bytes, bytes]) -> pd.DataFrame:
@@ -144,11 +150,11 @@ def leaked_exemplars(exemplars: pd.DataFrame, conversations: Mapping[bytes, byte
     return exemplars[same_pair | (target == shown) | target.isna() | shown.isna()]
 
 
-def _embedded_fingerprint(embedded: EmbeddedPairs, said: Sequence[Sequence[int]]) -> str:
-    """Identity of embedded pairs, each with what was said about it."""
+def _embedded_fingerprint(embedded: EmbeddedPairs) -> str:
+    """Identity of embedded pairs, each under its label."""
     hasher = blake2b(embedded.vectors.astype("<f4").tobytes(), digest_size=ID_BYTES)
-    for pair, attributes, labels in zip(embedded.pairs, embedded.attributes, said, strict=True):
-        about = [pair.pair_id.hex(), *labels, dict(attributes)]
+    for pair, attributes in zip(embedded.pairs, embedded.attributes, strict=True):
+        about = [pair.pair_id.hex(), dict(attributes)]
         hasher.update(json.dumps(about, sort_keys=True).encode() + b"\n")
     return hasher.hexdigest()
 

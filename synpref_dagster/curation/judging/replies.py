@@ -7,7 +7,7 @@ different ways, is an abstention with a typed reason, never a label.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,18 +30,22 @@ Failure = Literal[
     "ambiguous",
 ]
 Reading = Literal["strict", "tolerant"]
+REPLIES_VERSION = 2
+"""Raised when the same reply is read differently: what was read before is read again, for free."""
+_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
 THOUGHT_BEGINS = re.compile(
-    r"<(?:think|thinking|thought|reasoning|reflection)>|\[THINK\]|◁think▷"
-    r"|<\|channel\|>(?:analysis|commentary)",
+    rf"<{_TAG}(?:\s[^<>]*)?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    r"|<\|channel\|>(?:analysis|commentary)|\A(?-i:analysis(?=[A-Z]))",
     re.IGNORECASE,
 )
 THOUGHT_ENDS = re.compile(
-    r"</(?:think|thinking|thought|reasoning|reflection)>|\[/THINK\]|◁/think▷"
-    r"|<\|channel\|>final(?:<\|message\|>)?",
+    rf"</{_TAG}\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    r"|<\|channel\|>final(?:<\|message\|>)?|(?-i:assistantfinal)",
     re.IGNORECASE,
 )
-"""How models mark what they think, also where a template wrote the beginning; the last form is
-that of gpt-oss."""
+"""How models mark what they think, also where a template wrote the beginning: tags, with a prefix
+as `seed:think` too, marks of Mistral, Kimi, Cohere and OpenThinker, and the channels of gpt-oss,
+also when a server took their marks away (`analysisWe ... assistantfinal`)."""
 MAX_OBJECTS = 50  # a reply of nothing but braces must not take long to read
 JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -83,15 +87,15 @@ def parse_reply(text: str, schema: Mapping[str, Any]) -> ParsedReply:
         if _fits(whole, schema):
             return ParsedReply(fields=_storable(whole))
         return ParsedReply(failure="off_schema")
-    text = answer_part(text)
-    found, around = _objects(text)
+    found, around = _objects(answer_part(text))
     if THOUGHT_BEGINS.search(around):
         return ParsedReply(failure="unfinished_thought", reading="tolerant")
     fitting = [each for each in found if _fits(each, schema)]
     if not fitting:
         return ParsedReply(failure="off_schema" if found else "unparsable", reading="tolerant")
-    decided = {_decision(each, schema) for each in fitting}
-    if len(decided) > 1:
+    # Objects that differ only in their wording agree.
+    choices = [name for name, rule in schema["properties"].items() if "enum" in rule]
+    if any(len(_stated(name, found, around)) > 1 for name in choices):
         return ParsedReply(failure="ambiguous", reading="tolerant")
     return ParsedReply(fields=_storable(fitting[-1]), reading="tolerant")
 
@@ -120,11 +124,13 @@ def verdict_from_reply(parsed: ParsedReply) -> Verdict:
     return Verdict(choice=parsed.fields["verdict"], reason=str(parsed.fields["reason"]))
 
 
-def _decision(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The values that are choices; two objects that differ only in their wording agree."""
-    return tuple(
-        fields[name] for name, rule in sorted(schema["properties"].items()) if "enum" in rule
-    )
+def _stated(choice: str, found: Sequence[Mapping[str, Any]], around: str) -> set[str]:
+    """Every value that a reply gives a choice, as JSON, also in objects that are broken.
+
+    The form of the reply, repeated with its alternatives (`"a" | "b"`), states nothing.
+    """
+    said = re.findall(rf'"{re.escape(choice)}"\s*:\s*("[^"]*"|[^\s,}}|"]++)(?!\s*\|)', around)
+    return {*said, *(json.dumps(each[choice]) for each in found if choice in each)}
 
 
 def _fits(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
@@ -153,16 +159,18 @@ def _as_object(text: str) -> dict[str, Any] | None:
 def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
     """Every JSON object that starts somewhere in a text, outermost ones only, and what is around.
 
-    Past `MAX_OBJECTS` beginnings nothing is read any more.
+    No object where there are more than `MAX_OBJECTS` beginnings: a later one might disagree.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_once)
     found: list[dict[str, Any]] = []
     around: list[str] = []
     position = rest = 0
-    for _ in range(MAX_OBJECTS):
+    for tried in range(MAX_OBJECTS + 1):
         position = text.find("{", position)
         if position < 0:
             break
+        if tried == MAX_OBJECTS:
+            return [], text
         try:
             value, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):

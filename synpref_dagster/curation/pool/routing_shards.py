@@ -5,18 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.pool.routing import (
     CANDIDATE_COLUMNS,
+    HUMAN,
     risky_candidates,
     routable,
     routed_to_stage_one,
 )
+from synpref_dagster.pairs.ids import among, id_keys
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import (
     DatasetRef,
     ShardExecutor,
     find_manifest,
+    find_rows,
     iter_tables,
     join_uri,
     make_ref,
@@ -37,11 +41,13 @@ def route_pairs(
     uri: str,
     max_share: float,
     barred: Sequence[DatasetRef] = (),
+    stage_one: DatasetRef | None = None,
     executor: ShardExecutor | None = None,
 ) -> DatasetRef:
     """Which risky pairs come into stage 1, see `routing.routed_to_stage_one`.
 
-    Memory holds the risky pairs of other origin. Who was routed before stays routed.
+    Memory holds the risky pairs of other origin. Who was routed before stays routed, and so does
+    a pair of people whose copy from another source is the one that the pool keeps by now.
 
     Args:
         clean: `CLEAN_SCHEMA`.
@@ -49,6 +55,7 @@ def route_pairs(
         max_share: most routed pairs, as a share of those that people labelled.
         barred: data sets with one shard per shard of `clean` and the column pair_id: pairs that
             may not come into stage 1.
+        stage_one: the pool of stage 1 of the night before.
         executor: in this process by default.
 
     Returns:
@@ -73,6 +80,7 @@ def route_pairs(
         return make_ref(target, before)
     # Who was routed decides too: a pool that goes back to an earlier state forgets nobody.
     already = set(read_frame(make_ref(target, before))["pair_id"]) if before else set()
+    already |= _of_people_before(clean, stage_one) if stage_one else set()
     rows = _with_former(_rows_by_shard(found["candidates"]), already, [clean, *barred])
     mask = routed_to_stage_one(rows, num_human=num_human, max_share=max_share, already=already)
     history = [work, before.fingerprint if before else ""]
@@ -82,6 +90,22 @@ def route_pairs(
         step=step_key(version=VERSION, inputs=history, params={}),
         meta={"work": work},
     )
+
+
+def _of_people_before(clean: DatasetRef, stage_one: DatasetRef) -> set[bytes]:
+    """Ids of pairs that were in stage 1 and whose origin is another one now.
+
+    One row appended to a file of people moves the file behind others that repeat some of its pairs;
+    without this their labels would leave gold, and every model would be trained anew.
+    """
+    keys = [id_keys(table["pair_id"])[:, 0] for table in iter_tables(stage_one, ["pair_id"])]
+    ranked, found = np.sort(np.concatenate(keys)), set[bytes]()
+    for table in iter_tables(clean, ["pair_id", "origin"]):
+        others = table.filter(pc.not_equal(table["origin"], HUMAN))
+        if others.num_rows:
+            known = among(id_keys(others["pair_id"])[:, 0], ranked)
+            found |= set(to_frame(others.filter(pa.array(known)))["pair_id"])
+    return found & set(to_frame(find_rows(stage_one, found, columns=["pair_id"]))["pair_id"])
 
 
 def _rows_by_shard(candidates: DatasetRef) -> pd.DataFrame:

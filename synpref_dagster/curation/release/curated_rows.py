@@ -11,14 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
-from synpref_dagster.curation.release.training_sets import merge_labels
+from synpref_dagster.curation.release.training_sets import TIER_OF_DECISION, merge_labels
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
 from synpref_dagster.pairs.columns import rows_where
 from synpref_dagster.pairs.record import ID_BYTES, ID_TYPE, is_among, table_from_frame
 
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
-TIER_OF_DECISION = {KEPT: "curated", FLIPPED: "recycled"}
 DECIDED_SCHEMA = pa.schema([("pair_id", ID_TYPE), ("content_id", ID_TYPE)])
 STAGE_ONE_SCHEMA = pa.schema(
     [

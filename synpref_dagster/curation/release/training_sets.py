@@ -11,9 +11,11 @@ import pandas as pd
 
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
+from synpref_dagster.pairs.ids import rows_in_id_order
 from synpref_dagster.pairs.record import is_among
 
 TRAINING_COLUMNS = ["pair_id", "content_id", "label"]
+TIER_OF_DECISION = {KEPT: "curated", FLIPPED: "recycled"}
 
 
 def final_training_set(
@@ -78,8 +80,29 @@ def original_labels(
     """
     usable = pool[~is_among(pool["conversation_id"], held_out)]
     if num_pairs is not None and num_pairs < len(usable):
-        usable = usable.sample(n=num_pairs, random_state=np.random.default_rng(seed))
+        draw = np.random.default_rng(seed)
+        usable = rows_in_id_order(usable).sample(n=num_pairs, random_state=draw)
     return usable[["pair_id", "content_id"]].assign(label=np.int8(1)).reset_index(drop=True)
+
+
+def tiers(training_set: pd.DataFrame, *, gold: pd.DataFrame, silver: pd.DataFrame) -> np.ndarray:
+    """Who set the label of each training pair, (n,): gold, silver, curated or recycled.
+
+    Args:
+        training_set: from `final_training_set` of the same gold and silver.
+        gold: gold pairs with split.
+        silver: silver pairs.
+    """
+    by_people = gold["content_id"][gold["split"] == "train"]
+    return np.select(
+        [
+            is_among(training_set["content_id"], by_people),
+            is_among(training_set["content_id"], silver["content_id"]),
+            training_set["label"] < 0,
+        ],
+        ["gold", "silver", TIER_OF_DECISION[FLIPPED]],
+        default=TIER_OF_DECISION[KEPT],
+    )
 
 
 def training_variants(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, NO_EDITS
+from synpref_dagster.pairs.ids import rows_in_id_order
 from synpref_dagster.pairs.record import digest, is_among
 
 GOLD_COLUMNS = [
@@ -210,7 +211,7 @@ def extend_silver(
 def retrievable(
     pool: pd.DataFrame, *, gold: pd.DataFrame, silver: pd.DataFrame, discarded: pd.DataFrame
 ) -> pd.DataFrame:
-    """The unverified pairs that an iteration may still pull, each content once.
+    """The unverified pairs that an iteration may still pull, each content once, by content.
 
     Out are pairs that are gold or silver or that people could not decide (under either label), and
     pairs of a validation conversation, which must stay out of every training set.
@@ -224,7 +225,8 @@ def retrievable(
     used = set(gold["content_id"]) | set(silver["content_id"]) | undecidable_content(discarded)
     held_out = validation_conversations(gold)
     free = ~(is_among(pool["content_id"], used) | is_among(pool["conversation_id"], held_out))
-    return pool[free].drop_duplicates("content_id").reset_index(drop=True)
+    # Of equally near pairs the first one is pulled: it must not be the first one of a file.
+    return rows_in_id_order(pool[free]).drop_duplicates("content_id").reset_index(drop=True)
 
 
 def _with_ids(labelled: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, NO_EDITS, edits_by_pair
 from synpref_dagster.pairs.accuracy import confidence
+from synpref_dagster.pairs.ids import rows_in_id_order
 from synpref_dagster.pairs.record import is_among
 
 LEDGER_COLUMNS = ["pair_id", "content_id", "annotator", "verdict", "decided"]
@@ -87,8 +88,8 @@ def pick_seed(
 
     People get the first share by priority; judges a stratified draw of what is left, so that
     silver covers also what people were not shown. Content that occurs under both labels is asked
-    once. When the pool is smaller than what is asked for, people are served first and judges get
-    what is left, which may be nothing.
+    once. The order of the candidates changes nothing. When the pool is smaller than what is asked
+    for, people are served first and judges get what is left, which may be nothing.
 
     Args:
         candidates: pair_id, content_id, conversation_id, risky and the attributes of each pair.
@@ -99,7 +100,7 @@ def pick_seed(
             pairs grow with the pool, people's time does not: without a bound they were all asked.
         answerable: ids of the contents that people can answer for; None for all.
     """
-    distinct = candidates.drop_duplicates("content_id")
+    distinct = rows_in_id_order(candidates).drop_duplicates("content_id")
     for_people = distinct
     if answerable is not None:
         for_people = distinct[is_among(distinct["content_id"], answerable)]

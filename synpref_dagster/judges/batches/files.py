@@ -43,6 +43,8 @@ class Collected:
     """Requests that the batch ended without: they go into another one."""
     num_unknown: int
     """Lines about requests that no pending batch knows; they are ignored."""
+    stopped_by: CallFailure | None = None
+    """What the service says about the account or the key, where that left requests unanswered."""
 
 
 def write_batch(  # noqa: PLR0913 - what is asked, then whose money and books it goes into
@@ -99,6 +101,7 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
     answered: list[str] = []
     failed: list[str] = []
     num_unknown = 0
+    stopped_by: CallFailure | None = None
     for key, line in _lines(Path(path)):
         row = pending.pop(key, None)
         if row is None:
@@ -107,7 +110,9 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
         answer = _answer(line, row["mode"])
         if isinstance(answer, CallFailure):
             # What is about the batch or the account is no failure of this request.
-            if not answer.stops and not _is_cut_off(line):
+            if answer.stops:
+                stopped_by = stopped_by or answer
+            elif not _is_cut_off(line):
                 failed.append(key)
             continue
         about = {name: row[name] for name in REPLY_COLUMNS}
@@ -122,6 +127,7 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
         num_failed=len(failed),
         num_unanswered=num_asked - len(answered) - len(failed),
         num_unknown=num_unknown,
+        stopped_by=stopped_by,
     )
 
 

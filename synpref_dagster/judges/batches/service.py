@@ -23,8 +23,13 @@ from synpref_dagster.judges.batches.files import (
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Budget, Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.calls import api_key, certainly_free
-from synpref_dagster.judges.requests import JudgeError, JudgeRequest, JudgeUnavailableError
+from synpref_dagster.judges.calls import api_key, certainly_free, error_of, refused_client
+from synpref_dagster.judges.requests import (
+    JudgeError,
+    JudgeRequest,
+    JudgeUnavailableError,
+    failure_of,
+)
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
 
@@ -71,6 +76,7 @@ class BatchService:
         Raises:
             BudgetExhaustedError: the batches may cost more than is left.
             JudgeUnavailableError: the service did not take them.
+            JudgeRefusedError: no money is left, or the key is refused.
         """
         missing = missing_requests(requests, cache=self.cache)
         prices = batch_prices(self.endpoint)
@@ -116,7 +122,7 @@ class BatchService:
             if certainly_free(error):
                 self.ledger.close(name, rest="unsent")
             # Else it may be at work, and paid for: the next run asks for it by its name.
-            raise _unavailable(self.endpoint, f"did not take a batch: {error}") from error
+            raise _failed(self.endpoint, "did not take a batch", error) from error
         # From now on the batch goes by the service's name, which the sensor asks about.
         self.ledger.rename(name, batch.id)
         self.logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, len(requests))
@@ -127,6 +133,7 @@ class BatchService:
 
         Raises:
             JudgeUnavailableError: the service does not answer.
+            JudgeRefusedError: it refuses the key.
         """
         import openai
 
@@ -138,7 +145,7 @@ class BatchService:
                 if (found := self._collect(str(name))) is not None:
                     collected[str(name)] = found
         except openai.OpenAIError as error:
-            raise _unavailable(self.endpoint, f"does not say how batches are: {error}") from error
+            raise _failed(self.endpoint, "does not say how batches are", error) from error
         return collected
 
     def _collect(self, name: str) -> Collected | None:
@@ -242,7 +249,14 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:200]
 
 
-def _unavailable(endpoint: JudgeEndpoint, what: str) -> JudgeUnavailableError:
+def _failed(endpoint: JudgeEndpoint, what: str, error: Exception) -> JudgeError:
+    import openai
+
+    # A status of 404 is about a batch, a file, or a server without batches: not about the key.
+    if isinstance(error, openai.APIStatusError) and error.status_code != 404:
+        failure = failure_of(error_of(error))
+        if failure.stops:
+            return refused_client(endpoint, failure)
     return JudgeUnavailableError(
-        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}"
+        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}: {error}"
     )

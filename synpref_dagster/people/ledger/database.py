@@ -83,6 +83,10 @@ _MARKS = sa.select(
 )
 
 
+class LedgerAwayError(ConnectionError):
+    """The server of the ledger does not let us in; it may when it is well again."""
+
+
 class ReviewDatabase:
     """Opens the database, creates what is missing, appends rows and reads them in order."""
 
@@ -93,10 +97,24 @@ class ReviewDatabase:
             url: `sqlite:///path` or `postgresql://...`.
 
         Raises:
-            ValueError: another kind of database.
+            ValueError: another kind of database, or a file that cannot be used.
+            LedgerAwayError: the server cannot be reached, or refuses.
         """
         self.url = _checked(url)
         self.engine = _engine(self.url)
+        try:
+            self._set_up()
+        except (sa.exc.DatabaseError, OSError) as error:
+            shown = self.engine.url.render_as_string(hide_password=True)
+            said = f"the review ledger {shown} cannot be opened: {_in_one_line(error)}"
+            if self.engine.dialect.name != "sqlite":
+                raise LedgerAwayError(said) from error
+            raise ValueError(
+                f"{said}. Correct its address or your rights to it; a damaged file only comes back "
+                "from a copy"
+            ) from error
+
+    def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
         with _alone(self.url), self.engine.begin() as connection:
             self._lock(connection)
@@ -168,13 +186,20 @@ def _checked(url: str) -> str:
 def _alone(url: str) -> AbstractContextManager[None]:
     """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
     path = sa.make_url(url).database if url.startswith("sqlite") else None
-    return alone_beside(Path(path)) if path and path != ":memory:" else nullcontext()
+    if not path or path == ":memory:":
+        return nullcontext()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return alone_beside(Path(path))
+
+
+def _in_one_line(error: Exception) -> str:
+    """What the driver says, without the query that it was busy with."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
     )

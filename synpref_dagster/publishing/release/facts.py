@@ -51,7 +51,7 @@ def model_facts(
         model_size: partition key.
         training: contents of `training.json`.
         results: the size's benchmark results.
-        data: `tiers`, the curated training pairs by tier, and `curation`, what the filter decided.
+        data: `tiers`, the training pairs by tier, and `curation`, what the filter decided.
         checkpoint: the checkpoint folder, for what its tokenizer says.
     """
     row, release = backbone(model_size), profile.release

@@ -97,6 +97,7 @@ _OPTIONAL: dict[str, Any] = {
     "gold_accuracy_by_iteration": [],
     "leaderboard": [],
     "test_set": CLEAN_TEST_SET,
+    "nights": {},
     "simulated": [],
     "next_steps": [],
 }

@@ -90,6 +90,7 @@ FACTS = CampaignFacts(
     ),
     claims=[Claim(name="n", claim="c", value=nan, low=nan, high=nan, n=0, threshold=0.1)],
     flip_guard={"max_confidence": np.float32(0.5), "vector": np.array([1.0, np.inf])},
+    nights={"clean_pool": "2026-11-30 02:10 UTC"},
     simulated=("people",),
     next_steps=["look"],
 )

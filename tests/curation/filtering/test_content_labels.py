@@ -1,6 +1,7 @@
 """Labels of contents: the twin of a labelled pair has the opposite label."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -8,8 +9,9 @@ from synpref_dagster.curation.filtering.content_labels import (
     LABELLED_SCHEMA,
     ContentLabels,
     labelled_contents,
+    labels_in_pool,
 )
-from synpref_dagster.pairs.record import ID_BYTES, id_array
+from synpref_dagster.pairs.record import ID_BYTES, id_array, id_index
 
 
 def ids(*numbers: int) -> pa.ExtensionArray:
@@ -82,3 +84,30 @@ def test_a_label_that_nobody_asked_for_is_an_error() -> None:
     labels = pa.table({"pair_id": ids(1, 9), "label": pa.array([1, 1], pa.int8())})
     with pytest.raises(ValueError, match="1 of 2 labels are about pairs that nobody asked about"):
         labelled_contents(labels, targets)
+
+
+def by_ids(*rows: tuple[int, int]) -> pd.DataFrame:
+    """(content, pair) numbers."""
+    contents, pairs = zip(*rows, strict=True) if rows else ((), ())
+    columns = {"content_id": contents, "pair_id": pairs}
+    return pd.DataFrame(
+        {
+            name: id_index((n.to_bytes(ID_BYTES - 1, "big") + b"\0") for n in numbers)
+            for name, numbers in columns.items()
+        }
+    )
+
+
+def test_labels_follow_their_content_through_turned_and_erased_pairs() -> None:
+    labels = by_ids((1, 10), (2, 20), (3, 30), (4, 40)).assign(
+        label=np.array([1, -1, 1, -1], dtype=np.int8), split="train"
+    )
+    # 1 stands as it did, 2 turned, 3 was erased, 4 is there under both labels.
+    pool = by_ids((4, 41), (2, 21), (4, 40), (1, 10), (9, 90))
+    found = labels_in_pool(labels, pool)
+    assert found[["content_id", "pair_id"]].equals(by_ids((1, 10), (2, 21), (4, 40)))
+    assert found["label"].tolist() == [1, 1, -1]
+    assert found["label"].dtype == np.int8
+    assert found["split"].tolist() == ["train"] * 3
+    assert labels_in_pool(found, pool).equals(found)
+    assert labels_in_pool(labels, by_ids()).empty

@@ -172,3 +172,9 @@ def test_a_label_is_part_of_what_judges_are_shown_and_not_of_what_they_are_asked
     turned = [-label for label in GOLD_LABELS]
     shown = {exemplar_fingerprint(GOLD, labels) for labels in (GOLD_LABELS, turned)}
     assert len(shown | {target_fingerprint(GOLD)}) == 3
+
+
+def test_a_source_label_that_turned_shows_judges_nothing_else():
+    turned = replace(GOLD, pairs=[pair.flipped() for pair in GOLD.pairs])
+    labels = [-label for label in GOLD_LABELS]
+    assert exemplar_fingerprint(turned, labels) == exemplar_fingerprint(GOLD, GOLD_LABELS)

@@ -67,6 +67,11 @@ DRAFT = f"draft: {reply('candidate_2', 'x')}"
         ("<thinking>", "</thinking>"),
         ("<THOUGHT>", "</thought>"),
         ("<reasoning>", "</reasoning>"),
+        ("<seed:think>", "</seed:think>"),
+        ('<think lang="en">', "</think >"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("analysisWe compare. ", "assistantfinal"),
         ("[THINK]", "[/THINK]"),
         ("◁think▷", "◁/think▷"),
         ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
@@ -80,11 +85,43 @@ def test_only_what_follows_the_last_thought_counts(begin, end):
     assert read(thought).failure == "unparsable"
 
 
-@pytest.mark.parametrize("begin", ["<think>", "<thinking>", "[THINK]", "<|channel|>analysis"])
+@pytest.mark.parametrize(
+    "begin",
+    ["<think>", "<thinking>", "[THINK]", "<|channel|>analysis", "<seed:think>", "<scratchpad>"],
+)
 def test_a_thought_that_never_ends_is_an_abstention(begin):
     assert read(f"{begin}{DRAFT} let me check").failure == "unfinished_thought"
     assert read(f"{reply('tie')} {begin} or not?").failure == "unfinished_thought"
     assert read(f"<think>a</think>{begin}{DRAFT}").failure == "unfinished_thought"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '{"verdict": "candidate_2"}',  # lacks its reason
+        '{"reason": "x", "verdict": "candidate_2", "sure": true}',
+        '{"reason": "on second thought, "verdict": "candidate_2"}',  # broken
+        '{"reason": "cut", "verdict": "candidate_2"',
+        '{"verdict": "tie", "verdict": "candidate_2"}',
+        "{" * 60 + reply("candidate_2"),  # behind more beginnings than are read
+    ],
+)
+def test_a_reply_that_decides_twice_decides_nothing(more):
+    for text in (f"{reply('candidate_1')} {more}", f"{more} {reply('candidate_1')}"):
+        assert read(text).fields is None
+
+
+def test_a_reply_may_repeat_itself_and_the_form_it_was_asked_for():
+    form = '{"reason": text, "verdict": "candidate_1" | "candidate_2" | "tie"}'
+    assert read(f"In the form {form}: {reply('tie')}").fields["verdict"] == "tie"
+    assert read(f'{reply("tie")} so {{"verdict": "tie"}}').fields["verdict"] == "tie"
+    levels = '{"evidence": text, "level": 0 | 1 | 2 | 10}'
+    level = '{"evidence": "none", "level": 2}'
+    assert parse_reply(f"{levels} {level}", PERSONAL_DATA.schema).fields["level"] == 2
+
+
+def test_a_reply_that_begins_with_the_word_analysis_is_no_thought():
+    assert read(f"Analysis: equal. {reply('tie')}").fields["verdict"] == "tie"
 
 
 def test_a_reason_may_speak_of_thoughts():

@@ -45,10 +45,16 @@ TWINS = shard(risky(10), risky(11), (12, "synthetic", ""))
 LATE = shard(risky(2), risky(3))
 
 
-def route(tmp_path, *shards, share=0.5, barred=()):
+def route(tmp_path, *shards, share=0.5, barred=(), stage_one=None):
     clean = write_dataset(str(tmp_path / "clean"), list(shards), step=str(len(shards)))
     named = pairs_by_shard(clean, {identity(n) for n in barred}, uri=str(tmp_path / "barred"))
-    routed = route_pairs(clean, uri=str(tmp_path / "routing"), max_share=share, barred=[named])
+    routed = route_pairs(
+        clean,
+        uri=str(tmp_path / "routing"),
+        max_share=share,
+        barred=[named],
+        stage_one=stage_one,
+    )
     return [sorted(each[0] for each in read_ids(table)) for table in iter_tables(routed)]
 
 
@@ -105,3 +111,12 @@ def test_routing_twice_gives_the_same_and_works_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(routing_shards, "routed_to_stage_one", never)
     assert route(tmp_path, PEOPLE, TWINS) == first
+
+
+def test_a_pair_of_people_stays_when_the_copy_of_another_source_is_kept_instead(tmp_path):
+    former = write_dataset(str(tmp_path / "former"), [PEOPLE], step="f")
+    moved = shard((100, "human", ""), (101, "synthetic", ""), (104, "synthetic", ""))
+    assert route(tmp_path, moved, stage_one=former) == [[101]]
+    assert route(tmp_path, moved, TWINS, share=0.0, stage_one=former) == [[101], []]
+    assert route(tmp_path / "new", moved) == [[]]
+    assert route(tmp_path / "barred", moved, barred=[101], stage_one=former) == [[]]

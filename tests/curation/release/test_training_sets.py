@@ -153,3 +153,11 @@ def test_the_variants_differ_in_labels_and_size_but_never_train_on_validation():
     assert set(sets["filtered"]["label"]) == {1}
     assert (sets["filtered_corrected"]["label"] == -1).sum() == 12
     assert labels_of(sets["gold_silver"]) == {100: 1, 200: -1}
+
+
+def test_the_sample_of_original_labels_does_not_depend_on_the_order_of_the_pool():
+    pool = frame((n, n, n) for n in range(40))
+    samples = [
+        original_labels(each, held_out=set(), num_pairs=7, seed=3) for each in (pool, pool[::-1])
+    ]
+    assert samples[0].equals(samples[1])

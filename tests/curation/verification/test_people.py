@@ -323,3 +323,12 @@ def test_people_are_asked_about_what_they_can_answer_for_and_judges_about_the_re
     by_asked = {name: set(part["content_id"]) for name, part in picked.groupby("asked")}
     assert by_asked["people"] == can
     assert by_asked["judges"] == set(POOL["content_id"]) - can
+
+
+@given(st.permutations(range(60)), st.integers(0, 3))
+@settings(max_examples=20, deadline=None)
+def test_the_seed_does_not_depend_on_the_order_of_the_pool(order, seed):
+    picked = [
+        pick_seed(pool, num_gold=9, num_silver=11, seed=seed) for pool in (POOL, POOL.iloc[order])
+    ]
+    assert picked[0].equals(picked[1])

@@ -68,6 +68,7 @@ def test_an_error_within_a_line_is_no_reply(cache, tmp_path):
         ],
     )
     assert (found.num_replies, found.num_failed, found.num_unanswered) == (1, 3, 0)
+    assert found.stopped_by is None
     assert len(cache.find([each.key for each in make_requests()])) == 1
 
 
@@ -83,6 +84,7 @@ def test_an_empty_account_is_no_failure_of_the_request(cache, tmp_path):
         ],
     )
     assert (found.num_replies, found.num_failed, found.num_unanswered) == (0, 0, 4)
+    assert found.stopped_by.stops == "no_money"
 
 
 def test_lines_that_name_no_request_are_counted_and_a_second_one_is_not_paid_twice(cache, tmp_path):

@@ -6,7 +6,8 @@ import sqlite3
 import openai
 import pytest
 from fake_batch_server import answered, batch_server
-from fake_judge_server import Reply, verdict
+from fake_judge_server import Reply, listening, verdict
+from fastapi import FastAPI, Response
 
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion
 from synpref_dagster.judges.batches import files
@@ -23,7 +24,7 @@ from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import JudgeUnavailableError
+from synpref_dagster.judges.requests import JudgeRefusedError, JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
 
@@ -331,3 +332,35 @@ def test_a_ledger_of_an_earlier_version_is_read_and_gets_its_new_columns(tmp_pat
     ledger.mark_used(PAYER)
     assert ledger.unused("c").empty
     cache.close()
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_service_without_money_or_access_is_not_asked_again_by_itself(cache, status):
+    app = FastAPI()
+
+    @app.post("/v1/files")
+    def refuse():
+        return Response('{"error": {"message": "pay first"}}', status_code=status)
+
+    with listening(app) as url, pytest.raises(JudgeRefusedError, match="pay first") as caught:
+        make_judge(cache, url, batch=True).verdicts(questions(1), [0])
+    assert caught.value.permanent
+    assert BatchLedger(cache).pending().empty
+
+
+def test_a_batch_that_ended_without_money_stops_its_judge_before_the_next_one(cache):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), [0, 1])
+        server.finish("batch-0", num_answered=1)
+        line = server.batches["batch-0"].lines[1]
+        body = {"status_code": 429, "body": {"error": {"code": "insufficient_quota"}}}
+        server.files["out-batch-0"] += "\n" + answered(line, response=body)
+        with pytest.raises(JudgeRefusedError, match="No money is left"):
+            judge.verdicts(questions(2), [0, 1])
+        assert list(server.batches) == ["batch-0"]
+        # Somebody paid: only what is missing goes into the next batch.
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), [0, 1])
+        assert len(server.batches["batch-1"].lines) == 1

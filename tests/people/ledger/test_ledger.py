@@ -140,6 +140,12 @@ def test_other_databases_are_refused_without_showing_a_password():
     assert "secret" not in str(refusal.value)
 
 
+def test_a_file_that_is_no_ledger_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "review.sqlite3").write_bytes(b"no database" * 500)
+    with pytest.raises(ValueError, match=r"review\.sqlite3 cannot be opened: .* from a copy"):
+        ReviewDatabase(f"sqlite:///{tmp_path}/review.sqlite3")
+
+
 def test_a_ledger_whose_making_was_killed_after_any_statement_is_completed(tmp_path):
     def schema(path):
         with sqlite3.connect(path) as connection:

@@ -95,7 +95,7 @@ def test_every_figure_has_its_interval_and_count(report):
         assert value in text
     assert "9,120 rows read, 84 quarantined, 12 dropped while cleaning, 9,024 clean." in text
     assert "kept 4,211 50.3%" in text
-    assert "qwen3-0.6b 55.1 55.0" in text
+    assert "qwen3-0.6b – 55.1 55.0" in text
     assert "3 min 33 s" in text
 
 

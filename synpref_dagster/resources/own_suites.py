@@ -1,0 +1,67 @@
+"""Rows of a benchmark of one's own, read as rows of a source are: any container, no hidden chat."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from synpref_dagster.benchmarks.raw_layouts import RawRow as BenchmarkRow
+from synpref_dagster.sources.files.folders import source_files
+from synpref_dagster.sources.files.rows import read_rows as read_file_rows
+from synpref_dagster.sources.foreign.opening import opened
+from synpref_dagster.sources.formats.fields import user_turn
+from synpref_dagster.sources.records import RowRejected, SourceSpec
+
+CANDIDATE_COLUMNS = {"chosen", "rejected", "candidates"}
+
+
+def own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
+    """Rows of a suite of one's own, read as rows of a source are; what cannot be read is one too.
+
+    Raises:
+        ValueError: there is no such file, or none that is read.
+    """
+    is_folder = path.is_dir()
+    for file in source_files(str(path)).data:
+        origin = _origin(path, Path(str(file)), is_folder=is_folder)
+        spec = SourceSpec(name=name, path=file, origin="human", licence="")
+        number = -1
+        for number, row in enumerate(read_file_rows(spec)):  # blank lines have no number
+            try:
+                values = _unfolded(row.value or {})
+            except RowRejected as error:
+                detail = error.detail or "a chat hides in its texts"
+                yield BenchmarkRow({}, origin, number, error.reasons[0], detail)
+                continue
+            yield BenchmarkRow(values, origin, number, row.problem, row.detail)
+        if is_folder and number < 0:
+            yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
+
+
+def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose prompt and candidates hide no chat, as `build_pair` gives pairs.
+
+    Raises:
+        RowRejected: a chat is stored or rendered in its texts and cannot be taken apart exactly, or
+            what is before the candidates depends on the candidate.
+    """
+    prompt = values.get("prompt")
+    conversation: Any = user_turn(prompt) if isinstance(prompt, str) else prompt
+    asked: list[object] = []
+    sides: dict[str, Any] = {}
+    for name in CANDIDATE_COLUMNS & values.keys():
+        given = values[name]
+        texts = given if isinstance(given, list | tuple) else [given]
+        told = [opened(conversation, (text, text)) for text in texts]
+        asked += [turns for turns, _ in told]
+        found = [side for _, (side, _) in told]
+        sides[name] = found if isinstance(given, list | tuple) else found[0]
+    if any(turns != asked[0] for turns in asked):
+        raise RowRejected("prompt_not_shared", detail="its candidates continue different prompts")
+    is_changed = bool(asked) and asked[0] != conversation
+    return {**values, **sides, **({"prompt": asked[0]} if is_changed else {})}
+
+
+def _origin(path: Path, file: Path, *, is_folder: bool) -> str:
+    if is_folder:
+        return (path.name / file.relative_to(path)).as_posix()
+    return "/".join(path.parts[-4:])
