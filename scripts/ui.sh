@@ -8,17 +8,13 @@ home=${DAGSTER_HOME:-$PWD/.dagster_home}
 state=$PWD/.synpref
 mkdir -p "$home" "$state"
 # `synpref run` makes a bare instance; the UI's daemon also needs pools and run monitoring.
-grep -qs '^concurrency:' "$home/dagster.yaml" || cp deploy/dagster.yaml "$home/dagster.yaml"
+if ! grep -qs '^concurrency:' "$home/dagster.yaml"; then
+    cp deploy/dagster.yaml "$home/dagster.yaml.$$"
+    mv "$home/dagster.yaml.$$" "$home/dagster.yaml"
+fi
 export DAGSTER_HOME="$home"
-# Both are made whole before three servers open them at once.
-"$bin/python" - <<'PYTHON'
-from synpref_dagster.cli.instance import open_instance
-from synpref_dagster.resources.tracking.database import make_database
-from synpref_dagster.settings.profile import mlflow_uri
-
-open_instance().dispose()
-make_database(mlflow_uri())
-PYTHON
+# Dagster and MLflow would make their databases in place, where a kill leaves them half made.
+"$bin/synpref" prepare
 
 # Tracking only: the runners of GenAI evaluation jobs would be seven more processes.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false

@@ -89,6 +89,27 @@ def run(
 
 
 @app.command()
+def prepare() -> None:
+    """Make Dagster's instance and MLflow's database, before `dagster` or `mlflow` are started.
+
+    `synpref run` does so itself. Those commands make theirs in place: two at once, or one that is
+    killed in its first seconds, may leave databases that nothing can open.
+    """
+    from synpref_dagster.cli.instance import open_instance
+    from synpref_dagster.cli.outcomes import CampaignFailedError
+    from synpref_dagster.resources.tracking.database import make_database
+    from synpref_dagster.settings.profile import mlflow_uri
+
+    try:
+        open_instance().dispose()
+        make_database(mlflow_uri())
+    except CampaignFailedError as error:
+        refuse(console, f"{error}\n{error.advice}")
+    except ValueError as error:
+        refuse(console, error)
+
+
+@app.command()
 def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print the report of a finished campaign again."""
     _print_report(load_or_refuse(console, profile, seed))
@@ -126,6 +147,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     app()
 
 

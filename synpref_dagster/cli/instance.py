@@ -1,6 +1,7 @@
 """Dagster's instance: made whole on first use, and what is said when it is broken."""
 
 import os
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
 import dagster as dg
@@ -8,13 +9,22 @@ import yaml
 
 from synpref_dagster.cli.outcomes import CampaignFailedError
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 DEFAULT_HOME = ".dagster_home"
 INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 SETTINGS_FILE = "dagster.yaml"
 STORAGE_SETTINGS = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 HISTORY = "history"  # folder of runs and events; put in place last
+STORAGE = "storage"  # names the lock of making it, and where it is made
+WRITABLE = "Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to."
+WRITE_ERRNOS = {ENOSPC, EDQUOT, EACCES, EPERM, EROFS}
+WRITE_WORDS = (
+    "disk is full",
+    "readonly database",
+    "disk I/O error",
+    "unable to open database file",
+)
 MAX_SAID = 300  # characters of an error
 
 
@@ -33,16 +43,20 @@ def open_instance() -> dg.DagsterInstance:
         make_once(home / SETTINGS_FILE, lambda part: _write(part, INSTANCE_SETTINGS))
     except OSError as error:
         raise CampaignFailedError(
-            f"nothing can be written to {home}: {error.strerror}",
-            advice="Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to.",
+            f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
         ) from error
     try:
         _make_storage(home)
         # Custom storage makes its tables now: one process after the other.
-        with alone_with(str(home)):
+        with alone_beside(home / STORAGE):
             instance = dg.DagsterInstance.from_config(str(home))
             _touch(instance)
     except Exception as error:
+        if _is_about_writing(error):
+            raise CampaignFailedError(
+                f"the Dagster instance at {home} cannot be written: {_said(error)}",
+                advice=f"Free space on its disk. {WRITABLE}",
+            ) from error
         raise CampaignFailedError(
             f"the Dagster instance at {home} cannot be opened: {_said(error)}",
             advice=f"Correct {SETTINGS_FILE} there when that is named. When its files are damaged "
@@ -56,10 +70,10 @@ def _make_storage(home: Path) -> None:
     """Dagster's own SQLite files, unless the settings name another storage or they are there."""
     if (home / HISTORY).exists() or _names_storage(home / SETTINGS_FILE):
         return
-    with alone_with(str(home)):
+    with alone_beside(home / STORAGE):
         if (home / HISTORY).exists():
             return
-        part = beside(home / "storage")
+        part = beside(home / STORAGE)
         part.mkdir()
         _write(part / SETTINGS_FILE, INSTANCE_SETTINGS)
         with dg.DagsterInstance.from_config(str(part)) as instance:
@@ -80,7 +94,7 @@ def _touch(instance: dg.DagsterInstance) -> None:
 def _names_storage(settings: Path) -> bool:
     try:
         found = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
         return True  # Dagster says what is wrong with it
     return isinstance(found, dict) and bool(STORAGE_SETTINGS & set(found))
 
@@ -89,9 +103,21 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _said(error: BaseException) -> str:
-    """The first cause in one line."""
+def _is_about_writing(error: BaseException) -> bool:
+    """Whether the disk or the rights are to blame, not what is in the files."""
+    cause = _first_cause(error)
+    if isinstance(cause, OSError):
+        return cause.errno in WRITE_ERRNOS and SETTINGS_FILE not in str(cause.filename)
+    return any(words in str(cause) for words in WRITE_WORDS)
+
+
+def _first_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:MAX_SAID]
+    return error
+
+
+def _said(error: BaseException) -> str:
+    """The first cause in one line."""
+    cause = _first_cause(error)
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:MAX_SAID]

@@ -18,7 +18,7 @@ import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import BROKEN_OFF, JudgeReply, JudgeRequest
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
@@ -81,7 +81,7 @@ class ReplyCache:
         )
         try:
             # One process after the other: nobody may begin while the file changes its journal.
-            with alone_with(str(self.path.absolute())):
+            with alone_beside(self.path):
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 
 def part_of(target: Path) -> Path:
@@ -38,10 +38,10 @@ def make_once(target: Path, make: Callable[[Path], None]) -> None:
     """
     if target.exists():
         return
-    with alone_with(str(target.absolute())):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone_beside(target):
         if target.exists():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = beside(target)
         make(part)
         put_in_place(part, target)

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -42,4 +42,24 @@ def alone_with(what: str) -> Iterator[None]:
     name = hashlib.sha256(what.encode()).hexdigest()[:16]
     with (folder / f"{name}.lock").open("w") as handle:
         flock(handle, LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone_beside(path: Path) -> Iterator[None]:
+    """One process at a time, by a lock file beside a path; a killed one holds up nobody.
+
+    The place for temporary files differs between users, containers and jobs of a cluster, what
+    they share is the folder. Where no lock can be held in it, this user's processes are alone.
+
+    Args:
+        path: what is shared; its folder is there.
+    """
+    path = path.resolve()
+    with ExitStack() as held:
+        try:
+            handle = held.enter_context(path.with_name(f".{path.name}.lock").open("a"))
+            flock(handle, LOCK_EX)
+        except OSError:  # somebody else's file, or a file system without locks
+            held.enter_context(alone_with(str(path)))
         yield

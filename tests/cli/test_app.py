@@ -255,3 +255,21 @@ def test_a_bar_is_seen_while_dagster_captures_the_output_of_a_step():
     assert "seen" in shown
     assert "True" in shown
     assert "captured" not in shown
+
+
+def test_prepare_makes_instance_and_mlflow_file_and_names_what_it_cannot_open(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SYNPREF_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert CliRunner().invoke(cli.app, ["prepare"]).exit_code == 0
+    assert (tmp_path / "home" / "history" / "runs.db").is_file()
+    assert (tmp_path / "mlflow.db").is_file()
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 400)
+    refused = CliRunner().invoke(cli.app, ["prepare"])
+    assert (refused.exit_code, refused.output.count("\n")) == (2, 1)
+    assert "mlflow.db cannot be read: file is not a database" in refused.output
+    (tmp_path / "home" / "history" / "runs.db").write_bytes(b"no database" * 400)
+    refused = CliRunner().invoke(cli.app, ["prepare"])
+    assert (refused.exit_code, refused.output.count("\n")) == (2, 2)
+    assert "the Dagster instance" in refused.output

@@ -1,6 +1,7 @@
 """Dagster's instance: made whole on first use, and named when it cannot be used."""
 
 import sqlite3
+from errno import ENOSPC
 
 import pytest
 
@@ -20,7 +21,8 @@ def test_the_instance_is_made_on_first_use_and_kept(home):
         assert instance.is_persistent
         assert instance.get_runs_count() == 0
     assert (home / "dagster.yaml").read_text() == made.INSTANCE_SETTINGS
-    assert sorted(each.name for each in home.iterdir()) == ["dagster.yaml", "history", "schedules"]
+    seen = [each.name for each in home.iterdir() if not each.name.endswith(".lock")]
+    assert sorted(seen) == ["dagster.yaml", "history", "schedules"]
     with open_instance() as again:
         assert again.get_runs_count() == 0
 
@@ -93,3 +95,38 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
     assert "nothing can be written to" in refusal()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        OSError(ENOSPC, "No space left on device"),
+    ],
+    ids=["full", "no space"],
+)
+def test_a_disk_that_takes_nothing_is_named_and_the_next_start_works(home, monkeypatch, error):
+    def fail(instance):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(made, "_touch", fail)
+        said = refusal()
+    assert f"the Dagster instance at {home} cannot be written" in said
+    assert "Free space on its disk" in said
+    assert not (home / "history").exists()
+    open_instance().dispose()
+
+
+def test_settings_that_are_a_folder_are_named(home):
+    (home / "dagster.yaml").mkdir(parents=True)
+    said = refusal()
+    assert "Is a directory" in said
+    assert "Correct dagster.yaml there" in said
+
+
+def test_a_file_in_the_place_of_the_history_is_named(home):
+    home.mkdir()
+    (home / "history").write_text("mine")
+    assert f"move {home / 'history'} away" in refusal()
+    assert (home / "history").read_text() == "mine"

@@ -14,6 +14,7 @@ import sqlalchemy  # noqa: F401 - imported before the start, as all that takes l
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: F401
 
 from synpref_dagster.cli.instance import open_instance
+from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -39,7 +40,7 @@ def main(folder: Path, start: float) -> None:
             step.log_metrics({"x": 1.0})
         instance.get_runs_count()
     ReviewDatabase(f"sqlite:///{folder / 'review.sqlite3'}").close()
-    ReplyCache(folder / "replies.sqlite").close()
+    BatchLedger(ReplyCache(folder / "replies.sqlite")).cache.close()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The reply cache and the bill."""
 
 import json
+import sqlite3
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE
+from synpref_dagster.judges.batches.ledger import TABLE, BatchLedger
 from synpref_dagster.judges.budget import Prices, estimate_usd
-from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.cache import TABLES, Payer, ReplyCache
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 
@@ -132,3 +134,19 @@ def test_errors_that_were_once_kept_as_replies_are_asked_again_and_stay_paid(tmp
         }
         assert cache.usd_by_judge("c") == {"judge": 1.5}
         cache.close()
+
+
+def test_a_cache_whose_making_was_killed_after_any_table_is_completed(tmp_path):
+    def schema(path):
+        with sqlite3.connect(path) as connection:
+            return set(connection.execute("SELECT type, name, sql FROM sqlite_master"))
+
+    BatchLedger(ReplyCache(tmp_path / "whole.db")).cache.close()
+    statements = [*TABLES.strip().rstrip(";").split(";"), TABLE.strip().rstrip(";")]
+    for number in range(len(statements) + 1):
+        path = tmp_path / f"{number}.db"
+        with sqlite3.connect(path) as connection:
+            for statement in statements[:number]:
+                connection.execute(statement)
+        BatchLedger(ReplyCache(path)).cache.close()
+        assert schema(path) == schema(tmp_path / "whole.db"), number

@@ -5,14 +5,14 @@ change what a person said. What is the case now is a fold over the rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 30
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
@@ -104,9 +104,9 @@ class ReviewDatabase:
         self.engine = _engine(self.url)
         try:
             self._set_up()
-        except sa.exc.DatabaseError as error:
+        except (sa.exc.DatabaseError, OSError) as error:
             shown = self.engine.url.render_as_string(hide_password=True)
-            said = f"the review ledger {shown} cannot be opened: {str(error.orig).strip()}"
+            said = f"the review ledger {shown} cannot be opened: {_in_one_line(error)}"
             if self.engine.dialect.name != "sqlite":
                 raise LedgerAwayError(said) from error
             raise ValueError(
@@ -116,7 +116,7 @@ class ReviewDatabase:
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
-        with alone_with(self.url), self.engine.begin() as connection:
+        with _alone(self.url), self.engine.begin() as connection:
             self._lock(connection)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:
@@ -183,10 +183,23 @@ def _checked(url: str) -> str:
     return url if scheme.startswith("sqlite") else f"postgresql+psycopg2://{rest}"
 
 
+def _alone(url: str) -> AbstractContextManager[None]:
+    """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
+    path = sa.make_url(url).database if url.startswith("sqlite") else None
+    if not path or path == ":memory:":
+        return nullcontext()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return alone_beside(Path(path))
+
+
+def _in_one_line(error: Exception) -> str:
+    """What the driver says, without the query that it was busy with."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
     )

@@ -1,5 +1,6 @@
 """MLflow's SQLite file: there whole or not at all, whoever starts first and is killed meanwhile."""
 
+import glob
 import logging
 import sqlite3
 import time
@@ -7,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from synpref_dagster.storage.atomic import make_once
-from synpref_dagster.storage.processes import alone_with
+from synpref_dagster.storage.processes import alone_beside
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,24 @@ def make_database(tracking_uri: str) -> None:
 
     Args:
         tracking_uri: of any kind; only files of SQLite are made here.
+
+    Raises:
+        ValueError: the file cannot be made, is damaged or of a newer MLflow.
     """
     if not tracking_uri.startswith(SQLITE) or ":memory:" in tracking_uri:
         return
     path = Path(tracking_uri.removeprefix(SQLITE).partition("?")[0])
-    with alone_with(f"half made {path.absolute()}"):
-        _move_half_made(path)
-    make_once(path, _make)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone_beside(path.with_name(f"{path.name}.half-made")):
+            _move_half_made(path)
+        make_once(path, _make)
+    except Exception as error:
+        raise ValueError(
+            f"the MLflow database {path} cannot be made: {str(error).splitlines()[0]}. Free space "
+            "or correct your rights there, or name another place in SYNPREF_MLFLOW_URI"
+        ) from error
+    _refuse_unusable(path)
 
 
 def _move_half_made(path: Path) -> None:
@@ -56,6 +68,47 @@ def _make(path: Path) -> None:
         # What was written beside the file is taken into it: only the file is moved.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def _refuse_unusable(path: Path) -> None:
+    """Says in one line what MLflow says in many, or wrongly: it takes a newer file for an old one.
+
+    A file of an older MLflow is left to it: its own advice, `mlflow db upgrade`, is right.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            found = [
+                each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
+            ]
+    except sqlite3.OperationalError:
+        return  # in use, or without this table: MLflow says what
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"the MLflow database {path} cannot be read: {error}. Put back a copy, or move it away "
+            "to begin a new one: figures of earlier runs are lost, results in the store stay"
+        ) from error
+    if unknown := _unknown(set(found)):
+        raise ValueError(
+            f"the MLflow database {path} has version {', '.join(sorted(unknown))}, which the "
+            "installed MLflow does not know: install the newer MLflow that wrote it, or name "
+            "another file in SYNPREF_MLFLOW_URI"
+        )
+
+
+def _unknown(found: set[str]) -> set[str]:
+    """Those of the versions of a database that the installed MLflow has never had."""
+    import mlflow.store.db_migrations
+
+    folder = Path(mlflow.store.db_migrations.__path__[0])
+    # Files are named after the version that they lead to; reading all of them takes longer.
+    unknown = {
+        each for each in found if not list(folder.glob(f"versions/{glob.escape(each)}_*.py"))
+    }
+    if not unknown:
+        return unknown
+    from alembic.script import ScriptDirectory
+
+    return unknown - {each.revision for each in ScriptDirectory(str(folder)).walk_revisions()}
 
 
 def _is_half_made(path: Path) -> bool:

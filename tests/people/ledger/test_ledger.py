@@ -1,5 +1,7 @@
 """The ledger grows and never changes, whatever arrives, and travels without loss."""
 
+import sqlite3
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -7,7 +9,7 @@ from review_cases import announce, make_pair
 
 from synpref_dagster.people.ledger import database
 from synpref_dagster.people.ledger.answers import CHOICES, TOOLS, Answer, live_answers
-from synpref_dagster.people.ledger.database import ReviewDatabase
+from synpref_dagster.people.ledger.database import ReviewDatabase, metadata
 from synpref_dagster.people.ledger.ledger import AnswerLedger
 
 IDS = st.sampled_from([f"{n:032x}" for n in range(4)])
@@ -142,3 +144,34 @@ def test_a_file_that_is_no_ledger_is_named_with_what_to_do(tmp_path):
     (tmp_path / "review.sqlite3").write_bytes(b"no database" * 500)
     with pytest.raises(ValueError, match=r"review\.sqlite3 cannot be opened: .* from a copy"):
         ReviewDatabase(f"sqlite:///{tmp_path}/review.sqlite3")
+
+
+def test_a_ledger_whose_making_was_killed_after_any_statement_is_completed(tmp_path):
+    def schema(path):
+        with sqlite3.connect(path) as connection:
+            return set(connection.execute("SELECT type, name FROM sqlite_master"))
+
+    def killed_after(number, path):
+        def count(*_):
+            nonlocal number
+            number -= 1
+            if number < 0:
+                raise KeyboardInterrupt
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", count)
+        try:
+            ReviewDatabase(f"sqlite:///{path}").close()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", count)
+        return False
+
+    ReviewDatabase(f"sqlite:///{tmp_path / 'whole.db'}").close()
+    whole = schema(tmp_path / "whole.db")
+    number = 0
+    while killed_after(number, path := tmp_path / f"{number}.db"):
+        ReviewDatabase(f"sqlite:///{path}").close()
+        assert schema(path) == whole, number
+        number += 1
+    assert number > len(metadata.sorted_tables)

@@ -26,7 +26,8 @@ def experiments(path):
 
 def test_the_file_is_made_whole_with_nothing_beside_it(path):
     make_database(uri(path))
-    assert [each.name for each in path.parent.iterdir()] == ["mlflow.db"]
+    seen = [each.name for each in path.parent.iterdir() if not each.name.endswith(".lock")]
+    assert seen == ["mlflow.db"]
     assert experiments(path) == ["Default"]
 
 
@@ -77,9 +78,45 @@ def test_a_file_that_is_being_made_is_waited_for(path, monkeypatch):
     assert not list(path.parent.glob("*.half-made-*"))
 
 
-def test_a_damaged_file_is_left_where_it_is(path):
+def refusal(path):
+    with pytest.raises(ValueError, match=f"the MLflow database {path}") as caught:
+        make_database(uri(path))
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_a_damaged_file_is_named_in_one_line_and_left_where_it_is(path):
     path.parent.mkdir()
     path.write_bytes(b"no database" * 500)
     os.utime(path, (0, 0))
-    make_database(uri(path))
+    assert "file is not a database. Put back a copy" in refusal(path)
     assert path.read_bytes() == b"no database" * 500
+
+
+def test_a_file_of_a_newer_mlflow_is_named_and_one_of_an_older_is_left_to_mlflow(path):
+    make_database(uri(path))
+
+    def version(text):
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", [text])
+
+    version("ffffffffffff")
+    assert "has version ffffffffffff, which the installed MLflow does not know" in refusal(path)
+    version("451aebb31d03")  # MLflow's first
+    make_database(uri(path))
+
+
+def test_a_full_disk_is_named_and_leaves_no_file(path, monkeypatch):
+    def make(part):
+        part.write_bytes(b"a part")
+        raise sqlite3.OperationalError("database or disk is full\n[SQL: ...]")
+
+    monkeypatch.setattr(database, "_make", make)
+    assert "cannot be made: database or disk is full. Free space" in refusal(path)
+    assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot be made: .*File exists"):
+        make_database(uri(tmp_path / "file" / "mlflow.db"))

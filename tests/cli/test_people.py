@@ -1,0 +1,57 @@
+"""`synpref review`: a ledger that cannot be opened is named in one line, by every command."""
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from synpref_dagster.cli import app as cli, people
+
+
+@pytest.fixture
+def review(monkeypatch):
+    monkeypatch.setattr(people, "console", Console(width=160, no_color=True))
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli.app, ["review", *arguments])
+        lines = [each for each in result.output.splitlines() if not each.startswith("Review ")]
+        return result.exit_code, lines
+
+    return run
+
+
+COMMANDS = [["status"], ["serve"], ["add-annotator", "ann"], ["export", "all.jsonl"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_damaged_ledger_is_named_and_left_as_it_is(review, tmp_path, command):
+    ledger = tmp_path / "ledger.db"
+    ledger.write_bytes(b"no database" * 400)
+    code, said = review(*command, "--ledger", f"sqlite:///{ledger}")
+    assert code == 2
+    assert len(said) == 1
+    assert f"the review ledger sqlite:///{ledger} cannot be opened" in said[0]
+    assert "file is not a database" in said[0]
+    assert ledger.read_bytes() == b"no database" * 400
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+def test_a_folder_in_the_place_of_a_ledger_is_named(review, tmp_path, command):
+    code, said = review(*command, "--ledger", f"sqlite:///{tmp_path}")
+    assert (code, len(said)) == (2, 1)
+    assert "unable to open database file" in said[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+def test_a_server_that_does_not_answer_is_named_without_its_password(review, command):
+    code, said = review(*command, "--ledger", "postgresql://me:secret@127.0.0.1:9/reviews")
+    assert (code, len(said)) == (2, 1)
+    assert "me:***@127.0.0.1:9/reviews cannot be opened" in said[0]
+    assert "secret" not in " ".join(said)
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+def test_a_folder_that_cannot_be_made_is_named(review, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    code, said = review(*command, "--ledger", f"sqlite:///{tmp_path}/file/ledger.db")
+    assert (code, len(said)) == (2, 1)
+    assert "cannot be opened" in said[0]
