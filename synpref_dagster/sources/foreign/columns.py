@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from synpref_dagster.pairs.structure import seen
 from synpref_dagster.sources.foreign.labelled import labelled_messages
 from synpref_dagster.sources.foreign.messages import (
     MEDIA,
     TOOLS,
+    TWO_SYSTEMS,
     UNSUPPORTED,
     Message,
     as_messages,
@@ -69,7 +71,9 @@ REMARKS = frozenset(
 )
 """Words in the names of columns that hold sentences about the responses or the data."""
 SENTENCE = 3  # words from which on a text may be a prompt, whatever its column is called
-_BLANK = frozenset({"", "[]", "{}", "null", "none", "nan"})
+_BLANK = frozenset({"", "[]", "{}"})
+_MISSING = frozenset({"null", "none", "nan", "<na>", "n/a", "nat"})
+"""What tables write where nothing was, in lower case."""
 SIDES = ("chosen", "rejected")
 MAX_NAMED, OTHERS = 200, "(further columns)"
 LEAST_PART = 20
@@ -106,6 +110,11 @@ class ColumnReader:
         }
         if not left:
             return row
+        missing = [name for name, value in ((n, row[n]) for n in left) if _is_missing(value)]
+        if missing:
+            # Counted, since it may have been said: nothing tells the word from an empty place.
+            self._count(missing)
+            left = {name: kind for name, kind in left.items() if name not in missing}
         kinds = {name: kind for name, kind in left.items() if kind}
         if not kinds and not self.guesses:
             self._count(left)
@@ -212,17 +221,40 @@ def _conversation(row: Row, asks: str, given: Mapping[str, str]) -> object:
         prompts, about = (
             [n for n in names if not _repeats(row[n], row, SIDES)] for names in (prompts, about)
         )
-    if not holds_something(prompt) and (prompts or about):
+    if not holds_something(prompt) and (prompts or (about and not prompt)):
         prompt = row[(prompts or about).pop(0)]
     for name in prompts:
         if not _repeats(row[name], {**row, asks: prompt}, (asks, *SIDES)):
             raise _unread(name)
-    for name in about:
+    for name in _distinct(about, row):
         prompt = _about(prompt, row[name], name=name)
-    before = [_system(row[name], name=name) for name in of_kind.get("system", [])]
-    for name in of_kind.get("history", []):
-        before += _earlier(row[name], name=name)
+    systems = [_system(row[name], name=name) for name in of_kind.get("system", [])]
+    histories = {name: _earlier(row[name], name=name) for name in of_kind.get("history", [])}
+    before = _one_system(systems, _one_history(histories))
     return _below(before, prompt) if before else prompt
+
+
+def _one_history(histories: Mapping[str, list[Message]]) -> list[Message]:
+    """The earlier turns, which two columns may both hold."""
+    first = next(iter(histories.values()), [])
+    for name, turns in histories.items():
+        if turns != first:
+            raise _unread(name)
+    return first
+
+
+def _one_system(systems: list[Message], turns: list[Message]) -> list[Message]:
+    """The turns below their one system turn, wherever it stands and however often it is said."""
+    is_first = bool(turns) and turns[0]["role"] == "system"
+    found = systems + turns[:is_first]
+    if any(seen(str(each["content"])) != seen(str(found[0]["content"])) for each in found):
+        raise RowRejected(TWO_SYSTEMS, detail="two columns hold different system prompts")
+    return [*found[:1], *turns[is_first:]]
+
+
+def _distinct(names: Iterable[str], row: Row) -> list[str]:
+    """The columns that say something of their own: of two that hold the same, the first."""
+    return list({str(row[name]).strip(): name for name in reversed(list(names))}.values())[::-1]
 
 
 def _is_whole(side: object) -> bool:
@@ -235,13 +267,14 @@ def _below(before: list[Message], prompt: object) -> object:
     if not holds_something(prompt):
         return before
     if isinstance(prompt, str) or not is_messages(prompt):
-        return [*before, {"role": "user", "content": prompt}]
+        asked = {"role": "user", "content": prompt}
+        return before if before[-1] == asked else [*before, asked]
     turns = as_messages(prompt) or []
-    if before[0]["role"] == "system" and turns[0]["role"] == "system":
-        if before[0] != turns[0]:
-            raise RowRejected("two_system_prompts", detail="a column holds another system prompt")
-        before = before[1:]
-    return [*before, *turns] if turns[: len(before)] != before else turns
+    is_system, has_system = before[0]["role"] == "system", turns[0]["role"] == "system"
+    earlier, own, turns = before[is_system:], turns[:has_system], turns[has_system:]
+    if turns[: len(earlier)] != earlier:
+        turns = [*earlier, *turns]
+    return _one_system(before[:is_system], [*own, *turns])
 
 
 def _place(name: str, kind: str) -> int:
@@ -333,10 +366,15 @@ def _may_be_text(value: object) -> bool:
 
 
 def _holds(value: object) -> bool:
-    """Whether a cell holds something; tables without types write nothing as text, too."""
+    """Whether a cell holds something; tables without types write an empty list as text, too."""
     if type(value) is str:
-        return bool(value.strip()) if len(value) > 4 else value.strip().lower() not in _BLANK
+        return bool(seen(value)) if len(value) > 4 else seen(value) not in _BLANK
     return holds_something(value)
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a cell is the word by which a table says that nothing is there."""
+    return type(value) is str and len(value) < 9 and value.strip().lower() in _MISSING
 
 
 def _advice(name: str, what: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from synpref_dagster.pairs.structure import ROLES
+from synpref_dagster.pairs.structure import ROLES, seen
 from synpref_dagster.sources.records import RowRejected
 
 Message = dict[str, Any]
@@ -26,7 +26,7 @@ _KNOWN = frozenset(ROLES)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
 TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
-SPEAKERS = "several_speakers"
+SPEAKERS, TWO_SYSTEMS = "several_speakers", "two_system_prompts"
 UNSUPPORTED = {
     **dict.fromkeys(
         ("tool_calls", "tool_call", "tool_call_id", "tool_responses", "tool_results", "tools"),
@@ -68,7 +68,7 @@ def holds_something(value: object) -> bool:
     [False, False, False, False, False, True, True]
     """
     if isinstance(value, str):
-        return bool(value.strip())
+        return bool(seen(value))
     if isinstance(value, Mapping):
         return any(map(holds_something, value.values()))
     if isinstance(value, list | tuple):

@@ -15,7 +15,13 @@ from synpref_dagster.sources.foreign.labelled import (
     may_begin,
     user_label,
 )
-from synpref_dagster.sources.foreign.messages import Message, as_messages, is_plain, listed
+from synpref_dagster.sources.foreign.messages import (
+    TWO_SYSTEMS,
+    Message,
+    as_messages,
+    is_plain,
+    listed,
+)
 from synpref_dagster.sources.foreign.rendered import (
     REASON,
     ends_turn,
@@ -117,7 +123,7 @@ def _asked(turns: list[Message]) -> _Asked:
 def _under(system: list[Message], turns: list[Message]) -> list[Message]:
     """The turns below a system turn; raises RowRejected where they have another one."""
     if system and turns and turns[0]["role"] == "system" and turns[0] != system[0]:
-        raise RowRejected("two_system_prompts", detail="the prompt holds another system prompt")
+        raise RowRejected(TWO_SYSTEMS, detail="the prompt holds another system prompt")
     return turns if turns[:1] == system else [*system, *turns]
 
 

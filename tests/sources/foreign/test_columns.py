@@ -48,6 +48,16 @@ def read(path, *rows, **options):
         ({"history": [HI, HELLO], "prompt": "Name a fruit.", **SIDES}, [HI, HELLO, FRUIT]),
         ({"history": json.dumps([HI, HELLO]), "prompt": "Name a fruit.", **SIDES},
          [HI, HELLO, FRUIT]),
+        ({"history": [["Hi", "Hello"]], "chat_history": [HI, HELLO], "prompt": "Name a fruit.",
+          **SIDES}, [HI, HELLO, FRUIT]),
+        ({"history": [HI, HELLO, FRUIT], "prompt": "Name a fruit.", **SIDES}, [HI, HELLO, FRUIT]),
+        ({"history": [SYSTEM, HI, HELLO], "system": "Be brief. ", "prompt": "Name a fruit.",
+          **SIDES}, [{**SYSTEM, "content": "Be brief. "}, HI, HELLO, FRUIT]),
+        ({"system": "Be brief.", "system_prompt": "Be brief.", "prompt": "Name a fruit.", **SIDES},
+         [SYSTEM, FRUIT]),
+        ({"system": "\u200b\ufeff", "prompt": "Name a fruit.", **SIDES}, [FRUIT]),
+        ({"prompt": "Name a", "input": "fruit.", "context": "fruit.", **SIDES},
+         [{"role": "user", "content": "Name a\n\nfruit."}]),
         ({"history": [], "prompt": "Name a fruit.", **SIDES}, [FRUIT]),
         ({"conversations": [{"from": "human", "value": "Name a fruit."}], **SIDES}, [FRUIT]),
         ({"context": [HI, HELLO, FRUIT], **SIDES}, [HI, HELLO, FRUIT]),
@@ -76,6 +86,7 @@ def test_context_is_part_of_the_conversation(tmp_path, row, turns):
         ({"history": [["Hi", "Hello", "Bye"]]}, "unread_context"),
         ({"question": "What is the time?"}, "unread_context"),
         ({"system": ["Be brief."]}, "unread_context"),
+        ({"chat_history": [FRUIT, HELLO], "history": [["Hi", "Hello"]]}, "unread_context"),
     ],
 )
 def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, column, reason):
@@ -87,6 +98,36 @@ def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, 
     assert f"ignore_columns = [{next(iter(column))!r}]" in refused.detail
     # A refusal can be answered.
     assert len(read(tmp_path, {**row, **column}, ignore_columns=[*column]).pairs) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "Be brief.", "system_prompt": "Rhyme.", "prompt": "Name a fruit."},
+        {"system": "Be brief.", "prompt": [{**SYSTEM, "content": "Rhyme."}, FRUIT]},
+        {"system": "Be brief.", "prompt": "Name a fruit.",
+         "history": [{**SYSTEM, "content": "Rhyme."}, HI, HELLO]},
+    ],
+)  # fmt: skip
+def test_two_system_prompts_are_refused_wherever_they_stand(tmp_path, row):
+    assert [bad.reason for bad in read(tmp_path, {**row, **SIDES}).quarantined] == [
+        "two_system_prompts"
+    ]
+
+
+@pytest.mark.parametrize("word", ["None", "null", "NaN", "nan", "<NA>", "N/A"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Name a fruit.", **SIDES},
+        {"instruction": "Name a fruit.", "output_1": "An apple.", "output_2": "A stone.",
+         "label": 1},
+    ],
+)  # fmt: skip
+def test_the_word_for_nothing_is_no_matter_of_a_prompt_and_is_counted(tmp_path, row, word):
+    batch = read(tmp_path, {**row, "input": word}, row)
+    assert [list(pair.conversation) for pair in batch.pairs] == [[FRUIT]] * 2
+    assert batch.unread_columns == {"input": 1}
 
 
 def test_formats_of_two_whole_conversations_refuse_context(tmp_path):
