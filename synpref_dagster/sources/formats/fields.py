@@ -17,7 +17,7 @@ from synpref_dagster.pairs.structure import (
     structural_reasons,
 )
 from synpref_dagster.sources.files.raw_rows import RawRow
-from synpref_dagster.sources.foreign.columns import repeated
+from synpref_dagster.sources.foreign.context import repeated
 from synpref_dagster.sources.foreign.messages import (
     TWO_SYSTEMS,
     Message,

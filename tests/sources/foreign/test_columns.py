@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from synpref_dagster.sources.foreign.columns import is_metadata, kind_of, with_prompt
+from synpref_dagster.sources.foreign.columns import with_prompt
+from synpref_dagster.sources.foreign.names import is_metadata, kind_of
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 
@@ -86,7 +87,6 @@ def test_context_is_part_of_the_conversation(tmp_path, row, turns):
         ({"history": [["Hi", "Hello", "Bye"]]}, "unread_context"),
         ({"question": "What is the time?"}, "unread_context"),
         ({"system": ["Be brief."]}, "unread_context"),
-        ({"chat_history": [FRUIT, HELLO], "history": [["Hi", "Hello"]]}, "unread_context"),
     ],
 )
 def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, column, reason):
@@ -113,6 +113,13 @@ def test_two_system_prompts_are_refused_wherever_they_stand(tmp_path, row):
     assert [bad.reason for bad in read(tmp_path, {**row, **SIDES}).quarantined] == [
         "two_system_prompts"
     ]
+
+
+def test_two_different_histories_are_refused_by_the_name_of_the_second(tmp_path):
+    row = {"prompt": "Name a fruit.", "history": [["Hi", "Hello"]], "chat_history": [FRUIT, HELLO]}
+    [refused] = read(tmp_path, {**row, **SIDES}).quarantined
+    assert refused.reason == "unread_context"
+    assert "column 'chat_history'" in refused.detail
 
 
 @pytest.mark.parametrize("word", ["None", "null", "NaN", "nan", "<NA>", "N/A"])
