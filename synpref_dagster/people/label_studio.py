@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from synpref_dagster.pairs.texts import storable
+from synpref_dagster.pairs.texts import printable
 from synpref_dagster.people.annotations import Pulled, read_export, shown_texts
 from synpref_dagster.people.ledger.answers import TOOLS
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
@@ -103,7 +103,7 @@ class LabelStudio:
     def _names(self) -> dict[int, str]:
         """User id -> name; a user without a name is told from others by the id."""
         return {
-            int(user["id"]): storable(
+            int(user["id"]): printable(
                 str(user.get("email") or user.get("username") or f"label-studio-user-{user['id']}")
             )
             for user in self._listed("users/")
@@ -174,7 +174,7 @@ class LabelStudio:
         self._session.headers["Authorization"] = f"Bearer {response.json()['access']}"
 
     def _refusal(self, path: str, response: requests.Response) -> str:
-        said = storable(response.text)[:MAX_SAID].strip()
+        said = printable(response.text.strip()[:MAX_SAID])
         where = f"Label Studio at {self._url} answers {response.status_code} to /api/{path}: {said}"
         if response.status_code not in (UNAUTHORIZED, FORBIDDEN):
             return where

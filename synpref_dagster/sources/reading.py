@@ -8,7 +8,7 @@ from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.structure import seen
-from synpref_dagster.pairs.texts import storable
+from synpref_dagster.pairs.texts import printable, storable
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.foreign.columns import ColumnReader, with_prompt
@@ -121,7 +121,7 @@ class _Batch:
                 self.verdicts.extend(candidate.verdicts)
 
     def finished(self) -> SourceBatch:
-        unread = {storable(name): count for name, count in self.unread.items()}
+        unread = {printable(str(name)): count for name, count in self.unread.items()}
         self.unread.clear()
         return SourceBatch(
             pairs=tuple(self.pairs),
