@@ -41,7 +41,10 @@ _FIRST = frozenset("HhUuPpIiAaCcBbGgMmRrOoSs*#<[")  # how labels and sentences b
 _ALPACA = "Below is an instruction that describes a task"
 _VICUNA = "A chat between a curious "
 _TAIL = 40  # characters in which an open turn at the end stands
-_LINE, _PARAGRAPH, _ANYWHERE = r"(?:\A\s*|\n)\s*", r"(?:\A\s*|\n\n)\s*", r"(?:\A|\s|</s>|(?=#))\s*"
+# No run of white space is gone through from each of its places: texts may be full of it.
+_LINE, _PARAGRAPH, _ANYWHERE = (
+    rf"(?:\A\s*|{before})" for before in (r"\n[ \t]*", r"\n\n[ \t]*", r"\s|</s>|(?=#)")
+)
 
 
 def _any_label(names: Iterable[str], headed: Iterable[str] = (), *, tokens: bool = False) -> str:
@@ -68,6 +71,7 @@ _OPENING = re.compile(rf"\s*(?:{_any_label((*_USERS, 'System'), _HEADED['user'])
 _TEMPLATE = re.compile(rf"\s*(?:{_ALPACA}|{_VICUNA})")
 _WITHIN = re.compile(rf"(?:\A|\s|(?=#))(?:{_any_label(_USERS, _HEADED['user'])})")
 _OPEN = _any_label(_SPEAKS_FIRST, ("Response",))
+_OTHER_OPEN = re.compile(r"\n[^\W\d_][\w -]{0,20}:\s*\Z")
 _OPEN_LINE, _OPEN_END = (
     re.compile(rf"(?:{before})(?:{_OPEN})\s*\Z") for before in (r"\n\s*", r"\s|(?=#)")
 )
@@ -98,6 +102,8 @@ def labelled_messages(text: str) -> list[Message] | None:
     turns = _turns(text, opening)
     if turns is None:
         _refuse_open(text)
+        if _OTHER_OPEN.search(text[-_TAIL:]):
+            raise RowRejected(REASON, detail="a chat that ends with a label of somebody unknown")
     return [{"role": "system", "content": before}, *turns] if turns and _VICUNA in before else turns
 
 

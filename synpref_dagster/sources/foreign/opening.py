@@ -25,11 +25,11 @@ from synpref_dagster.sources.foreign.messages import (
 from synpref_dagster.sources.foreign.rendered import (
     REASON,
     ends_turn,
-    holds_token,
     rendered_messages,
     without_end,
 )
 from synpref_dagster.sources.foreign.stored import REASON as STORED, may_store, stored_messages
+from synpref_dagster.sources.foreign.templates import holds_token
 from synpref_dagster.sources.foreign.thoughts import leaves_open, opened_thought, with_thought
 from synpref_dagster.sources.records import RowRejected
 
