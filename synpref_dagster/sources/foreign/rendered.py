@@ -33,7 +33,7 @@ _GOES_ON = re.compile(rf"{END}\s*(?:<s>\s*)?(?:{'|'.join(OPENINGS)}|\[INST\])")
 """A turn that ends, and the next one that begins: nobody only speaks of tokens so."""
 _CUT_OFF = re.compile(rf"(?<=\S){END}(?![`'\")\]]|\s*(?:### )?(?:USER|User|Human):)")
 _LLAMA_TURN = re.compile(
-    r"\s*(?:<s>)?\s*\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
+    r"\s*(?:<s>\s*)?\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
 )
 _LLAMA_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>(.*)", re.S)
 

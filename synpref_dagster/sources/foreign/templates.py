@@ -53,7 +53,7 @@ _UNREAD = re.compile(
     rf"[^\w\s]\S{{0,30}}[^\w\s](?:{_ROLES})\n|<role>(?:{_ROLES})</role>"
     rf"|[<\[]{_USER}[>\]](?!:).*[<\[/]{_ASSISTANT}[>\]](?!:)"
     # Roles on lines of their own, which is what is left of a rendering without its tokens.
-    r"|(?-i:(?:system\n.*\S\s*)?user\n.*\S\s*(?:assistant|model)\s*(?:\n|\Z))"
+    r"|(?-i:(?>(?:system\n.*?)?user\n).*\S\s*(?:assistant|model)\s*(?:\n|\Z))"
     rf"|#{{1,6}} ?{_USER}:.*\n#{{1,6}}\s*\Z"
     r"|\[Round \d+\]\s*(?:\n|问|User:)|BEGINNING OF CONVERSATION:|Source: (?:system|user)\n"
     r"|<(?:reserved|unused)_?\d+>|\[unused\d+\])",
