@@ -22,6 +22,8 @@ Row = Mapping[str, Any]
 SIDES = ("chosen", "rejected")
 LEAST_PART = 20
 """Characters of a text that can be told to repeat a part of another."""
+_SAYING = ("content", "value", "text", "parts", "message", "input", "output")
+"""Names under which objects hold what somebody said."""
 
 
 def with_context(row: Row, asks: str, given: Mapping[str, str]) -> object:
@@ -161,7 +163,7 @@ def _texts(value: object) -> list[str]:
         messages = _hidden_or_none(value)
         return [value] if messages is None else [str(one["content"]) for one in messages]
     if isinstance(value, Mapping):
-        return [text for name in ("content", "value", "text") for text in _texts(value.get(name))]
+        return [text for name in _SAYING for text in _texts(value.get(name))]
     found = listed(value)
     return [text for each in found for text in _texts(each)] if isinstance(found, list) else []
 

@@ -11,12 +11,24 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 
+from synpref_dagster.pairs.structure import UNSEEN, seen
 from synpref_dagster.sources.foreign.messages import Message
 from synpref_dagster.sources.foreign.rendered import REASON
 from synpref_dagster.sources.records import RowRejected
 
-_USERS = ("Human", "User", "Prompter")
-_SPEAKS_FIRST = ("AI Assistant", "Assistant", "Chatbot", "ChatGPT", "AI", "Bot", "GPT")
+_USERS = ("Human", "User", "Prompter", "用户", "人类", "ユーザー")
+_SPEAKS_FIRST = (
+    "AI Assistant",
+    "Assistant",
+    "Chatbot",
+    "ChatGPT",
+    "AI",
+    "Bot",
+    "GPT",
+    "助手",
+    "助理",
+    "アシスタント",
+)
 """Names with which a reply begins only where somebody speaks; others are words of answers, too."""
 _ASSISTANTS = (*_SPEAKS_FIRST, "Model")
 _HEADED = {"user": ("Instruction", "Prompt"), "assistant": ("Response", "Output"), "input": "Input"}
@@ -26,18 +38,24 @@ _ROLES = {
     "input": "input",
     "system": "system",
 }
+_COLON, _BOLD = r"[ \u00a0]?[:：]", r"(?:\*{1,3}|__?)"
 _STYLES = {
-    "plain": ("", ":"),
-    "bold": (r"\*\*", r":\*\*"),
-    "bolder": (r"\*\*", r"\*\*:"),
-    "heading": ("#{1,6} ?", ":"),
-    "angle": ("<", ">:"),
-    "square": (r"\[", r"\]:"),
+    "plain": ("", _COLON),
+    "bold": (_BOLD, rf"(?:{_COLON}{_BOLD}|{_BOLD}{_COLON})"),
+    "heading": ("#{1,6} ?", _COLON),
+    "bare": ("#{1,6} ?", r"[ \t]*(?=\r?\n|\Z)"),
+    "angle": ("<", f">(?:{_COLON})?"),
+    "square": (r"\[", rf"\](?:{_COLON})?"),
+    "round": (r"\(", rf"\){_COLON}"),
     "token": (r"<\|", r"\|>:?"),
 }
 """What stands before and behind the name in a label; a control token may stand for one."""
-_LAST = ":>*]"  # how an open turn ends
-_FIRST = frozenset("HhUuPpIiAaCcBbGgMmRrOoSs*#<[")  # how labels and sentences begin
+_HEADINGS = ("heading", "bare")
+_EDGE = rf"(?:[\s{UNSEEN}]|<s>)*"
+_BARE = frozenset(("Human", "User", "Assistant", "Instruction", "Response", "Input", "System"))
+"""Names that are labels as headings without a colon: others are titles of articles."""
+_LAST = ":：>*]_)"  # how an open turn ends
+_FIRST = frozenset("HhUuPpIiAaCcBbGgMmRrOoSs*_#<[(用人ユ助ア")  # how labels and sentences begin
 _ALPACA = "Below is an instruction that describes a task"
 _VICUNA = "A chat between a curious "
 _TAIL = 40  # characters in which an open turn at the end stands
@@ -47,11 +65,15 @@ _LINE, _PARAGRAPH, _ANYWHERE = (
 )
 
 
+def _known(style: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if style != "bare" or name in _BARE]
+
+
 def _any_label(names: Iterable[str], headed: Iterable[str] = (), *, tokens: bool = False) -> str:
     """A pattern of labels in every style; the group that is found tells the style."""
     found = []
     for style, (before, behind) in _STYLES.items():
-        known = [*names, *(headed if style == "heading" else ())]
+        known = _known(style, (*names, *(headed if style in _HEADINGS else ())))
         cased = {each for name in known for each in (name, name.upper(), name.lower())}
         listed = "|".join(sorted(map(re.escape, cased), key=len, reverse=True))
         if style != "token" or tokens:
@@ -61,19 +83,19 @@ def _any_label(names: Iterable[str], headed: Iterable[str] = (), *, tokens: bool
 
 _USER, _ASSISTANT = (
     # A role that is all of the first line is what is left of a rendering without its tokens.
-    re.compile(rf"\s*(?:{_any_label(names, headed, tokens=True)}|(?:{roles})(?=\n))")
+    re.compile(rf"{_EDGE}(?:{_any_label(names, headed, tokens=True)}|(?:{roles})(?=\n))")
     for names, headed, roles in (
         (_USERS, _HEADED["user"], "user"),
         (_SPEAKS_FIRST, ("Response",), "assistant|model"),
     )
 )
-_OPENING = re.compile(rf"\s*(?:{_any_label((*_USERS, 'System'), _HEADED['user'])})")
-_TEMPLATE = re.compile(rf"\s*(?:{_ALPACA}|{_VICUNA})")
+_OPENING = re.compile(rf"{_EDGE}(?:{_any_label((*_USERS, 'System'), _HEADED['user'])})")
+_TEMPLATE = re.compile(rf"{_EDGE}(?:{_ALPACA}|{_VICUNA})")
 _WITHIN = re.compile(rf"(?:\A|\s|(?=#))(?:{_any_label(_USERS, _HEADED['user'])})")
 _OPEN = _any_label(_SPEAKS_FIRST, ("Response",))
 _OTHER_OPEN = re.compile(r"\n[^\W\d_][\w -]{0,20}:\s*\Z")
 _OPEN_LINE, _OPEN_END = (
-    re.compile(rf"(?:{before})(?:{_OPEN})\s*\Z") for before in (r"\n\s*", r"\s|(?=#)")
+    re.compile(rf"(?:{before})(?:{_OPEN})\s*\Z") for before in (r"\n\s*", r"\s|\\n|(?=#)")
 )
 
 
@@ -93,6 +115,7 @@ def labelled_messages(text: str) -> list[Message] | None:
     """
     if not may_be_chat(text):
         return None
+    text = text.lstrip(UNSEEN).removeprefix("<s>")
     before, opening = "", _OPENING.match(text)
     if opening is None and _TEMPLATE.match(text) and (opening := _WITHIN.search(text)):
         before, text = text[: opening.start()].strip(), text[opening.start() :]
@@ -114,7 +137,7 @@ def may_be_chat(text: str) -> bool:
 
 def may_begin(text: str) -> bool:
     """Whether a text may begin with a label or a template's sentence, quickly."""
-    begun = text[:1] if text[:1] > " " else text.lstrip()[:1]
+    begun = text[:1] if "!" <= text[:1] <= "~" else seen(text)[:1]
     if begun not in _FIRST:
         return False
     return begins_chat(text) or bool(_USER.match(text) or _ASSISTANT.match(text))
@@ -127,18 +150,22 @@ def assistant_label(text: str) -> str | None:
     ('Assistant:', None)
     """
     found = _ASSISTANT.match(text)
-    return found.group().strip() if found else None
+    return _bare(found)
 
 
 def user_label(text: str) -> str | None:
     """The label of the user that a text begins with, None where there is none."""
     found = _USER.match(text)
-    return found.group().strip() if found else None
+    return _bare(found)
 
 
 def begins_chat(text: str) -> bool:
     """Whether a text begins with a user's label, or with the sentence of a template before it."""
     return bool(_OPENING.match(text) or _TEMPLATE.match(text))
+
+
+def _bare(label: re.Match[str] | None) -> str | None:
+    return seen(seen(label.group()).removeprefix("<s>")) if label else None
 
 
 def _refuse_open(text: str) -> None:
@@ -175,7 +202,7 @@ def _splitters(text: str, opening: re.Match[str]) -> Iterator[re.Pattern[str]]:
     case = "upper" if first.isupper() else "lower" if first.islower() else "title"
     labels, assistants = _labels(style, case, first.lower() == "system")
     # Speakers as headings and in capitals may follow each other on one line, Alpaca's do not.
-    if case == "upper" or (style == "heading" and first in _USERS):
+    if case == "upper" or (style in _HEADINGS and first in _USERS):
         yield _compiled(_ANYWHERE + labels)
     in_paragraphs = _compiled(rf"\n\n{assistants}").search(text)
     yield _compiled((_PARAGRAPH if in_paragraphs else _LINE) + labels)
@@ -185,13 +212,14 @@ def _splitters(text: str, opening: re.Match[str]) -> Iterator[re.Pattern[str]]:
 @cache
 def _labels(style: str, case: str, has_system: bool) -> tuple[str, str]:
     """Patterns of every label of a chat, and of the assistant's, the name in a group."""
-    is_headed = style == "heading"
+    is_headed = style in _HEADINGS
     assistants = (*_ASSISTANTS, *(_HEADED["assistant"] if is_headed else ()))
     others = (*_USERS, *((*_HEADED["user"], "Input", "System") if is_headed else ()))
     before, behind = _STYLES[style]
 
     def pattern(names: Iterable[str]) -> str:
-        cased = names if case == "title" else [getattr(name, case)() for name in names]
+        known = _known(style, names)
+        cased = known if case == "title" else [getattr(name, case)() for name in known]
         return rf"{before}({'|'.join(map(re.escape, cased))}){behind}"
 
     return pattern((*assistants, *others, *(("System",) if has_system else ()))), pattern(

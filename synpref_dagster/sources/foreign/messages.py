@@ -55,6 +55,8 @@ IN_PARTS = {
     **dict.fromkeys(("tool_use", "tool_result"), TOOLS),
 }
 """The same of a part of a content, which some services write without its type."""
+_OF_PARTS = frozenset({"thought", "thought_signature", "cache_control", "citations"})
+"""What says nothing in a part without a type."""
 _PART_REASONS = (("tool", TOOLS), ("function", TOOLS), ("thinking", THOUGHTS), ("reason", THOUGHTS))
 
 
@@ -181,6 +183,9 @@ def _other_role(message: Mapping[str, Any]) -> str | None:
 def _said(message: Mapping[str, Any]) -> Any:
     """The content of a message, which may stand under several names."""
     given = [message[name] for name in CONTENT_KEYS if message.get(name) is not None]
+    parts = message.get("parts")
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        given = ["".join(parts) if value is parts else value for value in given]
     if len(given) > 1:
         contents = [_content(value) for value in given if holds_something(value)] or [""]
         return _only(dict(enumerate(contents)), range(len(contents)))
@@ -199,12 +204,10 @@ def _only(message: Mapping[Any, Any], names: Sequence[Any]) -> Any:
 def _content(content: Any) -> Any:
     """The text of a content; a list of parts that are all text is joined as chat templates do."""
     parts = listed(content) if not isinstance(content, str) else content
-    if isinstance(parts, Mapping) and ("type" in parts or "text" in parts):
+    if isinstance(parts, Mapping) and "type" in parts:
         parts = [parts]
     if not isinstance(parts, list) or not parts:
         return parts
-    if len(parts) == 1 and isinstance(parts[0], str):
-        return parts[0]
     if not all(isinstance(part, Mapping) for part in parts):
         return parts
     return "".join(map(_part_text, parts))
@@ -219,7 +222,10 @@ def _part_text(part: Mapping[str, Any]) -> str:
     for name, reason in reasons.items():
         raise RowRejected(reason, detail=f"a part of a content holds {name}"[:200])
     if kind in ("text", "input_text", "output_text") and isinstance(text, str):
-        return text
+        others = [name for name in beside if plain_name(name) not in _OF_PARTS]
+        if "type" in part or not others:
+            return text
+        raise RowRejected("unsupported_content", detail=f"a part holds {others[0]}"[:200])
     found = (reason for word, reason in _PART_REASONS if word in kind)
     media = any(word in kind for word in ("image", "audio", "video", "file", "document"))
     reason = next(found, MEDIA if media else "unsupported_content")

@@ -7,6 +7,7 @@ stored or rendered chat becomes its turns, a side that is one becomes messages.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from synpref_dagster.pairs.structure import seen
 from synpref_dagster.sources.foreign.labelled import (
     assistant_label,
     begins_chat,
@@ -232,4 +233,4 @@ def _unlabelled(turns: list[Message]) -> list[Message]:
 
 
 def _after_label(text: str, label: str | None) -> str:
-    return text.lstrip().removeprefix(label or "").strip()
+    return seen(seen(text).removeprefix("<s>")).removeprefix(label or "").strip()

@@ -90,7 +90,7 @@ def ends_turn(text: str) -> bool:
 
 def _end(text: str) -> re.Match[str] | None:
     """The tokens right behind the last word of a text."""
-    if text.rstrip()[-1:] != ">" or not holds_token(text) or _is_struck(text):
+    if text.rstrip()[-1:] not in (">", "[", "]") or not holds_token(text) or _is_struck(text):
         return None
     bare = text.rstrip()
     return _CLOSED_WORD.search(bare, max(0, len(bare) - _TAIL))

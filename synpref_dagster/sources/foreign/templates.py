@@ -7,31 +7,33 @@ mark and the name of a role, is a rendering whoever made it.
 
 import re
 
+from synpref_dagster.pairs.structure import UNSEEN, seen
+
 _ANY = r"([\w-]+)"
 _ROLE = r"(user|assistant|system|human|model|developer|tool|ipython|function|observation|prompter)"
 OPENINGS = (
-    rf"<\|im_start\|> ?{_ANY}(?:<\|im_sep\|>|\n)",  # ChatML: Qwen, Yi, Phi-4, and many more
+    rf"<\|im_start\|> ?{_ANY}(?:<\|im_sep\|>|\r?\n)",  # ChatML: Qwen, Yi, Phi-4, and many more
     rf"<\|start_header_id\|>{_ANY}<\|end_header_id\|>",  # Llama 3
     rf"<\|header_start\|>{_ANY}<\|header_end\|>",  # Llama 4
-    rf"<start_of_turn>{_ANY}\n",  # Gemma
-    rf"<\|turn>{_ANY}\n",  # Gemma 4
+    rf"<start_of_turn>{_ANY}\r?\n",  # Gemma
+    rf"<\|turn>{_ANY}\r?\n",  # Gemma 4
     rf"<\|start_of_role\|>{_ANY}<\|end_of_role\|>",  # Granite
     rf"<\|start\|>{_ANY}<\|message\|>",  # Harmony
     rf"<\|im_{_ROLE}\|>{_ROLE}<\|im_middle\|>",  # Kimi
     r"<\|START_OF_TURN_TOKEN\|><\|(USER|CHATBOT|SYSTEM)_TOKEN\|>",  # Command
     rf"<\|bom\|><\|{_ROLE}\|> ?",  # Jamba
-    rf"<\|{_ROLE}\|>(?=\S|\n| ?\Z| [^a-z\s])",  # Zephyr, Phi, Tulu, OLMo, GLM, Falcon 3
+    rf"<\|{_ROLE}\|>(?=\S|\r?\n| ?\Z| [^a-z\s])",  # Zephyr, Phi, Tulu, OLMo, GLM, Falcon 3
     r"<\|(system|developer|user|assistant)_start\|>",  # Apertus
     r"<｜(User|Assistant)｜>",  # DeepSeek
-    r"<extra_id_[01]>(System|User|Assistant)\n",  # Nemotron
+    r"<extra_id_[01]>(System|User|Assistant)\r?\n",  # Nemotron
     r"GPT4 Correct (User|Assistant):",  # OpenChat
-    rf"<seed:bos>{_ANY}\n",  # Seed-OSS
-    r"\]~b\](user|system|developer|ai|tool)(?: name=[^\n]*)?\n",  # MiniMax
+    rf"<seed:bos>{_ANY}\r?\n",  # Seed-OSS
+    r"\]~b\](user|system|developer|ai|tool)(?: name=[^\r\n]*)?\r?\n",  # MiniMax
     r"\[\|(user|system|assistant|tool)\|\]",  # EXAONE
 )
 OPENING = re.compile("|".join(OPENINGS))
 BEGIN = re.compile(
-    r"(?:\s|<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|startoftext\|>|<BOS_TOKEN>"
+    rf"(?:[\s{UNSEEN}]|<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|startoftext\|>|<BOS_TOKEN>"
     r"|\[gMASK\]|<sop>|<｜[\w▁]*begin▁of▁sentence｜>|<\|begin_of_sentence\|>|\]~!b\[)*"
 )
 END = (
@@ -56,10 +58,10 @@ _UNREAD = re.compile(
     r"|(?-i:(?>(?:system\n.*?)?user\n).*\S\s*(?:assistant|model)\s*(?:\n|\Z))"
     rf"|#{{1,6}} ?{_USER}:.*\n#{{1,6}}\s*\Z"
     r"|\[Round \d+\]\s*(?:\n|问|User:)|BEGINNING OF CONVERSATION:|Source: (?:system|user)\n"
-    r"|<(?:reserved|unused)_?\d+>|\[unused\d+\])",
+    r"|<(?:reserved|unused)_?\d+>|\[unused\d+\]|&lt;[|｜]\w|<\s\|\s?\w+\s?\|\s?>)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNREAD_BEGIN = frozenset("[<#]BSsuUhH用")
+_UNREAD_BEGIN = frozenset("[<#]&BSsuUhH用")
 _HINTS = (
     *("<|", "|>", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>", "<SPECIAL_"),
     *("<seed:", "<eoh>", "<eoa>"),
@@ -84,7 +86,7 @@ def begins_unread(text: str) -> bool:
     >>> begins_unread("<user>Ada</user> is XML."), begins_unread("user\nstories")
     (False, False)
     """
-    begun = text if text[:1] > " " else text.lstrip()
+    begun = text if "!" <= text[:1] <= "~" else seen(text)
     return begun[:1] in _UNREAD_BEGIN and begun != "" and _UNREAD.match(begun) is not None
 
 

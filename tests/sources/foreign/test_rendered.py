@@ -33,6 +33,7 @@ CHATML = chatml(*TURNS)
          ASKED),
         ("<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n", ALL),
         ("<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>", ASKED),
+        (CHATML.replace("\n", "\r\n"), ALL),
         ("<|user|>\nHi\n<|assistant|>\nHello", ASKED),
         ("<|user|>Hi<|assistant|>Hello", ASKED),
         ("<|user|> Hi <|assistant|> Hello", ASKED),
@@ -106,7 +107,17 @@ def test_talk_of_tokens_is_text(text):
 
 
 @pytest.mark.parametrize(
-    "end", ["<|im_end|>", "<|eot_id|>\n", "</s>", " </s>", "<|end|><|endoftext|>"]
+    "end",
+    [
+        "<turn|>",
+        "[e~[\n",
+        "<seed:eos>",
+        "<|im_end|>",
+        "<|eot_id|>\n",
+        "</s>",
+        " </s>",
+        "<|end|><|endoftext|>",
+    ],
 )
 def test_tokens_behind_the_last_word_are_taken_off(end):
     assert ends_turn(f"An apple.{end}")

@@ -22,6 +22,7 @@ UNREAD = [
     "<reserved_106>Hi<reserved_107>",
     "[unused9]Hi[unused10]",
     "<|userprompt|>Hi<|endofuserprompt|><|response|>",
+    "&lt;|im_start|&gt;user\nHi&lt;|im_end|&gt;",
     "<｜hy_User｜>Hi<｜hy_Assistant｜>",
 ]
 
