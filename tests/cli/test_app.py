@@ -40,7 +40,7 @@ def campaign_calls(monkeypatch):
     """Replaces the campaign by a list of what it was asked to run."""
     calls = []
 
-    def record(profile, *, sizes, loggers, on_stage):
+    def record(profile, *, sizes, loggers, on_stage, take_over):
         calls.append((profile.name, profile.seed, list(sizes)))
         for stage in campaign_stages(sizes):
             on_stage(stage)

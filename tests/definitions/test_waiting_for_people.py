@@ -8,7 +8,7 @@ import pytest
 from review_cases import ATTRIBUTES, make_pair
 
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.definitions.jobs import curate_pool
+from synpref_dagster.definitions.jobs import CURATE_POOL
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.campaign import People
 from synpref_dagster.people.desk import ReviewDesk
@@ -144,7 +144,7 @@ def test_a_run_that_is_still_active_comes_first(waiting, instance):
     campaign = waiting()
     campaign.answer(*["candidate_1"] * 4)
     run = instance.create_run_for_job(
-        campaign.repository.get_job(curate_pool.name), status=dg.DagsterRunStatus.STARTED
+        campaign.repository.get_job(CURATE_POOL), status=dg.DagsterRunStatus.STARTED
     )
     assert run.run_id in campaign.tick(instance).skip_message
     instance.delete_run(run.run_id)
