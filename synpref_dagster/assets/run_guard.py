@@ -28,7 +28,7 @@ def refuse_foreign_run(context: dg.AssetExecutionContext, campaign: Campaign) ->
     run = instance.get_run_by_id(context.run.run_id)
     if run is None:
         return  # an asset that is called by hand
-    if TAKE_OVER_TAG not in run.tags and (why := campaign.refusal_to_mix(instance)):
+    if run.tags.get(TAKE_OVER_TAG) != "true" and (why := campaign.refusal_to_mix(instance)):
         raise dg.Failure(why, allow_retries=False)
     now = campaign.profile_fingerprint()
     if run.tags.get(PROFILE_OF_TAG) == run.run_id:

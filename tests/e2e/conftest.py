@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,16 +126,38 @@ def finished(workplace: Callable[..., Workplace]) -> Workplace:
 @pytest.fixture(scope="session")
 def dagster_server(finished: Workplace) -> Iterator[DagsterServer]:
     """`dagster dev` on the history of the finished campaign, on a free port of loopback."""
+    with dagster_dev(finished.base, finished.environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def serve_dagster() -> Callable[..., AbstractContextManager[DagsterServer]]:
+    """The function `dagster_dev`, for tests with code locations of their own."""
+    return dagster_dev
+
+
+@contextmanager
+def dagster_dev(
+    base: Path, environment: Mapping[str, str], workspace: str = "workspace.yaml"
+) -> Iterator[DagsterServer]:
+    """`dagster dev` on the instance below `base`, until the block ends.
+
+    Args:
+        base: its folder `home` is the instance.
+        environment: of the server and of its runs.
+        workspace: the code locations, from the checkout or as a whole path.
+    """
     settings = ROOT / "deploy" / "dagster.yaml"
-    (finished.base / "home" / "dagster.yaml").write_text(settings.read_text())
+    (base / "home").mkdir(exist_ok=True)
+    (base / "home" / "dagster.yaml").write_text(settings.read_text())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (finished.base / "dagster.log").open("w")
+    log = (base / "dagster.log").open("w")
     process = subprocess.Popen(
-        [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
+        [BIN / "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
         cwd=ROOT,
-        env=finished.environment,
+        env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,
         process_group=0,
