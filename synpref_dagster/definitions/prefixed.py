@@ -1,5 +1,6 @@
 """Assets and checks with the keys of a campaign that shares its instance with others."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,15 @@ def _prefixed(each: dg.AssetsDefinition | dg.AssetSpec, prefix: str) -> Any:
     # A definition of checks alone has inputs and no assets, an external asset the other way round.
     about = {*each.keys, *each.dependency_keys, *each.node_keys_by_input_name.values()}
     about |= {key.asset_key for key in each.check_keys}
-    return each.with_attributes(asset_key_replacements={key: _new(key, prefix) for key in about})
+    new = each.with_attributes(asset_key_replacements={key: _new(key, prefix) for key in about})
+    return _as_checks(new) if isinstance(each, dg.AssetChecksDefinition) else new
+
+
+def _as_checks(checks: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """What Dagster makes of it later, with a warning about arguments of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AssetChecksDefinition(**checks.get_attributes_dict())
 
 
 def _new(key: dg.AssetKey, prefix: str) -> dg.AssetKey:

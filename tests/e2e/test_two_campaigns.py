@@ -20,9 +20,10 @@ LAUNCH = """
 mutation ($location: String!, $job: String!, $selection: [AssetKeyInput!]) {
   launchRun(executionParams: {
     selector: {repositoryLocationName: $location, repositoryName: "__repository__",
-               pipelineName: $job, assetSelection: $selection, assetCheckSelection: []},
+               pipelineName: $job, assetSelection: $selection},
     mode: "default", runConfigData: {}
-  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  ... on InvalidSubsetError { message } } }
 """
 TICK = """
 mutation ($location: String!) { scheduleDryRun(
