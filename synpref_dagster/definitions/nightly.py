@@ -88,8 +88,12 @@ def waiting_reason(profile: Profile) -> str | None:
     if profile.people.backend == "recorded":
         return None
     from synpref_dagster.people.campaign import People
+    from synpref_dagster.people.ledger.database import LedgerAwayError
 
-    waiting = People(profile.people, campaign=profile.campaign_name()).waiting()
+    try:
+        waiting = People(profile.people, campaign=profile.campaign_name()).waiting()
+    except LedgerAwayError as error:
+        return f"whether people are asked cannot be seen: {error}"
     return told_waiting(waiting) if waiting else None
 
 

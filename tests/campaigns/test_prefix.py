@@ -1,15 +1,14 @@
 """A key prefix on a campaign that is there: everything is found again, and only keys are new."""
 
-from finished import start
+import pytest
 
 PREFIX = "own"
-# What a run writes of itself: when shards were used last, and how many judges were asked again.
-OF_THE_RUN = ("markers", ".used")
 
 
-def test_a_prefix_finds_the_store_again_and_moves_no_file(finished_campaign):
+@pytest.mark.slow
+def test_a_prefix_finds_the_store_again_and_moves_no_file(finished_campaign, start_campaign):
     before = finished_campaign.files()
-    prefixed = start(finished_campaign.base, key_prefix=PREFIX).run("curate_pool")
+    prefixed = start_campaign(finished_campaign.base, key_prefix=PREFIX).run("curate_pool")
     versions = {
         name.removeprefix(f"{PREFIX}/"): version
         for name, version in prefixed.data_versions().items()

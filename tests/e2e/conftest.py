@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,6 +22,16 @@ SIZE = "qwen3-0.6b"
 CAMPAIGN_SECONDS = 1800
 START_SECONDS = 600
 STOP_SECONDS = 180
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @dataclass(frozen=True)
@@ -191,3 +202,16 @@ def _wait_until_ready(server: DagsterServer, process: "subprocess.Popen[bytes]")
         except requests.ConnectionError:
             time.sleep(1)
     pytest.fail(f"dagster dev was not ready after {START_SECONDS} s")
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A browser page of 1,800 x 1,300 points; skipped where there is no Chromium."""
+    browser_path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(browser_path).exists():
+        pytest.skip(f"no {browser_path}: run scripts/services/chromium.sh install")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
+        yield browser.new_page(viewport={"width": 1800, "height": 1300})
+        browser.close()
