@@ -6,9 +6,8 @@ way ends it: half a run under each would be no campaign's. A tag says what a run
 
 import dagster as dg
 
-from synpref_dagster.resources.campaign import TAKE_OVER_TAG, Campaign
+from synpref_dagster.resources.campaign import PROFILE_TAG, TAKE_OVER_TAG, Campaign
 
-PROFILE_TAG = "synpref/profile_fingerprint"
 PROFILE_OF_TAG = "synpref/profile_fingerprint_of"
 """The run that the fingerprint is of: one that repeats another inherits its tags."""
 RELOAD = (
@@ -30,12 +29,12 @@ def refuse_foreign_run(context: dg.AssetExecutionContext, campaign: Campaign) ->
         return  # an asset that is called by hand
     if run.tags.get(TAKE_OVER_TAG) != "true" and (why := campaign.refusal_to_mix(instance)):
         raise dg.Failure(why, allow_retries=False)
-    now = campaign.profile_fingerprint()
+    now = campaign.run_tags()
     if run.tags.get(PROFILE_OF_TAG) == run.run_id:
-        if (then := run.tags.get(PROFILE_TAG)) != now:
+        if (then := run.tags.get(PROFILE_TAG)) != now[PROFILE_TAG]:
             raise dg.Failure(
                 f"the profile {campaign.profile.name} changed while this run was under way ({then} "
-                f"when it began, {now} now): start it again; finished steps are kept",
+                f"when it began, {now[PROFILE_TAG]} now): start it again; finished steps are kept",
                 allow_retries=False,
             )
     elif not _is_planned_alike(context, run):
@@ -44,9 +43,7 @@ def refuse_foreign_run(context: dg.AssetExecutionContext, campaign: Campaign) ->
             f"planned: {RELOAD}, then start the run again",
             allow_retries=False,
         )
-    _tag(
-        instance, run, {**campaign.profile.run_tags(), PROFILE_TAG: now, PROFILE_OF_TAG: run.run_id}
-    )
+    _tag(instance, run, {**now, PROFILE_OF_TAG: run.run_id})
 
 
 def _tag(instance: dg.DagsterInstance, run: dg.DagsterRun, tags: dict[str, str]) -> None:

@@ -74,15 +74,15 @@ def run_campaign(
             instance has the history of another campaign.
         CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
-    defs = build_defs(profile, loggers=loggers)
+    defs, campaign = build_defs(profile, loggers=loggers), Campaign.of(profile)
     tags = {
         STARTED_TAG: str(time.time()),
         PROCESS_TAG: process_name(),
-        **profile.run_tags(),
+        **campaign.run_tags(),
         **({TAKE_OVER_TAG: "true"} if take_over else {}),
     }
     with open_instance() as instance:
-        if not take_over and (why := Campaign.of(profile).refusal_to_mix(instance)):
+        if not take_over and (why := campaign.refusal_to_mix(instance)):
             raise CampaignFailedError(why, advice="Nothing was run.")
         end_dead_runs(instance)
         for stage in campaign_stages(sizes):

@@ -59,7 +59,7 @@ def nightly_schedule(loaded: LoadedProfile) -> dg.ScheduleDefinition:
                 "sources, settings, inputs and code of the filtering are those of its last run"
             )
         context.log.info(f"a night runs: {reason}")
-        return dg.RunRequest(tags={REASON_TAG: tag_value(reason)})
+        return dg.RunRequest(tags={**now.run_tags(), REASON_TAG: tag_value(reason)})
 
     return nightly_filtering
 

@@ -4,7 +4,7 @@ Whoever materializes a size of `skywork_reward_v2` alone, as a backfill in the U
 otherwise have a model without scores, card and row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -33,7 +33,7 @@ def release_sensor(loaded: LoadedProfile) -> dg.SensorDefinition:
         now = loaded.tick(context.instance)
         if isinstance(now, dg.SkipReason):
             return now
-        requests = list(unreleased(context.instance, loaded.prefix))
+        requests = list(unreleased(context.instance, loaded.prefix, tags=now.run_tags()))
         if not requests:
             return dg.SkipReason("every size that was trained is released, or its run is under way")
         return dg.SensorResult(run_requests=requests)
@@ -41,12 +41,15 @@ def release_sensor(loaded: LoadedProfile) -> dg.SensorDefinition:
     return release_follows_training
 
 
-def unreleased(instance: dg.DagsterInstance, prefix: str = "") -> Iterator[dg.RunRequest]:
+def unreleased(
+    instance: dg.DagsterInstance, prefix: str = "", *, tags: Mapping[str, str] | None = None
+) -> Iterator[dg.RunRequest]:
     """A request for each size whose model is newer than its release.
 
     Args:
         instance: where the history is.
         prefix: the profile's `key_prefix`.
+        tags: of the runs.
     """
     keys = (key_of(TRAINED, prefix), key_of(RELEASED, prefix))
     for size in sorted(instance.get_materialized_partitions(keys[0])):
@@ -60,6 +63,7 @@ def unreleased(instance: dg.DagsterInstance, prefix: str = "") -> Iterator[dg.Ru
             run_key=f"{size}:{trained.storage_id}",
             partition_key=size,
             asset_selection=[key_of(name, prefix) for name in FOLLOWING],
+            tags=dict(tags or {}),
         )
 
 

@@ -14,7 +14,7 @@ import dagster as dg
 from synpref_dagster.definitions.jobs import CURATE_POOL, SCORE_JUDGES, active_run
 from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import tag_value
-from synpref_dagster.resources.campaign import key_of, name_of
+from synpref_dagster.resources.campaign import Campaign, name_of
 from synpref_dagster.resources.judges import AnsweredBatches, JudgePanel
 
 SENSOR_SECONDS = 300
@@ -43,7 +43,7 @@ def judge_sensors(loaded: LoadedProfile, jobs: Sequence[Any]) -> Sequence[dg.Sen
         answered = JudgePanel(campaign=campaign).collect_batches()
         for message in answered.unreachable:
             context.log.warning(message)
-        requests = list(_requests(context, answered, loaded.prefix))
+        requests = list(_requests(context, answered, campaign))
         if not requests:
             return dg.SkipReason(f"{answered.num_pending:,} replies of judges are under way")
         return dg.SensorResult(run_requests=requests)
@@ -52,7 +52,7 @@ def judge_sensors(loaded: LoadedProfile, jobs: Sequence[Any]) -> Sequence[dg.Sen
 
 
 def _requests(
-    context: dg.SensorEvaluationContext, answered: AnsweredBatches, prefix: str
+    context: dg.SensorEvaluationContext, answered: AnsweredBatches, campaign: Campaign
 ) -> Iterator[dg.RunRequest]:
     """One run per job for all assets that can go on; the same batches never start two runs.
 
@@ -62,7 +62,7 @@ def _requests(
     if context.repository_def is None:
         raise ValueError("judge_batches needs the code location that it belongs to")
     graph = context.repository_def.asset_graph
-    ready = {key_of(name, prefix): each for name, each in answered.batches.items()}
+    ready = {campaign.key(name): each for name, each in answered.batches.items()}
     for job in CONTINUED:
         layer = context.repository_def.get_job(job).asset_layer
         mine = sorted(key for key in ready if key in layer.selected_asset_keys)
@@ -74,5 +74,8 @@ def _requests(
             run_key=blake2b("\n".join(batches).encode(), digest_size=16).hexdigest(),
             job_name=job,
             asset_selection=sorted(downstream & set(layer.selected_asset_keys)),
-            tags={BATCHES_TAG: tag_value(name_of(mine[0], prefix))},
+            tags={
+                **campaign.run_tags(),
+                BATCHES_TAG: tag_value(name_of(mine[0], campaign.profile.key_prefix)),
+            },
         )

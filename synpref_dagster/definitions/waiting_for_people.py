@@ -15,7 +15,7 @@ from synpref_dagster.definitions.jobs import CURATE_POOL, active_run
 from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import told_waiting
 from synpref_dagster.people.queueing import BatchStatus
-from synpref_dagster.resources.campaign import PEOPLE, key_of
+from synpref_dagster.resources.campaign import PEOPLE, Campaign
 from synpref_dagster.settings.profile import Profile
 
 SENSOR_SECONDS = 30
@@ -91,8 +91,7 @@ def people_sensors(loaded: LoadedProfile) -> list[dg.SensorDefinition]:
         now = loaded.tick(context.instance)
         if isinstance(now, dg.SkipReason):
             return now
-        profile = now.profile
-        people = People(profile.people, campaign=profile.campaign_name())
+        people = People(now.profile.people, campaign=now.profile.campaign_name())
         people.pull()
         answered: dict[str, str] = json.loads(context.cursor or "{}")
         changed = [
@@ -105,7 +104,7 @@ def people_sensors(loaded: LoadedProfile) -> list[dg.SensorDefinition]:
                 people.told_left_out(),
             ]
             return dg.SkipReason("; ".join(filter(None, told)))
-        return _continue(context, changed[0], answered, prefix=loaded.prefix)
+        return _continue(context, changed[0], answered, now)
 
     return [verdicts_arrived]
 
@@ -114,20 +113,19 @@ def _continue(
     context: dg.SensorEvaluationContext,
     status: BatchStatus,
     answered: dict[str, str],
-    *,
-    prefix: str,
+    campaign: Campaign,
 ) -> dg.SensorResult:
     """Report the people's answer and ask for a run of what rests on it."""
     batch = status.batch
     event = dg.AssetMaterialization(
-        key_of(f"{PEOPLE}/{batch.asset}", prefix),
+        campaign.key(f"{PEOPLE}/{batch.asset}"),
         metadata={"num_verdicts": status.num_verdicts, "num_pairs": status.num_answered},
         tags={"dagster/data_version": status.digest},
     )
     request = dg.RunRequest(
         run_key=f"{batch.batch_id}:{status.digest}",
-        asset_selection=resting_on(context, key_of(batch.asset, prefix)),
-        tags={BATCH_TAG: batch.batch_id},
+        asset_selection=resting_on(context, campaign.key(batch.asset)),
+        tags={**campaign.run_tags(), BATCH_TAG: batch.batch_id},
     )
     cursor = json.dumps({**answered, batch.batch_id: status.digest}, sort_keys=True)
     return dg.SensorResult(asset_events=[event], run_requests=[request], cursor=cursor)

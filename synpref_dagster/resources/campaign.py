@@ -51,6 +51,7 @@ UNHEARD: dict[str, Any] = {
 FIRST_ASSET = "raw_pool"
 """Every campaign begins with it: who made it last owns the keys of an instance."""
 STORE = "store"  # metadata of a materialization: the campaign's folder, whole
+PROFILE_TAG = "synpref/profile_fingerprint"  # of a run: what it was made under
 TAKE_OVER_TAG = "synpref/take_over"  # of a run that may go on with another campaign's keys
 PEOPLE = "people"
 """First part of the key of the external asset that stands for the people behind an asset."""
@@ -161,6 +162,10 @@ class Campaign(dg.ConfigurableResource):
         """Changes with every setting but texts for reports: whether a run has one profile."""
         told = self.profile.model_dump(mode="json", exclude={"simulated", "next_steps"})
         return str(hash_json(told))[:FINGERPRINT_DIGITS]
+
+    def run_tags(self) -> dict[str, str]:
+        """Tags of its runs in Dagster: whose they are, and under which profile."""
+        return {**self.profile.run_tags(), PROFILE_TAG: self.profile_fingerprint()}
 
     def settings_told(self) -> dict[str, str]:
         """Setting by its name in the profile -> what identifies its value, and never the value."""

@@ -12,9 +12,9 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from fakes import NullTracking
 
-from synpref_dagster.assets.run_guard import PROFILE_OF_TAG, PROFILE_TAG
+from synpref_dagster.assets.run_guard import PROFILE_OF_TAG
 from synpref_dagster.assets.step import campaign_step
-from synpref_dagster.resources.campaign import TAKE_OVER_TAG, Campaign
+from synpref_dagster.resources.campaign import PROFILE_TAG, TAKE_OVER_TAG, Campaign
 from synpref_dagster.settings.profile import load_profile
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 import dagster as dg
 import pytest
 
-from synpref_dagster.assets.run_guard import PROFILE_TAG
+from synpref_dagster.resources.campaign import PROFILE_TAG
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 
