@@ -111,9 +111,11 @@ def test_with_prefixes_both_go_on_and_files_are_called_by_names_alone(tmp_path, 
     assert {key.to_user_string() for key in instance.all_asset_keys()} == {"raw_pool", "b/raw_pool"}
     folders = [path.name for path in (tmp_path / "store" / "other" / "seed-0" / "data").iterdir()]
     assert folders == ["raw_pool"]
-    assert (
-        first.settings_fingerprint() == campaign_of(tmp_path, key_prefix="b").settings_fingerprint()
-    )
+
+
+def test_a_prefix_is_no_setting_that_decides_about_a_pair(tmp_path):
+    prefixed = campaign_of(tmp_path, key_prefix="b")
+    assert campaign_of(tmp_path).settings_fingerprint() == prefixed.settings_fingerprint()
 
 
 def job_of(assets):
