@@ -29,4 +29,4 @@ trap 'kill "$mlflow" "$review" 2>/dev/null || true' EXIT INT TERM
 echo "Dagster  http://127.0.0.1:${DAGSTER_PORT:-3000}"
 echo "MLflow   http://127.0.0.1:${MLFLOW_PORT:-5000}"
 echo "Review   http://127.0.0.1:${REVIEW_PORT:-3100}   (tokens: synpref review add-annotator NAME)"
-"$bin/dagster" dev -w workspace.yaml -h 127.0.0.1 -p "${DAGSTER_PORT:-3000}"
+"$bin/dagster" dev -w "${WORKSPACE:-workspace.yaml}" -h 127.0.0.1 -p "${DAGSTER_PORT:-3000}"

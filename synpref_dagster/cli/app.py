@@ -38,6 +38,15 @@ SizesOption = Annotated[
 ]
 
 
+TakeOverOption = Annotated[
+    bool,
+    typer.Option(
+        "--take-over",
+        help="Go on with the history of another campaign, which this one was renamed from.",
+    ),
+]
+
+
 @app.command()
 def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
     """Run the whole campaign on the synthetic world: offline, no keys, a few minutes."""
@@ -46,7 +55,10 @@ def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
 
 @app.command()
 def run(
-    profile: ProfileOption = "demo", seed: SeedOption = None, sizes: SizesOption = "all"
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    sizes: SizesOption = "all",
+    take_over: TakeOverOption = False,
 ) -> None:
     """Run a campaign to its report. A killed campaign continues when started again."""
     chosen = load_or_refuse(console, profile, seed)
@@ -74,6 +86,7 @@ def run(
                 sizes=wanted,
                 loggers={"progress": progress_logger(progress)},
                 on_stage=begin,
+                take_over=take_over,
             )
     except CampaignWaitingError as error:
         for line in (str(error), error.advice):

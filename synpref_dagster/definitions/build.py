@@ -24,16 +24,12 @@ from synpref_dagster.assets.pool import (
 )
 from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
 from synpref_dagster.definitions.failures import report_failures
-from synpref_dagster.definitions.jobs import (
-    curate_pool,
-    nightly_filtering_job,
-    refresh_leaderboard,
-    release_models,
-    score_judges,
-)
-from synpref_dagster.definitions.nightly import nightly_filtering
+from synpref_dagster.definitions.jobs import campaign_jobs
+from synpref_dagster.definitions.loaded import LoadedProfile
+from synpref_dagster.definitions.nightly import nightly_schedule
+from synpref_dagster.definitions.prefixed import with_prefix
 from synpref_dagster.definitions.push_to_hub import push_to_hub
-from synpref_dagster.definitions.releasing import release_follows_training
+from synpref_dagster.definitions.releasing import release_sensor
 from synpref_dagster.definitions.waiting_for_batches import judge_sensors
 from synpref_dagster.definitions.waiting_for_people import (
     asking_assets,
@@ -52,17 +48,15 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
+from synpref_dagster.settings.profile import (
+    Profile,
+    load_profile,
+    mlflow_artifact_root,
+    mlflow_uri,
+    wanted_profile,
+)
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
-JOBS: list[Any] = [
-    curate_pool,
-    nightly_filtering_job,
-    release_models,
-    refresh_leaderboard,
-    score_judges,
-    push_to_hub,
-]
 LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
 """The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
@@ -87,7 +81,10 @@ def build_defs(
         resource_overrides: resources that replace the profile's, by key.
         loggers: Dagster loggers for runs started in this process.
     """
-    chosen = profile if isinstance(profile, Profile) else load_profile(profile)
+    name = None if isinstance(profile, Profile) else profile or wanted_profile()
+    chosen = profile if isinstance(profile, Profile) else load_profile(name)
+    loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)
+    jobs = campaign_jobs(chosen.key_prefix)
     people = people_behind(chosen)
     iterations = factory.build_iterations(chosen.iterations, people)
     paid_first = LABELS if chosen.judges.cost_money else []
@@ -115,15 +112,15 @@ def build_defs(
         *(check for each in iterations for check in each.checks),
     ]
     return dg.Definitions(
-        assets=with_people(assets, chosen),
-        asset_checks=checks,
-        jobs=JOBS,
-        schedules=[nightly_filtering],
+        assets=with_prefix(with_people(assets, chosen), chosen.key_prefix),
+        asset_checks=with_prefix(checks, chosen.key_prefix),
+        jobs=[*jobs, push_to_hub],
+        schedules=[nightly_schedule(loaded)],
         sensors=[
             report_failures,
-            release_follows_training,
-            *people_sensors(chosen),
-            *judge_sensors(chosen),
+            release_sensor(loaded),
+            *people_sensors(loaded),
+            *judge_sensors(loaded, jobs),
         ],
         resources={**build_resources(chosen), **(resource_overrides or {})},
         executor=_executor(chosen),
@@ -134,9 +131,10 @@ def build_defs(
 def build_resources(profile: Profile) -> dict[str, Any]:
     """The resources of a profile, by key."""
     root = profile.store_root()
-    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=root)
+    campaign = Campaign.of(profile)
     sources = PoolSources(campaign=campaign)
     judges = JudgePanel(campaign=campaign)
+    refs = RefIOManager(base_uri=f"{root}/refs", key_prefix=profile.key_prefix)
     return {
         "campaign": campaign,
         "sources": sources,
@@ -154,9 +152,10 @@ def build_resources(profile: Profile) -> dict[str, Any]:
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),
             copy_checkpoints=False,
+            key_prefix=profile.key_prefix,
         ),
-        "refs": RefIOManager(base_uri=f"{root}/refs"),
-        "io_manager": RefIOManager(base_uri=f"{root}/refs"),
+        "refs": refs,
+        "io_manager": refs,
     }
 
 

@@ -171,8 +171,9 @@ class People:
         return [each for each in self._desk.statuses(self._campaign) if self._ready(each)]
 
     def waiting(self) -> list[BatchStatus]:
-        """Batches that people have not finished."""
-        return [each for each in self._desk.statuses(self._campaign) if not self._ready(each)]
+        """Batches that people have not finished; one that a later batch replaced is not awaited."""
+        last = {each.batch.asset: each for each in self._desk.statuses(self._campaign)}
+        return [each for each in last.values() if not self._ready(each)]
 
     def _ready(self, status: BatchStatus) -> bool:
         return status.ready(

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from upath import UPath
 
+from synpref_dagster.resources.campaign import name_of
 from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
@@ -17,6 +18,14 @@ class RefFiles(dg.UPathIOManager):
     """Stores a reference, a mapping of references, or a plain JSON mapping."""
 
     extension = ".json"
+
+    def __init__(self, base_path: UPath, *, key_prefix: str = "") -> None:
+        super().__init__(base_path=base_path)
+        self.key_prefix = key_prefix
+
+    def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> UPath:
+        """Files are called by the assets' names: a prefix of their keys moves nothing."""
+        return UPath(name_of(context.asset_key, self.key_prefix))
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""
@@ -43,10 +52,11 @@ class RefIOManager(dg.ConfigurableIOManagerFactory[RefFiles]):
     """IO manager of references, below `base_uri`."""
 
     base_uri: str
+    key_prefix: str = ""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> RefFiles:
         """One IO manager per process."""
-        return RefFiles(base_path=_base_path(self.base_uri))
+        return RefFiles(_base_path(self.base_uri), key_prefix=self.key_prefix)
 
 
 def _base_path(uri: str) -> UPath:

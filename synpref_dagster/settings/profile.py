@@ -1,8 +1,9 @@
 """Profiles: what a campaign can be told, from `settings/profiles/*.toml` and the environment.
 
 A profile is data, not code: the same graph runs with each. `SYNPREF_PROFILE` picks one by name or
-path, `SYNPREF_SEED` its seed, `SYNPREF_STORE` where it writes, `SYNPREF_REAL_DATA` where the
-public files of the `real` profile lie. Unknown keys are errors, so that a typo never goes unseen.
+path, `SYNPREF_SEED` its seed, `SYNPREF_KEY_PREFIX` its key prefix, `SYNPREF_STORE` where it
+writes, `SYNPREF_REAL_DATA` where the public files of the `real` profile lie. Unknown keys are
+errors, so that a typo never goes unseen.
 """
 
 import os
@@ -18,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
-from synpref_dagster.settings.names import checked_name
+from synpref_dagster.settings.names import checked_name, checked_prefix
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
@@ -32,6 +33,7 @@ from synpref_dagster.settings.stages import (
 )
 
 DEFAULT_PROFILE = "demo"
+PREFIX_TAG = "synpref/key_prefix"
 
 
 class Profile(Section):
@@ -40,6 +42,9 @@ class Profile(Section):
     name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0)
+    key_prefix: Annotated[str, AfterValidator(checked_prefix)] = ""
+    """First part of the keys of its assets in Dagster, where several campaigns share an instance;
+    nothing in the store is called by it."""
     simulated: tuple[str, ...] = ()
     """Sentences the report prints: what in this campaign is not the real thing."""
     next_steps: tuple[str, ...] = ()
@@ -92,8 +97,9 @@ class Profile(Section):
         return f"{self.name}-seed-{self.seed}"
 
     def run_tags(self) -> dict[str, str]:
-        """Tags of its runs in Dagster, where campaigns of several profiles share one history."""
-        return {"synpref/profile": self.name, "synpref/seed": str(self.seed)}
+        """Tags of its runs in Dagster, by which campaigns that share an instance are told apart."""
+        prefix = {PREFIX_TAG: self.key_prefix} if self.key_prefix else {}
+        return {"synpref/profile": self.name, "synpref/seed": str(self.seed), **prefix}
 
     def store_root(self) -> str:
         """Folder or s3:// prefix everything of this campaign is written under."""
@@ -105,15 +111,13 @@ def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile
     """The profile `name` (a packaged one or a .toml path), with environment overrides applied.
 
     Args:
-        name: a packaged profile or a path; default `SYNPREF_PROFILE`, else `demo`.
+        name: a packaged profile or a path; default `wanted_profile()`.
         seed: overrides the profile's seed; default `SYNPREF_SEED`, else the profile's.
 
     Raises:
         ValueError: no such profile, or its content is not a legal profile.
     """
-    wanted = name or os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
-    text = _profile_text(wanted)
-    values = tomllib.loads(_expand(text))
+    values = tomllib.loads(_expand(_profile_text(name or wanted_profile())))
     if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
         try:
             seed = int(from_environment)
@@ -121,7 +125,14 @@ def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile
             raise ValueError(f"SYNPREF_SEED is {from_environment!r}: give a number") from error
     if seed is not None:
         values["seed"] = seed
+    if (prefix := os.environ.get("SYNPREF_KEY_PREFIX")) is not None:
+        values["key_prefix"] = prefix
     return Profile.model_validate(values)
+
+
+def wanted_profile() -> str:
+    """Name or path of the profile that the environment asks for: `SYNPREF_PROFILE`, else `demo`."""
+    return os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
 
 
 def packaged_profiles() -> list[str]:

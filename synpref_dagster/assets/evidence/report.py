@@ -64,7 +64,7 @@ def campaign_report(
 
     Each section names the night of its figures: a night makes some of them anew, not all.
     """
-    night_of = partial(_night_of, context.instance)
+    night_of = partial(_night_of, context.instance, campaign)
     measured: dict[str, DatasetRef] = {
         "filter_audit": filter_audit,
         "iteration_curve": iteration_curve,
@@ -124,8 +124,8 @@ def _claims(campaign: Campaign, tables: Mapping[str, pd.DataFrame]) -> list[Clai
     return campaign_claims(found, thresholds=campaign.profile.evidence.thresholds)
 
 
-def _night_of(instance: dg.DagsterInstance, name: str, ref: Result) -> str:
-    return made_at(instance, name, version=fingerprint(ref))
+def _night_of(instance: dg.DagsterInstance, campaign: Campaign, name: str, ref: Result) -> str:
+    return made_at(instance, campaign.key(name), version=fingerprint(ref))
 
 
 def _with_nights(board: pd.DataFrame, night_of: Callable[[str, str], str]) -> pd.DataFrame:

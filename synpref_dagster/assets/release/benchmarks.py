@@ -123,6 +123,7 @@ def leaderboard(
     """
     with campaign_step(context, campaign, tracking) as step:
         results = {size: parts["results"] for size, parts in sorted(benchmark_scores.items())}
+        subset = campaign.key(SUBSET)
         subsets = {size: _subset(campaign, parts) for size, parts in benchmark_scores.items()}
         real = campaign.profile.release.backend == "hub"
         board = step.dataset(
@@ -144,7 +145,7 @@ def leaderboard(
             metrics={f"average/{name}": float(value) for name, value in averages.items()},
             facts={
                 "trained_on_night": {
-                    size: made_at(context.instance, SUBSET, version=version)
+                    size: made_at(context.instance, subset, version=version)
                     for size, version in sorted(subsets.items())
                 },
                 **({} if len(averages) else {"no_average": "no benchmark was named"}),

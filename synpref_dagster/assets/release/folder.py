@@ -125,7 +125,7 @@ def refuse_other_scores(step: Step, model: ModelRef, scores: dict[str, DatasetRe
         raise ValueError(f"the scores of {size} do not say of which model they are. {again}")
     scored = str(step.campaign.frame(scores[SCORED])["model"].iloc[0])
     if scored != model.fingerprint:
-        made = partial(made_at, instance, "skywork_reward_v2", partition=size)
+        made = partial(made_at, instance, step.campaign.key("skywork_reward_v2"), partition=size)
         raise ValueError(
             f"the scores of {size} are of the model of {made(version=scored)}, and the model to be "
             f"released is that of {made(version=model.fingerprint)}. {again}"
@@ -212,13 +212,14 @@ def register_release(
 def _manifest(
     step: Step, model: ModelRef, data: dict[str, Any], training: dict[str, Any]
 ) -> dict[str, Any]:
-    key = dg.AssetKey("skywork_reward_v2")
+    prefix = step.campaign.profile.key_prefix
+    key = step.campaign.key("skywork_reward_v2")
     size = step.context.partition_key
     return {
         "model_size": size,
         "weights": model.fingerprint,
         "trained_on": data["inputs"],
-        "profile": json.loads(step.campaign.profile.model_dump_json()),
+        "profile": step.campaign.profile.model_dump(mode="json", exclude={"key_prefix"}),
         "seeds": {"campaign": step.campaign.seed, "training": training["config"].get("seed")},
         "training": {
             "config": training["config"],
@@ -226,5 +227,5 @@ def _manifest(
             "num_pairs": training["report"]["num_pairs"],
         },
         "libraries": library_versions(),
-        "assets": lineage(step.context.instance, key, partition=size),
+        "assets": lineage(step.context.instance, key, partition=size, prefix=prefix),
     }

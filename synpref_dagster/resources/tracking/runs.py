@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from synpref_dagster.resources.campaign import name_of
 from synpref_dagster.resources.tracking.database import make_database
 from synpref_dagster.resources.tracking.orphans import (
     DAGSTER_RUN_TAG,
@@ -70,6 +71,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         default=True,
         description="Copy checkpoints into the artifact store; else versions point at the folder.",
     )
+    key_prefix: str = Field(default="", description="Of the assets' keys; no run is called by it.")
 
     @contextmanager
     def step(self, context: Any) -> Iterator[TrackedStep]:
@@ -83,7 +85,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             The step to log through. The child ends FAILED when the block raises, else FINISHED;
             one whose process is killed is ended by the campaign's next step.
         """
-        asset, partition = _asset_and_partition(context)
+        asset, partition = _asset_and_partition(context, self.key_prefix)
         # One step at a time on this machine creates tables, the experiment and the parent.
         with alone_with(self.tracking_uri):
             client = self._client()
@@ -228,10 +230,10 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
 
 
-def _asset_and_partition(context: Any) -> tuple[str, str]:
+def _asset_and_partition(context: Any, prefix: str) -> tuple[str, str]:
     keys = context.selected_asset_keys
     # A step of several assets is one step: it goes by the name of its function.
-    asset = context.asset_key.to_user_string() if len(keys) == 1 else context.op_def.name
+    asset = name_of(context.asset_key, prefix) if len(keys) == 1 else context.op_def.name
     return asset, context.partition_key if context.has_partition_key else ""
 
 
