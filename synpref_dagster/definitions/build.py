@@ -52,7 +52,13 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
+from synpref_dagster.settings.profile import (
+    Profile,
+    load_profile,
+    mlflow_artifact_root,
+    mlflow_public_url,
+    mlflow_uri,
+)
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 JOBS: list[Any] = [
@@ -153,7 +159,8 @@ def build_resources(profile: Profile) -> dict[str, Any]:
             experiment=profile.name,
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),
-            copy_checkpoints=False,
+            public_url=mlflow_public_url(),
+            spool=f"{root}/mlflow_waiting",
         ),
         "refs": RefIOManager(base_uri=f"{root}/refs"),
         "io_manager": RefIOManager(base_uri=f"{root}/refs"),

@@ -20,4 +20,5 @@ def tracking(store, request):
         experiment="tests",
         campaign=re.sub(r"\W", "_", request.node.name),
         artifact_root=str(store / "artifacts"),
+        spool=str(store / "waiting"),
     )
