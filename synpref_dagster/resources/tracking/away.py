@@ -57,12 +57,12 @@ def answered(tracking_uri: str) -> Iterator[None]:
         code, text = str(error.error_code), str(error)
         if code in UNDERSTOOD and not text.startswith(NOT_OF_MLFLOW):
             raise
-        raise AwayError(_told(tracking_uri, text, REFUSED.get(code))) from error
+        # MLflow's own words hold the whole address, with its password.
+        raise AwayError(_told(tracking_uri, text, REFUSED.get(code))) from None
     except (RequestException, OperationalError) as error:
         found = re.search(r"\b(401|403) Client Error", str(error))
-        raise AwayError(
-            _told(tracking_uri, str(error), int(found[1]) if found else None)
-        ) from error
+        status = int(found[1]) if found else None
+        raise AwayError(_told(tracking_uri, str(error), status)) from None
 
 
 def refuse_absent_database(tracking_uri: str) -> None:
@@ -108,10 +108,14 @@ def _whose(tracking_uri: str) -> str:
     return "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 
+def _seconds() -> str:
+    return os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
+
+
 def _reason(text: str) -> str:
     for pattern, words in (
         (r"(?:error code |too many |\b)(\d{3})(?: error| != 200| Server Error)", r"status \1"),
-        (r"timeout|timed out", "no reply in time"),
+        (r"timeout|timed out", f"no reply within {_seconds()} s"),
         (r"[Rr]efused", "connection refused"),
         (r"[Nn]ame or service|resolve|getaddrinfo", "its host is unknown"),
         (r"not in a valid JSON", "what answers there is no MLflow"),

@@ -1,5 +1,7 @@
 """Where MLflow's pages are, or how to open them: no link leads where nobody listens."""
 
+import shlex
+
 from synpref_dagster.resources.tracking.away import SERVED, without_secrets
 
 # Part of a link: without it MLflow opens the pages for traces and prompts of a chat bot.
@@ -24,4 +26,5 @@ def run_page(base: str, experiment_id: str, run_id: str) -> str:
 def how_to_open(tracking_uri: str) -> str:
     """The command that opens the pages where no server is known."""
     store = tracking_uri if tracking_uri.startswith(("sqlite:", "file:", "/", ".")) else ""
-    return f"mlflow server --backend-store-uri {store or '$SYNPREF_MLFLOW_URI'}"
+    named = shlex.quote(store) if store else '"$SYNPREF_MLFLOW_URI"'
+    return f"mlflow server --backend-store-uri {named}"

@@ -33,7 +33,7 @@ from synpref_dagster.resources.tracking.delivery import (
     Delivery,
     checked,
 )
-from synpref_dagster.resources.tracking.links import pages
+from synpref_dagster.resources.tracking.links import how_to_open, pages
 from synpref_dagster.resources.tracking.orphans import DAGSTER_RUN_TAG, end_orphans
 from synpref_dagster.resources.tracking.outbox import Outbox
 from synpref_dagster.resources.tracking.registry import ModelRegistry
@@ -139,6 +139,10 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             return 0
         with alone_with(self.tracking_uri):
             return Outbox(spool, self._connect, tell=lambda _: None).replay()
+
+    def where(self) -> str:
+        """The address of MLflow's pages, or the command that opens them."""
+        return pages(self.tracking_uri, self.public_url) or how_to_open(self.tracking_uri)
 
     def waiting(self) -> Waiting:
         """What waits for MLflow, and why."""
