@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from synpref_dagster.benchmarks.gates import Scorecard
-from synpref_dagster.resources.tracking.away import SERVED, answered, without_secrets
+from synpref_dagster.resources.tracking.away import DATABASES, SERVED, answered, without_secrets
 from synpref_dagster.resources.tracking.orphans import ENDED_TAG, PROCESS_TAG
 from synpref_dagster.resources.tracking.registry import (
     FINGERPRINT_TAG,
@@ -161,7 +161,11 @@ class Delivery:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{record['name']}.png"
             path.write_bytes(base64.b64decode(record["png"]))
-            self.client.log_artifact(run_id, str(path), artifact_path="figures")
+            try:
+                self.client.log_artifact(run_id, str(path), artifact_path="figures")
+            except Exception as error:  # noqa: BLE001 - whatever the store of artifacts raises
+                self.client.get_run(run_id)  # where it is MLflow that is away, this says so
+                _warn_once(f"plots are not stored in MLflow: {without_secrets(str(error))}")
 
     def _checkpoint(self, record: Record) -> ModelVersion:
         """Registers a folder where it lies; a record that was registered already is found again."""
@@ -236,25 +240,32 @@ def checked(tags: Mapping[str, str]) -> dict[str, str]:
 def unreachable(location: str, tracking_uri: str) -> str | None:
     """Why artifacts of an experiment would be lost on this machine's own disk, or None.
 
-    A server that passes no artifacts on names a folder of its machine, and MLflow's client writes
-    into a folder of that name here.
+    A server that passes no artifacts on names a folder of its machine, a shared database that of
+    another one, and MLflow's client writes into a folder of that name here.
 
     Args:
         location: of the experiment's artifacts, as the server says.
         tracking_uri: of MLflow.
     """
     scheme = urlsplit(location).scheme
-    if not tracking_uri.startswith(SERVED) or scheme not in ("", "file"):
+    served = tracking_uri.startswith(SERVED)
+    if not (served or tracking_uri.startswith(DATABASES)) or scheme not in ("", "file"):
         return None
     folder = Path(unquote(urlsplit(location).path))
     # A server on this machine may be in a container: then its folder is not ours either.
-    if not hosts_away(tracking_uri) and folder.parent.is_dir():
+    if folder.parent.is_dir() and not (served and hosts_away(tracking_uri)):
         return None
+    mend = (
+        "start the server with --artifacts-destination and without --no-serve-artifacts and "
+        "--default-artifact-root, and"
+        if served
+        else "share that folder, or"
+    )
     return (
-        f"MLflow at {without_secrets(tracking_uri)} keeps artifacts in {folder}, a folder of its "
-        "own machine: plots are not stored there. Start the server with --artifacts-destination "
-        "and without --no-serve-artifacts and --default-artifact-root, and remove the experiment "
-        "(`mlflow experiments delete`, `mlflow gc`) or give the profile another name"
+        f"MLflow at {without_secrets(tracking_uri)} keeps artifacts of this experiment in "
+        f"{folder}, a folder of another machine: plots are not stored there. To store them, {mend} "
+        "remove the experiment (`mlflow experiments delete`, `mlflow gc`) or give the profile "
+        "another name"
     )
 
 

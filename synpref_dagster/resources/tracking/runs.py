@@ -186,6 +186,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # It logs every table it creates.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        # It prints each run's link, with the password of its address.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         ask_briefly()
         from mlflow import MlflowClient
 
@@ -200,6 +202,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             # The disk of this machine is not the server's: it says itself where artifacts go.
             root = "" if self.tracking_uri.startswith(SERVED) else _as_uri(self.artifact_root)
             location = f"{root}/{_file_name(self.experiment)}" if root else None
+            if root and "://" not in self.artifact_root:
+                Path(self.artifact_root).mkdir(parents=True, exist_ok=True)
             try:
                 client.create_experiment(self.experiment, artifact_location=location)
             except MlflowException as error:

@@ -61,7 +61,8 @@ def test_no_reason_shows_a_password(monkeypatch, absent):
 
 def test_a_server_is_asked_once_and_for_seconds_unless_people_say_otherwise(monkeypatch):
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "0")  # so that it is put back as it was
+        monkeypatch.delenv(name)
     monkeypatch.setattr(away, "REQUEST_SECONDS", 2)
     started = time.monotonic()
     with silent() as address:
