@@ -56,7 +56,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        for _ in range(300):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
                 return

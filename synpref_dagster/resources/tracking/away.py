@@ -92,6 +92,8 @@ def without_secrets(address: str) -> str:
 
 def _told(tracking_uri: str, text: str, status: int | None) -> str:
     where = f"MLflow at {without_secrets(tracking_uri)}"
+    if "Host header" in text:
+        return f"{where} lets nobody in under this name: add it to the server's --allowed-hosts"
     if status is not None:
         return f"{where} lets nobody in ({status}): {_whose(tracking_uri)}"
     return f"{where} does not answer ({_reason(without_secrets(text))})"

@@ -58,11 +58,10 @@ class Outbox:
 
     def close(self) -> None:
         """Bring what this step had to keep, if MLflow answers by now; never fails."""
-        if self.delivery is None:
-            try:
-                self.open()
-            except ValueError as error:  # the step's work is done: nothing may undo it
-                logger.warning("what waits for MLflow was not sent: %s", error)
+        try:
+            self.open()
+        except ValueError as error:  # the step's work is done: nothing may undo it
+            logger.warning("what waits for MLflow was not sent: %s", error)
 
     def replay(self) -> int:
         """Bring all that waits, in order; returns how many records MLflow took.

@@ -124,8 +124,9 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
             raise
         finally:
             tracked.end(status)
-            with alone_with(self.tracking_uri):
-                outbox.close()
+            if outbox.delivery is None:
+                with alone_with(self.tracking_uri):
+                    outbox.close()
 
     def replay(self) -> int:
         """Bring to MLflow what waits for it; returns how many records it took.

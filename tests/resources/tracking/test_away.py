@@ -52,6 +52,15 @@ def test_a_user_in_the_address_is_named_by_the_setting_and_never_shown(monkeypat
     )
 
 
+def test_a_server_that_does_not_know_its_name_is_told_from_a_wrong_token(monkeypatch):
+    with replying(403, b"Invalid Host header - possible DNS rebinding attack") as address:
+        said = told(address, monkeypatch)
+    assert said == (
+        f"MLflow at {address} lets nobody in under this name: add it to the server's "
+        "--allowed-hosts"
+    )
+
+
 @pytest.mark.parametrize("absent", [nobody, silent])
 def test_no_reason_shows_a_password(monkeypatch, absent):
     with absent() as address:
