@@ -38,7 +38,7 @@ def replay(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     except (ConnectionError, ValueError) as error:
         say(console, error)
         refuse(console, "\n".join(unsent(tracking)))
-    _print(console, f"{num_sent:,} records are in MLflow")
+    _print(console, f"brought to MLflow: {num_sent:,}")
     for line in unsent(tracking):
         _print(console, line)
 
@@ -68,15 +68,19 @@ def unsent(tracking: "MlflowTracking") -> list[str]:
         lines.append(f"{found.away.why}, since {since:%Y-%m-%d %H:%M} UTC")
     if found.num_records:
         lines.append(
-            f"{found.num_records:,} records wait in {tracking.spool}: the next step that reaches "
-            "MLflow sends them, or `synpref tracking replay`"
+            f"{_records(found.num_records)} in {tracking.spool} for MLflow: the next step that "
+            "reaches it sends them, or `synpref tracking replay`"
         )
     if found.num_refused:
         lines.append(
-            f"{found.num_refused:,} records that MLflow would not take lie in "
-            f"{tracking.spool}/refused, each with the reason"
+            f"MLflow would not take what lies in {tracking.spool}/refused, each with the reason: "
+            f"{found.num_refused:,}"
         )
     return lines
+
+
+def _records(number: int) -> str:
+    return "1 record waits" if number == 1 else f"{number:,} records wait"
 
 
 def _tracking(profile: Profile) -> "MlflowTracking":

@@ -57,7 +57,7 @@ def test_status_says_where_mlflow_is_and_what_waits_since_when(spool):
         "MLflow at http://127.0.0.1:9 does not answer (connection refused), "
     )
     assert lines[1].endswith(" UTC")
-    assert lines[2].startswith(f"1 records wait in {spool.uri}: the next step that reaches MLflow")
+    assert lines[2].startswith(f"1 record waits in {spool.uri} for MLflow: the next step")
 
 
 def test_replay_says_why_not_and_keeps_what_waits(spool):
@@ -75,11 +75,12 @@ def test_replay_brings_what_waits_and_names_what_was_put_aside(
     spool.add({**RECORD, "points": [["a name that MLflow does not take!", 0.5, 1]]})
     monkeypatch.setenv("SYNPREF_MLFLOW_URI", database)
     code, lines = invoke("tracking", "replay")
-    assert (code, lines[-2]) == (0, "1 records are in MLflow")
-    assert lines[-1].startswith("1 records that MLflow would not take lie in ")
+    assert (code, lines[-2]) == (0, "brought to MLflow: 1")
+    assert lines[-1].startswith("MLflow would not take what lies in ")
+    assert lines[-1].endswith("/refused, each with the reason: 1")
     [aside] = (tmp_path / "store").glob("smoke/*/mlflow_waiting/refused/*.json")
     assert "a name that MLflow does not take!" in json.loads(aside.read_text())["why"]
-    assert invoke("tracking", "replay")[1][-2] == "0 records are in MLflow"
+    assert invoke("tracking", "replay")[1][-2] == "brought to MLflow: 0"
 
 
 def test_the_end_of_a_run_says_where_to_look_or_what_waits(spool, database, monkeypatch):
@@ -91,7 +92,7 @@ def test_the_end_of_a_run_says_where_to_look_or_what_waits(spool, database, monk
     assert said() == ["MLflow: http://127.0.0.1:9"]
     spool.add(RECORD)
     [line] = said()
-    assert line.startswith(f"1 records wait in {spool.uri}: ")
+    assert line.startswith(f"1 record waits in {spool.uri} for MLflow: ")
     monkeypatch.setenv("SYNPREF_MLFLOW_URI", database)
     assert said() == [f"MLflow: mlflow server --backend-store-uri {database}"]
     assert spool.names() == []

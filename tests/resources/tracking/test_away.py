@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from absent_servers import nobody, replying, silent
+from absent_servers import nobody, replying, silent, swallowing
 from mlflow.exceptions import MlflowException
 
 from synpref_dagster.resources.tracking import away
@@ -82,7 +82,7 @@ def test_a_server_is_asked_once_and_for_seconds_unless_people_say_otherwise(monk
         assert "no reply within 1 s" in told(address, monkeypatch)
 
 
-def test_a_database_that_is_not_there_is_tried_once(monkeypatch):
+def test_a_database_that_is_not_there_is_tried_once_and_for_seconds(monkeypatch):
     started = time.monotonic()
     with pytest.raises(AwayError) as caught:
         refuse_absent_database("postgresql+psycopg2://me:s3cret@127.0.0.1:1/mlflow")
@@ -90,6 +90,10 @@ def test_a_database_that_is_not_there_is_tried_once(monkeypatch):
         "MLflow at postgresql+psycopg2://127.0.0.1:1/mlflow does not answer (connection refused)"
     )
     assert time.monotonic() - started < 2
+    monkeypatch.setattr(away, "REQUEST_SECONDS", 2)  # the least that libpq obeys
+    with swallowing() as address, pytest.raises(AwayError, match="no reply within 2 s"):
+        refuse_absent_database(f"postgresql+psycopg2{address.removeprefix('http')}/mlflow")
+    assert time.monotonic() - started < 6
     refuse_absent_database("sqlite:///nothing.db")
 
 
