@@ -76,7 +76,7 @@ def refuse_absent_database(tracking_uri: str) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    brief = {"connect_timeout": REQUEST_SECONDS}
+    brief = {"connect_timeout": int(_seconds())}
     with answered(tracking_uri):
         create_engine(tracking_uri, connect_args=brief, poolclass=NullPool).connect().close()
 

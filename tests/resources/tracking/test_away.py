@@ -90,7 +90,7 @@ def test_a_database_that_is_not_there_is_tried_once_and_for_seconds(monkeypatch)
         "MLflow at postgresql+psycopg2://127.0.0.1:1/mlflow does not answer (connection refused)"
     )
     assert time.monotonic() - started < 2
-    monkeypatch.setattr(away, "REQUEST_SECONDS", 2)  # the least that libpq obeys
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # the least that libpq obeys
     with swallowing() as address, pytest.raises(AwayError, match="no reply within 2 s"):
         refuse_absent_database(f"postgresql+psycopg2{address.removeprefix('http')}/mlflow")
     assert time.monotonic() - started < 6
