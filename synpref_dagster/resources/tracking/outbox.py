@@ -23,10 +23,16 @@ class Outbox:
     """The records of one step, and those that waited before it."""
 
     def __init__(
-        self, spool: Spool, connect: Callable[[], Delivery], *, tell: Callable[[TrackerAway], None]
+        self,
+        spool: Spool,
+        connect: Callable[[], Delivery],
+        *,
+        run: str = "",
+        tell: Callable[[TrackerAway], None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._connect = connect
+        self._run = run
         self._tell = tell
         self.delivery: Delivery | None = None
         """None: what is sent now has to wait."""
@@ -38,6 +44,7 @@ class Outbox:
             ValueError: MLflow is there, but its database or the experiment cannot be used.
         """
         if is_too_soon(self._spool.away()):
+            self._say()
             return
         with self._noting_away():
             self.replay()
@@ -73,30 +80,36 @@ class Outbox:
 
         num_sent = 0
         delivery = self._connect()
-        if self._spool.away():
-            self._spool.note_answered()
         for name in self._spool.names():
             try:
                 record = self._spool.read(name)
                 if record is not None:
                     delivery.deliver(record)
                     num_sent += 1
-            except (MlflowException, ValueError, KeyError) as error:
+            except (MlflowException, ValueError, KeyError, TypeError) as error:
                 self._connect()  # where the whole experiment was deleted, everything waits on
                 self._spool.refuse(name, str(error))
                 logger.warning("MLflow would not take %s, put aside: %s", name, error)
             self._spool.remove(name)
+        if self._spool.away():
+            self._spool.note_answered()
         self.delivery = delivery
         return num_sent
 
     @contextmanager
     def _noting_away(self) -> Iterator[None]:
-        """Ends the way to MLflow when it does not answer, and says so when that is news."""
+        """Ends the way to MLflow when it does not answer."""
         started = time.monotonic()
         try:
             yield
         except AwayError as error:
             self.delivery = None
             seconds = time.monotonic() - started
-            if self._spool.note_away(str(error), seconds=seconds):
-                self._tell(TrackerAway(str(error), self._spool.uri))
+            self._spool.note_away(str(error), seconds=seconds)
+            self._say()
+
+    def _say(self) -> None:
+        """Says once a run that MLflow is away."""
+        away = self._spool.away()
+        if away is not None and self._spool.is_news(self._run):
+            self._tell(TrackerAway(away.why, self._spool.uri))

@@ -101,6 +101,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         outbox = Outbox(
             Spool(self.spool),
             self._connect,
+            run=context.run.run_id,
             tell=lambda fact: tell(context.log, fact, level=logging.WARNING),
         )
         run = {**self._run_of(context), "process": process_name()}
@@ -139,7 +140,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         if not spool.names():
             return 0
         with alone_with(self.tracking_uri):
-            return Outbox(spool, self._connect, tell=lambda _: None).replay()
+            return Outbox(spool, self._connect).replay()
 
     def where(self) -> str:
         """The address of MLflow's pages, or the command that opens them."""

@@ -7,7 +7,7 @@ which MLflow takes once: figures have their time, and versions the key of their 
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from synpref_dagster.pairs.record import digest
@@ -22,11 +22,13 @@ Record = Mapping[str, Any]
 
 
 class Away(NamedTuple):
-    """That MLflow did not answer: what was said, since when, and when it may be asked again."""
+    """That MLflow did not answer: why, since when, and when it may be asked again."""
 
     why: str
     since: float
     until: float
+    told: Sequence[str] = ()
+    """Dagster runs whose people know."""
 
 
 class Spool:
@@ -76,8 +78,8 @@ class Spool:
         except (ValueError, TypeError):  # nothing was noted
             return None
 
-    def note_away(self, why: str, *, seconds: float) -> bool:
-        """Note that MLflow did not answer; returns whether this is news.
+    def note_away(self, why: str, *, seconds: float) -> None:
+        """Note that MLflow did not answer.
 
         Args:
             why: what people are told.
@@ -85,13 +87,23 @@ class Spool:
         """
         before, now = self.away(), time.time()
         wait = min(max(1.0, seconds * SHARE_OF_TIME), LONGEST_SECONDS)
-        noted = Away(why, before.since if before else now, now + wait)
-        write_bytes(self._away_file, as_bytes(noted._asdict()))
-        return before is None
+        since, told = (before.since, before.told) if before else (now, ())
+        self._write(Away(why, since, now + wait, told))
+
+    def is_news(self, run: str) -> bool:
+        """Whether a run's people are yet to hear that MLflow is away; then they are about to."""
+        away = self.away()
+        if away is None or run in away.told:
+            return False
+        self._write(away._replace(told=[*away.told, run]))
+        return True
 
     def note_answered(self) -> None:
         """Note that MLflow answers."""
         self._away_file.unlink(missing_ok=True)
+
+    def _write(self, away: Away) -> None:
+        write_bytes(self._away_file, as_bytes(away._asdict()))
 
     @property
     def _away_file(self) -> Any:

@@ -14,7 +14,9 @@ from absent_servers import PAGE, nobody, replying, silent, swallowing
 from tracked_steps import client_of, step_context
 
 from synpref_dagster.benchmarks.gates import Figure, Scorecard
+from synpref_dagster.resources.tracking import spool as spool_module
 from synpref_dagster.resources.tracking.away import AwayError
+from synpref_dagster.resources.tracking.delivery import Delivery
 from synpref_dagster.resources.tracking.registry import CANDIDATE, CHAMPION
 from synpref_dagster.resources.tracking.spool import Spool
 
@@ -163,6 +165,25 @@ def test_a_step_during_which_mlflow_goes_and_comes_back_is_whole(tracking, monke
 
 def gone(*_, **__):
     raise AwayError("gone")
+
+
+def test_each_run_says_once_that_mlflow_is_away_also_where_it_holds_up_one_record_only(
+    tracking, monkeypatch, caplog, tmp_path
+):
+    deliver = Delivery.deliver
+
+    def refuses_models(delivery, record):
+        if record["kind"] == "checkpoint":
+            raise AwayError("MLflow lets nobody register models (403)")
+        return deliver(delivery, record)
+
+    monkeypatch.setattr(Delivery, "deliver", refuses_models)
+    monkeypatch.setattr(spool_module, "LONGEST_SECONDS", 0.0)  # each step asks again
+    for run in ("night-1", "night-1", "night-2"):
+        with tracking.step(step_context(f"asset_{num_waiting(tracking)}", run_id=run)) as step:
+            step.register_checkpoint(f"{tmp_path.name}-x", tmp_path)
+    assert caplog.text.count("MLflow lets nobody register models (403): the run goes on") == 2
+    assert num_waiting(tracking) == 8  # a start, a model and an end each, but the first start
 
 
 def test_a_server_that_keeps_silent_is_not_asked_by_each_step(tracking):

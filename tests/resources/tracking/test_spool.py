@@ -50,18 +50,29 @@ def test_what_is_put_aside_keeps_its_words_and_the_reason(spool, tmp_path):
     assert kept == {"why": "changed", "record": json.dumps({"kind": "params"})}
 
 
-def test_who_waited_long_asks_late_and_the_first_to_meet_it_is_the_one_to_say_so(spool):
+def test_who_waited_long_asks_late(spool):
     assert spool.away() is None
-    assert spool.note_away("refused", seconds=0.001)
+    spool.note_away("refused", seconds=0.001)
     first = spool.away()
     assert 0.5 < first.until - time.time() <= 1
-    assert not spool.note_away("silent", seconds=5.0)
+    spool.note_away("silent", seconds=5.0)
     second = spool.away()
     assert (second.why, second.since) == ("silent", first.since)
     assert 99 < second.until - time.time() <= 100
     assert spool.names() == []
     spool.note_answered()
     assert spool.away() is None
+
+
+def test_each_run_is_told_once_as_long_as_mlflow_is_away(spool):
+    assert not spool.is_news("run-1")
+    for _ in range(2):
+        spool.note_away("refused", seconds=1)
+    told = [spool.is_news(run) for run in ("run-1", "run-1", "run-2", "run-1", "run-2")]
+    assert told == [True, False, True, False, False]
+    spool.note_answered()
+    spool.note_away("refused again", seconds=1)
+    assert spool.is_news("run-1")
 
 
 @pytest.mark.parametrize(("seconds_left", "too_soon"), [(5.0, True), (-1.0, False), (1e6, False)])
