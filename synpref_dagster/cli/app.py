@@ -17,6 +17,7 @@ from synpref_dagster.cli.refusals import (
     refuse_missing_keys,
     say,
 )
+from synpref_dagster.cli.tracking import end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judges")
+app.add_typer(tracking_app, name="tracking")
 console = Console()
 WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
@@ -98,6 +100,8 @@ def run(
         say(console, error)
         console.print(error.advice, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    finally:
+        end_of_run(console, chosen)
     _print_report(chosen)
 
 
@@ -125,7 +129,9 @@ def prepare() -> None:
 @app.command()
 def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print the report of a finished campaign again."""
-    _print_report(load_or_refuse(console, profile, seed))
+    chosen = load_or_refuse(console, profile, seed)
+    _print_report(chosen)
+    say_unsent(console, chosen)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from synpref_dagster.pairs.progress import (
     FilesSkipped,
     JudgeReplies,
     ProgressFact,
+    TrackerAway,
     progress_of,
 )
 from synpref_dagster.resources.sources import UNREAD
@@ -128,7 +129,7 @@ class CampaignProgress(logging.Handler):
                 self._show_judge(fact)
             case BeforePeople():
                 self._asked[step] = str(fact)
-            case FilesSkipped():
+            case FilesSkipped() | TrackerAway():
                 self.console.print(f"  {escape(str(fact))}", highlight=False, soft_wrap=True)
             case _:
                 assert_never(fact)

@@ -52,6 +52,7 @@ from synpref_dagster.settings.profile import (
     Profile,
     load_profile,
     mlflow_artifact_root,
+    mlflow_public_url,
     mlflow_uri,
     wanted_profile,
 )
@@ -151,8 +152,9 @@ def build_resources(profile: Profile) -> dict[str, Any]:
             experiment=profile.name,
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),
-            copy_checkpoints=False,
             key_prefix=profile.key_prefix,
+            public_url=mlflow_public_url(),
+            spool=f"{root}/mlflow_waiting",
         ),
         "refs": refs,
         "io_manager": refs,

@@ -64,12 +64,22 @@ class FilesSkipped(NamedTuple):
         return f"{files} no data by name and not read: {self.some}{more}"
 
 
-ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople | FilesSkipped
+class TrackerAway(NamedTuple):
+    """What a step logs is kept, because the tracker of experiments does not answer."""
+
+    why: str
+    kept_in: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: the run goes on, and what it logs is kept in {self.kept_in}"
 
 
-def tell(logger: logging.Logger, fact: ProgressFact) -> None:
+ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople | FilesSkipped | TrackerAway
+
+
+def tell(logger: logging.Logger, fact: ProgressFact, *, level: int = logging.INFO) -> None:
     """Log a fact in words, with the fact itself beside them."""
-    logger.info("%s", fact, extra={ATTRIBUTE: fact})
+    logger.log(level, "%s", fact, extra={ATTRIBUTE: fact})
 
 
 def progress_of(record: logging.LogRecord) -> ProgressFact | None:

@@ -7,6 +7,7 @@ errors, so that a typo never goes unseen.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from functools import partial
@@ -76,6 +77,7 @@ class Profile(Section):
                 Destination("SYNPREF_MLFLOW_URI", mlflow_uri()),
             ]
         )
+        mlflow_public_url()  # an address that is none is better known now than in a link
         return self
 
     def refuse_leaving(self, places: Sequence[Destination], *, also: Sequence[str] = ()) -> None:
@@ -154,6 +156,21 @@ def mlflow_uri() -> str:
     """Where MLflow keeps its runs: `SYNPREF_MLFLOW_URI`, else SQLite beside the campaigns."""
     default = f"sqlite:///{Path(DEFAULT_STORE, 'mlflow.db').resolve()}"
     return os.environ.get("SYNPREF_MLFLOW_URI", default)
+
+
+def mlflow_public_url() -> str:
+    """Where people open MLflow's pages: `SYNPREF_MLFLOW_PUBLIC_URL`, else empty.
+
+    Raises:
+        ValueError: it is no address of a page.
+    """
+    address = os.environ.get("SYNPREF_MLFLOW_PUBLIC_URL", "")
+    if address and not re.match(r"https?://[^/\s]+\S*$", address):
+        raise ValueError(
+            "SYNPREF_MLFLOW_PUBLIC_URL is no address of a page: give one like "
+            "https://mlflow.example.com"
+        )
+    return address
 
 
 def mlflow_artifact_root() -> str:

@@ -16,25 +16,19 @@ from synpref_dagster.assets.release.lineage import lineage, made_at
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.release.trained_on import facts_of, sources_now
 from synpref_dagster.assets.step import Step, box, campaign_step
-from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
+from synpref_dagster.benchmarks.gates import Figure, Scorecard
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
 from synpref_dagster.publishing.release.folder import CARD, registered_name, write_release
 from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
-from synpref_dagster.resources.tracking.registry import (
-    CANDIDATE,
-    CHAMPION,
-    FINGERPRINT_TAG,
-    SCORECARD_TAG,
-    ModelRegistry,
-)
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
+WAITS = "registered, and held against the champion, when MLflow answers again"
 with warnings.catch_warnings():
     # A check with one result per size is what the gates are: not to be told so at every start.
     warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -91,25 +85,23 @@ def model_release(
         )
         card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
         name = registered_name(campaign.profile.name, size)
-        registry = tracking.registry()
-        gates, version = register_release(step, registry, name, folder, card, skywork_reward_v2)
+        gates, version = step.tracked.release(
+            name,
+            folder,
+            fingerprint=skywork_reward_v2.fingerprint,
+            card=card,
+            min_gold_accuracy=campaign.profile.gates.min_gold_accuracy,
+        )
         failed = [gate.reason for gate in gates if not gate.passed]
         return step.result(
             ModelRef(uri=str(folder), fingerprint=skywork_reward_v2.fingerprint),
             metrics={"gates_passed": len(gates) - len(failed), "gates_failed": len(failed)},
             facts={
                 "folder": dg.MetadataValue.path(str(folder)),
-                "registered": f"{name} version {version}",
+                "registered": name + (f" version {version}" if version else f": {WAITS}"),
                 "gates": [asdict(gate) for gate in gates],
             },
-            checks=[
-                dg.AssetCheckResult(
-                    check_name="promotion_gates",
-                    passed=not failed,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description="; ".join(failed) or _champion_by(card),
-                )
-            ],
+            checks=[_gates_check(failed, _champion_by(card) if version else WAITS)],
         )
 
 
@@ -169,44 +161,17 @@ def scorecard(training: dict[str, Any], results: pd.DataFrame, sources: PoolSour
     )
 
 
+def _gates_check(failed: list[str], otherwise: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="promotion_gates",
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(failed) or otherwise,
+    )
+
+
 def _champion_by(card: Scorecard) -> str:
     return "champion" if card.benchmarks else "champion on gold alone: no benchmark was named"
-
-
-def register_release(
-    step: Step,
-    registry: ModelRegistry,
-    name: str,
-    folder: Path,
-    card: Scorecard,
-    model: ModelRef,
-) -> tuple[list[Gate], int]:
-    """Register a release once, make it the candidate, and the champion when all gates pass.
-
-    Returns:
-        The gates, and the version.
-    """
-    found = registry.version_of(name, model.fingerprint)
-    tags = {FINGERPRINT_TAG: model.fingerprint, SCORECARD_TAG: card.to_json()}
-    if found is None:
-        metrics = {"gold_accuracy": card.gold.value}
-        metrics |= {f"benchmark/{key}": each.value for key, each in card.benchmarks.items()}
-        version = step.tracked.register_checkpoint(name, folder, metrics=metrics, tags=tags).version
-    else:
-        version = found.version
-        registry.tag(name, version, tags)
-    champion = registry.aliased(name, CHAMPION)
-    # The champion is not asked to beat itself when its release is made again.
-    known = champion.tags.get(SCORECARD_TAG) if champion and champion.version != version else None
-    gates = promotion_gates(
-        card,
-        Scorecard.from_json(known) if known else None,
-        min_gold_accuracy=step.campaign.profile.gates.min_gold_accuracy,
-    )
-    registry.point(name, CANDIDATE, version)
-    if all(gate.passed for gate in gates):
-        registry.point(name, CHAMPION, version)
-    return gates, version
 
 
 def _manifest(
