@@ -159,7 +159,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         return ModelRegistry(self._client())
 
     def _run_of(self, context: Any) -> dict[str, Any]:
-        asset, partition = _asset_and_partition(context)
+        asset, partition = _asset_and_partition(context, self.key_prefix)
         tags = {
             CAMPAIGN_TAG: self.campaign,
             DAGSTER_RUN_TAG: context.run.run_id,
