@@ -16,6 +16,8 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.settings.leaving import Destination
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 from synpref_dagster.storage.maps.ids import ids_of
 
@@ -184,7 +186,7 @@ class Step:
         metadata |= self.tracked.metadata
         return dg.MaterializeResult(
             value=value,
-            metadata=metadata,
+            metadata=all_redacted(metadata),
             data_version=dg.DataVersion(fingerprint(value)),
             check_results=list(checks),
         )
@@ -200,7 +202,7 @@ def campaign_step(
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
     campaign.refuse_leaving(Destination("MLflow", tracking.tracking_uri))
     _tag_run(context, campaign.profile.run_tags())
-    with tracking.step(context) as tracked:
+    with no_secrets_in_errors(), tracking.step(context) as tracked:
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):
                 tracked.log_input(part, data.fingerprint, uri=data.uri, num_rows=data.num_rows)

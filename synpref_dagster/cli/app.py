@@ -17,11 +17,13 @@ from synpref_dagster.cli.refusals import (
     refuse_missing_keys,
     say,
 )
+from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_show_locals=False,  # they may hold keys
     help="From messy preference data to reward models that can be trusted.",
 )
 app.add_typer(review_app, name="review")
@@ -149,7 +151,9 @@ def main() -> None:
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    app()
+    no_secrets_in_logs()
+    with no_secrets_in_errors():
+        app()
 
 
 def _steady(shown: Console) -> Console:

@@ -8,6 +8,7 @@ import dagster as dg
 import yaml
 
 from synpref_dagster.cli.outcomes import CampaignFailedError
+from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
 from synpref_dagster.storage.processes import alone_beside
 
@@ -120,4 +121,4 @@ def _first_cause(error: BaseException) -> BaseException:
 def _said(error: BaseException) -> str:
     """The first cause in one line."""
     cause = _first_cause(error)
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:MAX_SAID]
+    return f"{type(cause).__name__}: {' '.join(redacted(str(cause)).split())}"[:MAX_SAID]

@@ -52,7 +52,9 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.settings.outlets import no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
+from synpref_dagster.settings.secrets import kept
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 JOBS: list[Any] = [
@@ -87,6 +89,7 @@ def build_defs(
         resource_overrides: resources that replace the profile's, by key.
         loggers: Dagster loggers for runs started in this process.
     """
+    no_secrets_in_logs()
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
     people = people_behind(chosen)
     iterations = factory.build_iterations(chosen.iterations, people)
@@ -149,7 +152,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "executors": Executors(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(
-            tracking_uri=mlflow_uri(),
+            tracking_uri=kept(mlflow_uri()),
             experiment=profile.name,
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),

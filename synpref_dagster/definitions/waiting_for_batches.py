@@ -14,6 +14,7 @@ from synpref_dagster.definitions.jobs import RUNNING, curate_pool, score_judges
 from synpref_dagster.definitions.nightly import tag_value
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import AnsweredBatches, JudgePanel
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.settings.profile import Profile
 
 SENSOR_SECONDS = 300
@@ -40,7 +41,8 @@ def judge_sensors(profile: Profile) -> Sequence[dg.SensorDefinition]:
             if active:
                 return dg.SkipReason(f"run {active[0].run_id} of {job.name} is still active")
         campaign = Campaign(profile_json=profile.model_dump_json(), store_root=profile.store_root())
-        answered = JudgePanel(campaign=campaign).collect_batches()
+        with no_secrets_in_errors():
+            answered = JudgePanel(campaign=campaign).collect_batches()
         for message in answered.unreachable:
             context.log.warning(message)
         requests = list(_requests(context, answered))

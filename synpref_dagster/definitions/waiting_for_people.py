@@ -13,6 +13,7 @@ import dagster as dg
 
 from synpref_dagster.definitions.jobs import RUNNING, curate_pool
 from synpref_dagster.people.queueing import BatchStatus
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.settings.profile import Profile
 
 SENSOR_SECONDS = 30
@@ -87,8 +88,9 @@ def people_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         )
         if active:
             return dg.SkipReason(f"run {active[0].run_id} of the campaign is still active")
-        people = People(profile.people, campaign=profile.campaign_name())
-        people.pull()
+        with no_secrets_in_errors():
+            people = People(profile.people, campaign=profile.campaign_name())
+            people.pull()
         answered: dict[str, str] = json.loads(context.cursor or "{}")
         changed = [
             each for each in people.finished() if answered.get(each.batch.batch_id) != each.digest

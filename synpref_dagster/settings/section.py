@@ -13,7 +13,9 @@ SET: tuple[object, ...] = ()
 class Section(BaseModel):
     """One table of a profile; immutable, unknown keys refused, and settings that nobody obeys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {}
     """Setting -> its neighbours and the values with which they make that somebody obeys it; one of

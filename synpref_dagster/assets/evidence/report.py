@@ -24,6 +24,7 @@ from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
 from synpref_dagster.resources.sources import UNREAD
 from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import (
     DatasetRef,
@@ -95,6 +96,7 @@ def campaign_report(
                 **tables,
             )
         )
+        report = all_redacted(report)
         paths = _write(campaign, report, render_report(report, report_figures(report)))
         step.tracked.log_campaign_metrics(_headline(report), step=0)
         claims_ref = step.dataset(

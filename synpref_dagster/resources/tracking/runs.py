@@ -26,6 +26,7 @@ from synpref_dagster.resources.tracking.orphans import (
 )
 from synpref_dagster.resources.tracking.registry import ModelRegistry
 from synpref_dagster.resources.tracking.step import TrackedStep
+from synpref_dagster.settings.secrets import MASK, kept, whole
 from synpref_dagster.storage.processes import alone_with, process_name
 
 logger = logging.getLogger(__name__)
@@ -140,8 +141,9 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
-        make_database(self.tracking_uri)
-        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        address = whole(self.tracking_uri)
+        make_database(address)
+        return MlflowClient(tracking_uri=address, registry_uri=address)
 
     def _experiment_id(self, client: Any) -> str:
         from mlflow.exceptions import MlflowException
@@ -224,7 +226,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
 
     def _run_url(self, experiment_id: str, run_id: str) -> str:
         served = self.tracking_uri.startswith(("http://", "https://"))
-        base = (self.tracking_uri if served else self.ui_url).rstrip("/")
+        base = kept(self.tracking_uri if served else self.ui_url).rstrip("/")
+        base = base.replace(f"//{MASK}@", "//")  # who opens the link has a password of their own
         return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.settings.secrets import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +201,7 @@ class TrackedStep:
 
 def _cut(value: object, most: int) -> str:
     """A value as a text that every store of MLflow takes; one that is cut ends in dots."""
-    text = storable(str(value))
+    text = storable(redacted(str(value)))
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
