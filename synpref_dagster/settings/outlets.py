@@ -9,7 +9,6 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import is_
 from typing import Any
 
 from synpref_dagster.settings.secrets import redacted

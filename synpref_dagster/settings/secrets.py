@@ -46,7 +46,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?\")[^\"\n]*", rf"\1{MASK}"),
         (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?')[^'\n]*", rf"\1{MASK}"),
         (rf"(?<![\w-])((?:{_NAMES})\s*[:=]\s*){_BARE}", rf"\1{MASK}"),
-        (r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
+        (r"\b(bearer|basic)\s+(?=\S*(?-i:[A-Z0-9=]))[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
     )
 ) + tuple(
     (re.compile(rf"(?<![A-Za-z0-9]){pattern}"), MASK)

@@ -96,8 +96,7 @@ def campaign_report(
                 **tables,
             )
         )
-        report = all_redacted(report)
-        paths = _write(campaign, report, render_report(report, report_figures(report)))
+        paths = _write(campaign, all_redacted(report))
         step.tracked.log_campaign_metrics(_headline(report), step=0)
         claims_ref = step.dataset(
             lambda: pd.DataFrame(report["claims"]), inputs=[json.dumps(report["claims"])]
@@ -191,7 +190,8 @@ def _headline(report: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _write(campaign: Campaign, report: dict[str, Any], page: str) -> dict[str, str]:
+def _write(campaign: Campaign, report: dict[str, Any]) -> dict[str, str]:
+    page = render_report(report, report_figures(report))
     texts = {
         "report.json": json.dumps(report, indent=2, sort_keys=True) + "\n",
         "report.html": page,
