@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.cli.instance import open_instance
+from synpref_dagster.cli.instance import narrow_history, open_instance
 from synpref_dagster.cli.outcomes import refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import STARTED_TAG
@@ -89,6 +90,7 @@ def run_campaign(
                 tags=tags,
                 raise_on_error=False,
             )
+            narrow_history(Path(instance.root_directory))
             refuse_unfinished(result, stage.title, people=profile.people)
 
 

@@ -100,7 +100,7 @@ def checked_ledger(address: str) -> str:
         told = f"a review database of kind {scheme!r}" if separator else "no kind of database in it"
         raise ValueError(f"{told}: use sqlite:///path or postgresql://user@host/database")
     shown = kept(address)
-    if _parts(shown) is None or address != address.strip():
+    if address != address.strip() or (kind != "sqlite" and _parts(shown) is None):
         raise ValueError(f"{shown!r} cannot be read: write postgresql://user@host:port/database")
     return shown
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from synpref_dagster.settings.addresses import Called, PlacePath, is_hub_id
+from synpref_dagster.settings.addresses import Called, checked_path, is_hub_id
 from synpref_dagster.settings.section import MOST, Section
 
 ModelSize = Literal[
@@ -155,7 +155,9 @@ def _backbone_place(place: str) -> str:
     return place
 
 
-Place = Annotated[PlacePath, AfterValidator(_backbone_place)]
+Place = Annotated[
+    str, Field(min_length=1), AfterValidator(_backbone_place), AfterValidator(checked_path)
+]
 
 
 class LoraSettings(Section):

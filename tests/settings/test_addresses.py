@@ -103,7 +103,7 @@ def test_addresses_lose_their_password_in_a_profile_and_have_it_for_who_connects
         judge(base_url="http://[::1]:8000/v1/", extra={"reasoning": {"effort": "low", "n": [1]}}),
         judge(base_url="https://ünïcode.example/v1", api_key_env="OPENROUTER_API_KEY"),
         source(path="s3://bucket/a b.jsonl", licence="see the data card", options={"gap": 1}),
-        ledger("sqlite:////srv/review.sqlite3"),
+        ledger("sqlite:////srv/my reviews.sqlite3"),
         ledger("postgres://ann@db/reviews"),
         ledger("postgresql+psycopg2:///reviews?host=/var/run/postgresql"),
         cluster("auto"),
