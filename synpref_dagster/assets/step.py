@@ -202,7 +202,11 @@ def campaign_step(
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
     campaign.refuse_leaving(Destination("MLflow", tracking.tracking_uri))
     _tag_run(context, campaign.profile.run_tags())
-    with no_secrets_in_errors(), tracking.step(context) as tracked:
+    with (
+        no_secrets_in_errors(),
+        campaign.writing(context.instance),
+        tracking.step(context) as tracked,
+    ):
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):
                 tracked.log_input(part, data.fingerprint, uri=data.uri, num_rows=data.num_rows)

@@ -59,6 +59,7 @@ def run(
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.storage.writers import StoreInUseError
 
     if chosen.judges.cost_money:
         print_estimate(console, chosen)
@@ -77,6 +78,8 @@ def run(
                 loggers={"progress": progress_logger(progress)},
                 on_stage=begin,
             )
+    except StoreInUseError as error:
+        refuse(console, error)
     except CampaignWaitingError as error:
         for line in (str(error), error.advice):
             console.print(line, markup=False, highlight=False, soft_wrap=True)

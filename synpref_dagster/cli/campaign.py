@@ -19,7 +19,7 @@ import dagster as dg
 from synpref_dagster.cli.instance import narrow_history, open_instance
 from synpref_dagster.cli.outcomes import refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.resources.campaign import STARTED_TAG
+from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage.processes import is_gone, process_name
 
@@ -70,6 +70,7 @@ def run_campaign(
 
     Raises:
         CampaignFailedError: a run failed; everything finished before it stays usable.
+        StoreInUseError: another campaign writes its store.
         CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
     defs = build_defs(profile, loggers=loggers)
@@ -78,7 +79,7 @@ def run_campaign(
         PROCESS_TAG: process_name(),
         **profile.run_tags(),
     }
-    with open_instance() as instance:
+    with open_instance() as instance, store_of(profile).writing(instance):
         end_dead_runs(instance)
         for stage in campaign_stages(sizes):
             on_stage(stage)
@@ -92,6 +93,11 @@ def run_campaign(
             )
             narrow_history(Path(instance.root_directory))
             refuse_unfinished(result, stage.title, people=profile.people)
+
+
+def store_of(profile: Profile) -> Campaign:
+    """The campaign of a profile, where it writes."""
+    return Campaign(profile_json=profile.model_dump_json(), store_root=profile.store_root())
 
 
 def belong_to_code_location(instance: dg.DagsterInstance, job: str) -> None:

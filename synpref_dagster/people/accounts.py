@@ -122,7 +122,7 @@ class Accounts:
         return self._signer(annotator.token_hash).sign(session).decode()
 
     def with_session(self, cookie: str | None) -> Annotator | None:
-        """The account behind a cookie; None for one that is forged, ended, old or of an old token."""
+        """The account behind a cookie; None if that is forged, ended, old or of an old token."""
         annotator = self.named((cookie or "").partition("~")[0])
         if cookie is None or annotator is None or not cookie.isascii():
             return None
