@@ -73,6 +73,17 @@ def checked_path(text: str) -> str:
     return text
 
 
+def checked_local_path(text: str) -> str:
+    """A path of this machine.
+
+    Raises:
+        ValueError: it is an address, or none of `checked_path`.
+    """
+    if "://" in text:
+        raise ValueError(f"{redacted(text)!r}: it has to be a path of this machine")
+    return checked_path(text)
+
+
 def checked_web_address(address: str) -> str:
     """The address of a server, without the password that is in it.
 
@@ -181,6 +192,7 @@ def _of_form(form: re.Pattern[str], example: str) -> AfterValidator:
 Words = Annotated[str, AfterValidator(checked_words)]
 Called = Annotated[str, AfterValidator(checked_name_of_something)]
 PlacePath = Annotated[str, AfterValidator(checked_path)]
+LocalPath = Annotated[str, AfterValidator(checked_local_path)]
 WebAddress = Annotated[str, AfterValidator(checked_web_address)]
 LedgerAddress = Annotated[str, AfterValidator(checked_ledger)]
 ClusterAddress = Annotated[str, AfterValidator(checked_cluster)]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from synpref_dagster.settings.addresses import Called, PlacePath, Table, Variable, WebAddress
+from synpref_dagster.settings.addresses import Called, LocalPath, Table, Variable, WebAddress
 from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.section import MOST, SET, Needs, Section
 
@@ -107,7 +107,7 @@ class JudgeSettings(Section):
     """One vote per judge, or each vote counted by what the judge's word proved worth on gold."""
     max_usd: float | None = Field(default=None, ge=0, le=MOST)
     """Hard cap of the campaign over all judges; None allows anything."""
-    cache: PlacePath | None = None
+    cache: LocalPath | None = None
     """File of the reply cache; None keeps it below SYNPREF_STORE, shared by all campaigns there."""
     min_gold_agreement: float | None = Field(default=None, ge=0, le=1)
     """A judge that agrees less with people on gold pairs is left out; None leaves nobody out."""

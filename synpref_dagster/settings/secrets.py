@@ -30,10 +30,12 @@ _NAMES = (
 )
 _HEADERS = r"(?:proxy-)?authorization|x-(?:goog-)?api-key|api-key|x-auth-token|(?:set-)?cookie"
 _BARE = r"[^\s\"'\\,;&<>(){}\[\]]+"
-_ADDRESS = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<info>[^\s/?#\"'<>]*)@", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,19}://)(?P<info>[^\s/?#\"'<>]*)@", re.IGNORECASE
+)
 _SLASHED = re.compile(  # what SQLAlchemy takes for a password although it has a slash in it
     r"(?P<scheme>\b(?:postgres|mysql|mariadb|mssql|oracle)[a-z0-9+]*://)"
-    r"(?P<info>[^\s:/@\"'<>]*:[^\s@\"'<>]*)@",
+    r"(?P<info>[^\s:/@\"'<>]{0,200}:[^\s@\"'<>]{0,200})@",
     re.IGNORECASE,
 )
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -56,7 +58,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         r"(?:glpat|xox[abeprs]|xai|pplx)-[A-Za-z0-9_*-]{8,}",
         r"(?:AKIA|ASIA)[A-Z0-9]{16}",
         r"AIza[A-Za-z0-9_-]{30,}",
-        r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
+        r"eyJ[A-Za-z0-9_-]{8,1000}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
     )
 )
 

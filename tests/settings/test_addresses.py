@@ -49,6 +49,7 @@ def cluster(address):
         (judge(extra={"api_key": "x1y2"}), "judges.endpoints[0].extra", "api_key is a key"),
         (judge(extra={"top_p": float("inf")}), "judges.endpoints[0].extra", "no finite number"),
         (judge(extra={"a": [{"b": object()}]}), "judges.endpoints[0].extra", "a.0.b is no text"),
+        ({"judges": {"kind": "exemplar", "cache": "s3://b/x"}}, "judges.cache", "of this machine"),
         (source(path=""), "pool.sources[0].path", "is empty"),
         (source(path="ftp://host/x"), "pool.sources[0].path", "use a local path"),
         (source(path="s3://"), "pool.sources[0].path", "use a local path"),
