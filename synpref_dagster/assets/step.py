@@ -17,6 +17,8 @@ from synpref_dagster.resources.campaign import Campaign, name_of
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.settings.leaving import Destination
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 from synpref_dagster.storage.maps.ids import ids_of
 
@@ -185,7 +187,7 @@ class Step:
         metadata |= self.tracked.metadata
         return dg.MaterializeResult(
             value=value,
-            metadata=metadata,
+            metadata=all_redacted(metadata),
             data_version=dg.DataVersion(fingerprint(value)),
             check_results=list(checks),
         )
@@ -201,7 +203,11 @@ def campaign_step(
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
     campaign.refuse_leaving(Destination("MLflow", tracking.tracking_uri))
     refuse_foreign_run(context, campaign)
-    with tracking.step(context) as tracked:
+    with (
+        no_secrets_in_errors(),
+        campaign.writing(context.instance),
+        tracking.step(context) as tracked,
+    ):
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):
                 tracked.log_input(part, data.fingerprint, uri=data.uri, num_rows=data.num_rows)

@@ -18,11 +18,13 @@ from synpref_dagster.cli.refusals import (
     say,
 )
 from synpref_dagster.cli.tracking import end_of_run, say_unsent, tracking_app
+from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_show_locals=False,  # they may hold keys
     help="From messy preference data to reward models that can be trusted.",
 )
 app.add_typer(review_app, name="review")
@@ -71,6 +73,7 @@ def run(
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.storage.writers import StoreInUseError
 
     if chosen.judges.cost_money:
         print_estimate(console, chosen)
@@ -90,6 +93,8 @@ def run(
                 on_stage=begin,
                 take_over=take_over,
             )
+    except StoreInUseError as error:
+        refuse(console, error)
     except CampaignWaitingError as error:
         for line in (str(error), error.advice):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -168,7 +173,9 @@ def main() -> None:
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    app()
+    no_secrets_in_logs()
+    with no_secrets_in_errors():
+        app()
 
 
 def _steady(shown: Console) -> Console:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.cli.instance import open_instance
+from synpref_dagster.cli.instance import narrow_history, open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import STARTED_TAG, TAKE_OVER_TAG, Campaign
@@ -72,6 +73,7 @@ def run_campaign(
     Raises:
         CampaignFailedError: a run failed; everything finished before it stays usable. Or the
             instance has the history of another campaign.
+        StoreInUseError: another campaign writes its store.
         CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
     defs, campaign = build_defs(profile, loggers=loggers), Campaign.of(profile)
@@ -84,18 +86,20 @@ def run_campaign(
     with open_instance() as instance:
         if not take_over and (why := campaign.refusal_to_mix(instance)):
             raise CampaignFailedError(why, advice="Nothing was run.")
-        end_dead_runs(instance)
-        for stage in campaign_stages(sizes):
-            on_stage(stage)
-            belong_to_code_location(instance, stage.job, name=profile.key_prefix)
-            result = defs.resolve_job_def(stage.job).execute_in_process(
-                instance=instance,
-                partition_key=stage.partition,
-                run_config={"loggers": {name: {} for name in loggers}},
-                tags=tags,
-                raise_on_error=False,
-            )
-            refuse_unfinished(result, stage.title, people=profile.people)
+        with campaign.writing(instance):
+            end_dead_runs(instance)
+            for stage in campaign_stages(sizes):
+                on_stage(stage)
+                belong_to_code_location(instance, stage.job, name=profile.key_prefix)
+                result = defs.resolve_job_def(stage.job).execute_in_process(
+                    instance=instance,
+                    partition_key=stage.partition,
+                    run_config={"loggers": {name: {} for name in loggers}},
+                    tags=tags,
+                    raise_on_error=False,
+                )
+                narrow_history(Path(instance.root_directory))
+                refuse_unfinished(result, stage.title, people=profile.people)
 
 
 def belong_to_code_location(instance: dg.DagsterInstance, job: str, *, name: str = "") -> None:

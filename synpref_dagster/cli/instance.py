@@ -8,7 +8,9 @@ import dagster as dg
 import yaml
 
 from synpref_dagster.cli.outcomes import CampaignFailedError
+from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
+from synpref_dagster.storage.private import make_private_folder, narrow_databases
 from synpref_dagster.storage.processes import alone_beside
 
 DEFAULT_HOME = ".dagster_home"
@@ -16,6 +18,7 @@ INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 SETTINGS_FILE = "dagster.yaml"
 STORAGE_SETTINGS = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 HISTORY = "history"  # folder of runs and events; put in place last
+SCHEDULES = "schedules"  # folder of what schedules and sensors remember
 STORAGE = "storage"  # names the lock of making it, and where it is made
 WRITABLE = "Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to."
 WRITE_ERRNOS = {ENOSPC, EDQUOT, EACCES, EPERM, EROFS}
@@ -39,7 +42,7 @@ def open_instance() -> dg.DagsterInstance:
     """
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
         make_once(home / SETTINGS_FILE, lambda part: _write(part, INSTANCE_SETTINGS))
     except OSError as error:
         raise CampaignFailedError(
@@ -51,6 +54,7 @@ def open_instance() -> dg.DagsterInstance:
         with alone_beside(home / STORAGE):
             instance = dg.DagsterInstance.from_config(str(home))
             _touch(instance)
+        narrow_history(home)
     except Exception as error:
         if _is_about_writing(error):
             raise CampaignFailedError(
@@ -64,6 +68,12 @@ def open_instance() -> dg.DagsterInstance:
             "folder: the history of runs is lost, results in the store stay and are found again.",
         ) from error
     return instance
+
+
+def narrow_history(home: Path) -> None:
+    """Dagster makes its databases as wide as the umask allows, one for each run."""
+    for name in (HISTORY, SCHEDULES):
+        narrow_databases(home / name)
 
 
 def _make_storage(home: Path) -> None:
@@ -120,4 +130,4 @@ def _first_cause(error: BaseException) -> BaseException:
 def _said(error: BaseException) -> str:
     """The first cause in one line."""
     cause = _first_cause(error)
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:MAX_SAID]
+    return f"{type(cause).__name__}: {' '.join(redacted(str(cause)).split())}"[:MAX_SAID]

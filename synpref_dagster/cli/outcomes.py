@@ -22,6 +22,7 @@ PASSING = frozenset(  # classes of errors that a later attempt may not meet
         "JudgeUnavailableError",
         "ConnectionError",
         "LedgerAwayError",
+        "StoreInUseError",
         "ConnectionRefusedError",
         "ConnectionResetError",
         "ConnectionAbortedError",

@@ -9,6 +9,8 @@ import gc
 
 import dagster as dg
 
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
@@ -18,4 +20,5 @@ def defs() -> dg.Definitions:
     gc.freeze()
     from synpref_dagster.definitions.build import build_defs
 
-    return build_defs()
+    with no_secrets_in_errors():
+        return build_defs()

@@ -48,6 +48,7 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.settings.outlets import no_secrets_in_logs
 from synpref_dagster.settings.profile import (
     Profile,
     load_profile,
@@ -56,6 +57,7 @@ from synpref_dagster.settings.profile import (
     mlflow_uri,
     wanted_profile,
 )
+from synpref_dagster.settings.secrets import kept
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
@@ -82,6 +84,7 @@ def build_defs(
         resource_overrides: resources that replace the profile's, by key.
         loggers: Dagster loggers for runs started in this process.
     """
+    no_secrets_in_logs()
     name = None if isinstance(profile, Profile) else profile or wanted_profile()
     chosen = profile if isinstance(profile, Profile) else load_profile(name)
     loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)
@@ -148,7 +151,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "executors": Executors(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(
-            tracking_uri=mlflow_uri(),
+            tracking_uri=kept(mlflow_uri()),
             experiment=profile.name,
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),

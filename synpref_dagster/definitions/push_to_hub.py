@@ -18,6 +18,7 @@ from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.tracking.registry import CHAMPION
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.backbones import MODEL_SIZES
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 
 CURATED = "curated_dataset"
 
@@ -53,7 +54,8 @@ def push_release(
     check_release(folder, campaign.profile.export.allowed_licences)
     campaign.refuse_leaving(hub.destination, also=staying_sources(folder))
     repo_type = "dataset" if config.what == CURATED else "model"
-    address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
+    with no_secrets_in_errors():
+        address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
     metadata: Mapping[str, Any] = {"address": address, "folder": str(folder)}
     context.add_output_metadata(metadata)
     context.log.info(f"pushed {folder} to {config.repo_id}: {address}")

@@ -16,6 +16,7 @@ from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import tag_value
 from synpref_dagster.resources.campaign import Campaign, name_of
 from synpref_dagster.resources.judges import AnsweredBatches, JudgePanel
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 
 SENSOR_SECONDS = 300
 BATCHES_TAG = "synpref/judge_batches"
@@ -40,7 +41,8 @@ def judge_sensors(loaded: LoadedProfile, jobs: Sequence[Any]) -> Sequence[dg.Sen
         campaign = loaded.tick(context.instance)
         if isinstance(campaign, dg.SkipReason):
             return campaign
-        answered = JudgePanel(campaign=campaign).collect_batches()
+        with no_secrets_in_errors():
+            answered = JudgePanel(campaign=campaign).collect_batches()
         for message in answered.unreachable:
             context.log.warning(message)
         requests = list(_requests(context, answered, campaign))

@@ -16,6 +16,7 @@ from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import told_waiting
 from synpref_dagster.people.queueing import BatchStatus
 from synpref_dagster.resources.campaign import PEOPLE, Campaign
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.settings.profile import Profile
 
 SENSOR_SECONDS = 30
@@ -91,8 +92,9 @@ def people_sensors(loaded: LoadedProfile) -> list[dg.SensorDefinition]:
         now = loaded.tick(context.instance)
         if isinstance(now, dg.SkipReason):
             return now
-        people = People(now.profile.people, campaign=now.profile.campaign_name())
-        people.pull()
+        with no_secrets_in_errors():
+            people = People(now.profile.people, campaign=now.profile.campaign_name())
+            people.pull()
         answered: dict[str, str] = json.loads(context.cursor or "{}")
         changed = [
             each for each in people.finished() if answered.get(each.batch.batch_id) != each.digest

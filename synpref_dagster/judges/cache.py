@@ -18,6 +18,7 @@ import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.requests import BROKEN_OFF, JudgeReply, JudgeRequest
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
@@ -75,6 +76,7 @@ class ReplyCache:
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.settings.secrets import all_redacted
 
 MAX_OBJECTS = 200
 MAX_SAID = 300
@@ -162,6 +163,7 @@ def told(body: Any, *, status: int = 0) -> Told:
         body: decoded JSON, or a text that is none.
         status: HTTP status of the reply; a status of 200 is replaced by the one in the body.
     """
+    body = all_redacted(body)  # before anything is cut or looked at: endpoints echo keys
     parts = list(islice(_mappings(body), MAX_OBJECTS))
     codes = {
         str(each[name]).lower() for each in parts for name in CODE_NAMES if _is_code(each.get(name))

@@ -17,6 +17,7 @@ from synpref_dagster.curation.judging.replies import Failure, ParsedReply, parse
 from synpref_dagster.judges.errors import Told, is_error, shown, told
 from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.settings.secrets import all_redacted
 
 COMPLETIONS = "/chat/completions"
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -259,7 +260,7 @@ def _no_completion(body: Any) -> CallFailure:
     # What a model writes must not be taken for what its server says.
     has_choices = isinstance(body, Mapping) and bool(body.get("choices"))
     failure = failure_of(told(None if has_choices else body))
-    return replace(failure, detail=f"the reply is no chat completion: {shown(body)}")
+    return replace(failure, detail=f"the reply is no chat completion: {shown(all_redacted(body))}")
 
 
 def _answer_text(content: Any) -> str | None:

@@ -6,6 +6,7 @@ finished steps and a changed input never meets an old result.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from synpref_dagster.storage import (
     to_frame,
 )
 from synpref_dagster.storage.uris import to_path
+from synpref_dagster.storage.writers import Work, writing
 
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
@@ -172,6 +174,21 @@ class Campaign(dg.ConfigurableResource):
         told = self.profile.model_dump(mode="json", exclude=UNHEARD)
         told["reward_model"] = key_material(self.profile.reward_model)
         return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
+
+    def writing(self, instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+        """Be the one campaign that writes the store; other runs of the same one may be there too.
+
+        Raises:
+            StoreInUseError: a campaign with other settings, or of another instance, writes it.
+        """
+        # Only storages without a database of their own have no such id, and live in one process.
+        ask = getattr(instance.run_storage, "get_run_storage_id", instance.run_storage.__class__)
+        work = Work(
+            campaign=self.profile.campaign_name(),
+            settings=str(hash_json(self.profile.model_dump(mode="json"))),
+            instance=str(ask()),
+        )
+        return writing(self.store_root, work)
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""

@@ -10,6 +10,7 @@ import dagster as dg
 from upath import UPath
 
 from synpref_dagster.resources.campaign import name_of
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
@@ -26,6 +27,16 @@ class RefFiles(dg.UPathIOManager):
     def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> UPath:
         """Files are called by the assets' names: a prefix of their keys moves nothing."""
         return UPath(name_of(context.asset_key, self.key_prefix))
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write; an object store's errors quote its address."""
+        with no_secrets_in_errors():
+            super().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read; an object store's errors quote its address."""
+        with no_secrets_in_errors():
+            return super().load_input(context)
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""

@@ -5,13 +5,13 @@ obey is refused. The same holds for the losses, by `name`. None stands for what 
 `hub` trains with the paper's numbers (`reward/backbones.py`), `stand_in` with those that suit it.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.addresses import Called, checked_path, is_hub_id
+from synpref_dagster.settings.section import MOST, Section
 
 ModelSize = Literal[
     "qwen3-0.6b",
@@ -93,7 +93,7 @@ def _or(names: list[str]) -> str:
 
 
 class _Loss(Section):
-    centre_coefficient: float = Field(default=0.0, ge=0)
+    centre_coefficient: float = Field(default=0.0, ge=0, le=1_000_000)
     """c of c * (reward(chosen) + reward(rejected))^2, which keeps rewards around zero."""
 
 
@@ -107,21 +107,21 @@ class TemperatureLoss(_Loss):
     """Bradley-Terry of the margin divided by a temperature."""
 
     name: Literal["temperature"]
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: float = Field(default=2.0, gt=0, le=1_000_000)
 
 
 class FocalLoss(_Loss):
     """Bradley-Terry that looks away from pairs that are right already."""
 
     name: Literal["focal", "focal_penalty"]
-    focal_gamma: float = Field(default=2.0, ge=0)
+    focal_gamma: float = Field(default=2.0, ge=0, le=1000)
 
 
 class MarginLoss(_Loss):
     """Losses that want one and the same margin of every pair."""
 
     name: Literal["hinge", "margin_mse"]
-    target_margin: float = Field(default=1.0, ge=0)
+    target_margin: float = Field(default=1.0, ge=0, le=1_000_000)
 
 
 class TemperedLogLoss(_Loss):
@@ -141,19 +141,13 @@ LossSettings = Annotated[
 """`loss = "hinge"`, or a table with the loss's constants."""
 
 
-Text = Annotated[str, Field(min_length=1)]
-
-
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
-
-
 def is_path(place: str) -> bool:
     """Whether a backbone's place can only be a folder; `owner/name` may be on the hub as well."""
     return place.startswith(("/", ".", "~")) or place.count("/") > 1
 
 
 def _backbone_place(place: str) -> str:
-    if not (is_path(place) or _HUB_ID.fullmatch(place)):
+    if not (is_path(place) or is_hub_id(place)):
         raise ValueError(
             f"{place!r} is neither a folder nor a hub id: write /path/to/folder, ./folder or "
             "owner/name"
@@ -161,34 +155,36 @@ def _backbone_place(place: str) -> str:
     return place
 
 
-Place = Annotated[Text, AfterValidator(_backbone_place)]
+Place = Annotated[
+    str, Field(min_length=1), AfterValidator(_backbone_place), AfterValidator(checked_path)
+]
 
 
 class LoraSettings(Section):
     """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
 
-    rank: int = Field(ge=1)
-    alpha: int | None = Field(default=None, ge=1)
+    rank: int = Field(ge=1, le=65_536)
+    alpha: int | None = Field(default=None, ge=1, le=1_000_000)
     """The updates are scaled by alpha / rank; None is twice the rank."""
-    target_modules: tuple[Text, ...] | None = Field(default=None, min_length=1)
+    target_modules: tuple[Called, ...] | None = Field(default=None, min_length=1)
     """Names of the layers that are updated, e.g. `q_proj`; None is every linear layer."""
 
 
 class TransformerSettings(Section):
     """What every backend obeys that trains by gradient steps."""
 
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate."""
-    batch_pairs: int | None = Field(default=None, ge=1)
+    batch_pairs: int | None = Field(default=None, ge=1, le=MOST)
     """Pairs per optimizer step."""
-    num_steps: int | None = Field(default=None, ge=1)
+    num_steps: int | None = Field(default=None, ge=1, le=MOST)
     """Optimizer steps; None passes over the data once, or `num_epochs` times."""
     schedule: Literal["constant", "linear", "cosine"] | None = None
     """Learning rate after the warm-up; None: linear, and constant for releases of `hub`."""
     loss: LossSettings = PlainLoss()
     lora: LoraSettings | None = None
-    evaluate_every_steps: int = Field(default=50, ge=1)
-    num_processes: int = Field(default=1, ge=1)
+    evaluate_every_steps: int = Field(default=50, ge=1, le=MOST)
+    num_processes: int = Field(default=1, ge=1, le=10_000)
     """Workers under `torchrun`, one per GPU; 1 trains in the step's own process."""
 
 
@@ -214,9 +210,9 @@ class HubTrainingSettings(TransformerSettings):
     """Real backbones; None takes the size's number from the paper."""
 
     backend: Literal["hub"]
-    num_epochs: int = Field(default=1, ge=1)
+    num_epochs: int = Field(default=1, ge=1, le=10_000)
     """Passes over the data where `num_steps` does not say how long."""
-    max_length_tokens: int | None = Field(default=None, ge=2)
+    max_length_tokens: int | None = Field(default=None, ge=2, le=10_000_000)
     """Pairs with a longer side are left out and counted."""
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.addresses import Words, checked_path
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
 from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
@@ -35,6 +36,8 @@ from synpref_dagster.settings.stages import (
 
 DEFAULT_PROFILE = "demo"
 PREFIX_TAG = "synpref/key_prefix"
+MAX_SEED = (1 << 32) - 1
+"""The largest that every library takes."""
 
 
 class Profile(Section):
@@ -42,13 +45,13 @@ class Profile(Section):
 
     name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     key_prefix: Annotated[str, AfterValidator(checked_prefix)] = ""
     """First part of the keys of its assets in Dagster, where several campaigns share an instance;
     nothing in the store is called by it."""
-    simulated: tuple[str, ...] = ()
+    simulated: tuple[Words, ...] = ()
     """Sentences the report prints: what in this campaign is not the real thing."""
-    next_steps: tuple[str, ...] = ()
+    next_steps: tuple[Words, ...] = ()
     """Lines to type next, printed at the end."""
     pool: PoolSettings
     seed_set: SeedSettings
@@ -105,8 +108,7 @@ class Profile(Section):
 
     def store_root(self) -> str:
         """Folder or s3:// prefix everything of this campaign is written under."""
-        base = os.environ.get("SYNPREF_STORE", DEFAULT_STORE).rstrip("/")
-        return f"{base}/{self.name}/seed-{self.seed}"
+        return f"{store_base()}/{self.name}/seed-{self.seed}"
 
 
 def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile:
@@ -137,6 +139,19 @@ def wanted_profile() -> str:
     return os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
 
 
+def store_base() -> str:
+    """Folder or s3:// prefix of all campaigns: `SYNPREF_STORE`, by default below this folder.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    base = os.environ.get("SYNPREF_STORE") or DEFAULT_STORE
+    try:
+        return checked_path(base).rstrip("/")
+    except ValueError as error:
+        raise ValueError(f"SYNPREF_STORE: {error}") from None
+
+
 def packaged_profiles() -> list[str]:
     """Names of the profiles that ship with the package."""
     folder = files("synpref_dagster.settings") / "profiles"
@@ -149,13 +164,13 @@ def packaged_profiles() -> list[str]:
 
 def real_data_folder() -> str:
     """Where the public files of the `real` profile lie: `SYNPREF_REAL_DATA` or `../shared/data`."""
-    return os.environ.get("SYNPREF_REAL_DATA", "../shared/data")
+    return os.environ.get("SYNPREF_REAL_DATA") or "../shared/data"
 
 
 def mlflow_uri() -> str:
     """Where MLflow keeps its runs: `SYNPREF_MLFLOW_URI`, else SQLite beside the campaigns."""
     default = f"sqlite:///{Path(DEFAULT_STORE, 'mlflow.db').resolve()}"
-    return os.environ.get("SYNPREF_MLFLOW_URI", default)
+    return os.environ.get("SYNPREF_MLFLOW_URI") or default
 
 
 def mlflow_public_url() -> str:

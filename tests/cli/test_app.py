@@ -302,3 +302,21 @@ def test_prepare_makes_instance_and_mlflow_file_and_names_what_it_cannot_open(
     refused = CliRunner().invoke(cli.app, ["prepare"])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 2)
     assert "the Dagster instance" in refused.output
+
+
+def test_a_store_that_another_campaign_writes_is_refused_in_one_line(
+    synpref, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    smoke = load_profile("smoke")
+    other = smoke.model_copy(update={"next_steps": ("something else",)})
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        campaign.store_of(other).writing(instance),
+    ):
+        code, said = synpref("run", "--profile", "smoke", "--sizes", "none")
+    assert code == 2
+    [line] = said.splitlines()
+    assert line.startswith(f"the store {tmp_path}/store/smoke/seed-0 is being written by campaign ")
+    assert f"delete {tmp_path}/store/smoke/seed-0/writers/" in line

@@ -65,7 +65,7 @@ def test_a_name_that_could_not_become_all_it_becomes_is_refused(name):
     with pytest.raises(ValueError, match=r"judge name .*: use 1 to 100 ASCII letters"):
         checked_name("judge", name)
     assert f"name: profile name {name!r}: use" in refusal(name=name)
-    assert f"pool.sources[0]: source name {name!r}: use" in refusal(**sources(name))
+    assert f"pool.sources[0].name: source name {name!r}: use" in refusal(**sources(name))
 
 
 def test_spaces_within_are_for_names_that_are_no_folder_of_a_source():

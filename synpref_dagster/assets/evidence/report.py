@@ -24,6 +24,7 @@ from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
 from synpref_dagster.resources.sources import UNREAD
 from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import (
     DatasetRef,
@@ -95,7 +96,7 @@ def campaign_report(
                 **tables,
             )
         )
-        paths = _write(campaign, report, render_report(report, report_figures(report)))
+        paths = _write(campaign, all_redacted(report))
         step.tracked.log_campaign_metrics(_headline(report), step=0)
         claims_ref = step.dataset(
             lambda: pd.DataFrame(report["claims"]), inputs=[json.dumps(report["claims"])]
@@ -189,7 +190,8 @@ def _headline(report: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _write(campaign: Campaign, report: dict[str, Any], page: str) -> dict[str, str]:
+def _write(campaign: Campaign, report: dict[str, Any]) -> dict[str, str]:
+    page = render_report(report, report_figures(report))
     texts = {
         "report.json": json.dumps(report, indent=2, sort_keys=True) + "\n",
         "report.html": page,

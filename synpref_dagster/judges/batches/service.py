@@ -32,6 +32,7 @@ from synpref_dagster.judges.requests import (
 )
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.settings.secrets import redacted, whole, without_known
 
 LOGGER = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class BatchService:
         self.folder = folder
         self.logger = logger
         folder.mkdir(parents=True, exist_ok=True)
-        self._client = OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint))
+        self._client = OpenAI(base_url=whole(endpoint.base_url), api_key=api_key(endpoint))
 
     def submit(
         self, requests: Sequence[JudgeRequest], *, payer: Payer, budget: Budget
@@ -165,7 +166,8 @@ class BatchService:
             return None
         path = self.folder / f"{_file_name(name)}.out.jsonl"
         files = [each for each in (batch.output_file_id, batch.error_file_id) if each]
-        path.write_bytes(b"\n".join(self._client.files.content(each).content for each in files))
+        lines = "\n".join(self._client.files.content(each).text for each in files)
+        path.write_text(without_known(lines), encoding="utf-8", errors="surrogatepass")
         found = collect_batch(
             path, batch=name, cache=self.cache, prices=batch_prices(self.endpoint)
         )
@@ -258,5 +260,6 @@ def _failed(endpoint: JudgeEndpoint, what: str, error: Exception) -> JudgeError:
         if failure.stops:
             return refused_client(endpoint, failure)
     return JudgeUnavailableError(
-        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}: {error}"
+        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}: "
+        f"{redacted(str(error))}"
     )

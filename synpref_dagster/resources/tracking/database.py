@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from synpref_dagster.storage.atomic import make_once
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def make_database(tracking_uri: str) -> None:
         with alone_beside(path.with_name(f"{path.name}.half-made")):
             _move_half_made(path)
         make_once(path, _make)
+        make_private(path)
     except Exception as error:
         raise ValueError(
             f"the MLflow database {path} cannot be made: {str(error).splitlines()[0]}. Free space "
@@ -61,6 +63,7 @@ def _move_half_made(path: Path) -> None:
 def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    make_private(path)
     uri = f"{SQLITE}{path}"
     SqlAlchemyStore(uri, OTHER_ARTIFACTS).engine.dispose()
     SqlAlchemyStore._engine_map.pop(uri, None)  # another file may be made there later

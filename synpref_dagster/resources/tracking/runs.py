@@ -41,6 +41,7 @@ from synpref_dagster.resources.tracking.registry import ModelRegistry
 from synpref_dagster.resources.tracking.spool import Away, Spool
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.settings.judges import DEFAULT_STORE
+from synpref_dagster.settings.secrets import whole
 from synpref_dagster.storage.processes import alone_with, process_name
 
 
@@ -179,7 +180,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
 
     def _connect(self) -> Delivery:
         """MLflow's side, with the experiment; AwayError when it does not answer."""
-        refuse_absent_database(self.tracking_uri)
+        refuse_absent_database(whole(self.tracking_uri))
         client = self._client()
         with answered(self.tracking_uri):
             experiment = self._experiment(client)
@@ -195,8 +196,9 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         ask_briefly()
         from mlflow import MlflowClient
 
-        make_database(self.tracking_uri)
-        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        address = whole(self.tracking_uri)
+        make_database(address)
+        return MlflowClient(tracking_uri=address, registry_uri=address)
 
     def _experiment(self, client: Any) -> Any:
         from mlflow.exceptions import MlflowException

@@ -25,6 +25,7 @@ from synpref_dagster.resources.tracking.registry import (
     ModelVersion,
     Release,
 )
+from synpref_dagster.settings.secrets import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ def _now() -> int:
 
 def _cut(value: object, most: int) -> str:
     """A value as a text that every store of MLflow takes; one that is cut ends in dots."""
-    text = storable(str(value))
+    text = storable(redacted(str(value)))
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
