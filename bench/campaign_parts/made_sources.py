@@ -184,8 +184,8 @@ def write_first_night(folder: Path, num_pairs: int) -> Path:
     return profile
 
 
-def write_second_night(folder: Path, num_pairs: int) -> None:
-    """One new file with votes and one without, together `num_pairs` lines."""
+def write_second_night(folder: Path, num_pairs: int, num_new: int) -> None:
+    """One new file with votes and one without, together `num_new` lines."""
     writer = Writer(random.Random(2), folder)
-    writer.source("crowd", num_pairs // 2, night=2)
-    writer.source("instruct", num_pairs - num_pairs // 2, night=2)
+    writer.source("crowd", num_new // 2, night=2)
+    writer.source("instruct", num_new - num_new // 2, night=2)
