@@ -8,10 +8,9 @@ system charges it. The point is to see which asset does not scale.
 Run: python bench/campaign_scale.py [--pairs 20 100] [--folder /tmp]; thousands of pairs; into
 results/campaign_scale.json. `--report` prints the tables of docs/scale.md from that file.
 
-`--recorded` measures the data path alone: rewards, verdicts, attributes and vectors are looked up in
-the texts (`campaign_parts/recorded_answers.py`), the pool is made column by column, and the second
-night brings 1% new pairs and corrects a file of another 1%. `--pairs 10000 --recorded` takes some
-hours and 25 GB below --folder.
+`--recorded` measures the data path alone: rewards, verdicts, attributes and vectors are looked up
+in the texts (`campaign_parts/recorded_answers.py`), the pool is made column by column, and the
+second night brings 1% new pairs and corrects a file of another 1%.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .made_sources import (
+from campaign_parts.made_sources import (
     BROKEN,
     CONTAMINATED,
     CONTRADICTED,
@@ -28,7 +28,7 @@ from .made_sources import (
     SOURCE,
     VOTE_ACCURACY,
 )
-from .recorded_answers import BAD, GOOD, NUM_SAMPLES
+from campaign_parts.recorded_answers import BAD, GOOD, NUM_SAMPLES
 
 FILES_PER_NIGHT = 100  # so that one file is 1% of the pool
 MAX_FILE_ROWS = 100_000
@@ -128,11 +128,14 @@ def lines(name: str, start: int, num_rows: int, *, corrected: bool = False) -> p
     wrong = (share(numbers, SALTS["label"]) < 1 - LABEL_ACCURACY.get(name, 0.5)) ^ turned
     one, two = pc.if_else(pa.array(wrong), bad, good), pc.if_else(pa.array(wrong), good, bad)
     if name == "crowd":
-        texts = joined('{"prompt": "', prompts(numbers), '", "response_a": "', one,
-                       '", "response_b": "', two, '", "votes": [', votes(numbers, wrong), "]}\n")  # fmt: skip
+        names, rest = (
+            ("response_a", "response_b"),
+            joined('", "votes": [', votes(numbers, wrong), "]"),
+        )
     else:
-        texts = joined('{"prompt": "', prompts(numbers), '", "chosen": "', one,
-                       '", "rejected": "', two, '"}\n')  # fmt: skip
+        names, rest = ("chosen", "rejected"), '"'
+    texts = joined('{"prompt": "', prompts(numbers), f'", "{names[0]}": "', one,
+                   f'", "{names[1]}": "', two, rest, "}\n")  # fmt: skip
     return pc.if_else(pa.array(kind < BROKEN), '{"prompt": "broken\n', texts)
 
 
@@ -169,8 +172,10 @@ def files_of(num_pairs: int) -> list[tuple[str, int, int]]:
     per_file = min(MAX_FILE_ROWS, max(num_pairs // FILES_PER_NIGHT, 1))
     found, start = [], 0
     for name, num_rows in shares(num_pairs).items():
-        for begin in range(0, num_rows, per_file):
-            found.append((name, start + begin, min(per_file, num_rows - begin)))
+        found += [
+            (name, start + begin, min(per_file, num_rows - begin))
+            for begin in range(0, num_rows, per_file)
+        ]
         start += num_rows
     return found
 

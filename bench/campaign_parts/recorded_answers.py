@@ -1,4 +1,4 @@
-"""Answers as if somebody had recorded them: rewards, verdicts, attributes and vectors without a model.
+"""Answers as if recorded: rewards, verdicts, attributes and vectors without a model.
 
 With these in place, what a night costs is what the data path costs: reading, joining, writing. Each
 answer is a function of the texts alone, so that two nights agree. A made response ends with a word
