@@ -10,13 +10,15 @@ results/campaign_scale.json. `--report` prints the tables of docs/scale.md from 
 
 `--recorded` measures the data path alone: rewards, verdicts, attributes and vectors are looked up
 in the texts (`campaign_parts/recorded_answers.py`), the pool is made column by column, and the
-second night brings 1% new pairs and corrects a file of another 1%.
+second night brings 1% new pairs and corrects a file of another 1%. With --folder a run that was
+stopped goes on at the asset at which it stopped.
 """
 
 import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,8 +45,9 @@ def run_night(job: str, log: Path, rows: Path, *, recorded: bool) -> None:
 
     if recorded:
         put_in_place()
-    with rows.open("w") as file:
-        for row in run_job(job, log=log):
+    finished = {row["asset"] for row in read_rows(rows)}
+    with rows.open("a") as file:
+        for row in run_job(job, log=log, finished=finished):
             file.write(json.dumps(row) + "\n")
             file.flush()
             print(f"  {row['asset']:<32} {row['cpu_seconds']:8.1f} s CPU {row['wall_seconds']:8.1f}"
@@ -55,9 +58,12 @@ def measure(folder: Path, num_pairs: int, *, recorded: bool) -> Iterator[list[di
     """The rows of each night of one size."""
     made = made_columns if recorded else made_sources
     data = folder / f"pool_{num_pairs}"
-    started = time.perf_counter()
-    profile = made.write_first_night(data, num_pairs)
-    print(f"{num_pairs:,} pairs made in {time.perf_counter() - started:.0f} s", flush=True)
+    profile = data / made_sources.PROFILE_NAME
+    if not profile.exists():  # it is written last
+        shutil.rmtree(data, ignore_errors=True)
+        started = time.perf_counter()
+        made.write_first_night(data, num_pairs)
+        print(f"{num_pairs:,} pairs made in {time.perf_counter() - started:.0f} s", flush=True)
     for night, job in NIGHTS.items():
         if night == "second":
             made.write_second_night(data, num_pairs, int(num_pairs * SECOND_SHARE))
@@ -67,10 +73,13 @@ def measure(folder: Path, num_pairs: int, *, recorded: bool) -> Iterator[list[di
                    "--log", str(data / f"{night}.log"),
                    *(["--recorded"] if recorded else [])]  # fmt: skip
         subprocess.run(command, check=True, env=environment(data, profile))
-        yield [
-            result(night, num_pairs, json.loads(line), recorded=recorded)
-            for line in written.read_text().splitlines()
-        ]
+        yield [result(night, num_pairs, row, recorded=recorded) for row in read_rows(written)]
+    shutil.rmtree(data)
+
+
+def read_rows(rows: Path) -> list[dict[str, Any]]:
+    """What a night has measured so far."""
+    return [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
 
 
 def environment(data: Path, profile: Path) -> dict[str, str]:
@@ -185,9 +194,10 @@ def main() -> None:
     if arguments.report:
         print(tables(json.loads(RESULTS.read_text())["rows"]))
         return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.folder or Path(name)
         for thousands in arguments.pairs:
-            for night in measure(Path(name), thousands * 1_000, recorded=arguments.recorded):
+            for night in measure(folder, thousands * 1_000, recorded=arguments.recorded):
                 keep(night)
     print(tables(json.loads(RESULTS.read_text())["rows"]))
 

@@ -24,6 +24,7 @@ from campaign_parts.made_sources import (
     NUM_BENCHMARK_ITEMS,
     NUM_VOTES,
     PROFILE,
+    PROFILE_NAME,
     REPEATED,
     SOURCE,
     VOTE_ACCURACY,
@@ -192,7 +193,7 @@ def write_first_night(folder: Path, num_pairs: int) -> Path:
         SOURCE.format(name=name, folder=folder, origin="human" if name == "crowd" else "synthetic")
         for name in ("crowd", *LABEL_ACCURACY)
     )
-    profile = folder / "own.toml"
+    profile = folder / PROFILE_NAME
     text = PROFILE.format(folder=folder, sources=sources)
     profile.write_text(text.replace("num_samples = 5", f"num_samples = {NUM_SAMPLES}"))
     return profile

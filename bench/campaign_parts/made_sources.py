@@ -21,6 +21,7 @@ FILE_ROWS = 50_000
 NUM_BENCHMARK_ITEMS = 500
 REMEMBERED = 5_000  # earlier pairs that later ones may repeat
 
+PROFILE_NAME = "own.toml"
 PROFILE = """\
 name = "own"
 
@@ -179,7 +180,7 @@ def write_first_night(folder: Path, num_pairs: int) -> Path:
         SOURCE.format(name=name, folder=folder, origin="human" if name == "crowd" else "synthetic")
         for name in ("crowd", *LABEL_ACCURACY)
     )
-    profile = folder / "own.toml"
+    profile = folder / PROFILE_NAME
     profile.write_text(PROFILE.format(folder=folder, sources=sources))
     return profile
 
