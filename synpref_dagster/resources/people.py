@@ -68,7 +68,7 @@ class Reviewers(dg.ConfigurableResource):
         """What the answers depend on: the recorded verdicts."""
         return self.sources.verdict_fingerprint()
 
-    def answerable(self, contents: pa.ChunkedArray) -> np.ndarray | None:
+    def answerable(self, contents: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
         """Bool (n,): which contents have a recorded answer; None when people can be asked.
 
         Recorded verdicts say nothing about other pairs: to ask for these would be in vain. Also
