@@ -142,7 +142,7 @@ NIGHTS = st.lists(
 
 
 @given(NIGHTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whatever_nights_came_before_the_outcome_is_that_of_a_plain_map(tmp_path_factory, nights):
     world = World(tmp_path_factory.mktemp("nights"))
     for night in nights:
