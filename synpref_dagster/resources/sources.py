@@ -19,6 +19,7 @@ from synpref_dagster.benchmarks.items import BenchmarkItem, first_turn_prompts
 from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
+from synpref_dagster.pairs.record import ID_BYTES
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.own_suites import own_rows
 from synpref_dagster.settings.pool import SourceSettings
@@ -35,7 +36,7 @@ from synpref_dagster.sources.files.known_files import (
     listed_file,
     reading_order,
 )
-from synpref_dagster.sources.recorded_votes import named_votes
+from synpref_dagster.sources.recorded_votes import named_votes, voted_contents
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
@@ -280,6 +281,13 @@ class PoolSources(dg.ConfigurableResource):
             rows = frame.to_dict("records")
             return [row for row in rows if wanted is None or row["content_id"] in wanted]
         return named_votes(self.read_pool().outputs["votes"], contents)
+
+    def voted_contents(self) -> pa.Array:
+        """The 16-byte ids of the contents about which `recorded_verdicts` says something."""
+        if not self.is_synthetic:
+            return voted_contents(self.read_pool().outputs["votes"])
+        ids = {bytes.fromhex(row["content_id"]) for row in self.recorded_verdicts()}
+        return pa.array(sorted(ids), pa.binary(ID_BYTES))
 
     def benchmark_fingerprint(self) -> str:
         """What the benchmarks depend on."""
