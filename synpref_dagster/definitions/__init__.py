@@ -17,5 +17,7 @@ def defs() -> dg.Definitions:
     # in it, neither while the rest is loaded nor at the end.
     gc.freeze()
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.definitions.pools import limit_pools_here
 
+    limit_pools_here()
     return build_defs()

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from synpref_dagster.cli.instance import INSTANCE_SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 SIZE = "qwen3-0.6b"
@@ -125,8 +127,7 @@ def finished(workplace: Callable[..., Workplace]) -> Workplace:
 @pytest.fixture(scope="session")
 def dagster_server(finished: Workplace) -> Iterator[DagsterServer]:
     """`dagster dev` on the history of the finished campaign, on a free port of loopback."""
-    settings = ROOT / "deploy" / "dagster.yaml"
-    (finished.base / "home" / "dagster.yaml").write_text(settings.read_text())
+    (finished.base / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
