@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-from sqlalchemy.exc import SQLAlchemyError
 
 logger = logging.getLogger("dagster")  # shown by `dagster dev` and in a code server's log
 
@@ -31,6 +30,8 @@ def limit_pools_here() -> None:
     """
     if multiprocessing.parent_process() is not None:
         return
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         with _instance_here() as instance:
             if instance is not None:
