@@ -43,7 +43,7 @@ def open_instance() -> dg.DagsterInstance:
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        _make_settings(home / SETTINGS_FILE)
+        make_settings(home / SETTINGS_FILE)
     except OSError as error:
         raise CampaignFailedError(
             f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
@@ -70,7 +70,7 @@ def open_instance() -> dg.DagsterInstance:
     return instance
 
 
-def _make_settings(settings: Path) -> None:
+def make_settings(settings: Path) -> None:
     """Ours where there are none; settings of the owner's stay as they are."""
     make_once(settings, lambda part: _write(part, INSTANCE_SETTINGS))
     if not settings.is_file() or settings.stat().st_size != len(BARE_SETTINGS):
@@ -84,7 +84,7 @@ def _make_settings(settings: Path) -> None:
 
 def _make_storage(home: Path) -> None:
     """Dagster's own SQLite files, unless the settings name another storage or they are there."""
-    if (home / HISTORY).exists() or _names_storage(home / SETTINGS_FILE):
+    if (home / HISTORY).exists() or names_storage(home / SETTINGS_FILE):
         return
     with alone_beside(home / STORAGE):
         if (home / HISTORY).exists():
@@ -107,7 +107,8 @@ def _touch(instance: dg.DagsterInstance) -> None:
     instance.all_instigator_state()
 
 
-def _names_storage(settings: Path) -> bool:
+def names_storage(settings: Path) -> bool:
+    """Whether settings name another storage than Dagster's own files, or cannot be read."""
     try:
         found = yaml.safe_load(settings.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
