@@ -1,7 +1,9 @@
 """Databases of older versions, made by undoing what later ones added; newer ones stay untouched."""
 
+import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -21,7 +23,7 @@ from synpref_dagster.people.ledger import database
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.resources.tracking.database import make_database, versions_in, versions_known
 
-BEFORE_DEFAULT_LIMITS = "16e3655b4d9b"
+BEFORE_DEFAULT_LIMITS = "6b7fb194ff9c"
 
 
 def query(path, *statements):
@@ -29,23 +31,34 @@ def query(path, *statements):
         return [connection.execute(each).fetchall() for each in statements][-1]
 
 
-@pytest.fixture
-def home(tmp_path):
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text(INSTANCE_SETTINGS)
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    """An instance and a database of MLflow as they are made today."""
+    folder = tmp_path_factory.mktemp("new")
+    (folder / "home").mkdir()
+    (folder / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
         instance.all_asset_keys()
         instance.all_instigator_state()
+    make_database(f"sqlite:///{folder / 'mlflow.db'}")
     return folder
 
 
-def test_what_is_of_this_version_needs_nothing(home, tmp_path):
-    make_database(f"sqlite:///{tmp_path / 'mlflow.db'}")
+@pytest.fixture
+def home(new, tmp_path):
+    return shutil.copytree(new / "home", tmp_path / "home")
+
+
+@pytest.fixture
+def mlflow(new, tmp_path):
+    return Path(shutil.copy(new / "mlflow.db", tmp_path))
+
+
+def test_what_is_of_this_version_needs_nothing(home, mlflow, tmp_path):
     ReviewDatabase(f"sqlite:///{tmp_path / 'ledger.sqlite'}").close()
     ReplyCache(tmp_path / "replies.sqlite").close()
     assert [*instance_changes(home)] == []
-    assert [*tracking_changes(f"sqlite:///{tmp_path / 'mlflow.db'}")] == []
+    assert [*tracking_changes(f"sqlite:///{mlflow}")] == []
     assert [*ledger_changes(f"sqlite:///{tmp_path / 'ledger.sqlite'}")] == []
     assert [*reply_changes(tmp_path / "replies.sqlite")] == []
 
@@ -88,9 +101,7 @@ def test_an_instance_of_an_older_dagster_gets_todays_tables(home):
     assert change.copied == (home / "history", home / "schedules")
     change.act()
     assert [*instance_changes(home)] == []
-    columns = query(
-        home / "history" / "runs" / "index.db", "PRAGMA table_info(concurrency_limits)"
-    )
+    columns = query(home / "history" / "runs" / "index.db", "PRAGMA table_info(concurrency_limits)")
     assert "using_default_limit" in [column[1] for column in columns]
 
 
@@ -102,30 +113,24 @@ def test_an_instance_of_a_newer_dagster_is_left_alone(home):
     assert change.act is None
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_mlflow_of_an_older_version_keeps_its_runs_and_gets_todays_tables(tmp_path, steps):
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    make_database(uri)
-    path = tmp_path / "mlflow.db"
-    query(path, "INSERT INTO experiments (name, lifecycle_stage) VALUES ('kept', 'active')")
-    config = _get_alembic_config(uri)
-    engine = sa.create_engine(uri)
+def test_mlflow_of_an_older_version_keeps_its_runs_and_gets_todays_tables(mlflow):
+    query(mlflow, "INSERT INTO experiments (name, lifecycle_stage) VALUES ('kept', 'active')")
+    config = _get_alembic_config(f"sqlite:///{mlflow}")
+    engine = sa.create_engine(f"sqlite:///{mlflow}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, f"-{steps}")
+        command.downgrade(config, "-2")
     engine.dispose()
-    [change] = tracking_changes(uri)
-    assert f"from version {versions_known()[steps]} to {versions_known()[0]}" in change.says
+    [change] = tracking_changes(f"sqlite:///{mlflow}")
+    assert f"from version {versions_known()[2]} to {versions_known()[0]}" in change.says
     change.act()
-    assert versions_in(path) == {versions_known()[0]}
-    assert ("kept",) in query(path, "SELECT name FROM experiments")
+    assert versions_in(mlflow) == {versions_known()[0]}
+    assert ("kept",) in query(mlflow, "SELECT name FROM experiments")
 
 
-def test_mlflow_of_a_newer_version_is_left_alone(tmp_path):
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    make_database(uri)
-    query(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffff00000000'")
-    [change] = tracking_changes(uri)
+def test_mlflow_of_a_newer_version_is_left_alone(mlflow):
+    query(mlflow, "UPDATE alembic_version SET version_num = 'ffff00000000'")
+    [change] = tracking_changes(f"sqlite:///{mlflow}")
     assert change.is_hindrance
 
 
