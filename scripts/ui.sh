@@ -7,13 +7,9 @@ bin=${VENV:-.venv}/bin
 home=${DAGSTER_HOME:-$PWD/.dagster_home}
 state=$PWD/.synpref
 mkdir -p "$home" "$state"
-# `synpref run` makes a bare instance; the UI's daemon also needs pools and run monitoring.
-if ! grep -qs '^concurrency:' "$home/dagster.yaml"; then
-    cp deploy/dagster.yaml "$home/dagster.yaml.$$"
-    mv "$home/dagster.yaml.$$" "$home/dagster.yaml"
-fi
 export DAGSTER_HOME="$home"
-# Dagster and MLflow would make their databases in place, where a kill leaves them half made.
+# Dagster and MLflow would make their databases in place, where a kill leaves them half made; and
+# the UI's daemon needs settings: pools and run monitoring.
 "$bin/synpref" prepare
 
 # Tracking only: the runners of GenAI evaluation jobs would be seven more processes.

@@ -35,6 +35,7 @@ ABOUT_A_HEAVY_LIBRARY = (  # from end to end: whoever needs one of these modules
 )  # fmt: skip
 ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what they are about
     "assets/test_checks": "the checks of all assets",
+    "assets/test_code_versions": "the code behind all versions",
     "assets/test_graph": "how the assets hang together",
     "benchmarks/test_protocol_properties": "what holds for every protocol",
     "cli/explain/test_events": "the event modules together",

@@ -132,6 +132,21 @@ def prepare() -> None:
 
 
 @app.command()
+def upgrade(
+    profile: ProfileOption = "demo",
+    yes: Annotated[bool, typer.Option("--yes", help="Copy what changes, then do it.")] = False,
+) -> None:
+    """Bring what an older version left to this one; says what it would do unless told --yes.
+
+    Profile, Dagster's instance, MLflow's database, the review ledger, the judges' replies, and
+    which results are computed anew.
+    """
+    from synpref_dagster.cli.upgrade.command import upgrade_all
+
+    upgrade_all(console, profile, does_it=yes)
+
+
+@app.command()
 def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print the report of a finished campaign again."""
     chosen = load_or_refuse(console, profile, seed)

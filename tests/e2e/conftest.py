@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import requests
 
+from synpref_dagster.cli.instance import INSTANCE_SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 SIZE = "qwen3-0.6b"
@@ -158,9 +160,8 @@ def dagster_dev(
         environment: of the server and of its runs.
         workspace: the code locations, from the checkout or as a whole path.
     """
-    settings = ROOT / "deploy" / "dagster.yaml"
     (base / "home").mkdir(exist_ok=True)
-    (base / "home" / "dagster.yaml").write_text(settings.read_text())
+    (base / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

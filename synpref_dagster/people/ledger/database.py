@@ -180,6 +180,35 @@ class ReviewDatabase:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": WRITER_LOCK})
 
 
+def other_columns(url: str) -> tuple[list[str], list[str]]:
+    """Where the tables of a ledger differ from ours; nothing is made or changed.
+
+    Args:
+        url: as for `ReviewDatabase`.
+
+    Returns:
+        Columns that it lacks, and columns that we do not know, as `table.column`. A table that is
+        not there lacks nothing: it is made when the ledger is opened.
+    """
+    engine = sa.create_engine(whole(checked_ledger(url)))
+    try:
+        inspector = sa.inspect(engine)
+        found = {
+            name: {column["name"] for column in inspector.get_columns(name)}
+            for name in {*metadata.tables} & {*inspector.get_table_names()}
+        }
+    finally:
+        engine.dispose()
+    ours = {name: {column.name for column in metadata.tables[name].columns} for name in found}
+    return _differing(ours, found), _differing(found, ours)
+
+
+def _differing(these: Mapping[str, set[str]], others: Mapping[str, set[str]]) -> list[str]:
+    return sorted(
+        f"{name}.{column}" for name, columns in these.items() for column in columns - others[name]
+    )
+
+
 def _alone(url: sa.URL) -> AbstractContextManager[None]:
     """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
     if not (path := _file(url)):

@@ -78,24 +78,41 @@ def _refuse_unusable(path: Path) -> None:
 
     A file of an older MLflow is left to it: its own advice, `mlflow db upgrade`, is right.
     """
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            found = [
-                each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
-            ]
-    except sqlite3.OperationalError:
-        return  # in use, or without this table: MLflow says what
-    except sqlite3.DatabaseError as error:
-        raise ValueError(
-            f"the MLflow database {path} cannot be read: {error}. Put back a copy, or move it away "
-            "to begin a new one: figures of earlier runs are lost, results in the store stay"
-        ) from error
-    if unknown := _unknown(set(found)):
+    if unknown := _unknown(versions_in(path)):
         raise ValueError(
             f"the MLflow database {path} has version {', '.join(sorted(unknown))}, which the "
             "installed MLflow does not know: install the newer MLflow that wrote it, or name "
             "another file in SYNPREF_MLFLOW_URI"
         )
+
+
+def versions_in(path: Path) -> set[str]:
+    """Versions of a database's tables: one, or none where MLflow has to say what is wrong with it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return {
+                each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
+            }
+    except sqlite3.OperationalError:
+        return set()  # in use, or without this table
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"the MLflow database {path} cannot be read: {error}. Put back a copy, or move it away "
+            "to begin a new one: figures of earlier runs are lost, results in the store stay"
+        ) from error
+
+
+def versions_known() -> list[str]:
+    """Versions of tables that the installed MLflow knows, its own first."""
+    import mlflow.store.db_migrations
+    from alembic.script import ScriptDirectory
+
+    folder = Path(mlflow.store.db_migrations.__path__[0])
+    return [each.revision for each in ScriptDirectory(str(folder)).walk_revisions()]
 
 
 def _unknown(found: set[str]) -> set[str]:
@@ -107,11 +124,7 @@ def _unknown(found: set[str]) -> set[str]:
     unknown = {
         each for each in found if not list(folder.glob(f"versions/{glob.escape(each)}_*.py"))
     }
-    if not unknown:
-        return unknown
-    from alembic.script import ScriptDirectory
-
-    return unknown - {each.revision for each in ScriptDirectory(str(folder)).walk_revisions()}
+    return unknown - {*versions_known()} if unknown else unknown
 
 
 def _is_half_made(path: Path) -> bool:
