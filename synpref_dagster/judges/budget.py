@@ -34,6 +34,20 @@ class Prices:
             + completion_tokens * self.usd_per_million_output
         ) / MILLION
 
+    def charged_usd(self, reply: JudgeReply, *, most_usd: float) -> float:
+        """What a reply cost, in US dollars.
+
+        Args:
+            reply: one that says how many tokens it used, or not, or only half of it: tokens of the
+                prompt are always charged, and those of the reply unless it is empty.
+            most_usd: what its request can cost at most; it counts where the reply does not say.
+        """
+        stated = self.usd(reply.prompt_tokens, reply.completion_tokens)
+        is_empty = not reply.text and reply.finish_reason != "length"
+        if reply.prompt_tokens and (reply.completion_tokens or is_empty):
+            return stated
+        return max(stated, most_usd)
+
     def most_usd(self, request: JudgeRequest, max_tokens: int) -> float:
         """The most that a request can cost: a token has at least one byte, of the schema too."""
         prompt_tokens = request.num_bytes + TOKENS_PER_MESSAGE * len(request.messages)

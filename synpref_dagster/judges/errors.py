@@ -86,6 +86,8 @@ BY_STATUS: Mapping[int, Meaning] = {
     425: "server_error",
     429: "rate_limited",
 }
+UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
+"""Refusals before any work. A filter is none of them: some services charge for what it read."""
 CODE_NAMES = ("code", "type", "status", "reason", "innererror")
 TEXT_NAMES = ("message", "msg", "detail", "error_description", "title")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
