@@ -147,9 +147,20 @@ class ReplyCache:
         self.add_row({**about, **asdict(payer), **asdict(reply)}, reservation=reservation)
 
     def add_row(
-        self, row: Mapping[str, str | int | float], *, reservation: int | None = None
+        self,
+        row: Mapping[str, str | int | float],
+        *,
+        reservation: int | None = None,
+        batch: str | None = None,
     ) -> None:
-        """The same from plain columns, for replies that come from a batch file."""
+        """The same from plain columns.
+
+        Args:
+            row: columns of the table of replies.
+            reservation: as in `add`.
+            batch: the batch that it comes from, known to the ledger. What a batch still owes is
+                booked and owed no longer, also when somebody else was answered the same before.
+        """
         row = {**row, "created_at": time.time()}
         columns = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
@@ -159,6 +170,9 @@ class ReplyCache:
             )
             if reservation:
                 connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
+            elif batch is not None:
+                if _settle(connection, batch, str(row["key"])) == 0:
+                    return
             elif cursor.rowcount == 0:
                 return
             connection.execute(
@@ -248,3 +262,11 @@ class ReplyCache:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:
+    """Ends what is promised to one request of a batch: 0 when nothing was."""
+    return connection.execute(
+        "UPDATE batches SET state = 'answered' WHERE batch = ? AND key = ? AND state = 'pending'",
+        (batch, key),
+    ).rowcount

@@ -94,6 +94,8 @@ BY_STATUS: Mapping[int, Meaning] = {
     429: "rate_limited",
 }
 NOT_THE_SERVER = {("server_error", status) for status in (401, 402, 403)}
+UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
+"""Refusals before any work. A filter is none of them: some services charge for what it read."""
 CODE_NAMES = ("code", "type", "status", "reason", "innererror")
 ECHOES = frozenset(
     {"input", "flagged_input", "messages", "ctx", "failed_generation", "body", "request"}

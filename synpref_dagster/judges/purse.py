@@ -76,9 +76,7 @@ class Purse:
 
     def book(self, attempt: Attempt, reply: JudgeReply) -> JudgeReply:
         """Keep the reply with its price, in one transaction with the end of its reservation."""
-        usd = self.prices.usd(reply.prompt_tokens, reply.completion_tokens)
-        if not reply.prompt_tokens and not reply.completion_tokens:
-            usd = attempt.most_usd  # it does not say what it cost
+        usd = self.prices.charged_usd(reply, most_usd=attempt.most_usd)
         reply = replace(reply, usd=usd)
         self.cache.add(attempt.request, reply, self.payer, reservation=attempt.reservation)
         attempt.is_booked = True

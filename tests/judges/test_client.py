@@ -451,7 +451,8 @@ def test_half_an_emoji_is_kept_escaped_and_harms_no_later_run(make_judge, cache,
 def test_a_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(make_judge, cache):
     body = json.loads(fake.Reply(fake.verdict("tie")).response().body)
     prices = {"usd_per_million_output": 100.0, "max_tokens": 10}
-    for usage in ({"prompt_tokens": "n/a"}, None, "free", {"completion_tokens": -3}):
+    silent = ({"prompt_tokens": "n/a"}, None, "free", {"completion_tokens": -3})
+    for usage in (*silent, {"prompt_tokens": 100}, {"completion_tokens": 3}):
         body["usage"] = usage
         with fake.serve(scripted(lambda: json_error(200, body))) as server:
             assert (

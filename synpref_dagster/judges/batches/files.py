@@ -13,7 +13,7 @@ from typing import Any, Literal
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.errors import told
+from synpref_dagster.judges.errors import UNPAID, told
 from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.judges.requests import (
     CallFailure,
@@ -100,6 +100,7 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
     num_asked = len(pending)
     answered: list[str] = []
     failed: list[str] = []
+    uncertain: list[str] = []
     num_unknown = 0
     stopped_by: CallFailure | None = None
     for key, line in _lines(Path(path)):
@@ -114,14 +115,14 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
                 stopped_by = stopped_by or answer
             elif not _is_cut_off(line):
                 failed.append(key)
+                if not _is_unpaid(line):
+                    uncertain.append(key)
             continue
         about = {name: row[name] for name in REPLY_COLUMNS}
-        usd = prices.usd(answer.prompt_tokens, answer.completion_tokens)
-        if not answer.prompt_tokens and not answer.completion_tokens:
-            usd = row["most_usd"]  # it does not say what it cost
-        cache.add_row({**about, **asdict(answer), "usd": usd})
+        usd = prices.charged_usd(answer, most_usd=row["most_usd"])
+        cache.add_row({**about, **asdict(answer), "usd": usd}, batch=batch)
         answered.append(key)
-    ledger.close(batch, answered=answered, failed=failed)
+    ledger.close(batch, answered=answered, failed=failed, uncertain=uncertain)
     return Collected(
         num_replies=len(answered),
         num_failed=len(failed),
@@ -166,17 +167,31 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield "", {}
 
 
-def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
+def _is_unpaid(line: Mapping[str, Any]) -> bool:
+    """Whether a line that is no reply certainly cost nothing: it was refused before any work."""
+    if line.get("error"):
+        return told(line["error"]).meaning in UNPAID
+    status, body = _response(line)
+    return 400 <= status < 500 and told(body, status=status).meaning in UNPAID
+
+
+def _response(line: Mapping[str, Any]) -> tuple[int, Any]:
+    """Status and body of a line; vLLM leaves the status out when all went well."""
     response = line.get("response")
     response = response if isinstance(response, Mapping) else {}
-    status = response.get("status_code")
+    status = response.get("status_code", 200)
+    status = 200 if status is None else status
+    is_number = isinstance(status, int) and not isinstance(status, bool)
+    return status if is_number else 500, response.get("body")
+
+
+def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
     if line.get("error"):
         return failure_of(told(line["error"]))
-    # vLLM leaves the status out when all went well.
-    if status not in (200, None):
-        number = status if isinstance(status, int) and not isinstance(status, bool) else 500
-        return failure_of(told(response.get("body"), status=number))
-    return read_completion(response.get("body"), mode)
+    status, body = _response(line)
+    if status != 200:
+        return failure_of(told(body, status=status))
+    return read_completion(body, mode)
 
 
 def _is_cut_off(line: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ or `unsent` (the service never got the batch). What is under way counts against 
 """
 
 from collections.abc import Mapping, Sequence
+from time import time
 from typing import Literal
 
 import pandas as pd
@@ -87,6 +88,7 @@ class BatchLedger:
         *,
         answered: Sequence[str] = (),
         failed: Sequence[str] = (),
+        uncertain: Sequence[str] = (),
         rest: RowState = "unanswered",
     ) -> None:
         """Say what became of each request of a batch.
@@ -95,11 +97,19 @@ class BatchLedger:
             batch: its name.
             answered: keys whose reply is in the cache.
             failed: keys for which the service gave an error.
+            uncertain: keys without a reply that it may charge for all the same: the most that they
+                can cost is set aside from now on.
             rest: state of all others.
         """
         marked = [("answered", batch, key) for key in answered]
         marked += [("failed", batch, key) for key in failed]
         with self.cache.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO reservations (campaign, asset, judge, usd, created_at) SELECT "
+                "campaign, asset, judge, most_usd, ? FROM batches WHERE batch = ? AND key = ? AND "
+                "state = 'pending' AND most_usd > 0",
+                [(time(), batch, key) for key in uncertain],
+            )
             connection.execute(
                 "UPDATE batches SET state = ? WHERE batch = ? AND state = 'pending'", (rest, batch)
             )

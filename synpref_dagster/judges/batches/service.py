@@ -159,7 +159,9 @@ class BatchService:
             batch = None
         if batch is None:
             self.logger.warning("batch %s is unknown to its service; it is sent again", name)
-            self.ledger.close(name, rest="unsent")
+            # One that had a name there may have been paid for before it was forgotten.
+            taken = [] if name.startswith(UNSENT) else list(self.ledger.pending(name)["key"])
+            self.ledger.close(name, uncertain=taken, rest="unsent")
             return None
         if batch.status not in ENDED:
             return None

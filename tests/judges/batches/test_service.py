@@ -24,7 +24,11 @@ from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import JudgeRefusedError, JudgeUnavailableError
+from synpref_dagster.judges.requests import (
+    JudgeRefusedError,
+    JudgeReply,
+    JudgeUnavailableError,
+)
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
 
@@ -260,6 +264,57 @@ def test_a_batch_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(cach
     collect_batch(out, batch="b", cache=cache, prices=prices)
     assert cache.usd_by_judge("c") == {"judge": promised}
     assert promised > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_possible"),
+    [
+        ({"response": {"status_code": 400, "body": {"error": {"message": "no"}}}}, False),
+        ({"response": {"status_code": 429, "body": {}}}, False),
+        ({"response": None, "error": {"code": "batch_expired"}}, False),
+        ({"response": {"status_code": 500, "body": {}}}, True),
+        ({"response": {"status_code": 200, "body": {"choices": []}}}, True),
+        ({"response": None, "error": {"code": "what is this"}}, True),
+    ],
+    ids=["400", "429", "expired", "500", "no choices", "unknown error"],
+)
+def test_a_line_that_may_be_charged_without_a_reply_stays_possible(
+    cache, tmp_path, changes, is_possible
+):
+    judge, prices = make_judge(cache), Prices(usd_per_million_input=10.0)
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_batch(path, make_requests(judge, 1), batch="b", cache=cache, payer=PAYER, prices=prices)
+    promised = BatchLedger(cache).promised("c")
+    out.write_text(answered(path.read_text(), **changes))
+    collect_batch(out, batch="b", cache=cache, prices=prices)
+    assert Reservations(cache).committed("c") == (promised if is_possible else {})
+    assert cache.usd_by_judge("c") == {}
+
+
+def test_a_batch_and_a_call_with_the_same_question_are_both_paid_and_a_batch_once(cache, tmp_path):
+    judge, prices = make_judge(cache), Prices(usd_per_million_input=10.0)
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    [request] = make_requests(judge, 1)
+    write_batch(path, [request], batch="b", cache=cache, payer=PAYER, prices=prices)
+    reply = JudgeReply(text="{}", finish_reason="stop", mode="text", prompt_tokens=1, usd=0.5)
+    cache.add(request, reply, PAYER)  # another process asked it alone meanwhile
+    out.write_text(answered(path.read_text()))
+    for _ in range(2):  # a collector that was killed before it closed the batch collects again
+        collect_batch(out, batch="b", cache=cache, prices=prices)
+        assert Reservations(cache).committed("c") == {"judge": pytest.approx(0.5 + 0.001)}
+    assert cache.find([request.key])[request.key].usd == 0.5
+
+
+def test_a_batch_that_its_service_took_and_forgot_may_have_cost_something(cache):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_input=10.0)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), range(2))
+        promised = BatchLedger(cache).promised("c")
+        server.batches.clear()
+        batch_service(judge.client.endpoint, cache).collect_finished()
+    assert BatchLedger(cache).promised("c") == {}
+    assert Reservations(cache).committed("c") == pytest.approx(promised)
 
 
 def test_a_batch_beyond_the_budget_is_not_sent(cache):
