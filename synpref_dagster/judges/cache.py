@@ -2,7 +2,9 @@
 
 One SQLite file in WAL mode, shared by all assets, processes and campaigns of a store. A reply is
 committed right after it came, in one transaction with what it cost, so that the budget is as
-durable as the replies. `reservations.py` keeps what calls without a reply may have cost.
+durable as the replies. `reservations.py` keeps what calls without a reply may have cost. What all
+open calls and batches come to is kept as one number per judge, so that looking at it costs the same
+however many there are.
 """
 
 import json
@@ -41,9 +43,14 @@ CREATE TABLE IF NOT EXISTS spending (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reservations (
     id INTEGER PRIMARY KEY AUTOINCREMENT, campaign TEXT NOT NULL, asset TEXT NOT NULL,
-    judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL NOT NULL
+    judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL NOT NULL,
+    key TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS reserved ON reservations (campaign, judge, usd);
+CREATE TABLE IF NOT EXISTS open_totals (
+    campaign TEXT NOT NULL, judge TEXT NOT NULL, num INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (campaign, judge)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS schema_modes (
     endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (endpoint, model)
@@ -53,6 +60,19 @@ CREATE TABLE IF NOT EXISTS renamed_fields (
     PRIMARY KEY (endpoint, model)
 ) WITHOUT ROWID;
 """
+RESERVED_LATER = dict.fromkeys(("key", "owner"), "TEXT NOT NULL DEFAULT ''")
+"""Columns of reservations: the question, and the process that waits for its answer."""
+ASKED_NOW = "CREATE INDEX IF NOT EXISTS asked_now ON reservations (key) WHERE owner != ''"
+OPENED = """
+INSERT INTO open_totals SELECT campaign, judge, {num}, {usd} FROM {rows}
+ON CONFLICT (campaign, judge) DO UPDATE SET num = num + excluded.num, usd = usd + excluded.usd;
+"""
+CLOSED = """
+UPDATE open_totals SET num = num - 1, usd = MAX(0, usd - old.{usd})
+WHERE campaign = old.campaign AND judge = old.judge AND {is_open};
+DELETE FROM open_totals WHERE campaign = old.campaign AND judge = old.judge AND num <= 0;
+"""
+"""The last one takes what rounding left with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +105,10 @@ class ReplyCache:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)
+                with self.transaction() as connection:
+                    add_columns(connection, "reservations", RESERVED_LATER)
+                    connection.execute(ASKED_NOW)
+                    keep_totals(connection, "reservations", usd="usd")
                 if self._version() < CACHE_VERSION:
                     self._forget_errors()
         except sqlite3.DatabaseError as error:
@@ -262,6 +286,45 @@ class ReplyCache:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def add_columns(connection: sqlite3.Connection, table: str, columns: Mapping[str, str]) -> None:
+    """Give a table of an earlier version the columns that it lacks."""
+    known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    for name, kind in columns.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def keep_totals(
+    connection: sqlite3.Connection, table: str, *, usd: str, is_open: str = "TRUE"
+) -> None:
+    """Let the database itself keep what the open rows of a table come to, whoever writes them.
+
+    Args:
+        connection: in a transaction, so that no row comes between the first sum and its keeping.
+        table: one with campaign and judge.
+        usd: its column of US dollars.
+        is_open: whether a row counts, with `{row}` for the row.
+    """
+    name = f"{table}_opened"
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?"
+    if connection.execute(query, (name,)).fetchone():
+        return
+    new, old, any_row = (is_open.format(row=row) for row in ("new", "old", table))
+    one = f"(SELECT new.campaign AS campaign, new.judge AS judge) WHERE {new}"
+    opened = OPENED.format(num=1, usd=f"new.{usd}", rows=one)
+    closed = CLOSED.format(usd=usd, is_open=old)
+    of_all = f"{table} WHERE {any_row} GROUP BY campaign, judge"
+    connection.execute(OPENED.format(num="COUNT(*)", usd=f"SUM({usd})", rows=of_all))
+    for event, done, work in (
+        ("opened", "INSERT", opened),
+        ("changed", "UPDATE", closed + opened),
+        ("closed", "DELETE", closed),
+    ):
+        connection.execute(
+            f"CREATE TRIGGER {table}_{event} AFTER {done} ON {table} BEGIN {work} END"
+        )
 
 
 def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:

@@ -59,10 +59,11 @@ class Purse:
 
         Raises:
             BudgetExhaustedError: it does not fit, and nothing in flight will make room.
+            BatchPendingError: a batch under way asks the same.
             JudgeError: the judge was stopped while this attempt waited for room.
         """
         most = self.prices.most_usd(request, request.most_tokens)
-        reservation = await self._reserved(most)
+        reservation = await self._reserved(most, request.key)
         attempt = Attempt(request=request, most_usd=most, reservation=reservation)
         self.budget.num_in_flight += 1
         try:
@@ -72,6 +73,7 @@ class Purse:
             if attempt.is_free:
                 self.reservations.release(reservation)
             elif not attempt.is_booked:
+                self.reservations.end(reservation)
                 self.possible_usd += most
 
     def book(self, attempt: Attempt, reply: JudgeReply) -> JudgeReply:
@@ -87,9 +89,9 @@ class Purse:
         """US dollars that this judge may still cost; infinite without caps."""
         return self.budget.left(self.payer.judge, committed=self._committed())
 
-    async def _reserved(self, usd: float) -> int:
+    async def _reserved(self, usd: float, key: str) -> int:
         fits = partial(self.budget.fits, self.payer.judge, usd)
-        while (found := self.reservations.reserve(self.payer, usd, fits=fits)) is None:
+        while (found := self.reservations.reserve(self.payer, usd, fits=fits, key=key)) is None:
             if (error := self.stopped()) is not None:
                 raise error
             if self.budget.num_in_flight == 0:

@@ -52,6 +52,10 @@ class JudgeRefusedError(JudgeError):
     """An endpoint refuses this client: wrong key, no access, unknown model."""
 
 
+class BatchPendingError(JudgeError):
+    """The replies are being made elsewhere; run again when the batch is collected."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest:
     """One call to one model. Equal requests are one call, whoever asks."""

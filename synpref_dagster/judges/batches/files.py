@@ -69,31 +69,48 @@ def write_batch(  # noqa: PLR0913 - what is asked, then whose money and books it
         reservation: money set aside for the batch, which it takes over.
 
     Returns:
-        How many requests were written.
+        How many requests were written: not those that somebody else is asking at this moment.
     """
     wanted = {request.key: request for request in requests}
     known = cache.find(list(wanted))
-    rows: list[dict[str, str | int | float]] = []
+    missing = [request for key, request in wanted.items() if key not in known]
+    forms = [cache.form(request.endpoint, request.model) for request in missing]
+    rows: list[dict[str, str | int | float]] = [
+        {
+            **asdict(payer),
+            **_about(request),
+            "mode": form.mode,
+            "most_usd": prices.most_usd(request, request.most_tokens) if prices else 0.0,
+        }
+        for request, form in zip(missing, forms, strict=True)
+    ]
+    carried = BatchLedger(cache).add(batch, rows, reservation=reservation)
     with Path(path).open("wb") as file:
-        for key, request in wanted.items():
-            if key in known:
-                continue
-            form = cache.form(request.endpoint, request.model)
-            file.write(_line(request, form))
-            most = prices.most_usd(request, request.most_tokens) if prices else 0.0
-            rows.append({**asdict(payer), **_about(request), "mode": form.mode, "most_usd": most})
-    BatchLedger(cache).add(batch, rows, reservation=reservation)
-    return len(rows)
+        for request, form in zip(missing, forms, strict=True):
+            if request.key in carried:
+                file.write(_line(request, form))
+    return len(carried)
 
 
-def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Prices) -> Collected:
+def collect_batch(
+    path: str | Path,
+    *,
+    batch: str,
+    cache: ReplyCache,
+    prices: Prices,
+    num_worked: int | None = None,
+) -> Collected:
     """Put the replies of a finished batch file into the cache.
+
+    What may be charged without a reply is set aside from now on: lines with an error from after the
+    work, and requests without a line that the service does not say it left undone.
 
     Args:
         path: the output file, in OpenAI's batch format, lines of its error file included.
         batch: its name, as given to `write_batch`.
         cache: the reply cache.
         prices: what the batch cost per token, batch discount included.
+        num_worked: requests that the service says it worked on; None when it does not say.
     """
     ledger = BatchLedger(cache)
     pending = {row["key"]: row for row in ledger.pending(batch).to_dict("records")}
@@ -122,6 +139,7 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
         usd = prices.charged_usd(answer, most_usd=row["most_usd"])
         cache.add_row({**about, **asdict(answer), "usd": usd}, batch=batch)
         answered.append(key)
+    uncertain += _silent(pending, num_asked=num_asked, num_worked=num_worked)
     ledger.close(batch, answered=answered, failed=failed, uncertain=uncertain)
     return Collected(
         num_replies=len(answered),
@@ -165,6 +183,16 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield storable(str(row.get("custom_id"))), row
             elif line.strip():
                 yield "", {}
+
+
+def _silent(
+    pending: Mapping[str, Mapping[str, Any]], *, num_asked: int, num_worked: int | None
+) -> list[str]:
+    """The requests without a line that may be charged: the dearest, as many as were worked on."""
+    num_told = num_asked - len(pending)
+    num_silent = len(pending) if num_worked is None else max(0, num_worked - num_told)
+    dearest = sorted(pending, key=lambda key: (-float(pending[key]["most_usd"]), key))
+    return dearest[:num_silent]
 
 
 def _is_unpaid(line: Mapping[str, Any]) -> bool:
