@@ -199,6 +199,9 @@ class EndpointCaller:
             if isinstance(answer, JudgeReply):
                 answer = replace(answer, seconds=time.monotonic() - started)
                 answer = self._purse.book(attempt, answer)
+            else:
+                # Whoever has no money or no access is charged nothing, whatever the status says.
+                attempt.is_free = bool(answer.stops)
             return answer, None
 
     def _refuse_extra(self, said: Told) -> None:

@@ -212,9 +212,10 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     if not isinstance(choice, Mapping):
         return _no_completion(body)
     finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
-    if choice.get("error") or finish_reason.lower() in BROKEN_OFF:
-        return failure_of(told(choice.get("error") or {"message": f"ended by {finish_reason}"}))
     message = choice.get("message")
+    error = choice.get("error") or (isinstance(message, Mapping) and message.get("error"))
+    if error or finish_reason.lower() in BROKEN_OFF:
+        return failure_of(told(error or {"message": f"ended by {finish_reason}"}))
     if message is None and finish_reason.lower() in CUT_SHORT | FILTERED:
         message = {}  # why it says nothing is all that it says
     if not isinstance(message, Mapping):
