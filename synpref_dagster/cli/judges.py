@@ -90,7 +90,7 @@ def print_estimate(shown: Console, profile: Profile) -> None:
     cache = _opened(profile) if profile.judges.cache_path().is_file() else None
     pools = _pools(profile)
     tokens = mean_tokens(_texts(pools["raw_pool"])) if "raw_pool" in pools else None
-    sizes = {name: ref.num_rows for name, ref in pools.items()}
+    sizes = {name: ref.num_rows for name, ref in pools.items()} | _benchmarks(profile)
     found = forecast(profile, sizes, cache, tokens_per_pair=tokens)
     table = Table("asset", "judge", box=SIMPLE_HEAD)
     for column in ("questions", "paid", "US$ each", "US$ to pay", "price from"):
@@ -107,11 +107,25 @@ def print_estimate(shown: Console, profile: Profile) -> None:
     shown.print(f"Judges: {said}.", markup=False, highlight=False, soft_wrap=True)
     shown.print(
         "A rough estimate: shares of the pool are assumed, replies of other campaigns are not "
-        "counted. The job score_judges is not in it.",
+        "counted.",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _benchmarks(profile: Profile) -> dict[str, int]:
+    """How many comparisons of benchmarks the job `score_judges` asks about; empty if unknown."""
+    from synpref_dagster.judges.forecast import BENCHMARKS
+    from synpref_dagster.resources.campaign import Campaign
+    from synpref_dagster.resources.sources import PoolSources
+
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=profile.store_root())
+    try:
+        found = PoolSources(campaign=campaign).num_comparisons()
+    except (OSError, ValueError):
+        return {}  # the asset that reads them says what is wrong
+    return {} if found is None else {BENCHMARKS: found}
 
 
 def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
