@@ -15,17 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from secrets import randbelow
 
 import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import BROKEN_OFF, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import BROKEN_OFF, JudgeError, JudgeReply, JudgeRequest
 from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
 CACHE_VERSION = 1
 """Of the file, as SQLite's `user_version`; 0 before errors in a choice were told from replies."""
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
 TABLES = """
@@ -84,6 +86,10 @@ class Payer:
     judge: str
 
 
+class DamagedCacheError(JudgeError, ValueError):
+    """The file of the replies is damaged, or is no such file."""
+
+
 class ReplyCache:
     """Replies by request key, and what was spent; safe to share between threads and processes."""
 
@@ -91,17 +97,21 @@ class ReplyCache:
         """Open or create.
 
         Raises:
-            ValueError: the file is damaged, or is no such cache.
+            DamagedCacheError: the file is damaged, or is no such cache.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-        )
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
         try:
             # One process after the other: nobody may begin while the file changes its journal.
             with alone_beside(self.path):
+                self._refuse_others()
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)
@@ -109,14 +119,12 @@ class ReplyCache:
                     add_columns(connection, "reservations", RESERVED_LATER)
                     connection.execute(ASKED_NOW)
                     keep_totals(connection, "reservations", usd="usd")
+                    self.identity = self._identity()
                 if self._version() < CACHE_VERSION:
                     self._forget_errors()
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ValueError(
-                f"the judges' reply cache {self.path} cannot be opened: {error}. Put a copy of it "
-                "back, or move it away: then all replies are bought again"
-            ) from error
+            raise self._unusable(error) from error
 
     def close(self) -> None:
         """Close the file; replies are safe without it."""
@@ -131,7 +139,7 @@ class ReplyCache:
             part = distinct[start : start + KEYS_PER_QUERY]
             marks = ",".join("?" * len(part))
             query = f"SELECT key, {', '.join(REPLY_FIELDS)} FROM replies WHERE key IN ({marks})"
-            with self._lock:
+            with self._reading():
                 rows = self._connection.execute(query, part).fetchall()
             for key, *values in rows:
                 known = dict(zip(REPLY_FIELDS, values, strict=True))
@@ -141,7 +149,7 @@ class ReplyCache:
     def knows(self, endpoint: str, model: str) -> bool:
         """Whether a model at this base URL has ever replied."""
         query = "SELECT 1 FROM replies WHERE endpoint = ? AND model = ? LIMIT 1"
-        with self._lock:
+        with self._reading():
             return bool(self._connection.execute(query, [endpoint.rstrip("/"), model]).fetchall())
 
     def add(
@@ -218,13 +226,13 @@ class ReplyCache:
     def usd_by_judge(self, campaign: str) -> dict[str, float]:
         """What a campaign paid each judge, in US dollars."""
         query = "SELECT judge, SUM(usd) FROM spending WHERE campaign = ? GROUP BY judge"
-        with self._lock:
+        with self._reading():
             return dict(self._connection.execute(query, (campaign,)).fetchall())
 
     def form(self, endpoint: str, model: str) -> RequestForm:
         """How requests are written for this endpoint: as they are until it refused something."""
         where = (endpoint.rstrip("/"), model)
-        with self._lock:
+        with self._reading():
             mode, renamed = (
                 self._connection.execute(
                     f"SELECT {column} FROM {table} WHERE endpoint = ? AND model = ?", where
@@ -251,15 +259,46 @@ class ReplyCache:
 
     def export(self, path: str | Path) -> int:
         """All replies as one Parquet file; returns how many."""
-        with self._lock:
-            frame = pd.read_sql_query("SELECT * FROM replies ORDER BY key", self._connection)
+        frame = self.table("SELECT * FROM replies ORDER BY key")
         frame.astype({"refused": bool}).to_parquet(path, index=False)
         return len(frame)
 
     def table(self, query: str, params: Sequence[str | int | float] = ()) -> pd.DataFrame:
         """The rows of a query; values are bound, never written into it."""
-        with self._lock:
+        with self._reading():
             return pd.read_sql_query(query, self._connection, params=list(params))
+
+    def _identity(self) -> str:
+        """A number drawn when the file was made: another file in its place has another one."""
+        [found] = self._connection.execute("PRAGMA application_id").fetchone()
+        if not found:
+            found = 1 + randbelow(2**31 - 1)
+            self._connection.execute(f"PRAGMA application_id = {found}")
+        return f"{found:08x}"
+
+    def _refuse_others(self) -> None:
+        query = "SELECT COUNT(*), SUM(name = 'replies') FROM sqlite_master WHERE type = 'table'"
+        num_tables, is_cache = self._connection.execute(query).fetchone()
+        if num_tables and not is_cache:
+            raise sqlite3.DatabaseError("it holds tables of something else")
+
+    def _unusable(self, error: Exception, done: str = "opened") -> DamagedCacheError:
+        return DamagedCacheError(
+            f"the judges' reply cache {self.path} cannot be {done}: {error}. Put a copy of it "
+            "back, or move it away: then all replies are bought again, and what was spent counts"
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time; damage that SQLite meets on the way is named."""
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
+                cause = error if isinstance(error, sqlite3.DatabaseError) else error.__cause__
+                if getattr(cause, "sqlite_errorcode", None) in DAMAGED:
+                    raise self._unusable(cause or error, "read") from error
+                raise
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -278,7 +317,7 @@ class ReplyCache:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, alone: other threads and processes wait."""
-        with self._lock:
+        with self._reading():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

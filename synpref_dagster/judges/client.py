@@ -19,6 +19,7 @@ from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy, refused_client
 from synpref_dagster.judges.purse import Purse
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import (
     AskTally,
     BatchPendingError,
@@ -42,7 +43,7 @@ SECONDS_BETWEEN_LATER_LINES = 10.0
 class JudgeClient:
     """One judge's endpoint behind the shared cache and budget."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who is asked, whose money and books, and how
         self,
         endpoint: JudgeEndpoint,
         *,
@@ -50,6 +51,7 @@ class JudgeClient:
         budget: Budget,
         payer: Payer,
         policy: RetryPolicy | None = None,
+        receipts: Receipts | None = None,
         logger: Logger = LOGGER,
     ) -> None:
         self.endpoint = endpoint
@@ -57,6 +59,7 @@ class JudgeClient:
         self.budget = budget
         self.payer = payer
         self.policy = policy or RetryPolicy()
+        self.receipts = receipts
         self.logger = logger
         self.tally = AskTally()
 
@@ -72,6 +75,20 @@ class JudgeClient:
         self.tally.num_asked += len(requests)
         self.tally.num_cached += sum(request.key in answers for request in requests)
         missing = [request for key, request in wanted.items() if key not in answers]
+        try:
+            answers |= self._answered(missing)
+        finally:
+            if missing:
+                self.keep_receipts(at_once=True)
+        return [answers[request.key] for request in requests]
+
+    def keep_receipts(self, *, at_once: bool = False) -> None:
+        """Write down what was paid, apart from the cache."""
+        if self.receipts is not None:
+            self.receipts.keep(at_once=at_once)
+
+    def _answered(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
+        answers: dict[str, CallResult] = {}
         if self.endpoint.batch:
             answers |= self._from_batches(missing)
         elif self._held(missing):
@@ -83,7 +100,7 @@ class JudgeClient:
             answers |= _run(_Asking(self, missing))
         if held:
             raise self._waits_for(held)
-        return [answers[request.key] for request in requests]
+        return answers
 
     def _held(self, missing: Sequence[JudgeRequest]) -> set[str]:
         """The questions that a batch under way asks already, whoever sent it."""
@@ -290,6 +307,7 @@ def _watched(work: Future[dict[str, CallResult]], asking: _Asking) -> dict[str, 
     try:
         while wait_for([work], timeout=SECONDS_BETWEEN_LINES / 2).not_done:
             asking.say()
+            asking.client.keep_receipts()
         return work.result()
     finally:
         asking.say(ended=True)

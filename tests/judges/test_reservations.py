@@ -251,6 +251,7 @@ def test_what_was_open_before_totals_were_kept_is_in_them(tmp_path):
             "NULL, asset TEXT NOT NULL, judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL "
             "NOT NULL)"
         )
+        connection.execute(TABLES[: TABLES.index(";")])
         connection.execute("INSERT INTO reservations VALUES (7, 'c', 'seed', 'judge', 0.5, 0)")
         old = TABLE.replace("used INTEGER NOT NULL DEFAULT 0,", "").replace(
             "created_at REAL NOT NULL DEFAULT 0,", ""
