@@ -28,6 +28,7 @@ KEYS_PER_QUERY = 500
 CACHE_VERSION = 1
 """Of the file, as SQLite's `user_version`; 0 before errors in a choice were told from replies."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+OWN_TABLES = frozenset({"replies", "spending", "reservations", "batches"})
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
 TABLES = """
@@ -277,9 +278,9 @@ class ReplyCache:
         return f"{found:08x}"
 
     def _refuse_others(self) -> None:
-        query = "SELECT COUNT(*), SUM(name = 'replies') FROM sqlite_master WHERE type = 'table'"
-        num_tables, is_cache = self._connection.execute(query).fetchone()
-        if num_tables and not is_cache:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        tables = {str(row[0]) for row in self._connection.execute(query)}
+        if tables and not tables & OWN_TABLES:
             raise sqlite3.DatabaseError("it holds tables of something else")
 
     def _unusable(self, error: Exception, done: str = "opened") -> DamagedCacheError:

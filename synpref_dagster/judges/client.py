@@ -112,10 +112,12 @@ class JudgeClient:
         return dict(self.cache.find([request.key for request in missing]))
 
     def _waits_for(self, held: Collection[str]) -> BatchPendingError:
+        pending = BatchLedger(self.cache).pending()
+        senders = sorted(set(pending.loc[pending["key"].isin(set(held)), "campaign"]))
         return BatchPendingError(
             f"{len(held):,} replies of judge {self.payer.judge!r} for {self.payer.asset} are made "
-            "in a batch under way, so that nobody asks for them alone: run again later, or give "
-            "the batch up with `synpref judges forgive --batches`"
+            f"in a batch under way of campaign {', '.join(senders)}, so that nobody asks for them "
+            "alone: run again later, or give the batch up with `synpref judges forgive --batches`"
         )
 
     def _from_batches(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
