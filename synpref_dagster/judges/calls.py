@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from synpref_dagster.curation.judging.replies import Failure
-from synpref_dagster.judges.errors import Meaning, Told, told
+from synpref_dagster.judges.errors import UNPAID, Told, told
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
@@ -36,8 +36,6 @@ LOGGER = logging.getLogger(__name__)
 
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
 LASTING: tuple[Failure, ...] = ("rejected", "refused")
-UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
-"""Refusals before any work. A filter is none of them: some services charge for what it read."""
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 """Errors of the HTTP client from before a request is sent."""
 START_CONCURRENCY = 4
@@ -202,6 +200,9 @@ class EndpointCaller:
             if isinstance(answer, JudgeReply):
                 answer = replace(answer, seconds=time.monotonic() - started)
                 answer = self._purse.book(attempt, answer)
+            else:
+                # Whoever has no money or no access is charged nothing, whatever the status says.
+                attempt.is_free = bool(answer.stops)
             return answer, None
 
     def _refuse_extra(self, said: Told) -> None:

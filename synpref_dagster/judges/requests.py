@@ -53,6 +53,10 @@ class JudgeRefusedError(JudgeError):
     """An endpoint refuses this client: wrong key, no access, unknown model."""
 
 
+class BatchPendingError(JudgeError):
+    """The replies are being made elsewhere; run again when the batch is collected."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest:
     """One call to one model. Equal requests are one call, whoever asks."""
@@ -209,9 +213,10 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     if not isinstance(choice, Mapping):
         return _no_completion(body)
     finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
-    if choice.get("error") or finish_reason.lower() in BROKEN_OFF:
-        return failure_of(told(choice.get("error") or {"message": f"ended by {finish_reason}"}))
     message = choice.get("message")
+    error = choice.get("error") or (isinstance(message, Mapping) and message.get("error"))
+    if error or finish_reason.lower() in BROKEN_OFF:
+        return failure_of(told(error or {"message": f"ended by {finish_reason}"}))
     if message is None and finish_reason.lower() in CUT_SHORT | FILTERED:
         message = {}  # why it says nothing is all that it says
     if not isinstance(message, Mapping):
