@@ -9,11 +9,11 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from synpref_dagster.reward.folders import (
-    TRAINING_FILE,
+    check_model,
     folder_fingerprint,
+    publish,
     published_training,
     unpublish,
-    write_json,
 )
 
 __all__ = [
@@ -33,6 +33,7 @@ def load_classifier(
     A backbone without a score head gets one drawn from `seed`. The pad token of the tokenizer is
     written into the config, because transformers pools by it.
     """
+    check_model(Path(path))
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -61,4 +62,4 @@ def publish_checkpoint(
     unpublish(folder)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder, state_dict=dict(weights))
-    write_json(folder / TRAINING_FILE, training)
+    publish(folder, training)

@@ -15,6 +15,7 @@ from synpref_dagster.curation.pool.routing import (
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import (
     DatasetRef,
+    Manifest,
     ShardExecutor,
     find_manifest,
     iter_tables,
@@ -27,6 +28,7 @@ from synpref_dagster.storage import (
     to_frame,
     write_dataset,
 )
+from synpref_dagster.storage.manifest import has_all_shards
 
 VERSION = "1"
 
@@ -68,7 +70,7 @@ def route_pairs(
 
     inputs = [ref.fingerprint for ref in (clean, *barred)]
     work = step_key(version=VERSION, inputs=inputs, params={"max_share": max_share})
-    before = find_manifest(target)
+    before = _known(target, first=step_key(version=VERSION, inputs=[work, ""], params={}))
     if before is not None and before.meta.get("work") == work:
         return make_ref(target, before)
     # Who was routed decides too: a pool that goes back to an earlier state forgets nobody.
@@ -82,6 +84,23 @@ def route_pairs(
         step=step_key(version=VERSION, inputs=history, params={}),
         meta={"work": work},
     )
+
+
+def _known(target: str, *, first: str) -> Manifest | None:
+    """Who was routed before; None when nobody was, or when it was by this very work.
+
+    Raises:
+        ValueError: a shard of it is lost, and it was routed by more than one state of the pool.
+    """
+    before = find_manifest(target)
+    if before is None or has_all_shards(target, before.shards):
+        return before
+    if before.step != first:
+        raise ValueError(
+            f"{target}: a shard that says which pairs people got is lost; put it back from a copy, "
+            "or delete the folder to route the pool anew, which may ask people about other pairs"
+        )
+    return None
 
 
 def _rows_by_shard(candidates: DatasetRef) -> pd.DataFrame:

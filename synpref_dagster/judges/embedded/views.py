@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
+from synpref_dagster.storage.damage import made_whole
 from synpref_dagster.storage.uris import write_bytes
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def fit_views(texts: Sequence[str]) -> Views:
 
 def kept_views(folder: Path, texts: Callable[[], Sequence[str]]) -> Views:
     """The views kept in a folder, fitted on `texts()` and kept there when there are none."""
-    if not (folder / DESCRIPTION).exists():
-        _save(fit_views(texts()), folder)
+    is_made = (folder / DESCRIPTION).exists()
+    made_whole(folder, is_made=is_made, make=lambda: _save(fit_views(texts()), folder))
     return _load(folder)
 
 

@@ -8,6 +8,7 @@ from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
 from synpref_dagster.judges.embedded.views import PAIRS, SIZES, fit_views, kept_views
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.texts import pool_texts
+from synpref_dagster.storage.damage import CHECKSUMS
 
 TEXTS = ["a bee finds a way", "the bee and the way home", "Ünïcode 中文 x\ny", ""]
 
@@ -45,8 +46,17 @@ def test_half_kept_views_are_fitted_again(tmp_path):
 def test_views_of_another_format_are_refused(tmp_path):
     kept_views(tmp_path, lambda: TEXTS)
     (tmp_path / "views.json").write_text("{}")
+    (tmp_path / CHECKSUMS).unlink()  # As an earlier version left it.
     with pytest.raises(ValueError, match="delete it"):
         kept_views(tmp_path, lambda: TEXTS)
+
+
+def test_damaged_views_are_fitted_again(tmp_path):
+    before = kept_views(tmp_path, lambda: TEXTS)
+    words = next(tmp_path.glob("*.txt"))
+    words.write_bytes(words.read_bytes().replace(b"o", b"p"))
+    after = kept_views(tmp_path, lambda: TEXTS)
+    assert [view.terms for view in after.values()] == [view.terms for view in before.values()]
 
 
 def test_there_is_no_view_without_a_text():
