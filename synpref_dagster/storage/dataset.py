@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synpref_dagster.storage.arrow_types import canonical_table, dictionary_columns, stored_as
+from synpref_dagster.storage.damage import check_local_shard, checked_bytes
 from synpref_dagster.storage.manifest import (
     SHARD_FOLDER,
     Manifest,
@@ -176,15 +177,19 @@ def write_shard(uri: str, table: pa.Table) -> Shard:
 
 
 def read_shard(uri: str, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-    """Rows of one shard.
+    """Rows of one shard, whose bytes are compared with its hash once per process.
 
     Raises:
+        DamagedShardError: the file holds other bytes than were written, and was set aside.
         ValueError: the file is missing or torn.
     """
     path = to_path(uri) / SHARD_FOLDER / shard.name
     try:
         if isinstance(path, Path):
+            check_local_shard(path, shard.content_hash)
             return pq.ParquetFile(path).read(columns=_as_list(columns))
+        if (content := checked_bytes(path, shard.content_hash)) is not None:
+            return pq.ParquetFile(pa.BufferReader(content)).read(columns=_as_list(columns))
         with open_file(path) as file:
             return pq.ParquetFile(file, pre_buffer=True).read(columns=_as_list(columns))
     except (FileNotFoundError, pa.ArrowInvalid) as error:

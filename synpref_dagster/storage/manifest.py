@@ -1,8 +1,8 @@
 """The manifest: what makes a folder of Parquet shards a data set, written last.
 
-A folder without a readable manifest does not exist. Every published manifest stays available
-under its fingerprint, so that an older reference still resolves, and under the key of the step
-that produced it, so that a step is never computed twice.
+A folder without a readable manifest does not exist. Manifests carry a seal (`sealed`). Every
+published manifest stays available under its fingerprint, so that an older reference still resolves,
+and under the key of the step that produced it, so that a step is never computed twice.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from synpref_dagster.storage.refs import DatasetRef
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import AnyPath, file_sizes, read_bytes, to_path, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 HASH_BYTES = 16
 MANIFEST_NAME = "manifest.json"
 SHARD_FOLDER = "shards"
+STATES = "manifests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,13 @@ class Manifest:
             "arrow_schema": b64encode(self.schema.serialize()).decode(),
             "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in self.shards],
         }
-        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+        return json.dumps(sealed(document), indent=1, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: bytes) -> "Manifest | None":
-        """The manifest in a file's bytes, or None when they are torn or of another format."""
+        """The manifest in a file's bytes, or None when they are torn, damaged or foreign."""
         try:
-            document = json.loads(text)
+            document = unsealed(text)
             manifest = cls(
                 schema=pa.ipc.read_schema(pa.BufferReader(b64decode(document["arrow_schema"]))),
                 shards=tuple(Shard(*shard) for shard in document["shards"]),
@@ -95,7 +97,7 @@ class Manifest:
                 meta=document["meta"],
             )
             intact = document["fingerprint"] == manifest.fingerprint
-        except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
+        except (ValueError, KeyError, TypeError, OSError, pa.ArrowException):
             return None
         return manifest if intact and document.get("format_version") == FORMAT_VERSION else None
 
@@ -188,8 +190,19 @@ def read_manifest(dataset: str | DatasetRef) -> Manifest:
 
 
 def find_manifest(uri: str) -> Manifest | None:
-    """The current manifest of a URI, or None when no data set is published there."""
-    return _load(to_path(uri) / MANIFEST_NAME)
+    """The current manifest of a URI, or None when no data set is published there.
+
+    Where the current one is damaged, the newest of those kept under their fingerprints is it.
+    """
+    root = to_path(uri)
+    text = read_bytes(root / MANIFEST_NAME)
+    if text is None or (found := Manifest.from_json(text)) is not None:
+        return found if text is not None else None
+    logger.warning("%s is damaged: the newest manifest beside it counts", root / MANIFEST_NAME)
+    kept = root / STATES
+    files: list[Any] = list(kept.iterdir()) if kept.is_dir() else []
+    files.sort(key=lambda file: file.stat().st_mtime)
+    return next((each for file in reversed(files) if (each := _load(file)) is not None), None)
 
 
 def make_ref(uri: str, manifest: Manifest) -> DatasetRef:
@@ -208,7 +221,7 @@ def _load(path: AnyPath) -> Manifest | None:
 
 
 def _by_fingerprint(root: AnyPath, fingerprint: str) -> AnyPath:
-    return root / "manifests" / f"{_checked_name(fingerprint)}.json"
+    return root / STATES / f"{_checked_name(fingerprint)}.json"
 
 
 def _by_step(root: AnyPath, step: str) -> AnyPath:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from synpref_dagster.storage.sealed import sealed, unsealed
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetRef:
@@ -45,22 +47,23 @@ RefTree: TypeAlias = Ref | Mapping[str, Any]
 def to_json(value: RefTree) -> str:
     """JSON text of a reference, a mapping of references, or a plain JSON mapping.
 
-    >>> print(to_json(ModelRef("models/a", "f0")))
-    {"fingerprint": "f0", "kind": "model", "uri": "models/a"}
+    >>> print(to_json(ModelRef("models/a", "f0")))  # doctest: +NORMALIZE_WHITESPACE
+    {"#blake2b": "2eb7e126cdcea3bfcaf074912f04e422", "fingerprint": "f0", "kind": "model",
+     "uri": "models/a"}
 
     Raises:
         ValueError: something in it is neither a reference nor JSON.
     """
-    return json.dumps(_encode(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return json.dumps(sealed(_encode(value)), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def from_json(text: str) -> Any:
     """What `to_json` was given: a reference, or a dict whose references are restored.
 
     Raises:
-        ValueError: the text is no JSON written by `to_json`.
+        ValueError: the text is no JSON written by `to_json`, or damaged.
     """
-    decoded = json.loads(text)
+    decoded = unsealed(text)
     if not isinstance(decoded, dict) or "kind" not in decoded:
         raise ValueError(f"not a stored reference: {text[:80]!r}; materialize its asset again")
     return _decode(decoded)

@@ -38,21 +38,28 @@ def test_a_folder_without_a_manifest_does_not_exist(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_torn_manifest_counts_as_absent(tmp_path, share):
-    build(tmp_path, ONE, "s1")
+def test_of_a_torn_manifest_the_copy_under_its_fingerprint_counts(tmp_path, share):
+    ref = build(tmp_path, ONE, "s1")
     path = tmp_path / "manifest.json"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
+    assert find_manifest(str(tmp_path)).fingerprint == ref.fingerprint
+
+
+def test_a_torn_manifest_without_a_copy_counts_as_absent(tmp_path):
+    build(tmp_path, ONE, "s1")
+    for path in [tmp_path / "manifest.json", *(tmp_path / "manifests").iterdir()]:
+        path.write_bytes(path.read_bytes()[:100])
     assert find_manifest(str(tmp_path)) is None
 
 
-def test_a_manifest_edited_by_hand_counts_as_absent(tmp_path):
+def test_a_manifest_edited_by_hand_does_not_count(tmp_path):
     build(tmp_path, ONE, "s1")
     path = tmp_path / "manifest.json"
     document = json.loads(path.read_text())
     document["shards"] = document["shards"] * 2
     path.write_text(json.dumps(document))
-    assert find_manifest(str(tmp_path)) is None
+    assert find_manifest(str(tmp_path)).num_rows == 2
 
 
 def test_an_older_reference_resolves_after_the_folder_is_published_again(tmp_path):

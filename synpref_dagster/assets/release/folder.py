@@ -31,7 +31,7 @@ from synpref_dagster.resources.tracking.registry import (
     ModelRegistry,
 )
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.reward.folders import finished_training, folder_fingerprint
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
@@ -73,7 +73,7 @@ def model_release(
         by_source = sources_now(sources, facts_of_data)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
-        training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+        training = finished_training(checkpoint)
         results = results_from_frame(campaign.frame(benchmark_scores["results"]))
         facts = model_facts(
             campaign.profile,

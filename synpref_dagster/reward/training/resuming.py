@@ -6,6 +6,7 @@ weights, bit for bit, as one that was not.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,10 @@ from synpref_dagster.reward.evaluation import Evaluation
 from synpref_dagster.reward.folders import STATE_FOLDER, write_json
 from synpref_dagster.reward.training.workers import Workers
 from synpref_dagster.storage.atomic import beside, part_of, put_in_place, remove
+from synpref_dagster.storage.damage import check_folder, write_checksums
+from synpref_dagster.storage.sealed import DamagedError
+
+logger = logging.getLogger(__name__)
 
 POINT = "step_{:08d}"
 
@@ -78,14 +83,20 @@ class ResumePoints:
         if not workers.is_main:
             return
         write_json(part / "progress.json", asdict(progress))
+        write_checksums(part)
         put_in_place(part, point)
         for other in self.folder.iterdir():
             if other not in (point, self._best(progress.best_step)):
                 remove(other)
 
     def find(self, fingerprint: str) -> tuple[Progress, Path] | None:
-        """The newest complete point of the run with this fingerprint."""
+        """The newest complete and undamaged point of the run with this fingerprint."""
         for point in sorted(self.folder.glob("step_????????"), reverse=True):
+            try:
+                check_folder(point, remedy="it is not resumed")
+            except DamagedError as error:
+                logger.warning("%s", error)
+                continue
             contents = json.loads((point / "progress.json").read_text(encoding="utf-8"))
             if contents["fingerprint"] == fingerprint:
                 contents["history"] = [Evaluation(**row) for row in contents["history"]]

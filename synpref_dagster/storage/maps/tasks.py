@@ -23,6 +23,7 @@ from synpref_dagster.storage.manifest import (
     read_manifest,
 )
 from synpref_dagster.storage.refs import DatasetRef
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import (
     file_sizes,
     join_uri,
@@ -55,13 +56,13 @@ class Marker:
             }
             for name, shards in self.shards.items()
         }
-        return json.dumps(document, sort_keys=True).encode()
+        return json.dumps(sealed(document), sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> "Marker | None":
-        """The marker in a file's bytes, or None when they are torn."""
+        """The marker in a file's bytes, or None when they are torn or damaged."""
         try:
-            document = json.loads(text)
+            document = unsealed(text)
             shards = {
                 name: [Shard(*shard) for shard in item["shards"]] for name, item in document.items()
             }
@@ -69,7 +70,7 @@ class Marker:
                 name: pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(item["arrow_schema"])))
                 for name, item in document.items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid):
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException):
             return None
         return cls(shards, schemas)
 

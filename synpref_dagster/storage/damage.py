@@ -1,0 +1,170 @@
+"""Damage at rest: files are compared with the hashes under which they were written, when read.
+
+A shard is named by its hash. It is compared once per process, and a damaged one is set aside, so
+that the step that wrote it is computed again by the next start. Folders that other libraries read
+(checkpoints, tokenizers, vocabularies) have `checksums.json`; a damaged one is refused by name.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from hashlib import blake2b
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import NoReturn
+
+from synpref_dagster.storage.sealed import DamagedError, sealed, unsealed
+from synpref_dagster.storage.uris import AnyPath, read_bytes, write_bytes
+
+logger = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.json"
+ASIDE = ".damaged"
+READ_BYTES = 1 << 22
+_compared: set[tuple[object, ...]] = set()
+
+
+class DamagedShardError(DamagedError):
+    """A shard was damaged and is set aside: starting again computes it anew."""
+
+
+def check_local_shard(path: Path, content_hash: str) -> None:
+    """Compares a shard with its hash, once per process for each state of the file.
+
+    Raises:
+        DamagedShardError: it holds other bytes; it is set aside.
+        FileNotFoundError: it is not there.
+    """
+    state = _state(path)
+    if state in _compared:
+        return
+    with path.open("rb") as file:
+        # An empty file cannot be mapped.
+        content = mmap(file.fileno(), 0, access=ACCESS_READ) if state[1] else b""
+        found = blake2b(content, digest_size=16).hexdigest()
+    if found != content_hash:
+        set_aside(path)
+    _compared.add(state)
+
+
+def checked_bytes(path: AnyPath, content_hash: str) -> bytes | None:
+    """The whole content of a shard of an object store that was not compared yet, else None.
+
+    Raises:
+        DamagedShardError: it holds other bytes; it is set aside.
+        FileNotFoundError: it is not there.
+    """
+    if (str(path),) in _compared:
+        return None
+    content = read_bytes(path)
+    if content is None:
+        raise FileNotFoundError(str(path))
+    if blake2b(content, digest_size=16).hexdigest() != content_hash:
+        set_aside(path, content)
+    _compared.add((str(path),))
+    return content
+
+
+def set_aside(path: AnyPath, content: bytes = b"") -> NoReturn:
+    """Takes a damaged shard out of its place, and says so.
+
+    Raises:
+        DamagedShardError: always.
+    """
+    name = path.name + ASIDE
+    if isinstance(path, Path):
+        path.replace(path.with_name(name))
+    else:
+        write_bytes(path.with_name(name), content)
+        path.unlink()
+    raise DamagedShardError(
+        f"{path} was damaged at rest and is set aside as {name}: start again, and the step "
+        "that wrote it computes it anew"
+    )
+
+
+def write_checksums(folder: Path) -> None:
+    """Keeps the hash of every file below a finished folder in `checksums.json`."""
+    write_bytes(folder / CHECKSUMS, _as_json(_hashes(folder)))
+
+
+def keep_checksums(folder: Path) -> None:
+    """`write_checksums` of a folder that has none, because an earlier version wrote it."""
+    if not (folder / CHECKSUMS).is_file():
+        logger.warning("%s has no checksums yet: its files are recorded as they are", folder)
+        write_checksums(folder)
+
+
+def check_folder(folder: Path, *, remedy: str) -> None:
+    """Compares the files below a folder with its checksums, each once per process and state.
+
+    A folder without checksums, of an earlier version, passes.
+
+    Args:
+        folder: with `checksums.json`.
+        remedy: what people do about a damaged file; the end of the sentence.
+
+    Raises:
+        DamagedError: a file is missing or holds other bytes, or the checksums do.
+    """
+    text = read_bytes(folder / CHECKSUMS)
+    if text is None:
+        return
+    try:
+        known: dict[str, str] = unsealed(text)["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{folder / CHECKSUMS} is damaged: {remedy}") from error
+    for name, digest in known.items():
+        file = folder / name
+        if not holds(file, digest):
+            state = "damaged at rest" if file.is_file() else "missing"
+            raise DamagedError(f"{file} is {state}: {remedy}")
+
+
+def holds(file: Path, digest: str) -> bool:
+    """Whether a file is there with this blake2b-128; read once per process and state."""
+    if not file.is_file():
+        return False
+    state = (*_state(file), digest)
+    if state not in _compared and _hash_of(file) != digest:
+        return False
+    _compared.add(state)
+    return True
+
+
+def made_whole(folder: Path, *, is_made: bool, make: Callable[[], object]) -> None:
+    """Makes a folder that is not made, or is damaged and cheap to make again; with checksums."""
+    if is_made:
+        try:
+            check_folder(folder, remedy="it is made again")
+            return
+        except DamagedError as error:
+            logger.warning("%s", error)
+    make()
+    write_checksums(folder)
+
+
+def _as_json(files: dict[str, str]) -> bytes:
+    return json.dumps(sealed({"files": files}), indent=1).encode()
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return {file.name: _hash_of(file) for file in files if _is_kept(file.name)}
+
+
+def _is_kept(name: str) -> bool:
+    return name != CHECKSUMS and not name.startswith(".") and not name.endswith(".part")
+
+
+def _hash_of(file: Path) -> str:
+    hasher = blake2b(digest_size=16)
+    with file.open("rb") as stream:
+        while chunk := stream.read(READ_BYTES):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _state(file: Path) -> tuple[object, ...]:
+    about = file.stat()
+    return str(file), about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino

@@ -1,0 +1,130 @@
+"""Damage at rest: a flipped bit never becomes a result, and a second start heals what it can."""
+
+import json
+import os
+import random
+
+import pyarrow as pa
+import pytest
+
+from synpref_dagster.storage import (
+    build_dataset,
+    find_manifest,
+    map_shards,
+    read_manifest,
+    read_table,
+    step_key,
+    write_dataset,
+)
+from synpref_dagster.storage.damage import (
+    ASIDE,
+    CHECKSUMS,
+    DamagedShardError,
+    check_folder,
+    keep_checksums,
+    made_whole,
+    write_checksums,
+)
+from synpref_dagster.storage.sealed import SEAL, DamagedError
+
+TABLE = pa.table({"n": list(range(200)), "text": [f"row {n}" for n in range(200)]})
+
+
+def flip(file, rng):
+    """Flips one bit and leaves size and time of change as they were."""
+    about, content = file.stat(), bytearray(file.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    file.write_bytes(content)
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def double(table):
+    """A shard function."""
+    return pa.table({"n": [2 * n for n in table["n"].to_pylist()]})
+
+
+def build(uri):
+    return build_dataset(
+        uri, step=step_key(version="1", inputs=[], params={}), compute=lambda: TABLE
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_in_a_shard_is_refused_by_name_and_healed_by_the_next_start(tmp_path, seed):
+    ref = build(str(tmp_path))
+    assert read_table(ref).equals(TABLE)
+    [shard] = (tmp_path / "shards").iterdir()
+    flip(shard, random.Random(seed))
+    with pytest.raises(DamagedShardError, match=shard.name):
+        read_table(ref)
+    assert shard.with_name(shard.name + ASIDE).is_file()
+    assert build(str(tmp_path)) == ref
+    assert read_table(ref).equals(TABLE)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_flipped_bit_in_any_json_of_a_map_gives_the_same_data_set(tmp_path, seed):
+    source = write_dataset(str(tmp_path / "in"), TABLE, step="a", max_shard_rows=50)
+    once = map_shards(double, source, uri=str(tmp_path / "out"), version="1").ref
+    files = sorted((tmp_path / "out").rglob("*.json"))
+    rng = random.Random(seed)
+    flip(rng.choice(files), rng)
+    again = map_shards(double, source, uri=str(tmp_path / "out"), version="1").ref
+    assert again == once
+    assert read_table(again)["n"].to_pylist() == [2 * n for n in range(200)]
+    assert read_manifest(again).num_rows == 200
+
+
+def test_a_damaged_current_manifest_leaves_the_newest_of_those_kept(tmp_path):
+    ref = build(str(tmp_path))
+    (tmp_path / "manifest.json").write_text("torn")
+    assert find_manifest(str(tmp_path)).fingerprint == ref.fingerprint
+
+
+def test_a_manifest_of_an_earlier_version_has_no_seal_and_is_read(tmp_path):
+    ref = build(str(tmp_path))
+    for file in tmp_path.rglob("*.json"):
+        document = json.loads(file.read_text())
+        del document[SEAL]
+        file.write_text(json.dumps(document))
+    assert build(str(tmp_path)) == ref
+    assert read_table(ref).equals(TABLE)
+
+
+def folder(tmp_path):
+    (tmp_path / "weights").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def test_a_damaged_file_of_a_folder_is_refused_with_its_name_and_the_remedy(tmp_path):
+    write_checksums(folder(tmp_path))
+    check_folder(tmp_path, remedy="train it again")
+    flip(tmp_path / "weights", random.Random(0))
+    with pytest.raises(DamagedError, match=r"weights is damaged at rest: train it again"):
+        check_folder(tmp_path, remedy="train it again")
+    (tmp_path / "weights").unlink()
+    with pytest.raises(DamagedError, match="weights is missing"):
+        check_folder(tmp_path, remedy="train it again")
+
+
+def test_damaged_checksums_are_refused_too(tmp_path):
+    write_checksums(folder(tmp_path))
+    (tmp_path / CHECKSUMS).write_bytes((tmp_path / CHECKSUMS).read_bytes().replace(b"e", b"f"))
+    with pytest.raises(DamagedError, match=CHECKSUMS):
+        check_folder(tmp_path, remedy="train it again")
+
+
+def test_a_folder_of_an_earlier_version_passes_and_is_recorded_once(tmp_path, caplog):
+    check_folder(folder(tmp_path), remedy="")
+    keep_checksums(tmp_path)
+    keep_checksums(tmp_path)
+    assert ["no checksums" in record.getMessage() for record in caplog.records] == [True]
+    assert (tmp_path / CHECKSUMS).is_file()
+
+
+def test_a_damaged_folder_that_is_cheap_to_make_is_made_again(tmp_path):
+    made_whole(tmp_path, is_made=False, make=lambda: folder(tmp_path))
+    flip(tmp_path / "weights", random.Random(0))
+    made_whole(tmp_path, is_made=True, make=lambda: folder(tmp_path))
+    assert (tmp_path / "weights").read_bytes() == b"weights"
