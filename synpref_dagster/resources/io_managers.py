@@ -20,16 +20,20 @@ class RefFiles(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""
-        write_bytes(path, to_json(obj).encode())
+        write_bytes(path, to_json(obj, place=self._place(path)).encode())
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Reads what `dump_to_path` was given."""
         try:
-            return from_json(path.read_text(encoding="utf-8"))
+            return from_json(path.read_text(encoding="utf-8"), place=self._place(path))
         except ValueError as error:
             raise ValueError(
                 f"{path} cannot be read, {error}: materialize its asset again"
             ) from error
+
+    def _place(self, path: UPath) -> str:
+        """The file below the base: files that changed places are told from their own."""
+        return str(path).removeprefix(str(self._base_path)).lstrip("/")
 
     def get_metadata(self, context: dg.OutputContext, obj: Any) -> dict[str, dg.MetadataValue]:
         """Row counts and places of the data sets behind the reference."""

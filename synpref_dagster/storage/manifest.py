@@ -148,7 +148,7 @@ def reuse(uri: str, *, step: str, meta: Mapping[str, Any] | None = None) -> Data
     """
     root = to_path(uri)
     manifest = _load(_by_step(root, step))
-    if manifest is None or not has_all_shards(uri, manifest.shards):
+    if manifest is None or manifest.step != step or not has_all_shards(uri, manifest.shards):
         return None
     if meta is not None and dict(meta) != dict(manifest.meta):
         manifest = replace(manifest, meta=dict(meta))
@@ -192,17 +192,23 @@ def read_manifest(dataset: str | DatasetRef) -> Manifest:
 def find_manifest(uri: str) -> Manifest | None:
     """The current manifest of a URI, or None when no data set is published there.
 
-    Where the current one is damaged, the newest of those kept under their fingerprints is it.
+    Where the current one is damaged or lost, the newest of those kept under their fingerprints is
+    it.
     """
     root = to_path(uri)
-    text = read_bytes(root / MANIFEST_NAME)
-    if text is None or (found := Manifest.from_json(text)) is not None:
-        return found if text is not None else None
-    logger.warning("%s is damaged: the newest manifest beside it counts", root / MANIFEST_NAME)
+    current = _load(root / MANIFEST_NAME)
+    return current or _newest_kept(root)
+
+
+def _newest_kept(root: AnyPath) -> Manifest | None:
     kept = root / STATES
     files: list[Any] = list(kept.iterdir()) if kept.is_dir() else []
-    files.sort(key=lambda file: file.stat().st_mtime)
-    return next((each for file in reversed(files) if (each := _load(file)) is not None), None)
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        found = _load(file) if file.suffix == ".json" else None
+        if found is not None and found.fingerprint == file.stem:
+            logger.warning("%s is missing or damaged: %s counts", root / MANIFEST_NAME, file)
+            return found
+    return None
 
 
 def make_ref(uri: str, manifest: Manifest) -> DatasetRef:

@@ -44,26 +44,31 @@ Ref: TypeAlias = DatasetRef | SelectionRef | ModelRef
 RefTree: TypeAlias = Ref | Mapping[str, Any]
 
 
-def to_json(value: RefTree) -> str:
+def to_json(value: RefTree, *, place: str = "") -> str:
     """JSON text of a reference, a mapping of references, or a plain JSON mapping.
 
     >>> print(to_json(ModelRef("models/a", "f0")))  # doctest: +NORMALIZE_WHITESPACE
     {"#blake2b": "2eb7e126cdcea3bfcaf074912f04e422", "fingerprint": "f0", "kind": "model",
      "uri": "models/a"}
 
+    Args:
+        value: what to write.
+        place: the name of the file that it is for, where files may change places.
+
     Raises:
         ValueError: something in it is neither a reference nor JSON.
     """
-    return json.dumps(sealed(_encode(value)), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    document = sealed(_encode(value), place=place)
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def from_json(text: str) -> Any:
+def from_json(text: str, *, place: str = "") -> Any:
     """What `to_json` was given: a reference, or a dict whose references are restored.
 
     Raises:
-        ValueError: the text is no JSON written by `to_json`, or damaged.
+        ValueError: the text is no JSON written by `to_json`, damaged, or for another place.
     """
-    decoded = unsealed(text)
+    decoded = unsealed(text, place=place)
     if not isinstance(decoded, dict) or "kind" not in decoded:
         raise ValueError(f"not a stored reference: {text[:80]!r}; materialize its asset again")
     return _decode(decoded)

@@ -33,3 +33,14 @@ def test_every_single_flipped_bit_is_refused_or_changes_nothing():
 def test_another_value_under_the_same_seal_is_damage():
     with pytest.raises(DamagedError, match="own hash"):
         unsealed(json.dumps({**sealed(DOCUMENT), "rows": 4}))
+
+
+def test_a_document_that_was_sealed_for_another_place_is_damage():
+    text = json.dumps(sealed(DOCUMENT, place="gold.json"))
+    assert unsealed(text, place="gold.json") == unsealed(text) == DOCUMENT
+    with pytest.raises(DamagedError, match=r"written for gold\.json"):
+        unsealed(text, place="silver.json")
+
+
+def test_a_document_of_an_earlier_version_names_no_place_and_is_read():
+    assert unsealed(json.dumps(DOCUMENT), place="gold.json") == DOCUMENT

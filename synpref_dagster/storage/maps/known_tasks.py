@@ -29,7 +29,7 @@ def keep_tasks(uri: str, tasks: Mapping[str, Marker]) -> None:
     schemas: dict[str, str] = {}
     listed = {}
     for key, marker in tasks.items():
-        document = unsealed(marker.to_json())
+        document = marker.to_document()
         for item in document.values():
             # The schemas are the same ones thousands of times.
             text = item.pop("arrow_schema")
@@ -49,7 +49,7 @@ def _read(uri: str) -> dict[str, Marker]:
         for key, document in content["tasks"].items():
             for item in document.values():
                 item["arrow_schema"] = content["schemas"][item.pop("schema")]
-            found[key] = Marker.from_json(json.dumps(document).encode())
+            found[key] = Marker.from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # Torn, or of another version: the markers themselves are read.
     return {key: marker for key, marker in found.items() if marker is not None}
