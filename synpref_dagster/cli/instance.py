@@ -10,6 +10,7 @@ import yaml
 from synpref_dagster.cli.outcomes import CampaignFailedError
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 DEFAULT_HOME = ".dagster_home"
 INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
@@ -46,6 +47,8 @@ def open_instance() -> dg.DagsterInstance:
             f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
         ) from error
     try:
+        for file in sorted((home / HISTORY).glob("*.db")):
+            refuse_damaged(file, what="its database", remedy="")
         _make_storage(home)
         # Custom storage makes its tables now: one process after the other.
         with alone_beside(home / STORAGE):

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 BUSY_SECONDS = 30
+REMEDY = "What people said is nowhere else: put back a copy of the file"
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
 
 metadata = sa.MetaData()
@@ -102,6 +104,8 @@ class ReviewDatabase:
         """
         self.url = _checked(url)
         self.engine = _engine(self.url)
+        if path := _file_of(self.url):
+            refuse_damaged(path, what="the review ledger", remedy=REMEDY)
         try:
             self._set_up()
         except (sa.exc.DatabaseError, OSError) as error:
@@ -109,10 +113,7 @@ class ReviewDatabase:
             said = f"the review ledger {shown} cannot be opened: {_in_one_line(error)}"
             if self.engine.dialect.name != "sqlite":
                 raise LedgerAwayError(said) from error
-            raise ValueError(
-                f"{said}. Correct its address or your rights to it; a damaged file only comes back "
-                "from a copy"
-            ) from error
+            raise ValueError(f"{said}. Correct its address or your rights to it") from error
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
@@ -185,11 +186,17 @@ def _checked(url: str) -> str:
 
 def _alone(url: str) -> AbstractContextManager[None]:
     """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
-    path = sa.make_url(url).database if url.startswith("sqlite") else None
-    if not path or path == ":memory:":
+    path = _file_of(url)
+    if path is None:
         return nullcontext()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return alone_beside(Path(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return alone_beside(path)
+
+
+def _file_of(url: str) -> Path | None:
+    """The SQLite file of an address; None for a server and for memory."""
+    path = sa.make_url(url).database if url.startswith("sqlite") else None
+    return Path(path) if path and path != ":memory:" else None
 
 
 def _in_one_line(error: Exception) -> str:

@@ -142,7 +142,7 @@ def test_other_databases_are_refused_without_showing_a_password():
 
 def test_a_file_that_is_no_ledger_is_named_with_what_to_do(tmp_path):
     (tmp_path / "review.sqlite3").write_bytes(b"no database" * 500)
-    with pytest.raises(ValueError, match=r"review\.sqlite3 cannot be opened: .* from a copy"):
+    with pytest.raises(ValueError, match=r"review\.sqlite3 is damaged: .* put back a copy"):
         ReviewDatabase(f"sqlite:///{tmp_path}/review.sqlite3")
 
 
