@@ -9,10 +9,13 @@ import json
 import logging
 from collections.abc import Callable
 from hashlib import blake2b
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NoReturn
 
+import pyarrow as pa
+import xxhash
+
+from synpref_dagster.storage.manifest import Shard
 from synpref_dagster.storage.sealed import DamagedError, sealed, unsealed
 from synpref_dagster.storage.uris import AnyPath, read_bytes, write_bytes
 
@@ -28,44 +31,43 @@ class DamagedShardError(DamagedError):
     """A shard was damaged and is set aside: starting again computes it anew."""
 
 
-def check_local_shard(path: Path, content_hash: str) -> None:
-    """Compares a shard with its hash, once per process for each state of the file.
+def quick_hash(content: pa.Buffer | bytes) -> str:
+    """xxh3-128, as 32 hexadecimal digits: no identity, but no accident leaves it as it was."""
+    return str(xxhash.xxh3_128_hexdigest(content))
+
+
+def compared_content(path: AnyPath, shard: Shard) -> pa.Buffer | bytes | None:
+    """The whole content of a shard, compared with its hash at its first read in this process.
+
+    Returns:
+        None when the file was compared before; a local one that changed since is compared again.
 
     Raises:
         DamagedShardError: it holds other bytes; it is set aside.
         FileNotFoundError: it is not there.
     """
-    state = _state(path)
+    state = _state(path) if isinstance(path, Path) else (str(path),)
     if state in _compared:
-        return
-    with path.open("rb") as file:
-        # An empty file cannot be mapped.
-        content = mmap(file.fileno(), 0, access=ACCESS_READ) if state[1] else b""
-        found = blake2b(content, digest_size=16).hexdigest()
-    if found != content_hash:
-        set_aside(path)
-    _compared.add(state)
-
-
-def checked_bytes(path: AnyPath, content_hash: str) -> bytes | None:
-    """The whole content of a shard of an object store that was not compared yet, else None.
-
-    Raises:
-        DamagedShardError: it holds other bytes; it is set aside.
-        FileNotFoundError: it is not there.
-    """
-    if (str(path),) in _compared:
         return None
-    content = read_bytes(path)
-    if content is None:
-        raise FileNotFoundError(str(path))
-    if blake2b(content, digest_size=16).hexdigest() != content_hash:
+    content = _content(path)
+    found = quick_hash(content) if shard.check else blake2b(content, digest_size=16).hexdigest()
+    if found != (shard.check or shard.content_hash):
         set_aside(path, content)
-    _compared.add((str(path),))
+    _compared.add(state)
     return content
 
 
-def set_aside(path: AnyPath, content: bytes = b"") -> NoReturn:
+def _content(path: AnyPath) -> pa.Buffer | bytes:
+    if isinstance(path, Path) and path.stat().st_size:
+        # Compared and decoded where it lies: copying it would cost more than comparing.
+        return pa.memory_map(str(path)).read_buffer()
+    content = read_bytes(path)
+    if content is None:
+        raise FileNotFoundError(str(path))
+    return content
+
+
+def set_aside(path: AnyPath, content: pa.Buffer | bytes) -> NoReturn:
     """Takes a damaged shard out of its place, and says so.
 
     Raises:
@@ -75,7 +77,7 @@ def set_aside(path: AnyPath, content: bytes = b"") -> NoReturn:
     if isinstance(path, Path):
         path.replace(path.with_name(name))
     else:
-        write_bytes(path.with_name(name), content)
+        write_bytes(path.with_name(name), memoryview(content))
         path.unlink()
     raise DamagedShardError(
         f"{path} was damaged at rest and is set aside as {name}: start again, and the step "

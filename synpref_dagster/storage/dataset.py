@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synpref_dagster.storage.arrow_types import canonical_table, dictionary_columns, stored_as
-from synpref_dagster.storage.damage import check_local_shard, checked_bytes
+from synpref_dagster.storage.damage import compared_content, quick_hash
 from synpref_dagster.storage.manifest import (
     SHARD_FOLDER,
     Manifest,
@@ -171,7 +171,7 @@ def write_shard(uri: str, table: pa.Table) -> Shard:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, use_dictionary=dictionary_columns(table.schema), **WRITING)
     content = sink.getvalue()
-    shard = Shard(hash_bytes(content), table.num_rows, content.size)
+    shard = Shard(hash_bytes(content), table.num_rows, content.size, quick_hash(content))
     write_bytes(to_path(uri) / SHARD_FOLDER / shard.name, memoryview(content))
     return shard
 
@@ -185,11 +185,10 @@ def read_shard(uri: str, shard: Shard, columns: Sequence[str] | None = None) -> 
     """
     path = to_path(uri) / SHARD_FOLDER / shard.name
     try:
-        if isinstance(path, Path):
-            check_local_shard(path, shard.content_hash)
-            return pq.ParquetFile(path).read(columns=_as_list(columns))
-        if (content := checked_bytes(path, shard.content_hash)) is not None:
+        if (content := compared_content(path, shard)) is not None:
             return pq.ParquetFile(pa.BufferReader(content)).read(columns=_as_list(columns))
+        if isinstance(path, Path):
+            return pq.ParquetFile(path).read(columns=_as_list(columns))
         with open_file(path) as file:
             return pq.ParquetFile(file, pre_buffer=True).read(columns=_as_list(columns))
     except (FileNotFoundError, pa.ArrowInvalid) as error:

@@ -35,6 +35,14 @@ class Shard:
     content_hash: str
     num_rows: int
     num_bytes: int
+    check: str = field(default="", compare=False)
+    """xxh3-128 of the bytes, which costs next to nothing where they are read anyway; "" for a shard
+    of an earlier version, which is compared with its name."""
+
+    def to_list(self) -> list[str | int]:
+        """JSON values of which `Shard(*values)` is this shard."""
+        check = [self.check] if self.check else []
+        return [self.content_hash, self.num_rows, self.num_bytes, *check]
 
     @property
     def name(self) -> str:
@@ -81,7 +89,7 @@ class Manifest:
             "meta": dict(self.meta),
             "columns": [{"name": c.name, "type": str(c.type)} for c in self.schema],
             "arrow_schema": b64encode(self.schema.serialize()).decode(),
-            "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in self.shards],
+            "shards": [shard.to_list() for shard in self.shards],
         }
         return json.dumps(sealed(document), indent=1, sort_keys=True, ensure_ascii=False)
 

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 WORLD_VERSION = "4"
 MANIFEST = "manifest.json"
+SEALED = "sealed"
 VERDICTS = "recorded_verdicts.jsonl"
 MAX_SHARE = 0.2
 CategoryExample = tuple[tuple[Turn, ...], str, str, str, Objectivity, Controversiality]
@@ -217,13 +218,14 @@ def _fingerprint(config: WorldConfig) -> str:
 
 
 def _is_whole(directory: Path, manifest: WorldManifest) -> bool:
-    """Whether no file that is there was damaged; each is read once per process and state.
+    """Whether no file is damaged or lost; each is read once per process and state.
 
-    The sealed truth may be taken away: who needs a file says himself that it is missing.
+    The sealed truth may be taken away: who needs a file of it says himself that it is missing.
     """
     for name, digest in manifest.files.items():
-        if (directory / name).is_file() and not holds(directory / name, digest):
-            logger.warning("%s is damaged: the world is written again", directory / name)
+        file = directory / name
+        if not holds(file, digest) and (file.is_file() or not name.startswith(f"{SEALED}/")):
+            logger.warning("%s is damaged or lost: the world is written again", file)
             return False
     return True
 
@@ -231,7 +233,7 @@ def _is_whole(directory: Path, manifest: WorldManifest) -> bool:
 def _file_hashes(directory: Path) -> dict[str, str]:
     parts = [
         path
-        for name in ("sources", "benchmarks", "sealed")
+        for name in ("sources", "benchmarks", SEALED)
         for path in sorted((directory / name).rglob("*"))
         if path.is_file()
     ]

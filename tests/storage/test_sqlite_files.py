@@ -42,8 +42,11 @@ def test_a_sound_file_passes_and_so_does_one_that_is_not_there(path, tmp_path):
 @pytest.mark.parametrize("start", [0, 2 * PAGE, 20 * PAGE])
 def test_a_damaged_page_is_refused_with_name_and_remedy_in_one_line(path, start):
     overwrite(path, start, b"\xff" * 64)
-    with pytest.raises(DamagedError, match=r"the book .*a file\.sqlite is damaged: .*a copy") as said:
+    with pytest.raises(
+        DamagedError, match=r"the book .*a file\.sqlite is damaged: .*a copy"
+    ) as said:
         check(path)
+    assert str(said.value).endswith(". Put a copy of it back.")
     assert "\n" not in str(said.value)
 
 

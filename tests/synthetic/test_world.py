@@ -177,6 +177,9 @@ def test_a_complete_world_is_reused_and_an_incomplete_or_damaged_one_is_rewritte
     path.write_text("touched")
     assert write_world(tmp_path, config=SMOKE) == first
     assert path.read_text() != "touched"
+    path.unlink()
+    assert write_world(tmp_path, config=SMOKE) == first
+    assert path.is_file()
     path.write_text("touched")
     (tmp_path / MANIFEST).unlink()
     assert read_manifest(tmp_path) is None

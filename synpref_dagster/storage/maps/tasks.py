@@ -51,7 +51,7 @@ class Marker:
         """What the marker says, as JSON values."""
         return {
             name: {
-                "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in shards],
+                "shards": [shard.to_list() for shard in shards],
                 "arrow_schema": self.schemas[name].serialize().to_pybytes().hex(),
             }
             for name, shards in self.shards.items()
