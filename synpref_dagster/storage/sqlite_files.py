@@ -1,4 +1,4 @@
-"""SQLite files that others keep their rows in: whether a file is sound, said by name and in one line.
+"""SQLite files that others keep their rows in: a damaged one is named, in one line.
 
 SQLite finds damage in its own structure, and in the middle of a query. It is asked once, before the
 work. What it cannot find is a value that became another one: rows that decide carry seals.

@@ -4,8 +4,10 @@ Every table only grows; triggers refuse UPDATE and DELETE, so that not even a ca
 change what a person said. What is the case now is a fold over the rows.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sealed import DamagedError
 from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 BUSY_SECONDS = 30
@@ -77,6 +80,13 @@ annotators = _table(
     unique=["token_hash", "active"],
 )
 keys = _table("review_keys", _text("name"), _text("value"), unique=["name"])
+seals = _table(
+    "review_seals",
+    _text("row_of"),
+    sa.Column("row_seq", sa.BigInteger, nullable=False),
+    _text("seal"),
+    unique=["row_of", "row_seq"],
+)
 _MARKS = sa.select(
     *[
         sa.select(sa.func.max(table.c.seq)).scalar_subquery()
@@ -141,19 +151,43 @@ class ReviewDatabase:
         if not rows:
             return 0
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).on_conflict_do_nothing()
+        statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.seq)
         with self.engine.begin() as connection:
             if dialect is sqlite:
                 level = "FULL" if durable else "NORMAL"
                 connection.exec_driver_sql(f"PRAGMA synchronous={level}")
             self._lock(connection)
-            return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+            placed = [(connection.execute(statement, dict(row)).scalar(), row) for row in rows]
+            new = [
+                {"row_of": table.name, "row_seq": seq, "seal": _seal(table, row)}
+                for seq, row in placed
+                if seq is not None
+            ]
+            if new:
+                connection.execute(sa.insert(seals), new)
+            return len(new)
 
     def rows(self, table: sa.Table, *, after: int = 0) -> list[sa.RowMapping]:
-        """Rows with a sequence number above `after`, in the order they were added."""
+        """Rows with a sequence number above `after`, in the order they were added.
+
+        Raises:
+            DamagedError: a row says something else than was added.
+        """
         query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq)
+        kept = sa.select(seals.c.row_seq, seals.c.seal)
+        kept = kept.where(seals.c.row_of == table.name, seals.c.row_seq > after)
         with self._reading() as connection:
-            return list(connection.execute(query).mappings())
+            found = list(connection.execute(query).mappings())
+            # Rows of earlier versions have no seal.
+            sealed = {row.row_seq: row.seal for row in connection.execute(kept)}
+        for row in found:
+            if row["seq"] in sealed and sealed[row["seq"]] != _seal(table, row):
+                shown = self.engine.url.render_as_string(hide_password=True)
+                raise DamagedError(
+                    f"the review ledger {shown} is damaged: row {row['seq']} of {table.name} says "
+                    f"something else than was written. {REMEDY}"
+                )
+        return found
 
     def marks(self) -> tuple[int, ...]:
         """Last sequence number of every table, in one query: what changed since is what grew."""
@@ -197,6 +231,21 @@ def _file_of(url: str) -> Path | None:
     """The SQLite file of an address; None for a server and for memory."""
     path = sa.make_url(url).database if url.startswith("sqlite") else None
     return Path(path) if path and path != ":memory:" else None
+
+
+def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:
+    """Hash of what a row says, the same before it is written and after it is read."""
+    said = [_as_read(row.get(each.name), each.type) for each in table.columns if each.name != "seq"]
+    return blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def _as_read(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
+    """A value as the database gives it back."""
+    if value is None:
+        return None
+    if isinstance(kind, sa.Float):
+        return float(value) + 0.0  # SQLite has no negative zero
+    return bool(value) if isinstance(kind, sa.Boolean) else value
 
 
 def _in_one_line(error: Exception) -> str:

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
 STILL_SECONDS = 30  # after which nobody is making a file any more
 REMEDY = (
-    "Put back a copy, or move it away to begin a new one: figures of earlier runs are lost, results "
-    "in the store stay"
+    "Put back a copy, or move it away to begin a new one: figures of earlier runs are lost, "
+    "results in the store stay"
 )
 OTHER_ARTIFACTS = "./mlruns"  # of MLflow's own default experiment, which nothing is logged to
 
