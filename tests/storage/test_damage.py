@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from synpref_dagster.storage import (
     read_manifest,
     read_table,
     step_key,
+    to_path,
     write_dataset,
 )
 from synpref_dagster.storage.damage import (
@@ -27,6 +29,7 @@ from synpref_dagster.storage.damage import (
     made_whole,
     write_checksums,
 )
+from synpref_dagster.storage.dataset import read_shard
 from synpref_dagster.storage.sealed import SEAL, DamagedError
 
 TABLE = pa.table({"n": list(range(200)), "text": [f"row {n}" for n in range(200)]})
@@ -69,6 +72,54 @@ def test_a_flipped_bit_in_a_shard_is_refused_by_name_and_healed_by_the_next_star
     assert shard.with_name(shard.name + ASIDE).is_file()
     assert build(str(tmp_path)) == ref
     assert read_table(ref).equals(TABLE)
+
+
+@pytest.mark.parametrize("store", ["memory", pytest.param("s3", marks=pytest.mark.servers)])
+def test_damage_in_an_object_store_is_refused_by_name_and_healed(tmp_path, request, store):
+    root = f"memory://{tmp_path.name}"
+    if store == "s3":
+        root = f"s3://{request.getfixturevalue('s3_server').bucket}/pool"
+    source = write_dataset(f"{root}/in", TABLE, step="a", max_shard_rows=50)
+    once = map_shards(double, source, uri=f"{root}/out", version="1").ref
+    for names in ("*.parquet", "*.json"):
+        for path in (to_path(root) / "out").rglob(names):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 4
+            path.write_bytes(bytes(content))
+        for _ in range(4 if names == "*.parquet" else 0):
+            again = map_shards(double, source, uri=f"{root}/out", version="1").ref
+            with pytest.raises(DamagedShardError, match="parquet was damaged at rest"):
+                read_table(again)
+        again = map_shards(double, source, uri=f"{root}/out", version="1").ref
+        assert again == once
+        assert read_table(again)["n"].to_pylist() == [2 * n for n in range(200)]
+    aside = [path.name for path in (to_path(root) / "out" / "shards").iterdir()]
+    assert sum(name.endswith(ASIDE) for name in aside) == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
+def test_a_shard_cut_emptied_or_removed_is_computed_again(tmp_path, damage):
+    ref = build(str(tmp_path))
+    [shard] = (tmp_path / "shards").iterdir()
+    content = shard.read_bytes()
+    shard.unlink()
+    if damage != "removed":
+        shard.write_bytes(content[:100] if damage == "cut" else b"")
+    with pytest.raises(ValueError, match=shard.name):
+        read_table(ref)
+    assert build(str(tmp_path)) == ref
+    assert shard.read_bytes() == content
+
+
+def test_a_shard_of_an_earlier_version_is_compared_with_its_name(tmp_path):
+    source = write_dataset(str(tmp_path), TABLE, step="a")
+    [shard] = read_manifest(source).shards
+    file = tmp_path / "shards" / shard.name
+    earlier = replace(shard, check="")
+    assert read_shard(str(tmp_path), earlier).equals(TABLE)
+    flip(file, random.Random(0))
+    with pytest.raises(DamagedShardError, match=shard.name):
+        read_shard(str(tmp_path), earlier)
 
 
 @pytest.mark.parametrize("seed", range(30))
