@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 from upath import UPath
 
-from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
+from synpref_dagster.storage import DatasetRef, SelectionRef, to_json
+from synpref_dagster.storage.refs import find_ref
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
 
@@ -24,12 +25,10 @@ class RefFiles(dg.UPathIOManager):
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Reads what `dump_to_path` was given."""
-        try:
-            return from_json(path.read_text(encoding="utf-8"), place=self._place(path))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} cannot be read, {error}: materialize its asset again"
-            ) from error
+        found = find_ref(path, place=self._place(path))
+        if found is None:
+            raise FileNotFoundError(f"{path}: materialize its asset")
+        return found
 
     def _place(self, path: UPath) -> str:
         """The file below the base: files that changed places are told from their own."""

@@ -28,7 +28,7 @@ def unpublish(folder: Path) -> None:
 def publish(folder: Path, training: Mapping[str, Any]) -> None:
     """Write `training.json`, which makes the folder finished, and the checksums of its files."""
     write_json(folder / TRAINING_FILE, training)
-    write_checksums(folder)
+    write_checksums(folder, without=STATE_FOLDER)
 
 
 def check_model(folder: Path) -> None:

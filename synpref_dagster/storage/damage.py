@@ -85,9 +85,19 @@ def set_aside(path: AnyPath, content: pa.Buffer | bytes) -> NoReturn:
     )
 
 
-def write_checksums(folder: Path) -> None:
-    """Keeps the hash of every file below a finished folder in `checksums.json`."""
-    write_bytes(folder / CHECKSUMS, _as_json(_hashes(folder)))
+def write_checksums(folder: Path, *, without: str = "") -> None:
+    """Keeps the hash of every file below a finished folder in `checksums.json`.
+
+    Args:
+        folder: whose files no longer change.
+        without: name of a folder in it that is not part of it.
+    """
+    files = {
+        file.relative_to(folder).as_posix(): file_hash(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and _is_kept(file.relative_to(folder), without)
+    }
+    write_bytes(folder / CHECKSUMS, json.dumps(sealed({"files": files}), indent=1).encode())
 
 
 def keep_checksums(folder: Path) -> None:
@@ -128,7 +138,7 @@ def holds(file: Path, digest: str) -> bool:
     if not file.is_file():
         return False
     state = (*_state(file), digest)
-    if state not in _compared and _hash_of(file) != digest:
+    if state not in _compared and file_hash(file) != digest:
         return False
     _compared.add(state)
     return True
@@ -146,20 +156,13 @@ def made_whole(folder: Path, *, is_made: bool, make: Callable[[], object]) -> No
     write_checksums(folder)
 
 
-def _as_json(files: dict[str, str]) -> bytes:
-    return json.dumps(sealed({"files": files}), indent=1).encode()
+def _is_kept(name: Path, without: str) -> bool:
+    hidden = any(part.startswith(".") or part.endswith(".part") for part in name.parts)
+    return not hidden and name.parts[0] not in (CHECKSUMS, without)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return {file.name: _hash_of(file) for file in files if _is_kept(file.name)}
-
-
-def _is_kept(name: str) -> bool:
-    return name != CHECKSUMS and not name.startswith(".") and not name.endswith(".part")
-
-
-def _hash_of(file: Path) -> str:
+def file_hash(file: Path) -> str:
+    """blake2b-128 of a local file, as 32 hexadecimal digits."""
     hasher = blake2b(digest_size=16)
     with file.open("rb") as stream:
         while chunk := stream.read(READ_BYTES):

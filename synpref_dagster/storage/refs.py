@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from synpref_dagster.storage.sealed import sealed, unsealed
+from synpref_dagster.storage.uris import AnyPath, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,21 @@ def to_json(value: RefTree, *, place: str = "") -> str:
     """
     document = sealed(_encode(value), place=place)
     return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def find_ref(path: AnyPath, *, place: str = "") -> Any:
+    """What `to_json` wrote into a file; None when there is none.
+
+    Raises:
+        ValueError: the file is damaged, or for another place; it is named.
+    """
+    content = read_bytes(path)
+    if content is None:
+        return None
+    try:
+        return from_json(content.decode(), place=place)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read, {error}: materialize its asset again") from error
 
 
 def from_json(text: str, *, place: str = "") -> Any:

@@ -181,7 +181,7 @@ class ReviewDatabase:
             # Rows of earlier versions have no seal.
             sealed = {row.row_seq: row.seal for row in connection.execute(kept)}
         for row in found:
-            if row["seq"] in sealed and sealed[row["seq"]] != _seal(table, row):
+            if row["seq"] in sealed and sealed[row["seq"]] != _seal(table, dict(row)):
                 shown = self.engine.url.render_as_string(hide_password=True)
                 raise DamagedError(
                     f"the review ledger {shown} is damaged: row {row['seq']} of {table.name} says "
