@@ -1,6 +1,5 @@
 """`synpref`: thin commands over the same functions that Dagster runs."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -218,9 +217,14 @@ def _sizes(text: str) -> list[str]:
 
 def _print_report(profile: Profile) -> None:
     from synpref_dagster.cli.report import print_report
+    from synpref_dagster.storage.sealed import unsealed
 
     path = Path(profile.store_root(), "report.json")
     if not path.is_file():
         refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
-    print_report(console, json.loads(path.read_text(encoding="utf-8")))
+    try:
+        found = unsealed(path.read_bytes())
+    except ValueError as error:
+        refuse(console, f"{path} is damaged ({error}): start the campaign again to write it anew")
+    print_report(console, found)
     console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)

@@ -13,6 +13,7 @@ from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
 from synpref_dagster.storage.private import make_private_folder, narrow_databases
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 DEFAULT_HOME = ".dagster_home"
 INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
@@ -52,6 +53,8 @@ def open_instance() -> dg.DagsterInstance:
             f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
         ) from error
     try:
+        for file in sorted((home / HISTORY).glob("*.db")):
+            refuse_damaged(file, what="its database", remedy="")
         _make_storage(home)
         # Custom storage makes its tables now: one process after the other.
         with alone_beside(home / STORAGE):

@@ -143,13 +143,13 @@ def _benchmarks(profile: Profile) -> dict[str, int]:
 
 def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
     """The pools that an earlier run made, by name."""
-    from synpref_dagster.storage import SelectionRef, from_json, to_path
+    from synpref_dagster.storage import SelectionRef, to_path
+    from synpref_dagster.storage.refs import find_ref
 
     pools = {}
     for name in ("raw_pool", "unverified_pool", "clean_pool"):
         path = to_path(f"{profile.store_root()}/refs/{name}.json")
-        if path.exists():
-            ref = from_json(path.read_text(encoding="utf-8"))
+        if ref := find_ref(path, place=f"{name}.json"):
             pools[name] = ref.kept if isinstance(ref, SelectionRef) else ref
     return pools
 

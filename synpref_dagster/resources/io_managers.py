@@ -11,7 +11,8 @@ from upath import UPath
 
 from synpref_dagster.resources.campaign import name_of
 from synpref_dagster.settings.outlets import no_secrets_in_errors
-from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
+from synpref_dagster.storage import DatasetRef, SelectionRef, to_json
+from synpref_dagster.storage.refs import find_ref
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
 
@@ -40,11 +41,18 @@ class RefFiles(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""
-        write_bytes(path, to_json(obj).encode())
+        write_bytes(path, to_json(obj, place=self._place(path)).encode())
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Reads what `dump_to_path` was given."""
-        return from_json(path.read_text(encoding="utf-8"))
+        found = find_ref(path, place=self._place(path))
+        if found is None:
+            raise FileNotFoundError(f"{path}: materialize its asset")
+        return found
+
+    def _place(self, path: UPath) -> str:
+        """The file below the base: files that changed places are told from their own."""
+        return str(path).removeprefix(str(self._base_path)).lstrip("/")
 
     def get_metadata(self, context: dg.OutputContext, obj: Any) -> dict[str, dg.MetadataValue]:
         """Row counts and places of the data sets behind the reference."""

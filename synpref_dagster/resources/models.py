@@ -29,6 +29,7 @@ from synpref_dagster.settings.models import (
     TransformerSettings,
 )
 from synpref_dagster.storage import DatasetRef, ModelRef
+from synpref_dagster.storage.damage import made_whole
 from synpref_dagster.storage.uris import write_bytes
 
 if TYPE_CHECKING:
@@ -194,13 +195,16 @@ class RewardModels(dg.ConfigurableResource):
         folder = self.campaign.local_folder(
             "backbones", f"{row.model_size}-{texts.fingerprint[:16]}"
         )
-        # The marker is written last: a folder that a killed run left half-made is made again.
-        if not (folder / BUILT).exists():
+
+        def make() -> None:
             from synpref_dagster.reward.stand_ins import make_stand_in
 
             words = pool_texts(self.campaign.pairs(vocabulary))
             make_stand_in(row, output_dir=folder, seed=self.campaign.seed, texts=words)
             write_bytes(folder / BUILT, json.dumps({"model_size": row.model_size}).encode())
+
+        # The marker is written last: a folder that a killed run left half-made is made again.
+        made_whole(folder, is_made=(folder / BUILT).exists(), make=make)
         return str(folder)
 
 

@@ -9,11 +9,11 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from synpref_dagster.reward.folders import (
-    TRAINING_FILE,
+    check_model,
     folder_fingerprint,
+    publish,
     published_training,
     unpublish,
-    write_json,
 )
 
 __all__ = [
@@ -54,6 +54,7 @@ def load_classifier(
         ValueError: If weights are missing, unknown or of another shape; they are listed.
     """
     _refuse_adapter(path)
+    check_model(Path(path))
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(new_head_seed or 0)
@@ -122,4 +123,4 @@ def publish_checkpoint(
     unpublish(folder)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder, state_dict=dict(weights))
-    write_json(folder / TRAINING_FILE, training)
+    publish(folder, training)

@@ -1,6 +1,7 @@
 """Data sets on disk or in an object store: immutable, content-addressed, resumable.
 
-`refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
+`refs` what assets hand each other; `sealed` JSON that carries its hash, and `damage` files that
+are compared with theirs; `manifest` what makes a folder a data set; `dataset` write,
 build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts,
 and which columns get a dictionary; `revising` new states that share shards with old ones;
 `maps` the work on shards and where it runs; `uris` local paths and S3; `atomic` local files that

@@ -34,6 +34,7 @@ from synpref_dagster.storage import (
     make_ref,
     to_path,
 )
+from synpref_dagster.storage.sealed import sealed
 from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
@@ -193,7 +194,7 @@ def _headline(report: dict[str, Any]) -> dict[str, float]:
 def _write(campaign: Campaign, report: dict[str, Any]) -> dict[str, str]:
     page = render_report(report, report_figures(report))
     texts = {
-        "report.json": json.dumps(report, indent=2, sort_keys=True) + "\n",
+        "report.json": json.dumps(sealed(report), indent=2, sort_keys=True) + "\n",
         "report.html": page,
     }
     paths = {}

@@ -1,6 +1,5 @@
 """Box 6, the released model: folder, card, manifest, registered version, and the gates."""
 
-import json
 import warnings
 from dataclasses import asdict
 from functools import partial
@@ -24,7 +23,7 @@ from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licenc
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.reward.folders import finished_training, folder_fingerprint
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
@@ -67,7 +66,7 @@ def model_release(
         by_source = sources_now(sources, facts_of_data)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
-        training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+        training = finished_training(checkpoint)
         results = results_from_frame(campaign.frame(benchmark_scores["results"]))
         facts = model_facts(
             campaign.profile,

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from synpref_dagster.storage.atomic import beside, put_in_place
+from synpref_dagster.storage.damage import CHECKSUMS
 
 MANIFEST = "training_manifest.json"
 CARD = "README.md"
-NOT_RELEASED = ("state", "built.json")
+NOT_RELEASED = ("state", "built.json", CHECKSUMS)
 READ_BYTES = 1 << 22
 PORTABLE_TOKENIZER = "PreTrainedTokenizerFast"
 OWN_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only")

@@ -22,9 +22,16 @@ from sklearn.preprocessing import normalize
 from synpref_dagster.pairs.record import PreferencePair, Turn
 from synpref_dagster.reward.encoding import DroppedPairs
 from synpref_dagster.reward.evaluation import evaluate_margins
-from synpref_dagster.reward.folders import published_training, unpublish, write_json
+from synpref_dagster.reward.folders import (
+    check_model,
+    publish,
+    published_training,
+    unpublish,
+    write_json,
+)
 from synpref_dagster.reward.linear.features import FloatMatrix, hand_features, hashed_words
 from synpref_dagster.reward.training.config import TrainingReport
+from synpref_dagster.storage.damage import keep_checksums
 
 LINEAR_FILE = "linear.npz"
 SETTINGS_FILE = "linear.json"
@@ -71,6 +78,7 @@ class LinearRewardModel:
     @classmethod
     def load(cls, path: str | Path) -> "LinearRewardModel":
         """Load a folder written by `train_linear_reward_model`."""
+        check_model(Path(path))
         with np.load(Path(path) / LINEAR_FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         settings = json.loads((Path(path) / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -114,6 +122,7 @@ def train_linear_reward_model(
     fingerprint = _fingerprint(pairs, validation, config=config)
     finished = published_training(output_dir)
     if finished is not None and finished["report"]["fingerprint"] == fingerprint:
+        keep_checksums(output_dir)
         return TrainingReport.from_json(finished["report"], reused=True)
     kept = [pair for pair in pairs if pair.chosen != pair.rejected]
     if not kept:
@@ -221,4 +230,4 @@ def _publish(
     unpublish(folder)
     write_json(folder / SETTINGS_FILE, asdict(config))
     np.savez(folder / LINEAR_FILE, **arrays)  # type: ignore[arg-type]
-    write_json(folder / "training.json", {"config": asdict(config), "report": report.to_json()})
+    publish(folder, {"config": asdict(config), "report": report.to_json()})
