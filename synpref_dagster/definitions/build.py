@@ -22,7 +22,9 @@ from synpref_dagster.assets.pool import (
     strict_overlaps,
     vocabulary,
 )
+from synpref_dagster.assets.pool.backbone_features import build_features
 from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
+from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.definitions.failures import report_failures
 from synpref_dagster.definitions.jobs import (
     curate_pool,
@@ -67,8 +69,8 @@ LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
 """The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
     *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
-    *(rewards, relabelling, decision),
-    *(training, benchmarks, data, folder, judges),
+    *(relabelling, decision),
+    *(benchmarks, data, judges),
     *(claims, report),
 ]
 """Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
@@ -89,8 +91,11 @@ def build_defs(
     """
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
     people = people_behind(chosen)
-    iterations = factory.build_iterations(chosen.iterations, people)
+    features = build_features(chosen)
+    features_key = [each.key for each in features]
+    iterations = factory.build_iterations(chosen.iterations, people, features_key)
     paid_first = LABELS if chosen.judges.cost_money else []
+    sizes = model_sizes(chosen)
     drops = chosen.pool.pii.action == "drop"
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
@@ -105,7 +110,12 @@ def build_defs(
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *last.build_last(iterations[-1].gold, iterations[-1].silver),
+        *features,
         rewards.build_best_model(reward_models),
+        *rewards.build_witnesses(features_key),
+        training.build_model(sizes),
+        benchmarks.build_scores(sizes),
+        folder.build_release(sizes),
         claims.build_iteration_curve(reward_models),
         people_audit.build_people_audit(list(asking_assets(chosen))),
     ]

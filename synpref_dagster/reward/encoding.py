@@ -200,12 +200,22 @@ def load_encoder(path: str, *, max_length_tokens: int, pad_token: str | None = N
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path)
-    if pad_token is not None and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        if pad_token not in tokenizer.get_vocab():
-            raise ValueError(f"pad token {pad_token!r} is not in the vocabulary of {path}")
-        tokenizer.pad_token = pad_token
+    set_pad_token(tokenizer, pad_token, place=path)
     tokenizer.padding_side = "right"
     return ChatEncoder(tokenizer, max_length_tokens=max_length_tokens)
+
+
+def set_pad_token(tokenizer: Any, pad_token: str | None, *, place: str) -> None:
+    """Give a tokenizer its pad token where it has none, or pads with end-of-sequence.
+
+    Raises:
+        ValueError: If the vocabulary does not have it.
+    """
+    if pad_token is None or tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
+        return
+    if pad_token not in tokenizer.get_vocab():
+        raise ValueError(f"pad token {pad_token!r} is not in the vocabulary of {place}")
+    tokenizer.pad_token = pad_token
 
 
 def pinned_template(template: str | None) -> str:

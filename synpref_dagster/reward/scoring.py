@@ -21,7 +21,8 @@ from synpref_dagster.reward.attention.forward import PackForward, verified_forwa
 from synpref_dagster.reward.backbones import MAX_LENGTH_TOKENS
 from synpref_dagster.reward.checkpoints import load_classifier, published_training
 from synpref_dagster.reward.encoding import ChatEncoder, TokenIds, load_encoder
-from synpref_dagster.reward.frozen.model import FROZEN_FILE, FrozenRewardModel
+from synpref_dagster.reward.frozen.model import FrozenRewardModel
+from synpref_dagster.reward.frozen.places import is_frozen
 from synpref_dagster.reward.linear.model import LINEAR_FILE, LinearRewardModel
 
 logger = logging.getLogger(__name__)
@@ -144,6 +145,6 @@ def load_reward_model(path: str | Path, *, device: str = "cpu") -> Scorer:
     """Reward model of any backend, by what its folder holds."""
     if (Path(path) / LINEAR_FILE).is_file():
         return LinearRewardModel.load(path)
-    if (Path(path) / FROZEN_FILE).is_file():
+    if is_frozen(Path(path)):
         return FrozenRewardModel.load(path, device=device)
     return RewardModel.load(path, device=device)

@@ -71,6 +71,10 @@ class PairFeatures:
     chosen: Matrix
     rejected: Matrix
 
+    def rows(self, rows: npt.NDArray[np.int64]) -> "PairFeatures":
+        """Some of the pairs."""
+        return PairFeatures(self.chosen[rows], self.rejected[rows])
+
     def columns(self, columns: npt.NDArray[np.int64]) -> "PairFeatures":
         """The same pairs, seen through some of the features."""
         return PairFeatures(self.chosen[:, columns], self.rejected[:, columns])
@@ -98,7 +102,8 @@ def fit_best_head(
 ) -> FittedHead:
     """The head with the lowest loss on the validation pairs, each at its best scale.
 
-    Of equals what was named first wins. Without validation pairs only one choice makes sense.
+    Of equals what was named first wins. Without validation pairs there is nothing to choose by:
+    the first choice is taken as it is.
 
     Args:
         pairs: Training pairs, (n, F).
@@ -107,17 +112,12 @@ def fit_best_head(
         layers: Layers of the reading, in its order.
 
     Raises:
-        ValueError: several choices and nothing to choose by.
+        ValueError: there is no choice.
     """
-    if validation is None and len(choices) > 1:
-        raise ValueError(
-            f"{len(choices)} heads to choose from and no validation pair to choose by: give gold "
-            "pairs, or one layer, one pooling and one penalty"
-        )
     width = pairs.chosen.shape[1] // (2 * len(layers))
     best: FittedHead | None = None
     tried = []
-    for group in _by_reading(choices):
+    for group in _by_reading(choices if validation is not None else choices[:1]):
         columns = columns_of(group[0].layer, group[0].pooling, layers=layers, width=width)
         seen = None if validation is None else validation.columns(columns)
         for fitted in _fit_path(pairs.columns(columns), seen, choices=group):

@@ -6,9 +6,8 @@ the folder upwards, so that a campaign's folder can be moved. What is given away
 itself, or is an ordinary classifier (`frozen.releasing`).
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,16 @@ from synpref_dagster.reward.frozen.heads import (
     columns_of,
     fit_best_head,
 )
+from synpref_dagster.reward.frozen.places import FROZEN_FILE, HEAD_FILE, find_home, told
 from synpref_dagster.reward.frozen.reading import (
     FeatureReader,
     OnRead,
     Reading,
-    find_home,
     opened_reader,
 )
 from synpref_dagster.reward.training.config import TrainingReport, fitting_fingerprint
 
-FROZEN_FILE = "frozen.json"
-HEAD_FILE = "head.npy"
+NUM_PARTS = 5  # one of so many parts of the conversations chooses where no gold pair does
 NOTHING_LEFT = "none of {num} pairs can be trained on: both sides of each are one text"
 
 
@@ -63,13 +61,13 @@ class FrozenRewardModel:
             ValueError: its backbone is not to be found.
         """
         folder = Path(path)
-        told = json.loads((folder / FROZEN_FILE).read_text(encoding="utf-8"))
-        about = told["reading"]
+        said = told(folder)
+        about = said["reading"]
         reading = Reading(**{**about, "layers": tuple(about["layers"])})
         home, is_campaign = find_home(folder, reading.backbone)
         reader = opened_reader(reading, home, keeps=is_campaign, device=device)
         weights = np.load(folder / HEAD_FILE, allow_pickle=False)
-        return cls(reader, HeadChoice(**told["choice"]), weights)
+        return cls(reader, HeadChoice(**said["choice"]), weights)
 
     @property
     def encoder(self) -> ChatEncoder:
@@ -115,16 +113,17 @@ def train_frozen_reward_model(
     Args:
         pairs: Training pairs.
         validation: Gold pairs on which layer, pooling and penalty are chosen; never a test set.
+            Without any, a fifth of the training conversations chooses.
         reader: The backbone.
         config: What to choose from.
         output_dir: Folder of the model, below the folder that holds the backbones.
         on_read: Told how far the backbone is with what it has not read yet.
 
     Raises:
-        ValueError: If no pair is left to train on, or there is nothing to choose a head by.
+        ValueError: If no pair is left to train on.
     """
-    told = {"config": asdict(config), "reading": asdict(reader.reading)}
-    fingerprint = fitting_fingerprint(told, pairs, validation)
+    about = {"config": asdict(config), "reading": asdict(reader.reading)}
+    fingerprint = fitting_fingerprint(about, pairs, validation)
     finished = published_training(output_dir)
     if finished is not None and finished["report"]["fingerprint"] == fingerprint:
         return TrainingReport.from_json(finished["report"], reused=True)
@@ -132,12 +131,9 @@ def train_frozen_reward_model(
     if not kept:
         raise ValueError(NOTHING_LEFT.format(num=len(pairs)))
     both = _features([*kept, *validation], reader, on_read)
-    head = fit_best_head(
-        PairFeatures(both.chosen[: len(kept)], both.rejected[: len(kept)]),
-        PairFeatures(both.chosen[len(kept) :], both.rejected[len(kept) :]) if validation else None,
-        choices=config.choices(),
-        layers=config.layers,
-    )
+    train = both.rows(np.arange(len(kept)))
+    gold = both.rows(np.arange(len(kept), len(both.chosen)))
+    head = _fitted(kept, train, gold if validation else None, reader=reader, config=config)
     report = TrainingReport(
         num_pairs=len(kept),
         dropped=identical_texts(pairs),
@@ -148,8 +144,32 @@ def train_frozen_reward_model(
         losses=(head.loss,),
         fingerprint=fingerprint,
     )
-    _publish(output_dir, head, told=told, report=report)
+    _publish(output_dir, head, about=about, report=report)
     return report
+
+
+def _fitted(
+    pairs: Sequence[PreferencePair],
+    train: PairFeatures,
+    gold: PairFeatures | None,
+    *,
+    reader: FeatureReader,
+    config: FrozenConfig,
+) -> FittedHead:
+    """The head chosen on gold; without any, on a fifth of the conversations, and fitted on all."""
+    choices, layers = config.choices(), reader.reading.layers
+    if gold is not None or len(choices) == 1:
+        return fit_best_head(train, gold, choices=choices, layers=layers)
+    chooses = np.array([pair.conversation_id[-1] % NUM_PARTS == 0 for pair in pairs])
+    if chooses.all() or not chooses.any():  # few conversations: pairs then
+        chooses = np.array([pair.content_id[-1] % NUM_PARTS == 0 for pair in pairs])
+    if chooses.all() or not chooses.any():
+        strongest = max(choices, key=lambda choice: choice.penalty)
+        return fit_best_head(train, None, choices=[strongest], layers=layers)
+    by = train.rows(np.flatnonzero(chooses))
+    chosen = fit_best_head(train.rows(np.flatnonzero(~chooses)), by, choices=choices, layers=layers)
+    fitted = fit_best_head(train, by, choices=[chosen.choice], layers=layers)
+    return replace(fitted, evaluation=None, tried=chosen.tried)
 
 
 def _features(
@@ -163,15 +183,15 @@ def _features(
 
 
 def _publish(
-    folder: Path, head: FittedHead, *, told: Mapping[str, Any], report: TrainingReport
+    folder: Path, head: FittedHead, *, about: Mapping[str, Any], report: TrainingReport
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     unpublish(folder)
     choice = asdict(head.choice)
-    write_json(folder / FROZEN_FILE, {"reading": told["reading"], "choice": choice})
+    write_json(folder / FROZEN_FILE, {"reading": about["reading"], "choice": choice})
     np.save(folder / HEAD_FILE, head.weights, allow_pickle=False)
     tried = [{**asdict(each), **found.to_json()} for each, found in head.tried]
-    config = {**told["config"], **choice}
+    config = {**about["config"], **choice}
     write_json(
         folder / "training.json", {"config": config, "report": report.to_json(), "tried": tried}
     )

@@ -4,7 +4,11 @@ Whatever a profile names, a hub id, a folder or a GGUF file, becomes one ordinar
 sequence classifier whose head is not trained. It is made once for a campaign.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +16,75 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from synpref_dagster.reward.backbones import Backbone
 from synpref_dagster.reward.checkpoints import load_classifier
-from synpref_dagster.reward.encoding import template_without_default_prompt
+from synpref_dagster.reward.encoding import (
+    ChatEncoder,
+    set_pad_token,
+    template_without_default_prompt,
+)
+from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.storage.atomic import make_once
 
+PREPARED_FILE = "prepared.json"
+VERSION = "1"  # changes whenever a prepared backbone says something else
 DEFAULT_LAYER_SHARES = (2 / 3, 1.0)  # a middle layer beats the last one; see docs/reward_models.md
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prepared backbone.
+
+    Attributes:
+        folder: Where it lies.
+        layers: Layers that are read, counted from 1.
+    """
+
+    folder: Path
+    layers: tuple[int, ...]
+
+
 def prepare_backbone(
-    place: str,
-    folder: Path,
-    *,
-    layers: Sequence[int] | None = None,
-    pad_token: str | None = None,
-    revision: str | None = None,
-    gguf_file: str | None = None,
-) -> Path:
-    """Make the folder of a prepared backbone, unless it is there.
+    row: Backbone, folder: Path, *, layers: Sequence[int] | None = None, reads_all: bool = False
+) -> Prepared:
+    """Prepare a backbone, unless it was done before.
 
     Args:
-        place: Folder or hub id.
-        folder: Where the prepared backbone goes.
-        layers: Layers that will be read; what comes behind them is left out. None keeps all.
-        pad_token: Token to pad with where the tokenizer has none, or pads with end-of-sequence.
-        revision: Commit, tag or branch on the hub.
-        gguf_file: Name of a GGUF file in `place` to take the weights from.
+        row: The backbone: its place, revision, GGUF file and pad token.
+        folder: Where prepared backbones lie.
+        layers: Layers that will be read; what comes behind them is left out. None takes
+            `default_layers`.
+        reads_all: Keep every layer: the backbone will be trained, not read.
 
     Raises:
         ValueError: The place holds no backbone of a supported shape, or no usable tokenizer.
     """
 
     def make(part: Path) -> None:
-        origin = {"revision": revision, "gguf_file": gguf_file}
-        where = {name: value for name, value in origin.items() if value is not None}
-        tokenizer = _tokenizer(place, pad_token, where)
-        model = _classifier(place, where)
-        depth = len(_decoder(model, place).layers)
-        _cut(model, max(layers or (depth,)))
+        tokenizer, model = _tokenizer(row), _classifier(row)
+        depth = len(_decoder(model, row.hub_id).layers)
+        read = (depth,) if reads_all else tuple(layers or default_layers(depth))
+        _cut(model, max(read))
         model.config.pad_token_id = tokenizer.pad_token_id
-        with torch.no_grad():
-            model.score.weight.zero_()
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
+        told = {"place": row.hub_id, "revision": row.revision, "layers": read, "depth": depth}
+        (part / PREPARED_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
-    make_once(folder, make)
-    return folder
+    what = ("all",) if reads_all else layers
+    target = folder / f"{row.model_size}-{_key(row, tuple(what or ()))}"
+    make_once(target, make)
+    told = json.loads((target / PREPARED_FILE).read_text(encoding="utf-8"))
+    return Prepared(target, tuple(told["layers"]))
+
+
+@lru_cache
+def _key(row: Backbone, layers: tuple[int | str, ...]) -> str:
+    """What a prepared backbone is made from; a local folder counts by its content."""
+    is_folder = Path(row.hub_id).is_dir()
+    place = folder_fingerprint(row.hub_id) if is_folder else row.hub_id
+    told = (VERSION, place, row.revision, row.gguf_file, row.pad_token, layers)
+    return blake2b(repr(told).encode(), digest_size=6).hexdigest()
 
 
 def default_layers(depth: int) -> tuple[int, ...]:
@@ -75,25 +103,29 @@ def cut_classifier(folder: Path, layer: int) -> Any:
     return model
 
 
-def _tokenizer(place: str, pad_token: str | None, where: dict[str, str]) -> Any:
+def _where(row: Backbone) -> dict[str, str]:
+    origin = {"revision": row.revision, "gguf_file": row.gguf_file}
+    return {name: value for name, value in origin.items() if value is not None}
+
+
+def _tokenizer(row: Backbone) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **where)
+        tokenizer = AutoTokenizer.from_pretrained(row.hub_id, **_where(row))
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ValueError(f"{place} holds no tokenizer that can be read: {error}") from error
-    if pad_token is not None and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        if pad_token not in tokenizer.get_vocab():
-            raise ValueError(f"pad token {pad_token!r} is not in the vocabulary of {place}")
-        tokenizer.pad_token = pad_token
+        what = str(error).splitlines()[0]
+        raise ValueError(f"{row.hub_id} holds no tokenizer that can be read: {what}") from error
+    set_pad_token(tokenizer, row.pad_token, place=row.hub_id)
     tokenizer.chat_template = template_without_default_prompt(tokenizer)
     tokenizer.padding_side = "right"
+    ChatEncoder(tokenizer, max_length_tokens=row.max_length_tokens)  # its guards refuse it now
     return tokenizer
 
 
-def _classifier(place: str, where: dict[str, str]) -> Any:
+def _classifier(row: Backbone) -> Any:
     transformers_logging.disable_progress_bar()
-    if "gguf_file" not in where:
-        return load_classifier(place, new_head_seed=0, revision=where.get("revision"))
-    found = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **where)
+    if row.gguf_file is None:
+        return load_classifier(row.hub_id, new_head_seed=0, revision=row.revision)
+    found = AutoModelForCausalLM.from_pretrained(row.hub_id, dtype=torch.float32, **_where(row))
     config = found.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are dequantised: it no longer speaks of them

@@ -17,9 +17,9 @@ from synpref_dagster.pairs.progress import ResponsesRead
 from synpref_dagster.pairs.record import Turn
 from synpref_dagster.reward.encoding import ChatEncoder, load_encoder
 from synpref_dagster.reward.frozen.features import POOLINGS, FrozenBackbone
+from synpref_dagster.reward.frozen.places import FEATURES, backbone_folder
 from synpref_dagster.reward.frozen.store import Features, FeatureStore, response_keys
 
-BACKBONES, FEATURES = "backbones", "features"
 RESPONSES_PER_FILE = 512  # what a killed run reads again at most
 VERSION = "1"
 
@@ -97,8 +97,19 @@ class FeatureReader:
         if self._home is None:
             return None
         folder = self._home / FEATURES / self.reading.name
-        num_features = len(self.reading.layers) * len(POOLINGS) * self.width
-        return FeatureStore(folder, num_features=num_features)
+        return FeatureStore(folder, num_features=self.num_features)
+
+    @property
+    def num_features(self) -> int:
+        """F: two poolings of each layer."""
+        return len(self.reading.layers) * len(POOLINGS) * self.width
+
+    def counts(self) -> dict[str, int]:
+        """Tokens forwarded so far, and the least that would have done; empty before the first."""
+        if "backbone" not in vars(self):
+            return {}
+        backbone = self.backbone
+        return {"num_tokens": backbone.num_tokens, "least_tokens": backbone.least_tokens}
 
     def features(
         self,
@@ -115,40 +126,66 @@ class FeatureReader:
             on_read: told how far the reading is, file by file.
         """
         keys = response_keys(conversations, responses)
+        place = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+        features = np.zeros((len(place), self.num_features), dtype=np.float32)
+        for part, read in self._read(keys, conversations, responses, on_read=on_read):
+            features[[place[key] for key in part]] = read
+        return features[[place[key] for key in keys]]
+
+    def read(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        responses: Sequence[str],
+        *,
+        on_read: OnRead | None = None,
+    ) -> None:
+        """See to it that the store has their features; takes no memory for them."""
+        keys = response_keys(conversations, responses)
+        parts = self._read(keys, conversations, responses, on_read=on_read, known_too=False)
+        for _ in parts:
+            pass
+
+    def _read(
+        self,
+        keys: Sequence[bytes],
+        conversations: Sequence[Sequence[Turn]],
+        responses: Sequence[str],
+        *,
+        on_read: OnRead | None,
+        known_too: bool = True,
+    ) -> Iterator[tuple[list[bytes], Features]]:
+        """Keys and features, part by part: what is known first, then what is read now."""
         row_of = {key: row for row, key in reversed(list(enumerate(keys)))}
-        distinct = list(row_of)
-        num_features = len(self.reading.layers) * len(POOLINGS) * self.width
-        if self._store is None:
-            features = np.zeros((len(distinct), num_features), dtype=np.float32)
-            is_known = np.zeros(len(distinct), dtype=np.bool_)
-        else:
-            found = self._store.find(distinct)
-            features, is_known = found.features, found.is_known
-        rows = [row_of[key] for key in distinct]
-        left = [at for at in range(len(distinct)) if not is_known[at]]
-        self.num_known += len(distinct) - len(left)
+        left = list(row_of)
+        if self._store is not None:
+            is_known = self._store.knows(left)
+            known = [key for key, found in zip(left, is_known, strict=True) if found]
+            left = [key for key, found in zip(left, is_known, strict=True) if not found]
+            self.num_known += len(known)
+            if known_too and known:
+                yield known, self._store.find(known)
         started, num_done = time.monotonic(), 0
-        for part in _parts(left, [id(conversations[rows[at]]) for at in left]):
+        for part in _parts(left, [id(conversations[row_of[key]]) for key in left]):
+            rows = [row_of[key] for key in part]
             read = self.backbone.features(
-                [conversations[rows[at]] for at in part], [responses[rows[at]] for at in part]
+                [conversations[row] for row in rows], [responses[row] for row in rows]
             )
             if self._store is not None:
-                self._store.add([distinct[at] for at in part], read)
-            features[part] = read
+                self._store.add(part, read)
             num_done += len(part)
             self.num_read += len(part)
             if on_read is not None:
-                on_read(ResponsesRead.at(num_done, len(left), seconds=time.monotonic() - started))
-        place = {key: at for at, key in enumerate(distinct)}
-        return features[[place[key] for key in keys]]
+                seconds = time.monotonic() - started
+                on_read(ResponsesRead.at(num_done, len(left), seconds=seconds))
+            yield part, read
 
 
-def _parts(rows: Sequence[int], conversations: Sequence[int]) -> Iterator[list[int]]:
-    """Rows in parts of about one file each; responses of one conversation stay together."""
-    members: dict[int, list[int]] = {}
-    for row, conversation in zip(rows, conversations, strict=True):
-        members.setdefault(conversation, []).append(row)
-    part: list[int] = []
+def _parts(keys: Sequence[bytes], conversations: Sequence[int]) -> Iterator[list[bytes]]:
+    """Keys in parts of about one file each; responses of one conversation stay together."""
+    members: dict[int, list[bytes]] = {}
+    for key, conversation in zip(keys, conversations, strict=True):
+        members.setdefault(conversation, []).append(key)
+    part: list[bytes] = []
     for group in members.values():
         part += group
         if len(part) >= RESPONSES_PER_FILE:
@@ -156,35 +193,6 @@ def _parts(rows: Sequence[int], conversations: Sequence[int]) -> Iterator[list[i
             part = []
     if part:
         yield part
-
-
-def backbone_folder(home: Path, name: str) -> Path:
-    """Where a prepared backbone lies in a campaign's folder, or in a folder given away."""
-    own = home / name
-    return own if own.is_dir() else home / BACKBONES / name
-
-
-def find_home(folder: Path, name: str) -> tuple[Path, bool]:
-    """The folder that holds a model's backbone, and whether it is a campaign's.
-
-    Args:
-        folder: of the model.
-        name: of its backbone.
-
-    Raises:
-        ValueError: it is neither in the folder nor beside the models above it.
-    """
-    folder = folder.resolve()
-    if (folder / name).is_dir():
-        return folder, False
-    for home in folder.parents:
-        if (home / BACKBONES / name).is_dir():
-            return home, True
-    raise ValueError(
-        f"{folder} is a head on the frozen backbone {name!r}, which lies neither in it nor in "
-        f"{BACKBONES}/ of a folder above: copy the campaign's {BACKBONES}/{name} beside it, or "
-        "use the release, which holds its backbone"
-    )
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,6 @@ this package gives. The mean over a response is nothing that they know; such a f
 backbone beside the head and is read by this package.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,21 +13,15 @@ import numpy as np
 import torch
 
 from synpref_dagster.reward.folders import TRAINING_FILE
-from synpref_dagster.reward.frozen.model import FROZEN_FILE, HEAD_FILE
+from synpref_dagster.reward.frozen.places import (
+    HEAD_FILE,
+    backbone_of,
+    needs_this_package,
+    told,
+)
 from synpref_dagster.reward.frozen.preparing import cut_classifier
-from synpref_dagster.reward.frozen.reading import backbone_folder, find_home
 
 TOKENIZER_FILES = ("tokenizer*", "chat_template*", "special_tokens_map.json", "*.model", "vocab*")
-
-
-def is_frozen(checkpoint: Path) -> bool:
-    """Whether a model folder holds a head on a frozen backbone."""
-    return (checkpoint / FROZEN_FILE).is_file()
-
-
-def needs_this_package(checkpoint: Path) -> bool:
-    """Whether a head reads what only this package gives: more than the state of the last token."""
-    return _choice(checkpoint)["pooling"] != "last"
 
 
 def stand_alone(checkpoint: Path, target: Path) -> None:
@@ -38,15 +31,12 @@ def stand_alone(checkpoint: Path, target: Path) -> None:
         checkpoint: from `train_frozen_reward_model`.
         target: new folder.
     """
-    told = json.loads((checkpoint / FROZEN_FILE).read_text(encoding="utf-8"))
-    name = told["reading"]["backbone"]
-    home, _ = find_home(checkpoint, name)
-    source = backbone_folder(home, name)
+    source = backbone_of(checkpoint)
     if needs_this_package(checkpoint):
         shutil.copytree(checkpoint, target)
-        shutil.copytree(source, target / name)
+        shutil.copytree(source, target / source.name)
         return
-    model = cut_classifier(source, told["choice"]["layer"])
+    model = cut_classifier(source, told(checkpoint)["choice"]["layer"])
     head = np.load(checkpoint / HEAD_FILE, allow_pickle=False)
     with torch.no_grad():
         model.score.weight.copy_(torch.from_numpy(head)[None])
@@ -55,8 +45,3 @@ def stand_alone(checkpoint: Path, target: Path) -> None:
         for file in source.glob(pattern):
             shutil.copy2(file, target)
     shutil.copy2(checkpoint / TRAINING_FILE, target)
-
-
-def _choice(checkpoint: Path) -> dict[str, object]:
-    told = json.loads((checkpoint / FROZEN_FILE).read_text(encoding="utf-8"))
-    return dict(told["choice"])

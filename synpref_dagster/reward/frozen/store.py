@@ -8,7 +8,6 @@ Several processes may write at a time; the worst that happens is that one respon
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,16 +22,6 @@ logger = logging.getLogger(__name__)
 Features = npt.NDArray[np.float32]
 KEY = np.dtype(f"S{ID_BYTES}")
 READ_ROWS = 1 << 14
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Features of those responses that are known."""
-
-    features: Features
-    """(n, F) float32; rows of unknown responses are zero."""
-    is_known: npt.NDArray[np.bool_]
-    """(n,)."""
 
 
 class FeatureStore:
@@ -51,22 +40,34 @@ class FeatureStore:
         self._keys = np.zeros(0, dtype=KEY)
         self._places = np.zeros((0, 2), dtype=np.int64)
 
-    def find(self, keys: Sequence[bytes]) -> Found:
-        """Features of responses by their keys (`response_keys`), as far as they are known."""
+    def knows(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """(n,) whether the features of these responses (`response_keys`) are there."""
         self._look_for_new_files()
+        return self._at(keys)[1]
+
+    def find(self, keys: Sequence[bytes]) -> Features:
+        """(n, F) float32 features of responses that are known.
+
+        Raises:
+            KeyError: one is not.
+        """
+        at, is_known = self._at(keys)
+        if not is_known.all():
+            raise KeyError(f"{int((~is_known).sum())} responses were not read yet")
+        places = self._places[at]
+        features = np.zeros((len(keys), self.num_features), dtype=np.float32)
+        for number in np.unique(places[:, 0]):
+            rows = np.flatnonzero(places[:, 0] == number)
+            stored = np.load(self._files[number], mmap_mode="r", allow_pickle=False)
+            features[rows] = stored[places[rows, 1]]
+        return features
+
+    def _at(self, keys: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         wanted = np.array(keys, dtype=KEY)
         at = np.searchsorted(self._keys, wanted)
-        is_known = np.zeros(len(wanted), dtype=np.bool_)
-        within = at < len(self._keys)
-        is_known[within] = self._keys[at[within]] == wanted[within]
-        features = np.zeros((len(wanted), self.num_features), dtype=np.float32)
-        places = self._places[at[is_known]]
-        rows = np.flatnonzero(is_known)
-        for number in np.unique(places[:, 0]):
-            of_file = places[:, 0] == number
-            stored = np.load(self._files[number], mmap_mode="r", allow_pickle=False)
-            features[rows[of_file]] = stored[places[of_file, 1]]
-        return Found(features, is_known)
+        is_known = at < len(self._keys)
+        is_known[is_known] = self._keys[at[is_known]] == wanted[is_known]
+        return at, is_known
 
     def add(self, keys: Sequence[bytes], features: Features) -> None:
         """Keep the features (n, F) of responses by their keys."""
