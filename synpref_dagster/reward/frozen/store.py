@@ -51,6 +51,7 @@ class FeatureStore:
         Raises:
             KeyError: one is not.
         """
+        self._look_for_new_files()
         at, is_known = self._at(keys)
         if not is_known.all():
             raise KeyError(f"{int((~is_known).sum())} responses were not read yet")
@@ -86,6 +87,7 @@ class FeatureStore:
             with part.open("wb") as stream:
                 np.save(stream, array, allow_pickle=False)
             put_in_place(part, file)
+        self._seen.discard(target.with_suffix(".keys").name)  # where a damaged one was, a whole is
 
     def _look_for_new_files(self) -> None:
         new = [
