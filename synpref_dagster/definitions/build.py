@@ -1,6 +1,6 @@
 """The only place where assets, checks, resources, jobs and schedules meet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -90,7 +90,33 @@ def build_defs(
         loggers: Dagster loggers for runs started in this process.
     """
     chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-    people = people_behind(chosen)
+    assets, iterations = _campaign_assets(chosen, people_behind(chosen))
+    checks = [
+        clean.zero_contamination,
+        strict_overlaps.zero_strict_overlap,
+        *(check for each in iterations for check in each.checks),
+    ]
+    return dg.Definitions(
+        assets=with_people(assets, chosen),
+        asset_checks=checks,
+        jobs=JOBS,
+        schedules=[nightly_filtering],
+        sensors=[
+            report_failures,
+            release_follows_training,
+            *people_sensors(chosen),
+            *judge_sensors(chosen),
+        ],
+        resources={**build_resources(chosen), **(resource_overrides or {})},
+        executor=_executor(chosen),
+        loggers=dict(loggers or {}),
+    )
+
+
+def _campaign_assets(
+    chosen: Profile, people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+) -> tuple[list[Any], list[factory.IterationAssets]]:
+    """All assets of a campaign, and its iterations, which bring checks of their own."""
     features = build_features(chosen)
     features_key = [each.key for each in features]
     iterations = factory.build_iterations(chosen.iterations, people, features_key)
@@ -119,26 +145,7 @@ def build_defs(
         claims.build_iteration_curve(reward_models),
         people_audit.build_people_audit(list(asking_assets(chosen))),
     ]
-    checks = [
-        clean.zero_contamination,
-        strict_overlaps.zero_strict_overlap,
-        *(check for each in iterations for check in each.checks),
-    ]
-    return dg.Definitions(
-        assets=with_people(assets, chosen),
-        asset_checks=checks,
-        jobs=JOBS,
-        schedules=[nightly_filtering],
-        sensors=[
-            report_failures,
-            release_follows_training,
-            *people_sensors(chosen),
-            *judge_sensors(chosen),
-        ],
-        resources={**build_resources(chosen), **(resource_overrides or {})},
-        executor=_executor(chosen),
-        loggers=dict(loggers or {}),
-    )
+    return assets, iterations
 
 
 def build_resources(profile: Profile) -> dict[str, Any]:

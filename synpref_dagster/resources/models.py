@@ -88,9 +88,10 @@ class TrainedModel:
         return self.report.reused
 
     def origin(self) -> dict[str, Any]:
-        """The backend, and what it started from or imitates."""
+        """The backend, what it started from or imitates, and whether it was there already."""
         told = ("backend", "backbone", "architecture_of")
-        return {name: self.settings[name] for name in told if name in self.settings}
+        known = {name: self.settings[name] for name in told if name in self.settings}
+        return {**known, "reused": self.reused}
 
     def track(self, step: TrackedStep) -> None:
         """Log what it was trained with, and the loss of every step."""
@@ -151,26 +152,20 @@ class RewardModels(dg.ConfigurableResource):
         if retrain:
             unpublish(folder)
         config = configuration(settings, row, final=model_size is not None, seed=seed)
+        data = (pairs, validation)
         if isinstance(config, FrozenConfig):
             reader, config = self._frozen(row, config)
+            told = partial(tell, context.log)
             report = train_frozen_reward_model(
-                pairs,
-                validation,
-                reader=reader,
-                config=config,
-                output_dir=folder,
-                on_read=partial(tell, context.log),
+                *data, reader=reader, config=config, output_dir=folder, on_read=told
             )
         elif isinstance(config, LinearConfig):
-            report = train_linear_reward_model(pairs, validation, config=config, output_dir=folder)
+            report = train_linear_reward_model(*data, config=config, output_dir=folder)
         else:
             assert isinstance(settings, TransformerSettings)
+            path = self._backbone_path(settings, row, vocabulary)
             report = _backbone_training(settings, context)(
-                pairs,
-                validation,
-                backbone_path=self._backbone_path(settings, row, vocabulary),
-                config=config,
-                output_dir=folder,
+                *data, backbone_path=path, config=config, output_dir=folder
             )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
         known = logged(settings, row, config)

@@ -153,31 +153,31 @@ def backbone(model_size: str, own: Sequence[BackboneSettings] = ()) -> Backbone:
     if model_size not in known:
         raise ValueError(f"unknown model size {model_size!r}; known: {', '.join(known)}")
     papers = next((row for row in BACKBONES if row.model_size == model_size), None)
-    told = next((row for row in own if row.name == model_size), None)
-    if told is None:
+    settings = next((each for each in own if each.name == model_size), None)
+    if settings is None:
         assert papers is not None
         return papers
-    return _with_own(papers, told)
+    return _with_own(papers, settings)
 
 
-def _with_own(papers: Backbone | None, told: BackboneSettings) -> Backbone:
+def _with_own(papers: Backbone | None, settings: BackboneSettings) -> Backbone:
     """A row of the profile, completed by the paper's row of its name."""
     fields: dict[str, Any] = {
-        "hub_id": told.path,
-        "licence": told.licence,
-        "pad_token": told.pad_token,
-        "revision": told.revision,
-        "gguf_file": told.gguf_file,
-        "learning_rate_development": told.learning_rate,
-        "learning_rate_final": told.learning_rate,
-        "batch_pairs_development": told.batch_pairs,
-        "batch_pairs_final": told.batch_pairs,
-        "max_length_tokens": told.max_length_tokens,
-        "dtype": told.dtype,
-        "frozen_dtype": told.dtype,
-        "lora": told.lora,
+        "hub_id": settings.path,
+        "licence": settings.licence,
+        "pad_token": settings.pad_token,
+        "revision": settings.revision,
+        "gguf_file": settings.gguf_file,
+        "learning_rate_development": settings.learning_rate,
+        "learning_rate_final": settings.learning_rate,
+        "batch_pairs_development": settings.batch_pairs,
+        "batch_pairs_final": settings.batch_pairs,
+        "max_length_tokens": settings.max_length_tokens,
+        "dtype": settings.dtype,
+        "frozen_dtype": settings.dtype,
+        "lora": settings.lora,
     }
     given = {name: value for name, value in fields.items() if value is not None}
     if papers is None:
-        return Backbone(**{"model_size": told.name, "licence": "", "pad_token": None, **given})
+        return Backbone(**{"model_size": settings.name, "licence": "", "pad_token": None, **given})
     return replace(papers, **given)

@@ -329,7 +329,7 @@ ReleaseSettings = Annotated[
         member_fields_only(
             "backend",
             _RELEASES,
-            otherwise=", whose checkpoints are folders that transformers can load",
+            otherwise=", whose checkpoints can be released",
         )
     ),
 ]

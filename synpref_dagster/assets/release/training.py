@@ -87,11 +87,7 @@ def skywork_reward_v2(
         return step.result(
             kept_with(step, trained.ref, facts),
             metrics=trained.metrics(),
-            facts={
-                **trained.origin(),
-                "reused": trained.reused,
-                "left_out": trained.left_out_by_reason(),
-            },
+            facts={**trained.origin(), "left_out": trained.left_out_by_reason()},
             plot=line_plot(
                 {"loss": trained.losses},
                 title=f"{size}: training loss",

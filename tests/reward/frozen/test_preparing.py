@@ -49,7 +49,7 @@ def test_a_layer_that_is_not_there_is_refused(own_backbone, tmp_path, layers):
 def test_a_wrong_place_is_refused_in_one_line(own_backbone, tmp_path, place):
     (tmp_path / "empty").mkdir()
     row = replace(own_backbone, hub_id=str(tmp_path / place))
-    with pytest.raises(ValueError, match="holds no (tokenizer|files)") as refused:
+    with pytest.raises(ValueError, match=r"holds no (tokenizer|files)") as refused:
         prepare_backbone(row, tmp_path / "backbones")
     assert "\n" not in str(refused.value)
     assert not list((tmp_path / "backbones").glob("own-*"))
