@@ -119,9 +119,7 @@ class RewardModels(dg.ConfigurableResource):
         model_size: str | None = None,
         retrain: bool = False,
     ) -> TrainedModel:
-        """Train one model, or find the finished one of the same data and settings.
-
-        Pairs are taken in the order of their ids, in which they are identified too.
+        """Train one model, or find the finished one; pairs are taken in the order of their ids.
 
         Args:
             name: what it is for; part of its folder and of its seed.
