@@ -30,7 +30,7 @@ LATE_IN_CURATION = {  # libraries that a folder of the curation may import, late
 ABOUT_A_HEAVY_LIBRARY = (  # from end to end: whoever needs one of these modules loads it late
     "definitions/preload", "people/label_studio", "people/ledger/database", "people/page/page",
     "people/page/patience", "resources/ray_cluster", "resources/torchrun/worker",
-    "reward/attention/", "reward/checkpoints", "reward/linear/", "reward/scoring",
+    "reward/attention/", "reward/checkpoints", "reward/frozen/", "reward/linear/", "reward/scoring",
     "reward/stand_ins", "reward/training/",
 )  # fmt: skip
 ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what they are about

@@ -67,7 +67,7 @@ def run(
     chosen = load_or_refuse(console, profile, seed)
     refuse_missing_keys(console, chosen)
     refuse_missing_backbones(console, chosen)
-    wanted = _sizes(sizes)
+    wanted = _sizes(sizes, chosen)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
@@ -202,10 +202,8 @@ def _steady(shown: Console) -> Console:
     return Console(file=os.fdopen(os.dup(shown.file.fileno()), "w", encoding="utf-8"))
 
 
-def _sizes(text: str) -> list[str]:
-    from synpref_dagster.reward.backbones import MODEL_SIZES
-
-    known = list(MODEL_SIZES)
+def _sizes(text: str, profile: Profile) -> list[str]:
+    known = list(profile.sizes())
     if text in ("all", "none"):
         return known if text == "all" else []
     wanted = list(dict.fromkeys(size.strip() for size in text.split(",")))

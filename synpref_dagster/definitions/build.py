@@ -1,6 +1,6 @@
 """The only place where assets, checks, resources, jobs and schedules meet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,7 +22,9 @@ from synpref_dagster.assets.pool import (
     strict_overlaps,
     vocabulary,
 )
+from synpref_dagster.assets.pool.backbone_features import build_features
 from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
+from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.definitions.failures import report_failures
 from synpref_dagster.definitions.jobs import campaign_jobs
 from synpref_dagster.definitions.loaded import LoadedProfile
@@ -64,8 +66,8 @@ LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
 """The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
     *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
-    *(rewards, relabelling, decision),
-    *(training, benchmarks, data, folder, judges),
+    *(relabelling, decision),
+    *(benchmarks, data, judges),
     *(claims, report),
 ]
 """Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
@@ -89,27 +91,7 @@ def build_defs(
     chosen = profile if isinstance(profile, Profile) else load_profile(name)
     loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)
     jobs = campaign_jobs(chosen.key_prefix)
-    people = people_behind(chosen)
-    iterations = factory.build_iterations(chosen.iterations, people)
-    paid_first = LABELS if chosen.judges.cost_money else []
-    drops = chosen.pool.pii.action == "drop"
-    reward_models = [each.reward_model for each in iterations]
-    assets: list[Any] = [
-        *dg.load_assets_from_modules(ASSET_MODULES),
-        clean.build_clean_pool(drops_personal_data=drops),
-        *personal_data.build_pool_reports(
-            left_out=chosen.pool.reports_left_out(),
-            # Where its findings decide what stays in the pool, it is no report.
-            after=[] if drops else paid_first,
-        ),
-        judge_audit.build_judge_audit(paid_first),
-        seed.build_verified_seed(people),
-        *(asset for each in iterations for asset in each.assets),
-        *last.build_last(iterations[-1].gold, iterations[-1].silver),
-        rewards.build_best_model(reward_models),
-        claims.build_iteration_curve(reward_models),
-        people_audit.build_people_audit(list(asking_assets(chosen))),
-    ]
+    assets, iterations = _campaign_assets(chosen, people_behind(chosen))
     checks = [
         clean.zero_contamination,
         strict_overlaps.zero_strict_overlap,
@@ -130,6 +112,41 @@ def build_defs(
         executor=_executor(chosen),
         loggers=dict(loggers or {}),
     )
+
+
+def _campaign_assets(
+    chosen: Profile, people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+) -> tuple[list[Any], list[factory.IterationAssets]]:
+    """All assets of a campaign, and its iterations, which bring checks of their own."""
+    features = build_features(chosen)
+    features_key = [each.key for each in features]
+    iterations = factory.build_iterations(chosen.iterations, people, features_key)
+    paid_first = LABELS if chosen.judges.cost_money else []
+    sizes = model_sizes(chosen)
+    drops = chosen.pool.pii.action == "drop"
+    reward_models = [each.reward_model for each in iterations]
+    assets: list[Any] = [
+        *dg.load_assets_from_modules(ASSET_MODULES),
+        clean.build_clean_pool(drops_personal_data=drops),
+        *personal_data.build_pool_reports(
+            left_out=chosen.pool.reports_left_out(),
+            # Where its findings decide what stays in the pool, it is no report.
+            after=[] if drops else paid_first,
+        ),
+        judge_audit.build_judge_audit(paid_first),
+        seed.build_verified_seed(people),
+        *(asset for each in iterations for asset in each.assets),
+        *last.build_last(iterations[-1].gold, iterations[-1].silver),
+        *features,
+        rewards.build_best_model(reward_models),
+        *rewards.build_witnesses(features_key),
+        training.build_model(sizes),
+        benchmarks.build_scores(sizes),
+        folder.build_release(sizes),
+        claims.build_iteration_curve(reward_models),
+        people_audit.build_people_audit(list(asking_assets(chosen))),
+    ]
+    return assets, iterations
 
 
 def build_resources(profile: Profile) -> dict[str, Any]:

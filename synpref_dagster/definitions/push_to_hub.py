@@ -17,7 +17,6 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.tracking.registry import CHAMPION
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.reward.backbones import MODEL_SIZES
 from synpref_dagster.settings.outlets import no_secrets_in_errors
 
 CURATED = "curated_dataset"
@@ -71,8 +70,9 @@ def release_folder(config: PushConfig, campaign: Campaign, tracking: MlflowTrack
         if not config.fingerprint.isalnum():
             raise ValueError("name the curated data set's folder in `fingerprint`")
         return campaign.local_folder("releases", CURATED) / config.fingerprint
-    if config.what not in MODEL_SIZES:
-        raise ValueError(f"what={config.what!r}: use {CURATED} or one of {', '.join(MODEL_SIZES)}")
+    sizes = campaign.profile.sizes()
+    if config.what not in sizes:
+        raise ValueError(f"what={config.what!r}: use {CURATED} or one of {', '.join(sizes)}")
     name = registered_name(campaign.profile.name, config.what)
     found = tracking.registry().aliased(name, config.alias)
     if found is None:

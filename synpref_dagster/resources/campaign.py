@@ -173,6 +173,9 @@ class Campaign(dg.ConfigurableResource):
         """Setting by its name in the profile -> what identifies its value, and never the value."""
         told = self.profile.model_dump(mode="json", exclude=UNHEARD)
         told["reward_model"] = key_material(self.profile.reward_model)
+        size = getattr(self.profile.reward_model, "model_size", None)
+        rows = [row for row in told.pop("backbones") if row["name"] == size]
+        told |= {"backbones": rows} if rows else {}  # those of the releases decide about no pair
         return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
 
     def writing(self, instance: dg.DagsterInstance) -> AbstractContextManager[None]:

@@ -6,11 +6,13 @@ obey is refused. The same holds for the losses, by `name`. None stands for what 
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from synpref_dagster.settings.addresses import Called, checked_path, is_hub_id
+from synpref_dagster.settings.addresses import Called, Revision, Words, checked_path, is_hub_id
+from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.section import MOST, Section
 
 ModelSize = Literal[
@@ -23,6 +25,7 @@ ModelSize = Literal[
     "llama-3.1-8b",
     "llama-3.1-8b-40m",
 ]
+PAPER_SIZES: tuple[str, ...] = get_args(ModelSize)
 FIRST_FORM: Mapping[str, Any] = {
     "batch_pairs": None,
     "evaluate_every_steps": 50,
@@ -197,13 +200,78 @@ class StandInReleaseSettings(TransformerSettings):
 class StandInSettings(StandInReleaseSettings):
     """A stand-in model for the stages."""
 
-    model_size: ModelSize = "qwen3-0.6b"
+    model_size: Called = "qwen3-0.6b"
 
 
 class LinearSettings(Section):
     """Bradley-Terry on frozen features: nothing to set."""
 
     backend: Literal["linear"]
+
+
+class FrozenReleaseSettings(Section):
+    """Heads on frozen backbones; None takes what the backend brings."""
+
+    backend: Literal["frozen"]
+    layers: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] | None = Field(
+        default=None, min_length=1
+    )
+    """Layers to choose from, counted from 1; None: two thirds of the way up, and the last."""
+    poolings: tuple[Literal["last", "mean", "both"], ...] = Field(
+        default=("last", "mean", "both"), min_length=1
+    )
+    """What a head may read: the last token, the mean over the response, or both."""
+    penalties: tuple[Annotated[float, Field(gt=0, le=MOST)], ...] | None = Field(
+        default=None, min_length=1
+    )
+    """Strengths of the head's squared penalty to choose from."""
+    max_length_tokens: int | None = Field(default=None, ge=2, le=MOST)
+    """Longer sequences lose their beginning."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the backbone; auto: the size's own, else bfloat16 where the processor has it."""
+
+
+class FrozenSettings(FrozenReleaseSettings):
+    """A head on a frozen backbone for the stages."""
+
+    model_size: Called = "qwen3-0.6b"
+
+
+class BackboneSettings(Section):
+    """One size of a profile: a backbone of your own, or one of the eight with other numbers.
+
+    What a row leaves out is that of the paper's row of this name, where there is one. Settings of
+    `[reward_model]` and `[release]` come before those of a row, for they speak of all sizes.
+    """
+
+    name: Annotated[str, AfterValidator(partial(checked_name, "backbone", spaces=False))]
+    """Partition key, and part of the names of releases."""
+    path: Place | None = None
+    """Local folder or hub id; may be left out for one of the eight."""
+    revision: Revision | None = None
+    """Commit, tag or branch on the hub."""
+    gguf_file: Called | None = None
+    """Name of a GGUF file in `path` that the weights are taken from."""
+    licence: Called | None = None
+    """Licence of the weights, as the hub names it."""
+    pad_token: Words | None = None
+    """Token to pad with where the tokenizer names none besides end-of-sequence."""
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
+    batch_pairs: int | None = Field(default=None, ge=1, le=MOST)
+    max_length_tokens: int | None = Field(default=None, ge=2, le=MOST)
+    dtype: Literal["float32", "bfloat16"] | None = None
+    lora: LoraSettings | None = None
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if self.path is None and self.name not in PAPER_SIZES:
+            raise ValueError(
+                f"backbone {self.name!r} names no path: give path = a folder or a hub id, or name "
+                f"one of {', '.join(PAPER_SIZES)}"
+            )
+        if self.path is None and (self.revision or self.gguf_file):
+            raise ValueError(f"backbone {self.name!r}: revision and gguf_file speak of a path")
+        return self
 
 
 class HubTrainingSettings(TransformerSettings):
@@ -225,18 +293,18 @@ class HubTrainingSettings(TransformerSettings):
 class HubReleaseSettings(HubTrainingSettings):
     """Releases fine-tuned from real backbones."""
 
-    backbones: dict[ModelSize, Place] = Field(default_factory=dict)
+    backbones: dict[Called, Place] = Field(default_factory=dict)
     """Size -> local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:
         """Where a size starts from instead of its own hub id; None for the latter."""
-        return {str(size): place for size, place in self.backbones.items()}.get(model_size)
+        return self.backbones.get(model_size)
 
 
 class HubSettings(HubTrainingSettings):
     """A real backbone for the stages."""
 
-    model_size: ModelSize = "qwen3-0.6b"
+    model_size: Called = "qwen3-0.6b"
     backbone: Place | None = None
     """Local folder (or hub id) to start from in place of the size's own hub id."""
 
@@ -245,21 +313,21 @@ class HubSettings(HubTrainingSettings):
         return self.backbone if model_size == self.model_size else None
 
 
-_STAGES = (StandInSettings, LinearSettings, HubSettings)
-_RELEASES = (StandInReleaseSettings, HubReleaseSettings)
+_STAGES = (StandInSettings, LinearSettings, HubSettings, FrozenSettings)
+_RELEASES = (StandInReleaseSettings, HubReleaseSettings, FrozenReleaseSettings)
 RewardModelSettings = Annotated[
-    StandInSettings | LinearSettings | HubSettings,
+    StandInSettings | LinearSettings | HubSettings | FrozenSettings,
     Field(discriminator="backend"),
     BeforeValidator(member_fields_only("backend", _STAGES)),
 ]
 ReleaseSettings = Annotated[
-    StandInReleaseSettings | HubReleaseSettings,
+    StandInReleaseSettings | HubReleaseSettings | FrozenReleaseSettings,
     Field(discriminator="backend"),
     BeforeValidator(
         member_fields_only(
             "backend",
             _RELEASES,
-            otherwise=", whose checkpoints are folders that transformers can load",
+            otherwise=", whose checkpoints can be released",
         )
     ),
 ]

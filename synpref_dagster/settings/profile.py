@@ -20,7 +20,12 @@ from pydantic import AfterValidator, Field, model_validator
 from synpref_dagster.settings.addresses import Words, checked_path
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
-from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
+from synpref_dagster.settings.models import (
+    PAPER_SIZES,
+    BackboneSettings,
+    ReleaseSettings,
+    RewardModelSettings,
+)
 from synpref_dagster.settings.names import checked_name, checked_prefix
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
@@ -58,6 +63,8 @@ class Profile(Section):
     iterations: IterationSettings
     people: PeopleSettings = PeopleSettings()
     judges: JudgeSettings = JudgeSettings()
+    backbones: tuple[BackboneSettings, ...] = ()
+    """The sizes of this profile; none: the eight of the paper."""
     reward_model: RewardModelSettings
     release: ReleaseSettings
     filtering: FilterSettings = FilterSettings()
@@ -66,6 +73,27 @@ class Profile(Section):
     export: ExportSettings = ExportSettings()
     shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
+
+    @model_validator(mode="after")
+    def _sizes_are_those_of_the_profile(self) -> Self:
+        known, own = self.sizes(), [row.name for row in self.backbones]
+        if repeated := {name for name in own if own.count(name) > 1}:
+            raise ValueError(f"backbones: {sorted(repeated)} stand there twice")
+        asked = {"reward_model.model_size": getattr(self.reward_model, "model_size", known[0])}
+        for size in getattr(self.release, "backbones", ()):
+            asked[f"release.backbones.{size}"] = size
+        for setting, size in asked.items():
+            if size not in known:
+                raise ValueError(f"{setting}: {size!r} is none of the sizes {', '.join(known)}")
+        for section in ("reward_model", "release"):
+            backend = getattr(self, section).backend
+            strangers = [size for size in known if size not in PAPER_SIZES]
+            if backend == "stand_in" and strangers:
+                raise ValueError(
+                    f"{section}.backend 'stand_in' makes miniatures of the paper's eight, not of "
+                    f"{', '.join(strangers)}: choose 'frozen' or 'hub', or take the rows out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _texts_stay_where_they_may(self) -> Self:
@@ -96,6 +124,10 @@ class Profile(Section):
         sections = destinations(self.judges, self.people, self.shards)
         staying = {*self.pool.staying(), *also}
         refuse_leaving(staying, [*sections, *places], trusted=self.export.trusted_hosts)
+
+    def sizes(self) -> tuple[str, ...]:
+        """Partition keys of the releases: its own backbones, else the eight of the paper."""
+        return tuple(row.name for row in self.backbones) or PAPER_SIZES
 
     def campaign_name(self) -> str:
         """What batches of people and MLflow call this campaign."""

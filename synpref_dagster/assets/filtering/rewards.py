@@ -65,7 +65,16 @@ def best_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"))
+def build_witnesses(features: Sequence[dg.AssetKey]) -> list[dg.AssetsDefinition]:
+    """The gold RM and the rewards of both models, behind the features that they read, if any."""
+    model = box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2")
+    scores = box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu")
+    return [
+        dg.asset(**model, deps=features)(gold_reward_model),
+        dg.asset(**scores, deps=features)(pool_rewards),
+    ]
+
+
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -94,7 +103,6 @@ def gold_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"))
 def pool_rewards(
     context: dg.AssetExecutionContext,
     campaign: Campaign,

@@ -12,7 +12,6 @@ import pandas as pd
 from synpref_dagster import __version__
 from synpref_dagster.assets.release.benchmarks import SCORED, results_from_frame
 from synpref_dagster.assets.release.lineage import lineage, made_at
-from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.release.trained_on import facts_of, sources_now
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.benchmarks.gates import Figure, Scorecard
@@ -28,22 +27,26 @@ from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
 WAITS = "registered, and held against the champion, when MLflow answers again"
-with warnings.catch_warnings():
-    # A check with one result per size is what the gates are: not to be told so at every start.
-    warnings.simplefilter("ignore", dg.PreviewWarning)
-    GATES = dg.AssetCheckSpec(
-        "promotion_gates",
-        asset="model_release",
-        partitions_def=model_sizes,
-        description="Gold accuracy beats chance, and nothing is worse than the champion.",
-    )
 
 
-@dg.asset(
-    **box(GROUP, kinds={"huggingface", "mlflow"}, code_version="2"),
-    partitions_def=model_sizes,
-    check_specs=[GATES],
-)
+def build_release(sizes: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The releases and their gates, one partition per size."""
+    with warnings.catch_warnings():
+        # A check with one result per size is what the gates are: not to be told at every start.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        gates = dg.AssetCheckSpec(
+            "promotion_gates",
+            asset="model_release",
+            partitions_def=sizes,
+            description="Gold accuracy beats chance, and nothing is worse than the champion.",
+        )
+    return dg.asset(
+        **box(GROUP, kinds={"huggingface", "mlflow"}, code_version="2"),
+        partitions_def=sizes,
+        check_specs=[gates],
+    )(model_release)
+
+
 def model_release(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
