@@ -16,7 +16,7 @@ from synpref_dagster.cli.refusals import (
     refuse_missing_keys,
     say,
 )
-from synpref_dagster.cli.tracking import end_of_run, say_unsent, tracking_app
+from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
@@ -84,7 +84,11 @@ def run(
         progress.begin(stage.title, len(job.asset_layer.selected_asset_keys))
 
     try:
-        with progress.bar, progress.without_skipped_checks():
+        with (
+            at_end_of_run(console, chosen),
+            progress.bar,
+            progress.without_skipped_checks(),
+        ):
             run_campaign(
                 chosen,
                 sizes=wanted,
@@ -104,8 +108,6 @@ def run(
         say(console, error)
         console.print(error.advice, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
-    finally:
-        end_of_run(console, chosen)
     _print_report(chosen)
 
 

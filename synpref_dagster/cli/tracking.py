@@ -1,6 +1,6 @@
 """`synpref tracking`: where MLflow is, what waits for it, and bringing that there."""
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,8 @@ from synpref_dagster.cli.refusals import load_or_refuse, refuse, say
 from synpref_dagster.settings.profile import Profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from synpref_dagster.resources.tracking.runs import MlflowTracking
 
 tracking_app = typer.Typer(no_args_is_help=True, help="MLflow: where it is, what waits for it.")
@@ -43,15 +45,19 @@ def replay(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
         _print(console, line)
 
 
-def end_of_run(shown: Console, profile: Profile) -> None:
-    """Bring what waits to MLflow if it answers by now; say where it is, or what waits still."""
-    tracking = _tracking(profile)
-    # How the run ended is not hidden behind a store or a database that is away as well.
-    with suppress(OSError, ValueError):
-        tracking.replay()
-    with suppress(OSError):
-        for line in unsent(tracking) or [f"MLflow: {tracking.where()}"]:
-            _print(shown, line)
+@contextmanager
+def at_end_of_run(shown: Console, profile: Profile) -> "Iterator[None]":
+    """However a run ends: brings what waits to MLflow if it answers, and says what waits still."""
+    try:
+        yield
+    finally:
+        tracking = _tracking(profile)
+        # How the run ended is not hidden behind a store or a database that is away as well.
+        with suppress(OSError, ValueError):
+            tracking.replay()
+        with suppress(OSError):
+            for line in unsent(tracking) or [f"MLflow: {tracking.where()}"]:
+                _print(shown, line)
 
 
 def say_unsent(shown: Console, profile: Profile) -> None:

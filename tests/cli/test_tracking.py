@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli
-from synpref_dagster.cli.tracking import end_of_run
+from synpref_dagster.cli.tracking import at_end_of_run
 from synpref_dagster.resources.tracking.database import make_database
 from synpref_dagster.resources.tracking.spool import Spool
 from synpref_dagster.settings.profile import load_profile
@@ -86,7 +86,11 @@ def test_replay_brings_what_waits_and_names_what_was_put_aside(
 def test_the_end_of_a_run_says_where_to_look_or_what_waits(spool, database, monkeypatch):
     def said():
         shown = io.StringIO()
-        end_of_run(Console(file=shown, width=400), load_profile("smoke"))
+        with (
+            pytest.raises(KeyboardInterrupt),
+            at_end_of_run(Console(file=shown, width=400), load_profile("smoke")),
+        ):
+            raise KeyboardInterrupt
         return shown.getvalue().splitlines()
 
     assert said() == ["MLflow: http://127.0.0.1:9"]

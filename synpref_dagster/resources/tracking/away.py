@@ -48,7 +48,6 @@ def answered(tracking_uri: str) -> Iterator[None]:
         AwayError: it does not answer, or lets nobody in.
     """
     from mlflow.exceptions import MlflowException
-    from requests import RequestException
     from sqlalchemy.exc import OperationalError
 
     try:
@@ -59,7 +58,7 @@ def answered(tracking_uri: str) -> Iterator[None]:
             raise
         # MLflow's own words hold the whole address, with its password.
         raise AwayError(_told(tracking_uri, text, REFUSED.get(code))) from None
-    except (RequestException, OperationalError) as error:
+    except (OSError, OperationalError) as error:  # also those of its HTTP client
         found = re.search(r"\b(401|403) Client Error", str(error))
         status = int(found[1]) if found else None
         raise AwayError(_told(tracking_uri, str(error), status)) from None
