@@ -18,9 +18,9 @@ import reading_judge
 from endpoint_profile import JOBS, small_profile
 from fastapi import FastAPI, Request, Response
 
-from synpref_dagster.cli.campaign import store_of
 from synpref_dagster.cli.instance import open_instance
 from synpref_dagster.definitions.build import build_defs
+from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.database import make_database
 from synpref_dagster.settings.profile import Profile, load_profile
 
@@ -212,7 +212,7 @@ def test_label_studio_may_repeat_its_token_as_often_as_it_likes(place):
 def test_a_campaign_with_other_settings_is_refused_while_one_is_at_work(place):
     smoke = load_profile("smoke")
     other = smoke.model_copy(update={"next_steps": ("something else",)})
-    with open_instance() as instance, store_of(other).writing(instance):
+    with open_instance() as instance, Campaign.of(other).writing(instance):
         result = run(smoke, "raw_pool")
         assert "is being written by campaign smoke-seed-0 under other settings" in failures(result)
         assert run(other, "raw_pool").success  # a second run of the same

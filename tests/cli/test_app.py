@@ -18,6 +18,7 @@ from synpref_dagster.cli.campaign import Stage, campaign_stages, end_dead_runs
 from synpref_dagster.cli.instance import open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.cli.progress import CampaignProgress, progress_logger
+from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import WaitingForBatches
 from synpref_dagster.settings.profile import load_profile
 
@@ -313,7 +314,7 @@ def test_a_store_that_another_campaign_writes_is_refused_in_one_line(
     other = smoke.model_copy(update={"next_steps": ("something else",)})
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        campaign.store_of(other).writing(instance),
+        Campaign.of(other).writing(instance),
     ):
         code, said = synpref("run", "--profile", "smoke", "--sizes", "none")
     assert code == 2

@@ -26,6 +26,7 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "judges/calls.py",
     "people/label_studio.py",
     "people/ledger/database.py",
+    "people/page/patience.py",
     "people/page/serving.py",
     "resources/hub.py",
     "resources/tracking/away.py",
