@@ -37,6 +37,7 @@ LASTING = frozenset(  # classes of errors that say what people must change
         "ValueError",
         "ValidationError",
         "BudgetExhaustedError",
+        "DamagedCacheError",
         "JudgeRefusedError",
         "PermissionError",
         "FileNotFoundError",
