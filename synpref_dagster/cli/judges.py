@@ -1,6 +1,7 @@
 """`synpref judges`: what LLM judges cost or may have cost, and their replies as one file."""
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,19 @@ ProfileOption = Annotated[str, typer.Option(help="Name of a profile, or a .toml 
 SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's seed.")]
 
 
+@contextmanager
+def damage_refused() -> "Iterator[None]":
+    """End the command in one line where the reply cache turns out to be damaged."""
+    from synpref_dagster.judges.cache import DamagedCacheError
+
+    try:
+        yield
+    except DamagedCacheError as error:
+        refuse(console, error)
+
+
 @judge_app.command()
+@damage_refused()
 def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign paid each judge for each asset, and what it may have to pay on top."""
     chosen = load_or_refuse(console, profile, seed)
@@ -51,6 +64,7 @@ def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
 
 
 @judge_app.command()
+@damage_refused()
 def forgive(
     profile: ProfileOption = "demo",
     seed: SeedOption = None,
@@ -83,6 +97,7 @@ def forgive(
 
 
 @judge_app.command()
+@damage_refused()
 def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign will ask its judges and what that may cost; nobody is asked."""
     chosen = load_or_refuse(console, profile, seed)
@@ -92,6 +107,7 @@ def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
         console.print(f"$0: the judges of profile {chosen.name} cost nothing", highlight=False)
 
 
+@damage_refused()
 def print_estimate(shown: Console, profile: Profile) -> None:
     """A row per asset and judge: questions, those already paid, price, what is left to pay."""
     from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
@@ -161,6 +177,7 @@ def _texts(pool: "DatasetRef") -> "Iterator[pa.Table]":
 
 
 @judge_app.command()
+@damage_refused()
 def export(
     path: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
     profile: ProfileOption = "demo",

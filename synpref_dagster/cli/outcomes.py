@@ -40,6 +40,7 @@ LASTING = frozenset(  # classes of errors that say what people must change
         "DamagedError",
         "ValidationError",
         "BudgetExhaustedError",
+        "DamagedCacheError",
         "JudgeRefusedError",
         "PermissionError",
         "FileNotFoundError",

@@ -115,6 +115,22 @@ def test_a_cache_that_is_gone_is_still_on_the_bill(synpref, cache, tmp_path):
     assert "gone" not in synpref("bill", "--profile", "smoke")[1]
 
 
+@pytest.mark.parametrize("command", [("bill",), ("forgive",), ("export", "x.parquet")])
+def test_damage_in_the_middle_of_a_cache_ends_a_command_in_one_line(
+    synpref, cache, tmp_path, command
+):
+    cache.close()
+    path = tmp_path / "judge_replies.sqlite"
+    content = bytearray(path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    code, output = synpref(*command, "--profile", "smoke")
+    assert code == 2
+    assert "judge_replies.sqlite cannot be" in output
+    assert output.count("\n") == 1
+
+
 def test_without_a_cache_or_a_profile_the_command_says_so(synpref):
     code, output = synpref("export", "replies.parquet", "--profile", "smoke")
     assert code == 2

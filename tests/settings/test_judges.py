@@ -34,6 +34,15 @@ def test_impossible_endpoints_are_refused(change):
         endpoint(**change)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.01, "nan", "inf"])
+def test_money_is_a_number_that_is_neither_negative_nor_endless(value):
+    for setting in ("max_usd", "usd_per_million_input", "usd_per_million_output"):
+        with pytest.raises(ValidationError, match=setting):
+            endpoint(**{setting: value})
+    with pytest.raises(ValidationError, match="max_usd"):
+        JudgeSettings(kind="endpoints", endpoints=[endpoint()], max_usd=value)
+
+
 def test_the_paper_profile_switches_to_its_panel_with_one_line():
     profile = load_profile("paper")
     assert profile.judges.kind == "exemplar"
