@@ -60,13 +60,7 @@ _VICUNA = "A chat between a curious "
 _SIGNS = frozenset("*_#<[(")
 """How labels begin that are decorated."""
 _STARTS = frozenset(
-    each[:3].lower()
-    for each in (
-        *_ROLES,
-        *(name + behind for name in ("ai",) for behind in " :："),
-        _ALPACA,
-        _VICUNA,
-    )
+    (each + behind)[:3].lower() for each in (*_ROLES, _ALPACA, _VICUNA) for behind in "\u00a0 :："
 )
 """How texts begin that begin with a label: nearly no other does."""
 _TAIL = 40  # characters in which an open turn at the end stands
