@@ -55,9 +55,14 @@ _EDGE = rf"(?:[\s{UNSEEN}]|<s>)*"
 _BARE = frozenset(("Human", "User", "Assistant", "Instruction", "Response", "Input", "System"))
 """Names that are labels as headings without a colon: others are titles of articles."""
 _LAST = ":：>*]_)"  # how an open turn ends
-_FIRST = frozenset("HhUuPpIiAaCcBbGgMmRrOoSs*_#<[(用人ユ助ア")  # how labels and sentences begin
 _ALPACA = "Below is an instruction that describes a task"
 _VICUNA = "A chat between a curious "
+_SIGNS = frozenset("*_#<[(")
+"""How labels begin that are decorated."""
+_STARTS = frozenset(
+    (each + behind)[:3].lower() for each in (*_ROLES, _ALPACA, _VICUNA) for behind in "\u00a0 :："
+)
+"""How texts begin that begin with a label: nearly no other does."""
 _TAIL = 40  # characters in which an open turn at the end stands
 # No run of white space is gone through from each of its places: texts may be full of it.
 _LINE, _PARAGRAPH, _ANYWHERE = (
@@ -137,8 +142,8 @@ def may_be_chat(text: str) -> bool:
 
 def may_begin(text: str) -> bool:
     """Whether a text may begin with a label or a template's sentence, quickly."""
-    begun = text[:1] if "!" <= text[:1] <= "~" else seen(text)[:1]
-    if begun not in _FIRST:
+    begun = text[:3] if "!" <= text[:1] <= "~" else seen(text)[:3]
+    if begun[:1] not in _SIGNS and begun.lower() not in _STARTS:
         return False
     return begins_chat(text) or bool(_USER.match(text) or _ASSISTANT.match(text))
 

@@ -61,7 +61,7 @@ _UNREAD = re.compile(
     r"|<(?:reserved|unused)_?\d+>|\[unused\d+\]|&lt;[|｜]\w|<\s\|\s?\w+\s?\|\s?>)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNREAD_BEGIN = frozenset("[<#]&BSsuUhH用")
+_SIGNS, _STARTS = frozenset("[<#]&"), frozenset(("use", "sys", "beg", "sou"))
 _HINTS = (
     *("<|", "|>", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>", "<SPECIAL_"),
     *("<seed:", "<eoh>", "<eoa>"),
@@ -87,7 +87,9 @@ def begins_unread(text: str) -> bool:
     (False, False)
     """
     begun = text if "!" <= text[:1] <= "~" else seen(text)
-    return begun[:1] in _UNREAD_BEGIN and begun != "" and _UNREAD.match(begun) is not None
+    if begun[:1] not in _SIGNS and begun[:3].lower() not in _STARTS:
+        return False
+    return _UNREAD.match(begun) is not None
 
 
 def first_hint(text: str) -> int:
