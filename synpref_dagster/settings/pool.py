@@ -151,8 +151,9 @@ class PoolSettings(Section):
     recheck_contamination: bool = False
     """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
     strict_pass: StrictPassSettings = StrictPassSettings()
-    max_risky_share: float = Field(default=0.1, ge=0, le=1)
-    """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
+    max_risky_share: float = Field(default=0.1, ge=0, le=1000)
+    """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones; 2 allows
+    twice as many as there are of these."""
     pii: PersonalDataSettings = PersonalDataSettings()
     near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
 
