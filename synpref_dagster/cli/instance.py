@@ -8,15 +8,21 @@ import dagster as dg
 import yaml
 
 from synpref_dagster.cli.outcomes import CampaignFailedError
+from synpref_dagster.definitions.pools import limit_pools
+from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
+from synpref_dagster.storage.private import make_private_folder, narrow_databases
 from synpref_dagster.storage.processes import alone_beside
 from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 DEFAULT_HOME = ".dagster_home"
-INSTANCE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
+BARE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+"""What earlier versions wrote: without limits of pools, and with nothing of the owner's in it."""
 SETTINGS_FILE = "dagster.yaml"
 STORAGE_SETTINGS = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 HISTORY = "history"  # folder of runs and events; put in place last
+SCHEDULES = "schedules"  # folder of what schedules and sensors remember
 STORAGE = "storage"  # names the lock of making it, and where it is made
 WRITABLE = "Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to."
 WRITE_ERRNOS = {ENOSPC, EDQUOT, EACCES, EPERM, EROFS}
@@ -40,8 +46,8 @@ def open_instance() -> dg.DagsterInstance:
     """
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        make_once(home / SETTINGS_FILE, lambda part: _write(part, INSTANCE_SETTINGS))
+        make_private_folder(home)
+        make_settings(home / SETTINGS_FILE)
     except OSError as error:
         raise CampaignFailedError(
             f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
@@ -54,6 +60,8 @@ def open_instance() -> dg.DagsterInstance:
         with alone_beside(home / STORAGE):
             instance = dg.DagsterInstance.from_config(str(home))
             _touch(instance)
+            limit_pools(instance)
+        narrow_history(home)
     except Exception as error:
         if _is_about_writing(error):
             raise CampaignFailedError(
@@ -69,9 +77,27 @@ def open_instance() -> dg.DagsterInstance:
     return instance
 
 
+def narrow_history(home: Path) -> None:
+    """Dagster makes its databases as wide as the umask allows, one for each run."""
+    for name in (HISTORY, SCHEDULES):
+        narrow_databases(home / name)
+
+
+def make_settings(settings: Path) -> None:
+    """Ours where there are none; settings of the owner's stay as they are."""
+    make_once(settings, lambda part: _write(part, INSTANCE_SETTINGS))
+    if not settings.is_file() or settings.stat().st_size != len(BARE_SETTINGS):
+        return
+    with alone_beside(settings):
+        if settings.read_bytes() == BARE_SETTINGS.encode():
+            part = beside(settings)
+            _write(part, INSTANCE_SETTINGS)
+            put_in_place(part, settings)
+
+
 def _make_storage(home: Path) -> None:
     """Dagster's own SQLite files, unless the settings name another storage or they are there."""
-    if (home / HISTORY).exists() or _names_storage(home / SETTINGS_FILE):
+    if (home / HISTORY).exists() or names_storage(home / SETTINGS_FILE):
         return
     with alone_beside(home / STORAGE):
         if (home / HISTORY).exists():
@@ -94,7 +120,8 @@ def _touch(instance: dg.DagsterInstance) -> None:
     instance.all_instigator_state()
 
 
-def _names_storage(settings: Path) -> bool:
+def names_storage(settings: Path) -> bool:
+    """Whether settings name another storage than Dagster's own files, or cannot be read."""
     try:
         found = yaml.safe_load(settings.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
@@ -123,4 +150,4 @@ def _first_cause(error: BaseException) -> BaseException:
 def _said(error: BaseException) -> str:
     """The first cause in one line."""
     cause = _first_cause(error)
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:MAX_SAID]
+    return f"{type(cause).__name__}: {' '.join(redacted(str(cause)).split())}"[:MAX_SAID]

@@ -23,6 +23,7 @@ PASSING = frozenset(  # classes of errors that a later attempt may not meet
         "DamagedShardError",
         "ConnectionError",
         "LedgerAwayError",
+        "StoreInUseError",
         "ConnectionRefusedError",
         "ConnectionResetError",
         "ConnectionAbortedError",

@@ -32,6 +32,7 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
 from synpref_dagster.judges.embedded.views import DESCRIPTION, kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
@@ -50,6 +51,11 @@ MAX_FITTED = 20_000
 settled by then, and the vocabulary still fits into memory."""
 CACHE_REMEDY = "Put a copy of it back, or move it away: then all replies are bought again"
 PART = ":"  # between an asset and its part, in accounts
+LOST_CACHE = (
+    "the reply cache %s does not know of $%.4f that campaign %s has spent: it was emptied, or is "
+    "another file. They count against the cap as possible cost: put the old file back, or say with "
+    "`synpref judges forgive` that they may be spent again"
+)
 WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
 
 
@@ -80,7 +86,20 @@ class JudgePanel(dg.ConfigurableResource):
         """The reply cache, shared by all assets and campaigns of a store."""
         path = self.settings.cache_path()
         refuse_damaged(path, what="the judges' reply cache", remedy=CACHE_REMEDY)
-        return ReplyCache(path)
+        cache = ReplyCache(path)
+        if self.settings.cost_money:
+            lost = self._receipts(cache).carry_over()
+            if lost > 0:
+                logger.warning(LOST_CACHE, cache.path, lost, self.account)
+        return cache
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """What the campaign paid, kept apart from the cache."""
+        return self._receipts(self.cache)
+
+    def _receipts(self, cache: ReplyCache) -> Receipts:
+        return Receipts(self.campaign.store_root, cache, campaign=self.account)
 
     @cached_property
     def batches(self) -> BatchLedger:
@@ -153,6 +172,7 @@ class JudgePanel(dg.ConfigurableResource):
                     cache=cache,
                     budget=budget,
                     payer=Payer(campaign=self.account, asset=asset, judge=endpoint.name),
+                    receipts=self.receipts if settings.cost_money else None,
                     logger=logger,
                 ),
                 num_samples=self._samples(endpoint),
@@ -229,6 +249,7 @@ class JudgePanel(dg.ConfigurableResource):
                     batch_service(endpoint, self.cache, logger=logger).collect_finished()
                 except JudgeUnavailableError as error:
                     unreachable.append(str(error))
+                self.receipts.keep(at_once=True)
         pending = ledger.pending().query("campaign == @self.account")
         waiting = set(pending["asset"].map(asset_of))
         ended = ledger.unused(self.account)

@@ -36,6 +36,7 @@ def load_classifier(
     pad_token_id: int | None = None,
     dtype: torch.dtype | None = None,
     new_head_seed: int | None = None,
+    revision: str | None = None,
 ) -> Any:
     """Sequence classifier with one label from a folder or hub id, never with remote code.
 
@@ -49,6 +50,7 @@ def load_classifier(
         dtype: Weights' dtype, float32 when None.
         new_head_seed: To start a training: a backbone without `score.weight`, and nothing else,
             gets one drawn from this seed. None is to score: nothing may be missing.
+        revision: Commit, tag or branch of a hub id.
 
     Raises:
         ValueError: If weights are missing, unknown or of another shape; they are listed.
@@ -61,6 +63,7 @@ def load_classifier(
         model, found = AutoModelForSequenceClassification.from_pretrained(
             path,
             num_labels=1,
+            revision=revision or "main",
             dtype=dtype or torch.float32,
             trust_remote_code=False,
             output_loading_info=True,

@@ -110,6 +110,16 @@ class Manifest:
         return manifest if intact and document.get("format_version") == FORMAT_VERSION else None
 
 
+def format_version(text: bytes) -> int | None:
+    """Format of the manifest in a file's bytes, also of another version; None for anything else."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    found = document.get("format_version") if isinstance(document, dict) else None
+    return found if isinstance(found, int) else None
+
+
 def hash_bytes(data: bytes | memoryview | pa.Buffer) -> str:
     """blake2b-128 of the bytes, as 32 hexadecimal digits."""
     return blake2b(data, digest_size=HASH_BYTES).hexdigest()

@@ -27,6 +27,19 @@ def test_the_instance_is_made_on_first_use_and_kept(home):
         assert again.get_runs_count() == 0
 
 
+def test_settings_that_earlier_versions_wrote_are_ours_to_replace_others_are_not(home):
+    """The earlier ones had no limits of pools."""
+    home.mkdir()
+    (home / "dagster.yaml").write_text(made.BARE_SETTINGS)
+    with open_instance() as instance:
+        assert instance.global_op_concurrency_default_limit == 1
+    own = made.BARE_SETTINGS.replace("false", "true", 1)
+    (home / "dagster.yaml").write_text(own)
+    with open_instance() as instance:
+        assert instance.global_op_concurrency_default_limit is None
+    assert (home / "dagster.yaml").read_text() == own
+
+
 def test_a_start_that_is_killed_leaves_nothing_half_made(home, monkeypatch):
     """At every step of the first start."""
     moved = made.put_in_place

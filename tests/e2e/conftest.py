@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+
+from synpref_dagster.cli.instance import INSTANCE_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -20,6 +24,16 @@ SIZE = "qwen3-0.6b"
 CAMPAIGN_SECONDS = 1800
 START_SECONDS = 600
 STOP_SECONDS = 180
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @dataclass(frozen=True)
@@ -127,16 +141,37 @@ def finished(workplace: Callable[..., Workplace]) -> Workplace:
 @pytest.fixture(scope="session")
 def dagster_server(finished: Workplace) -> Iterator[DagsterServer]:
     """`dagster dev` on the history of the finished campaign, on a free port of loopback."""
-    settings = ROOT / "deploy" / "dagster.yaml"
-    (finished.base / "home" / "dagster.yaml").write_text(settings.read_text())
+    with dagster_dev(finished.base, finished.environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def serve_dagster() -> Callable[..., AbstractContextManager[DagsterServer]]:
+    """The function `dagster_dev`, for tests with code locations of their own."""
+    return dagster_dev
+
+
+@contextmanager
+def dagster_dev(
+    base: Path, environment: Mapping[str, str], workspace: str = "workspace.yaml"
+) -> Iterator[DagsterServer]:
+    """`dagster dev` on the instance below `base`, until the block ends.
+
+    Args:
+        base: its folder `home` is the instance.
+        environment: of the server and of its runs.
+        workspace: the code locations, from the checkout or as a whole path.
+    """
+    (base / "home").mkdir(exist_ok=True)
+    (base / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (finished.base / "dagster.log").open("w")
+    log = (base / "dagster.log").open("w")
     process = subprocess.Popen(
-        [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
+        [BIN / "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
         cwd=ROOT,
-        env=finished.environment,
+        env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,
         process_group=0,
@@ -170,3 +205,16 @@ def _wait_until_ready(server: DagsterServer, process: "subprocess.Popen[bytes]")
         except requests.ConnectionError:
             time.sleep(1)
     pytest.fail(f"dagster dev was not ready after {START_SECONDS} s")
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A browser page of 1,800 x 1,300 points; skipped where there is no Chromium."""
+    browser_path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(browser_path).exists():
+        pytest.skip(f"no {browser_path}: run scripts/services/chromium.sh install")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
+        yield browser.new_page(viewport={"width": 1800, "height": 1300})
+        browser.close()

@@ -4,12 +4,10 @@ import random
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 POLL_SECONDS = 0.02
 WAIT_SECONDS = 1200
@@ -58,10 +56,6 @@ def finished_files(place):
 @pytest.mark.timeout(3600)
 def test_a_campaign_killed_three_times_ends_like_an_undisturbed_one(workplace):
     place = workplace()
-    # The settings of `make ui`: a killed run must not keep its slot in the pool of the GPU.
-    home = place.base / "home"
-    home.mkdir(parents=True)
-    shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
     before = {}
     for asset, pattern in MOMENTS.items():
         output = kill_when(place, pattern)

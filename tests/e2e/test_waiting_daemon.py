@@ -18,6 +18,7 @@ import pytest
 from answering import answer, correct_the_last_verdict, recorded_signs, sign_in
 from review_servers import free_port, review_page
 
+from synpref_dagster.cli.instance import INSTANCE_SETTINGS
 from synpref_dagster.definitions.waiting_for_people import BATCH_TAG
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.ledger.database import ReviewDatabase
@@ -50,7 +51,7 @@ class Campaign:
         self.profile.write_text(f"{text}\n{people}")
         self.home = base / "home"
         self.home.mkdir()
-        (self.home / "dagster.yaml").write_text((ROOT / "deploy" / "dagster.yaml").read_text())
+        (self.home / "dagster.yaml").write_text(INSTANCE_SETTINGS)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SYNPREF")}
         self.environment = kept | {
             "SYNPREF_STORE": str(base / "store"),

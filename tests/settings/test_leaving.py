@@ -28,6 +28,7 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "people/ledger/database.py",
     "people/page/serving.py",
     "resources/hub.py",
+    "resources/tracking/away.py",
 }
 
 

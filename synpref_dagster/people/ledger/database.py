@@ -15,6 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from synpref_dagster.settings.addresses import checked_ledger
+from synpref_dagster.settings.secrets import kept, redacted, whole
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 from synpref_dagster.storage.sealed import DamagedError
 from synpref_dagster.storage.sqlite_files import refuse_damaged
@@ -81,6 +84,9 @@ annotators = _table(
     _number("created_at"),
     unique=["token_hash", "active"],
 )
+ended_sessions = _table(
+    "review_ended_sessions", _text("session"), _number("ended_at"), unique=["session"]
+)
 keys = _table("review_keys", _text("name"), _text("value"), unique=["name"])
 seals = _table(
     "review_seals",
@@ -92,7 +98,7 @@ seals = _table(
 _MARKS = sa.select(
     *[
         sa.select(sa.func.max(table.c.seq)).scalar_subquery()
-        for table in (batches, items, assignments, verdicts, annotators)
+        for table in (batches, items, assignments, verdicts, annotators, ended_sessions)
     ]
 )
 
@@ -114,22 +120,21 @@ class ReviewDatabase:
             ValueError: another kind of database, or a file that cannot be used.
             LedgerAwayError: the server cannot be reached, or refuses.
         """
-        self.url = _checked(url)
-        self.engine = _engine(self.url)
-        if path := _file_of(self.url):
+        self.url = kept(url)
+        self.engine = _engine(whole(checked_ledger(url)))
+        if path := _file(self.engine.url):
             refuse_damaged(path, what="the review ledger", remedy=REMEDY)
         try:
             self._set_up()
         except (sa.exc.DatabaseError, OSError) as error:
-            shown = self.engine.url.render_as_string(hide_password=True)
-            said = f"the review ledger {shown} cannot be opened: {_in_one_line(error)}"
+            said = redacted(f"the review ledger {self.url} cannot be opened: {_in_one_line(error)}")
             if self.engine.dialect.name != "sqlite":
                 raise LedgerAwayError(said) from error
             raise ValueError(f"{said}. Correct its address or your rights to it") from error
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
-        with _alone(self.url), self.engine.begin() as connection:
+        with _alone(self.engine.url), self.engine.begin() as connection:
             self._lock(connection)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:
@@ -225,27 +230,49 @@ class ReviewDatabase:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": WRITER_LOCK})
 
 
-def _checked(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
-        raise ValueError(f"review database {url.split('@')[-1]!r}: use sqlite:/// or postgresql://")
-    # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not what we install.
-    return url if scheme.startswith("sqlite") else f"postgresql+psycopg2://{rest}"
+def other_columns(url: str) -> tuple[list[str], list[str]]:
+    """Where the tables of a ledger differ from ours; nothing is made or changed.
+
+    Args:
+        url: as for `ReviewDatabase`.
+
+    Returns:
+        Columns that it lacks, and columns that we do not know, as `table.column`. A table that is
+        not there lacks nothing: it is made when the ledger is opened.
+    """
+    engine = sa.create_engine(whole(checked_ledger(url)))
+    try:
+        inspector = sa.inspect(engine)
+        found = {
+            name: {column["name"] for column in inspector.get_columns(name)}
+            for name in {*metadata.tables} & {*inspector.get_table_names()}
+        }
+    finally:
+        engine.dispose()
+    ours = {name: {column.name for column in metadata.tables[name].columns} for name in found}
+    return _differing(ours, found), _differing(found, ours)
 
 
-def _alone(url: str) -> AbstractContextManager[None]:
+def _differing(these: Mapping[str, set[str]], others: Mapping[str, set[str]]) -> list[str]:
+    return sorted(
+        f"{name}.{column}" for name, columns in these.items() for column in columns - others[name]
+    )
+
+
+def _alone(url: sa.URL) -> AbstractContextManager[None]:
     """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
-    path = _file_of(url)
-    if path is None:
+    if not (path := _file(url)):
         return nullcontext()
     path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
     return alone_beside(path)
 
 
-def _file_of(url: str) -> Path | None:
-    """The SQLite file of an address; None for a server and for memory."""
-    path = sa.make_url(url).database if url.startswith("sqlite") else None
-    return Path(path) if path and path != ":memory:" else None
+def _file(url: sa.URL) -> Path | None:
+    """The file of a SQLite database; None for a server and for memory."""
+    name = (url.database or "").removeprefix("file:").partition("?")[0]
+    is_file = url.get_backend_name() == "sqlite" and name not in ("", ":memory:")
+    return Path(name) if is_file else None
 
 
 def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:
@@ -268,12 +295,29 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(
-        url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
-    )
+def _engine(address: str) -> sa.Engine:
+    """The engine of a database.
+
+    Raises:
+        ValueError: its driver is not installed, or nobody can read its address.
+    """
+    try:
+        url = sa.make_url(address)
+        if url.get_backend_name() != "sqlite":
+            # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not what we install.
+            return sa.create_engine(url.set(drivername="postgresql+psycopg2"), pool_pre_ping=True)
+        engine = sa.create_engine(
+            url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+        )
+    except ImportError as error:
+        raise ValueError(
+            f"the review ledger {kept(address)} needs {error.name}: pip install "
+            "'synpref-dagster[postgres]'"
+        ) from error
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise ValueError(
+            f"the review ledger {kept(address)} cannot be read: {redacted(_in_one_line(error))}"
+        ) from error
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, _: object) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from synpref_dagster.storage.atomic import make_once
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 from synpref_dagster.storage.sqlite_files import refuse_damaged
 
@@ -43,6 +44,7 @@ def make_database(tracking_uri: str) -> None:
         with alone_beside(path.with_name(f"{path.name}.half-made")):
             _move_half_made(path)
         make_once(path, _make)
+        make_private(path)
     except Exception as error:
         raise ValueError(
             f"the MLflow database {path} cannot be made: {str(error).splitlines()[0]}. Free space "
@@ -67,6 +69,7 @@ def _move_half_made(path: Path) -> None:
 def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    make_private(path)
     uri = f"{SQLITE}{path}"
     SqlAlchemyStore(uri, OTHER_ARTIFACTS).engine.dispose()
     SqlAlchemyStore._engine_map.pop(uri, None)  # another file may be made there later
@@ -81,21 +84,38 @@ def _refuse_newer(path: Path) -> None:
 
     A file of an older MLflow is left to it: its own advice, `mlflow db upgrade`, is right.
     """
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            found = [
-                each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
-            ]
-    except sqlite3.OperationalError:
-        return  # in use, or without this table: MLflow says what
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"the MLflow database {path} cannot be read: {error}. {REMEDY}") from error
-    if unknown := _unknown(set(found)):
+    if unknown := _unknown(versions_in(path)):
         raise ValueError(
             f"the MLflow database {path} has version {', '.join(sorted(unknown))}, which the "
             "installed MLflow does not know: install the newer MLflow that wrote it, or name "
             "another file in SYNPREF_MLFLOW_URI"
         )
+
+
+def versions_in(path: Path) -> set[str]:
+    """Versions of a database's tables: one, or none where MLflow has to say what is wrong with it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return {
+                each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
+            }
+    except sqlite3.OperationalError:
+        return set()  # in use, or without this table
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"the MLflow database {path} cannot be read: {error}. {REMEDY}") from error
+
+
+def versions_known() -> list[str]:
+    """Versions of tables that the installed MLflow knows, its own first."""
+    import mlflow.store.db_migrations
+    from alembic.script import ScriptDirectory
+
+    folder = Path(mlflow.store.db_migrations.__path__[0])
+    return [each.revision for each in ScriptDirectory(str(folder)).walk_revisions()]
 
 
 def _unknown(found: set[str]) -> set[str]:
@@ -107,11 +127,7 @@ def _unknown(found: set[str]) -> set[str]:
     unknown = {
         each for each in found if not list(folder.glob(f"versions/{glob.escape(each)}_*.py"))
     }
-    if not unknown:
-        return unknown
-    from alembic.script import ScriptDirectory
-
-    return unknown - {each.revision for each in ScriptDirectory(str(folder)).walk_revisions()}
+    return unknown - {*versions_known()} if unknown else unknown
 
 
 def _is_half_made(path: Path) -> bool:

@@ -8,7 +8,6 @@ The features see the response only: on an unseen topic this is mostly a length d
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from scipy.special import expit
 from sklearn.preprocessing import normalize
 
 from synpref_dagster.pairs.record import PreferencePair, Turn
-from synpref_dagster.reward.encoding import DroppedPairs
+from synpref_dagster.reward.encoding import identical_texts
 from synpref_dagster.reward.evaluation import evaluate_margins
 from synpref_dagster.reward.folders import (
     check_model,
@@ -30,12 +29,11 @@ from synpref_dagster.reward.folders import (
     write_json,
 )
 from synpref_dagster.reward.linear.features import FloatMatrix, hand_features, hashed_words
-from synpref_dagster.reward.training.config import TrainingReport
+from synpref_dagster.reward.training.config import TrainingReport, fitting_fingerprint
 from synpref_dagster.storage.damage import keep_checksums
 
 LINEAR_FILE = "linear.npz"
 SETTINGS_FILE = "linear.json"
-IDENTICAL_TEXT = "identical_text"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +117,7 @@ def train_linear_reward_model(
     Raises:
         ValueError: If no pair is left to train on.
     """
-    fingerprint = _fingerprint(pairs, validation, config=config)
+    fingerprint = fitting_fingerprint(asdict(config), pairs, validation)
     finished = published_training(output_dir)
     if finished is not None and finished["report"]["fingerprint"] == fingerprint:
         keep_checksums(output_dir)
@@ -137,7 +135,7 @@ def train_linear_reward_model(
         history = [evaluate_margins(chosen - rejected, step=num_steps)]
     report = TrainingReport(
         num_pairs=len(kept),
-        dropped=_dropped(pairs),
+        dropped=identical_texts(pairs),
         num_steps=num_steps,
         best_step=num_steps,
         history=tuple(history),
@@ -199,28 +197,6 @@ def _features(
     counts = hashed_words(texts, num_buckets=config.num_buckets)
     weighted = normalize(counts @ sparse.diags_array(arrays["idf"]))
     return sparse.hstack([config.word_weight * weighted, sparse.csr_matrix(hand)], format="csr")
-
-
-def _dropped(pairs: Sequence[PreferencePair]) -> tuple[DroppedPairs, ...]:
-    same: dict[str, list[str]] = {}
-    for pair in pairs:
-        if pair.chosen == pair.rejected:
-            same.setdefault(pair.source, []).append(pair.pair_id.hex())
-    return tuple(
-        DroppedPairs(source=source, reason=IDENTICAL_TEXT, count=len(ids), pair_ids=tuple(ids))
-        for source, ids in sorted(same.items())
-    )
-
-
-def _fingerprint(
-    pairs: Sequence[PreferencePair], validation: Sequence[PreferencePair], *, config: LinearConfig
-) -> str:
-    hasher = blake2b(json.dumps(asdict(config), sort_keys=True).encode(), digest_size=16)
-    for part in (pairs, validation):
-        hasher.update(len(part).to_bytes(8, "little"))
-        for pair in part:
-            hasher.update(pair.pair_id)
-    return hasher.hexdigest()
 
 
 def _publish(

@@ -89,6 +89,7 @@ def test_no_row_of_any_table_can_be_changed(store, desk, accounts, table, action
     announce(desk, [make_pair(1)])
     accounts.add("ann")
     desk.open(accounts.named("ann"))
+    accounts.end_session(accounts.open_session(accounts.named("ann")))
     AnswerLedger(store).append([one()])
     with pytest.raises(sa.exc.IntegrityError, match="append-only"), store.engine.begin() as c:
         c.exec_driver_sql(action.format(table.name))
