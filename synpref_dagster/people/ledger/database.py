@@ -5,6 +5,7 @@ change what a person said. What is the case now is a fold over the rows.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 BUSY_SECONDS = 30
 REMEDY = "What people said is nowhere else: put back a copy of the file"
+DAMAGE = re.compile("malformed|not a database|Could not decode")
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
 
 metadata = sa.MetaData()
@@ -157,7 +159,7 @@ class ReviewDatabase:
             return 0
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.seq)
-        with self.engine.begin() as connection:
+        with self._named(), self.engine.begin() as connection:
             if dialect is sqlite:
                 level = "FULL" if durable else "NORMAL"
                 connection.exec_driver_sql(f"PRAGMA synchronous={level}")
@@ -187,10 +189,8 @@ class ReviewDatabase:
             sealed = {row.row_seq: row.seal for row in connection.execute(kept)}
         for row in found:
             if row["seq"] in sealed and sealed[row["seq"]] != _seal(table, dict(row)):
-                shown = self.engine.url.render_as_string(hide_password=True)
-                raise DamagedError(
-                    f"the review ledger {shown} is damaged: row {row['seq']} of {table.name} says "
-                    f"something else than was written. {REMEDY}"
+                raise self._damaged(
+                    f"row {row['seq']} of {table.name} says something else than was written"
                 )
         return found
 
@@ -205,8 +205,23 @@ class ReviewDatabase:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self.engine.connect() as connection:
+        with self._named(), self.engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What SQLite only finds while it reads, a broken page or letter, is told with the file."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            said = _in_one_line(error)
+            if self.engine.dialect.name != "sqlite" or not DAMAGE.search(said):
+                raise
+            raise self._damaged(said) from error
+
+    def _damaged(self, said: str) -> DamagedError:
+        shown = self.engine.url.render_as_string(hide_password=True)
+        return DamagedError(f"the review ledger {shown} is damaged: {said}. {REMEDY}")
 
     def _lock(self, connection: sa.Connection) -> None:
         # One writer at a time: sequence numbers become visible in order, so a reader that asks for
@@ -263,7 +278,7 @@ def _file(url: sa.URL) -> Path | None:
 def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:
     """Hash of what a row says, the same before it is written and after it is read."""
     said = [_as_read(row.get(each.name), each.type) for each in table.columns if each.name != "seq"]
-    return blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps(said, default=repr).encode(), digest_size=16).hexdigest()
 
 
 def _as_read(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:

@@ -1,5 +1,6 @@
 """The ledger grows and never changes, whatever arrives, and travels without loss."""
 
+import random
 import sqlite3
 
 import pytest
@@ -153,6 +154,26 @@ def test_a_row_that_says_something_else_than_was_written_is_refused_by_name(tmp_
     path.write_bytes(content.replace(b"bob", b"rob"))
     with pytest.raises(DamagedError, match=r"review\.sqlite3 is damaged: row 2 of review_verdicts"):
         AnswerLedger(ReviewDatabase(f"sqlite:///{path}")).answers()
+
+
+def test_a_flipped_bit_anywhere_leaves_the_answers_or_is_refused_by_name(tmp_path):
+    path = tmp_path / "l.sqlite3"
+    ledger = AnswerLedger(ReviewDatabase(f"sqlite:///{path}"))
+    ledger.append([one(form_token=f"t{n}") for n in range(60)])
+    answers = ledger.answers()
+    ledger._store.close()
+    rng, content, refused = random.Random(0), path.read_bytes(), {}
+    for number in range(60):
+        flipped = bytearray(content)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        file = tmp_path / f"{number}.sqlite3"
+        file.write_bytes(flipped)
+        try:
+            assert AnswerLedger(ReviewDatabase(f"sqlite:///{file}")).answers() == answers
+        except ValueError as error:
+            refused[file.name] = str(error)
+    assert len(refused) > 5
+    assert [name for name, said in refused.items() if name not in said] == []
 
 
 def test_rows_of_an_earlier_version_have_no_seal_and_are_read(tmp_path):
