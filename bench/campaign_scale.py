@@ -7,18 +7,28 @@ pool, and the job `filter_pool`. Every asset runs in a process of its own, measu
 system charges it. The point is to see which asset does not scale.
 Run: python bench/campaign_scale.py [--pairs 20 100] [--folder /tmp]; thousands of pairs; into
 results/campaign_scale.json. `--report` prints the tables of docs/scale.md from that file.
+
+`--recorded` measures the data path alone: rewards, verdicts, attributes and vectors are looked up
+in the texts (`campaign_parts/recorded_answers.py`), the pool is made column by column, and the
+second night brings 1% new pairs and corrects a file of another 1%. With --folder a run that was
+stopped goes on at the asset at which it stopped.
 """
 
 import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+from campaign_parts import made_columns, made_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "campaign_scale.json"
@@ -28,39 +38,48 @@ OUT_OF_LINE = 1.25  # cost that grows this much faster than the pool is reported
 GB_PER_MILLION = 1.0
 
 
-def run_night(job: str, log: Path, rows: Path) -> None:
+def run_night(job: str, log: Path, rows: Path, *, recorded: bool) -> None:
     """In a process of its own: every asset of the job, one JSON line each."""
     from campaign_parts.asset_processes import run_job
+    from campaign_parts.recorded_answers import put_in_place
 
-    with rows.open("w") as file:
-        for row in run_job(job, log=log):
+    if recorded:
+        put_in_place()
+    finished = {row["asset"] for row in read_rows(rows)}
+    with rows.open("a") as file:
+        for row in run_job(job, log=log, finished=finished):
             file.write(json.dumps(row) + "\n")
             file.flush()
             print(f"  {row['asset']:<32} {row['cpu_seconds']:8.1f} s CPU {row['wall_seconds']:8.1f}"
                   f" s {row['peak_gb']:6.2f} GB {row['counts']}", flush=True)  # fmt: skip
 
 
-def measure(folder: Path, num_pairs: int) -> list[dict[str, Any]]:
-    """Both nights of one size."""
-    from campaign_parts.made_sources import write_first_night, write_second_night
-
+def measure(folder: Path, num_pairs: int, *, recorded: bool) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each night of one size."""
+    made = made_columns if recorded else made_sources
     data = folder / f"pool_{num_pairs}"
-    started = time.perf_counter()
-    profile = write_first_night(data, num_pairs)
-    print(f"{num_pairs:,} pairs made in {time.perf_counter() - started:.0f} s", flush=True)
-    rows = []
+    profile = data / made_sources.PROFILE_NAME
+    if not profile.exists():  # it is written last
+        shutil.rmtree(data, ignore_errors=True)
+        started = time.perf_counter()
+        made.write_first_night(data, num_pairs)
+        print(f"{num_pairs:,} pairs made in {time.perf_counter() - started:.0f} s", flush=True)
     for night, job in NIGHTS.items():
         if night == "second":
-            write_second_night(data, int(num_pairs * SECOND_SHARE))
+            made.write_second_night(data, num_pairs, int(num_pairs * SECOND_SHARE))
         print(f"{night} night, {num_pairs:,} pairs: {job}", flush=True)
         written = data / f"{night}.jsonl"
         command = [sys.executable, __file__, "--night", job, "--rows", str(written),
-                   "--log", str(data / f"{night}.log")]  # fmt: skip
+                   "--log", str(data / f"{night}.log"),
+                   *(["--recorded"] if recorded else [])]  # fmt: skip
         subprocess.run(command, check=True, env=environment(data, profile))
-        rows += [
-            result(night, num_pairs, json.loads(line)) for line in written.read_text().splitlines()
-        ]
-    return rows
+        yield [result(night, num_pairs, row, recorded=recorded) for row in read_rows(written)]
+    shutil.rmtree(data)
+
+
+def read_rows(rows: Path) -> list[dict[str, Any]]:
+    """What a night has measured so far."""
+    return [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
 
 
 def environment(data: Path, profile: Path) -> dict[str, str]:
@@ -77,11 +96,13 @@ def environment(data: Path, profile: Path) -> dict[str, str]:
     }
 
 
-def result(night: str, num_pairs: int, row: dict[str, Any]) -> dict[str, Any]:
+def result(night: str, num_pairs: int, row: dict[str, Any], *, recorded: bool) -> dict[str, Any]:
     """A row of results; there is nothing to compare with but the same asset at another size."""
+    answers = "_recorded" if recorded else ""
     return {
-        "name": f"{night}_night_{num_pairs // 1000}K_{row['asset']}",
+        "name": f"{night}_night_{num_pairs // 1000}K{answers}_{row['asset']}",
         "night": night,
+        "recorded": recorded,
         "num_pairs": num_pairs,
         "asset": row["asset"],
         "ours": {key: value for key, value in row.items() if key != "asset"},
@@ -97,13 +118,16 @@ def result(night: str, num_pairs: int, row: dict[str, Any]) -> dict[str, Any]:
 def tables(rows: list[dict[str, Any]]) -> str:
     """Markdown: per night one table of all sizes, then what is out of line."""
     lines = []
-    for night in NIGHTS:
-        of_night = [row for row in rows if row["night"] == night]
+    for night, recorded in product(NIGHTS, (False, True)):
+        of_night = [
+            row for row in rows if (row["night"], row.get("recorded", False)) == (night, recorded)
+        ]
         sizes = sorted({row["num_pairs"] for row in of_night})
         names = list(dict.fromkeys(row["asset"] for row in of_night))
         cells = {(row["asset"], row["num_pairs"]): row["ours"] for row in of_night}
         head = [f"{size // 1000}K: CPU s, GB" for size in sizes]
-        lines += ["", f"| {night} night | {' | '.join(head)} | out of line |"]
+        said = ", recorded answers" if recorded else ""
+        lines += ["", f"| {night} night{said} | {' | '.join(head)} | out of line |"]
         lines.append("| --- |" + " --- |" * (len(sizes) + 1))
         for name in names:
             shown = [costs(cells.get((name, size))) for size in sizes]
@@ -137,12 +161,17 @@ def judged(cells: dict[tuple[str, int], Any], name: str, sizes: list[int]) -> st
     return ", ".join(said)
 
 
+def about(row: dict[str, Any]) -> tuple[int, bool, int]:
+    """Which night of which pool a row is of."""
+    return list(NIGHTS).index(row["night"]), row.get("recorded", False), row["num_pairs"]
+
+
 def keep(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Writes results; rows of other sizes and nights stay."""
     previous = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    measured = {(row["night"], row["num_pairs"]) for row in rows}
-    rows = [row for row in previous if (row["night"], row["num_pairs"]) not in measured] + rows
-    rows.sort(key=lambda row: (list(NIGHTS).index(row["night"]), row["num_pairs"]))
+    measured = {about(row) for row in rows}
+    rows = [row for row in previous if about(row) not in measured] + rows
+    rows.sort(key=about)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
     return rows
@@ -153,21 +182,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, nargs="*", default=[20, 100], help="thousands")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--recorded", action="store_true", help="no model on all pairs")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--night", choices=list(NIGHTS.values()))
     parser.add_argument("--log", type=Path)
     parser.add_argument("--rows", type=Path)
     arguments = parser.parse_args()
     if arguments.night:
-        run_night(arguments.night, arguments.log, arguments.rows)
+        run_night(arguments.night, arguments.log, arguments.rows, recorded=arguments.recorded)
         return
     if arguments.report:
         print(tables(json.loads(RESULTS.read_text())["rows"]))
         return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.folder or Path(name)
         for thousands in arguments.pairs:
-            rows = keep(measure(Path(name), thousands * 1_000))
-    print(tables(rows))
+            for night in measure(folder, thousands * 1_000, recorded=arguments.recorded):
+                keep(night)
+    print(tables(json.loads(RESULTS.read_text())["rows"]))
 
 
 if __name__ == "__main__":

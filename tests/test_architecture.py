@@ -29,8 +29,8 @@ LATE_IN_CURATION = {  # libraries that a folder of the curation may import, late
 }
 ABOUT_A_HEAVY_LIBRARY = (  # from end to end: whoever needs one of these modules loads it late
     "definitions/preload", "people/label_studio", "people/ledger/database", "people/page/page",
-    "resources/ray_cluster", "resources/torchrun/worker",
-    "reward/attention/", "reward/checkpoints", "reward/linear/", "reward/scoring",
+    "people/page/patience", "resources/ray_cluster", "resources/torchrun/worker",
+    "reward/attention/", "reward/checkpoints", "reward/frozen/", "reward/linear/", "reward/scoring",
     "reward/stand_ins", "reward/training/",
 )  # fmt: skip
 ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what they are about
@@ -48,6 +48,7 @@ ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what t
     "people/page/test_browser": "the whole page, in a browser",
     "people/page/test_load": "the whole page, under load",
     "reward/test_served_reward_model": "releases behind a real server",
+    "settings/test_bounds": "all sections of a profile",
     "settings/test_every_field_is_read": "all sections of a profile",
     "settings/test_obeyed": "all sections of a profile",
     "sources/test_fuzzing": "all formats, on any rows",

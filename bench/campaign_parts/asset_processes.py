@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -71,8 +71,10 @@ def innermost(frame: FrameType | None) -> str:
     return " > ".join(reversed(found)) or "outside the package"
 
 
-def run_job(name: str, *, log: Path) -> Iterator[dict[str, Any]]:
+def run_job(name: str, *, log: Path, finished: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Runs a job's assets without the evidence, one after the other; gives one row per asset.
+
+    Those that are `finished` are left out.
 
     Raises:
         SystemExit: an asset failed; the end of its log is told.
@@ -87,7 +89,8 @@ def run_job(name: str, *, log: Path) -> Iterator[dict[str, Any]]:
     layer = job.asset_layer
     open_instance().dispose()  # makes the folder, before the processes are forked
     for key in defs.resolve_asset_graph().toposorted_asset_keys:
-        if key in layer.selected_asset_keys and layer.get(key).group_name != LEFT_OUT:
+        is_asked = key in layer.selected_asset_keys and layer.get(key).group_name != LEFT_OUT
+        if is_asked and key.to_user_string() not in finished:
             yield in_process_of_its_own(job, key, log=log)
 
 

@@ -21,6 +21,7 @@ FILE_ROWS = 50_000
 NUM_BENCHMARK_ITEMS = 500
 REMEMBERED = 5_000  # earlier pairs that later ones may repeat
 
+PROFILE_NAME = "own.toml"
 PROFILE = """\
 name = "own"
 
@@ -179,13 +180,13 @@ def write_first_night(folder: Path, num_pairs: int) -> Path:
         SOURCE.format(name=name, folder=folder, origin="human" if name == "crowd" else "synthetic")
         for name in ("crowd", *LABEL_ACCURACY)
     )
-    profile = folder / "own.toml"
+    profile = folder / PROFILE_NAME
     profile.write_text(PROFILE.format(folder=folder, sources=sources))
     return profile
 
 
-def write_second_night(folder: Path, num_pairs: int) -> None:
-    """One new file with votes and one without, together `num_pairs` lines."""
+def write_second_night(folder: Path, num_pairs: int, num_new: int) -> None:
+    """One new file with votes and one without, together `num_new` lines."""
     writer = Writer(random.Random(2), folder)
-    writer.source("crowd", num_pairs // 2, night=2)
-    writer.source("instruct", num_pairs - num_pairs // 2, night=2)
+    writer.source("crowd", num_new // 2, night=2)
+    writer.source("instruct", num_new - num_new // 2, night=2)

@@ -30,10 +30,10 @@ from synpref_dagster.curation.judging.weighing import (
     weigh_judges,
     weighed_panel,
 )
-from synpref_dagster.judges.batches.service import AllSent, BatchPendingError
+from synpref_dagster.judges.batches.service import AllSent
 from synpref_dagster.judges.budget import BudgetExhaustedError
 from synpref_dagster.judges.endpoint import EndpointJudge
-from synpref_dagster.judges.requests import JudgeError
+from synpref_dagster.judges.requests import BatchPendingError, JudgeError
 from synpref_dagster.judges.shards import (
     PANEL_SCHEMAS,
     PanelWork,

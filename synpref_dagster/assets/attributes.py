@@ -21,6 +21,7 @@ from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL, Camp
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
+from synpref_dagster.storage.damage import made_whole
 from synpref_dagster.storage.maps.apart import map_apart
 
 GROUP = "2_attributes"
@@ -100,8 +101,12 @@ def pair_embeddings(
         about = [fitted_on.fingerprint, labelling.params(), embedding.params(), campaign.seed]
         embedder = hash_json([step.version, *about])
         folder = campaign.local_folder("models", "pair_embedder", embedder[:16])
-        if not embedding.is_fitted(folder):
-            _fit(step, embedding, folder, fitted_on=fitted_on, attribute_labels=attribute_labels)
+        fit = partial(_fit, step, embedding, folder, fitted_on=fitted_on)
+        made_whole(
+            folder,
+            is_made=embedding.is_fitted(folder),
+            make=partial(fit, attribute_labels=attribute_labels),
+        )
         embedded = map_apart(
             partial(embed_shard, folder=str(folder)),
             attribute_labels,

@@ -1,12 +1,16 @@
 """Box 3: the seed. People verify gold, judges label silver with gold exemplars (Sec. 3.2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import dagster as dg
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.assets.asking import ask_judges, leak_spec, no_exemplar_leak
+from synpref_dagster.assets.iteration.keys import IDS
 from synpref_dagster.assets.response_notes import with_response_checks
 from synpref_dagster.assets.step import box, campaign_step, conservation, conservation_spec
 from synpref_dagster.assets.views import (
@@ -18,6 +22,8 @@ from synpref_dagster.assets.views import (
 from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.curation.verification.gold_silver import first_gold, silver_from_labels
 from synpref_dagster.curation.verification.people import pick_seed
+from synpref_dagster.pairs.columns import from_numbers
+from synpref_dagster.pairs.ids import rows_by_content
 from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.publishing.plots import bar_plot
@@ -26,9 +32,11 @@ from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import DatasetRef, SelectionRef
+from synpref_dagster.storage import DatasetRef, SelectionRef, to_frame
 
 GROUP = "3_seed"
+SEEN_BY_SEED = ["task_category", "objectivity", "controversiality"]
+"""What decides besides risk who is picked."""
 People = Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
 """Asset that waits for people -> the external assets that stand for them."""
 
@@ -49,17 +57,17 @@ def seed_candidates(
     settings = campaign.profile.seed_set
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
         candidates = step.dataset(
-            lambda: pick_seed(
-                campaign.frame(unverified_pool).merge(
-                    campaign.frame(attribute_labels), on="pair_id", validate="one_to_one"
+            lambda: seed_from_tables(
+                campaign.table(unverified_pool, [*IDS, "risky"]),
+                campaign.table(attribute_labels, ["pair_id", *SEEN_BY_SEED]),
+                answerable=reviewers.answerable,
+                pick=partial(
+                    pick_seed,
+                    num_gold=settings.num_gold,
+                    num_silver=settings.num_silver,
+                    seed=campaign.seed,
+                    max_risky_share=settings.max_risky_share,
                 ),
-                answerable=reviewers.answerable(
-                    campaign.frame(unverified_pool, ["content_id"])["content_id"]
-                ),
-                num_gold=settings.num_gold,
-                num_silver=settings.num_silver,
-                seed=campaign.seed,
-                max_risky_share=settings.max_risky_share,
             ),
             inputs=[unverified_pool, attribute_labels, *reviewers.recorded_fingerprint()],
             params=settings.model_dump(),
@@ -80,6 +88,40 @@ def seed_candidates(
                 percent=False,
             ),
         )
+
+
+def seed_from_tables(
+    pool: pa.Table,
+    attributes: pa.Table,
+    *,
+    answerable: Callable[[pa.ChunkedArray], np.ndarray | None],
+    pick: Callable[..., pd.DataFrame],
+) -> pd.DataFrame:
+    """What `pick_seed` picks from a pool, which is never held as a frame of ids.
+
+    Pairs go by numbers, which are in the order of their ids, and get these back when they are
+    picked: a pool of people's pairs may have millions, and a seed has thousands.
+
+    Args:
+        pool: pair_id, content_id, conversation_id, risky.
+        attributes: pair_id, and `SEEN_BY_SEED` of every pair of the pool.
+        answerable: which of some contents people can answer for; None for all.
+        pick: `pick_seed` but for the candidates and who can be asked about them.
+    """
+    rows = from_numbers(rows_by_content(pool))
+    distinct = pool.take(rows)
+    ids, known = (each["pair_id"].combine_chunks().storage for each in (distinct, attributes))
+    about = attributes.select(SEEN_BY_SEED).take(pc.index_in(ids, value_set=known))
+    numbers = np.arange(distinct.num_rows)
+    can = answerable(distinct["content_id"])
+    picked = pick(
+        to_frame(about.append_column("risky", distinct["risky"])).assign(
+            **dict.fromkeys(IDS, numbers)
+        ),
+        answerable=None if can is None else set(numbers[can].tolist()),
+    )
+    named = to_frame(distinct.select(IDS).take(from_numbers(picked["pair_id"].to_numpy())))
+    return picked.assign(**{name: named[name].to_numpy() for name in IDS})
 
 
 def build_verified_seed(people: People) -> dg.AssetsDefinition:

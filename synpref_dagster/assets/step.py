@@ -11,11 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.assets.columns import column_schema
+from synpref_dagster.assets.run_guard import refuse_foreign_run
 from synpref_dagster.publishing.plots import markdown_image
-from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.campaign import Campaign, name_of
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.settings.leaving import Destination
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 from synpref_dagster.storage.maps.ids import ids_of
 
@@ -74,7 +77,7 @@ class Step:
         self.context = context
         self.campaign = campaign
         self.tracked = tracked
-        self.name = "/".join(context.asset_key.path)
+        self.name = name_of(context.asset_key, campaign.profile.key_prefix)
         spec = context.assets_def.get_asset_spec(context.asset_key)
         self.version = str(spec.code_version)
         self.description = spec.description or ""
@@ -177,14 +180,14 @@ class Step:
         self.tracked.log_metrics({name: float(number) for name, number in numbers.items()})
         shown = {name: _rounded(number) for name, number in numbers.items()}
         metadata: dict[str, Any] = {**shown, **self.noted, **(facts or {}), **_about(value)}
-        metadata |= {"profile": self.campaign.profile.name, "seed": self.campaign.seed}
+        metadata |= self.campaign.about()
         if plot is not None:
             metadata["plot"] = dg.MetadataValue.md(markdown_image(plot, self.name))
             self.tracked.log_figure("plot", plot)
         metadata |= self.tracked.metadata
         return dg.MaterializeResult(
             value=value,
-            metadata=metadata,
+            metadata=all_redacted(metadata),
             data_version=dg.DataVersion(fingerprint(value)),
             check_results=list(checks),
         )
@@ -199,8 +202,12 @@ def campaign_step(
 ) -> Iterator[Step]:
     """Run an asset's body under its own MLflow run, with its inputs logged as data sets."""
     campaign.refuse_leaving(Destination("MLflow", tracking.tracking_uri))
-    _tag_run(context, campaign.profile.run_tags())
-    with tracking.step(context) as tracked:
+    refuse_foreign_run(context, campaign)
+    with (
+        no_secrets_in_errors(),
+        campaign.writing(context.instance),
+        tracking.step(context) as tracked,
+    ):
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):
                 tracked.log_input(part, data.fingerprint, uri=data.uri, num_rows=data.num_rows)
@@ -252,13 +259,6 @@ def conservation_spec(asset: str | Sequence[str]) -> list[dg.AssetCheckSpec]:
             description="No row vanishes: rows in equal rows kept plus rows dropped.",
         )
     ]
-
-
-def _tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
-    """Tags the run with profile and seed; runs started in the UI lack them."""
-    run = context.instance.get_run_by_id(context.run.run_id)
-    if run is not None and any(run.tags.get(name) != value for name, value in tags.items()):
-        context.instance.add_run_tags(run.run_id, dict(tags))
 
 
 def _parts(name: str, ref: Result) -> list[tuple[str, DatasetRef]]:

@@ -1,6 +1,6 @@
 """Views that several boxes need: a pool's pairs with attributes and vectors, gold as exemplars."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
+from synpref_dagster.curation.retrieval.vector_index import StoredVectors
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, corrected, read_edits
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.columns import to_numbers
 from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, id_index
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.judges import attribute_account
-from synpref_dagster.storage import DatasetRef, find_rows
+from synpref_dagster.storage import (
+    DatasetRef,
+    find_rows,
+    iter_tables,
+    read_manifest,
+    read_table,
+)
 from synpref_dagster.storage.maps.apart import ROUTED
 
 PoolViews = dict[str, DatasetRef]
@@ -139,13 +147,51 @@ def vectors_of(table: pa.Table, ids: Iterable[bytes]) -> np.ndarray:
     """
     known = table.column("pair_id").combine_chunks().cast(pa.binary(ID_BYTES))
     rows = pc.index_in(pa.array(list(ids), pa.binary(ID_BYTES)), value_set=known)
+    _refuse_missing(rows)
+    return np.asarray(_matrix(table)[rows.to_numpy()])
+
+
+def stored_vectors(ref: DatasetRef, ids: pa.Table) -> StoredVectors:
+    """The vectors of many pairs in the order of their ids, read shard by shard.
+
+    Args:
+        ref: `pair_embeddings`.
+        ids: pair_id.
+
+    Raises:
+        ValueError: a pair has no vector.
+    """
+    dim = read_manifest(ref).schema.field("vector").type.list_size
+    known = read_table(ref, ["pair_id"])["pair_id"].combine_chunks().storage
+    found = pc.index_in(ids["pair_id"].combine_chunks().storage, value_set=known)
+    _refuse_missing(found)
+    rows = to_numbers(found, null=-1)
+    by_row = np.argsort(rows, kind="stable")
+    ranked = rows[by_row]
+
+    def portions() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        start = 0
+        for table in iter_tables(ref, ["vector"]):
+            low, high = np.searchsorted(ranked, [start, start + table.num_rows])
+            places = np.sort(by_row[low:high])
+            if len(places):
+                yield places, _matrix(table)[rows[places] - start]
+            start += table.num_rows
+
+    return StoredVectors(num=ids.num_rows, dim=dim, portions=portions)
+
+
+def _refuse_missing(rows: pa.Array) -> None:
     if rows.null_count:
         raise ValueError(
             f"{rows.null_count} of {len(rows)} pairs have no vector: materialize pair_embeddings"
         )
+
+
+def _matrix(table: pa.Table) -> np.ndarray:
     column = table.column("vector").combine_chunks()
-    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
-    return np.asarray(matrix[rows.to_numpy()])
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(-1, column.type.list_size))
 
 
 def routed_in(campaign: Campaign, pool: DatasetRef) -> DatasetRef | None:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from synpref_dagster.storage.sealed import sealed, unsealed
+
 MIN_GOLD_ACCURACY = 0.5
 
 
@@ -32,12 +34,16 @@ class Scorecard:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(sealed(asdict(self)), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Scorecard":
-        """What `to_json` wrote."""
-        found = json.loads(text)
+        """What `to_json` wrote.
+
+        Raises:
+            DamagedError: the text says something else than was written.
+        """
+        found = unsealed(text)
         return cls(
             gold=Figure(**found["gold"]),
             benchmarks={name: Figure(**each) for name, each in found["benchmarks"].items()},

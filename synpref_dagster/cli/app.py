@@ -1,6 +1,5 @@
 """`synpref`: thin commands over the same functions that Dagster runs."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -17,15 +16,19 @@ from synpref_dagster.cli.refusals import (
     refuse_missing_keys,
     say,
 )
+from synpref_dagster.cli.tracking import end_of_run, say_unsent, tracking_app
+from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_show_locals=False,  # they may hold keys
     help="From messy preference data to reward models that can be trusted.",
 )
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judges")
+app.add_typer(tracking_app, name="tracking")
 console = Console()
 WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
@@ -38,6 +41,15 @@ SizesOption = Annotated[
 ]
 
 
+TakeOverOption = Annotated[
+    bool,
+    typer.Option(
+        "--take-over",
+        help="Go on with the history of another campaign, which this one was renamed from.",
+    ),
+]
+
+
 @app.command()
 def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
     """Run the whole campaign on the synthetic world: offline, no keys, a few minutes."""
@@ -46,17 +58,21 @@ def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
 
 @app.command()
 def run(
-    profile: ProfileOption = "demo", seed: SeedOption = None, sizes: SizesOption = "all"
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    sizes: SizesOption = "all",
+    take_over: TakeOverOption = False,
 ) -> None:
     """Run a campaign to its report. A killed campaign continues when started again."""
     chosen = load_or_refuse(console, profile, seed)
     refuse_missing_keys(console, chosen)
     refuse_missing_backbones(console, chosen)
-    wanted = _sizes(sizes)
+    wanted = _sizes(sizes, chosen)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.storage.writers import StoreInUseError
 
     if chosen.judges.cost_money:
         print_estimate(console, chosen)
@@ -74,7 +90,10 @@ def run(
                 sizes=wanted,
                 loggers={"progress": progress_logger(progress)},
                 on_stage=begin,
+                take_over=take_over,
             )
+    except StoreInUseError as error:
+        refuse(console, error)
     except CampaignWaitingError as error:
         for line in (str(error), error.advice):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -85,6 +104,8 @@ def run(
         say(console, error)
         console.print(error.advice, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    finally:
+        end_of_run(console, chosen)
     _print_report(chosen)
 
 
@@ -127,7 +148,9 @@ def upgrade(
 @app.command()
 def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print the report of a finished campaign again."""
-    _print_report(load_or_refuse(console, profile, seed))
+    chosen = load_or_refuse(console, profile, seed)
+    _print_report(chosen)
+    say_unsent(console, chosen)
 
 
 @app.command()
@@ -164,7 +187,9 @@ def main() -> None:
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    app()
+    no_secrets_in_logs()
+    with no_secrets_in_errors():
+        app()
 
 
 def _steady(shown: Console) -> Console:
@@ -177,10 +202,8 @@ def _steady(shown: Console) -> Console:
     return Console(file=os.fdopen(os.dup(shown.file.fileno()), "w", encoding="utf-8"))
 
 
-def _sizes(text: str) -> list[str]:
-    from synpref_dagster.reward.backbones import MODEL_SIZES
-
-    known = list(MODEL_SIZES)
+def _sizes(text: str, profile: Profile) -> list[str]:
+    known = list(profile.sizes())
     if text in ("all", "none"):
         return known if text == "all" else []
     wanted = list(dict.fromkeys(size.strip() for size in text.split(",")))
@@ -192,9 +215,14 @@ def _sizes(text: str) -> list[str]:
 
 def _print_report(profile: Profile) -> None:
     from synpref_dagster.cli.report import print_report
+    from synpref_dagster.storage.sealed import unsealed
 
     path = Path(profile.store_root(), "report.json")
     if not path.is_file():
         refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
-    print_report(console, json.loads(path.read_text(encoding="utf-8")))
+    try:
+        found = unsealed(path.read_bytes())
+    except ValueError as error:
+        refuse(console, f"{path} is damaged ({error}): start the campaign again to write it anew")
+    print_report(console, found)
     console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)

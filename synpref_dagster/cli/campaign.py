@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.cli.instance import open_instance
-from synpref_dagster.cli.outcomes import refuse_unfinished
+from synpref_dagster.cli.instance import narrow_history, open_instance
+from synpref_dagster.cli.outcomes import CampaignFailedError, refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.resources.campaign import STARTED_TAG
+from synpref_dagster.resources.campaign import STARTED_TAG, TAKE_OVER_TAG, Campaign
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage.processes import is_gone, process_name
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 PROCESS_TAG = "synpref/process"
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 CODE_LOCATION = ("synpref_dagster", "synpref_dagster.definitions")
-"""Name and module of the code location, as in workspace.yaml."""
+"""Name and module of the code location, as in workspace.yaml; with a key prefix it is the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ def run_campaign(
     sizes: Sequence[str],
     loggers: Mapping[str, dg.LoggerDefinition],
     on_stage: Callable[[Stage], None],
+    take_over: bool = False,
 ) -> None:
     """Run every stage of a campaign.
 
@@ -66,33 +68,41 @@ def run_campaign(
         sizes: model sizes to release.
         loggers: Dagster loggers that see every event, by name.
         on_stage: called before each stage.
+        take_over: go on with the keys of assets that another campaign made last.
 
     Raises:
-        CampaignFailedError: a run failed; everything finished before it stays usable.
+        CampaignFailedError: a run failed; everything finished before it stays usable. Or the
+            instance has the history of another campaign.
+        StoreInUseError: another campaign writes its store.
         CampaignWaitingError: people or batches of judges are asked and have not answered yet.
     """
-    defs = build_defs(profile, loggers=loggers)
+    defs, campaign = build_defs(profile, loggers=loggers), Campaign.of(profile)
     tags = {
         STARTED_TAG: str(time.time()),
         PROCESS_TAG: process_name(),
-        **profile.run_tags(),
+        **campaign.run_tags(),
+        **({TAKE_OVER_TAG: "true"} if take_over else {}),
     }
     with open_instance() as instance:
-        end_dead_runs(instance)
-        for stage in campaign_stages(sizes):
-            on_stage(stage)
-            belong_to_code_location(instance, stage.job)
-            result = defs.resolve_job_def(stage.job).execute_in_process(
-                instance=instance,
-                partition_key=stage.partition,
-                run_config={"loggers": {name: {} for name in loggers}},
-                tags=tags,
-                raise_on_error=False,
-            )
-            refuse_unfinished(result, stage.title, people=profile.people)
+        if not take_over and (why := campaign.refusal_to_mix(instance)):
+            raise CampaignFailedError(why, advice="Nothing was run.")
+        with campaign.writing(instance):
+            end_dead_runs(instance)
+            for stage in campaign_stages(sizes):
+                on_stage(stage)
+                belong_to_code_location(instance, stage.job, name=profile.key_prefix)
+                result = defs.resolve_job_def(stage.job).execute_in_process(
+                    instance=instance,
+                    partition_key=stage.partition,
+                    run_config={"loggers": {name: {} for name in loggers}},
+                    tags=tags,
+                    raise_on_error=False,
+                )
+                narrow_history(Path(instance.root_directory))
+                refuse_unfinished(result, stage.title, people=profile.people)
 
 
-def belong_to_code_location(instance: dg.DagsterInstance, job: str) -> None:
+def belong_to_code_location(instance: dg.DagsterInstance, job: str, *, name: str = "") -> None:
     """Make runs that this process creates those of the code location that the UI has loaded.
 
     The timeline, a job's page and the failure sensor look at runs of a code location only, and
@@ -104,9 +114,9 @@ def belong_to_code_location(instance: dg.DagsterInstance, job: str) -> None:
     )
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-    name, module = CODE_LOCATION
+    usual, module = CODE_LOCATION
     target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module)
-    place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=name)
+    place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=name or usual)
     origin = RemoteRepositoryOrigin(place, "__repository__").get_job_origin(job)
     create: Any = type(instance).create_run_for_job
     instance.create_run_for_job = partial(create, instance, remote_job_origin=origin)  # type: ignore[method-assign]

@@ -9,8 +9,11 @@ import yaml
 
 from synpref_dagster.cli.outcomes import CampaignFailedError
 from synpref_dagster.definitions.pools import limit_pools
+from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
+from synpref_dagster.storage.private import make_private_folder, narrow_databases
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 DEFAULT_HOME = ".dagster_home"
 INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
@@ -19,6 +22,7 @@ BARE_SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 SETTINGS_FILE = "dagster.yaml"
 STORAGE_SETTINGS = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 HISTORY = "history"  # folder of runs and events; put in place last
+SCHEDULES = "schedules"  # folder of what schedules and sensors remember
 STORAGE = "storage"  # names the lock of making it, and where it is made
 WRITABLE = "Set DAGSTER_HOME and SYNPREF_STORE to folders that you may write to."
 WRITE_ERRNOS = {ENOSPC, EDQUOT, EACCES, EPERM, EROFS}
@@ -42,19 +46,22 @@ def open_instance() -> dg.DagsterInstance:
     """
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
         make_settings(home / SETTINGS_FILE)
     except OSError as error:
         raise CampaignFailedError(
             f"nothing can be written to {home}: {error.strerror}", advice=WRITABLE
         ) from error
     try:
+        for file in sorted((home / HISTORY).glob("*.db")):
+            refuse_damaged(file, what="its database", remedy="")
         _make_storage(home)
         # Custom storage makes its tables now: one process after the other.
         with alone_beside(home / STORAGE):
             instance = dg.DagsterInstance.from_config(str(home))
             _touch(instance)
             limit_pools(instance)
+        narrow_history(home)
     except Exception as error:
         if _is_about_writing(error):
             raise CampaignFailedError(
@@ -68,6 +75,12 @@ def open_instance() -> dg.DagsterInstance:
             "folder: the history of runs is lost, results in the store stay and are found again.",
         ) from error
     return instance
+
+
+def narrow_history(home: Path) -> None:
+    """Dagster makes its databases as wide as the umask allows, one for each run."""
+    for name in (HISTORY, SCHEDULES):
+        narrow_databases(home / name)
 
 
 def make_settings(settings: Path) -> None:
@@ -137,4 +150,4 @@ def _first_cause(error: BaseException) -> BaseException:
 def _said(error: BaseException) -> str:
     """The first cause in one line."""
     cause = _first_cause(error)
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:MAX_SAID]
+    return f"{type(cause).__name__}: {' '.join(redacted(str(cause)).split())}"[:MAX_SAID]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from synpref_dagster.judges.cache import ReplyCache
+    from synpref_dagster.judges.receipts import Receipts
     from synpref_dagster.storage import DatasetRef
 
 judge_app = typer.Typer(no_args_is_help=True, help="LLM judges: the bill, the reply cache.")
@@ -56,20 +57,29 @@ def forgive(
     hours: Annotated[
         float, typer.Option(min=0, help="Only calls sent at least so many hours ago.")
     ] = 1.0,
+    batches: Annotated[
+        bool, typer.Option("--batches", help="Give up batches under way, too.")
+    ] = False,
 ) -> None:
     """Count calls without an answer as free, when the endpoint's own bill says that they were.
 
-    They are calls that timed out, broke off or were killed. Wait until nothing of the campaign
-    runs, or leave `--hours` longer than any call takes: a call under way must not be forgiven.
+    They are calls that timed out, broke off or were killed, and what a reply cache that is gone
+    knew of. Wait until nothing of the campaign runs, or leave `--hours` longer than any call takes:
+    a call under way must not be forgiven. A batch that is given up is collected by nobody.
     """
+    from synpref_dagster.judges.batches.ledger import BatchLedger
     from synpref_dagster.judges.reservations import Reservations
 
     chosen = load_or_refuse(console, profile, seed)
-    found = Reservations(_opened(chosen)).forgive(
-        chosen.campaign_name(), before=time.time() - hours * 3600
-    )
-    said = f"{found[0]:,} calls without an answer are forgiven: ${found[1]:.4f} may be spent again"
-    console.print(said, highlight=False, soft_wrap=True)
+    cache, campaign = _opened(chosen), chosen.campaign_name()
+    books = {"calls without an answer": Reservations(cache).forgive}
+    if batches:
+        books["requests in batches"] = BatchLedger(cache).forgive
+    for what, give_back in books.items():
+        num, usd = give_back(campaign, before=time.time() - hours * 3600)
+        said = f"{num:,} {what} are forgiven: ${usd:.4f} may be spent again"
+        console.print(said, highlight=False, soft_wrap=True)
+    _receipts(chosen, cache).forgive()
 
 
 @judge_app.command()
@@ -90,7 +100,7 @@ def print_estimate(shown: Console, profile: Profile) -> None:
     cache = _opened(profile) if profile.judges.cache_path().is_file() else None
     pools = _pools(profile)
     tokens = mean_tokens(_texts(pools["raw_pool"])) if "raw_pool" in pools else None
-    sizes = {name: ref.num_rows for name, ref in pools.items()}
+    sizes = {name: ref.num_rows for name, ref in pools.items()} | _benchmarks(profile)
     found = forecast(profile, sizes, cache, tokens_per_pair=tokens)
     table = Table("asset", "judge", box=SIMPLE_HEAD)
     for column in ("questions", "paid", "US$ each", "US$ to pay", "price from"):
@@ -102,27 +112,44 @@ def print_estimate(shown: Console, profile: Profile) -> None:
         how = "replies" if each.is_measured else "assumed tokens" if tokens is None else "texts"
         table.add_row(each.asset, each.judge, questions, f"{each.num_paid:,}", price, usd, how)
     shown.print(table)
-    spent = Reservations(cache).committed(profile.campaign_name()) if cache else {}
-    said = fits(found, cap=profile.judges.max_usd, spent=sum(spent.values()))
+    if cache is None:
+        spent = _paid_before(profile)
+    else:
+        spent = sum(Reservations(cache).committed(profile.campaign_name()).values())
+    said = fits(found, cap=profile.judges.max_usd, spent=spent)
     shown.print(f"Judges: {said}.", markup=False, highlight=False, soft_wrap=True)
     shown.print(
         "A rough estimate: shares of the pool are assumed, replies of other campaigns are not "
-        "counted. The job score_judges is not in it.",
+        "counted.",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
 
 
+def _benchmarks(profile: Profile) -> dict[str, int]:
+    """How many comparisons of benchmarks the job `score_judges` asks about; empty if unknown."""
+    from synpref_dagster.judges.forecast import BENCHMARKS
+    from synpref_dagster.resources.campaign import Campaign
+    from synpref_dagster.resources.sources import PoolSources
+
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=profile.store_root())
+    try:
+        found = PoolSources(campaign=campaign).num_comparisons()
+    except (OSError, ValueError):
+        return {}  # the asset that reads them says what is wrong
+    return {} if found is None else {BENCHMARKS: found}
+
+
 def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
     """The pools that an earlier run made, by name."""
-    from synpref_dagster.storage import SelectionRef, from_json, to_path
+    from synpref_dagster.storage import SelectionRef, to_path
+    from synpref_dagster.storage.refs import find_ref
 
     pools = {}
     for name in ("raw_pool", "unverified_pool", "clean_pool"):
         path = to_path(f"{profile.store_root()}/refs/{name}.json")
-        if path.exists():
-            ref = from_json(path.read_text(encoding="utf-8"))
+        if ref := find_ref(path, place=f"{name}.json"):
             pools[name] = ref.kept if isinstance(ref, SelectionRef) else ref
     return pools
 
@@ -146,6 +173,7 @@ def export(
 def _possible(cache: "ReplyCache", campaign: str) -> list[str]:
     """What a campaign may have to pay beside what it paid, one line per judge and kind."""
     from synpref_dagster.judges.batches.ledger import BatchLedger
+    from synpref_dagster.judges.receipts import LOST
     from synpref_dagster.judges.reservations import Reservations
 
     lines = [
@@ -153,6 +181,9 @@ def _possible(cache: "ReplyCache", campaign: str) -> list[str]:
         for judge, usd in BatchLedger(cache).promised(campaign).items()
     ]
     for row in Reservations(cache).possible(campaign).itertuples():
+        if row.asset == LOST:
+            lines.append(f"{row.judge}: ${row.usd:.4f} stood in a reply cache that is gone")
+            continue
         calls = "1 call" if row.num_calls == 1 else f"{row.num_calls:,} calls"
         lines.append(
             f"{row.judge}: {calls} for {row.asset} without an answer so far may have cost "
@@ -174,8 +205,32 @@ def _opened(profile: Profile) -> "ReplyCache":
 
     path = profile.judges.cache_path()
     if not path.is_file():
-        refuse(console, f"no reply cache at {path}: no LLM judge was asked there")
+        paid = _paid_before(profile)
+        said = (
+            f"but campaign {profile.campaign_name()} has spent ${paid:.4f}, which still counts: "
+            "put a copy of it back, or run again, and all replies are bought again"
+            if paid
+            else "no LLM judge was asked there"
+        )
+        refuse(console, f"no reply cache at {path}: {said}")
     try:
-        return ReplyCache(path)
+        cache = ReplyCache(path)
+        _receipts(profile, cache).carry_over()
+    except ValueError as error:
+        refuse(console, error)
+    return cache
+
+
+def _receipts(profile: Profile, cache: "ReplyCache") -> "Receipts":
+    from synpref_dagster.judges.receipts import Receipts
+
+    return Receipts(profile.store_root(), cache, campaign=profile.campaign_name())
+
+
+def _paid_before(profile: Profile) -> float:
+    from synpref_dagster.judges.receipts import paid_before
+
+    try:
+        return paid_before(profile.store_root())
     except ValueError as error:
         refuse(console, error)

@@ -20,8 +20,10 @@ ONCE_DONE = "Start this command again when they are done"
 PASSING = frozenset(  # classes of errors that a later attempt may not meet
     {
         "JudgeUnavailableError",
+        "DamagedShardError",
         "ConnectionError",
         "LedgerAwayError",
+        "StoreInUseError",
         "ConnectionRefusedError",
         "ConnectionResetError",
         "ConnectionAbortedError",
@@ -35,6 +37,7 @@ PASSING = frozenset(  # classes of errors that a later attempt may not meet
 LASTING = frozenset(  # classes of errors that say what people must change
     {
         "ValueError",
+        "DamagedError",
         "ValidationError",
         "BudgetExhaustedError",
         "JudgeRefusedError",

@@ -24,9 +24,13 @@ LedgerOption = Annotated[
 @review_app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3100,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3100,
     public_host: Annotated[
         list[str] | None, typer.Option(help="Name people type; needed off loopback.")
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a proxy in front, whose X-Forwarded-For counts."),
     ] = None,
     ledger: LedgerOption = "",
 ) -> None:
@@ -36,7 +40,9 @@ def serve(
     console.print(f"Review   http://{host}:{port}", highlight=False)
     try:
         url = ledger or serving.ledger_url()
-        serving.serve(url, host=host, port=port, public_hosts=public_host or ())
+        serving.serve(
+            url, host=host, port=port, public_hosts=public_host or (), proxies=proxy or ()
+        )
     except (ValueError, ConnectionError) as error:
         refuse(console, error)
 

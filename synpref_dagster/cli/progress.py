@@ -20,6 +20,8 @@ from synpref_dagster.pairs.progress import (
     FilesSkipped,
     JudgeReplies,
     ProgressFact,
+    ResponsesRead,
+    TrackerAway,
     progress_of,
 )
 from synpref_dagster.resources.sources import UNREAD
@@ -74,7 +76,7 @@ class CampaignProgress(logging.Handler):
         self.failures: list[str] = []
         self._task: Any = None
         self._chunks: Any = None
-        self._judges: dict[str, Any] = {}
+        self._paced: dict[str, Any] = {}
         self._started: dict[str, float] = {}
         self._notes: dict[str, list[str]] = {}
         self._facts: dict[str, str] = {}
@@ -125,26 +127,28 @@ class CampaignProgress(logging.Handler):
             case ChunksDone():
                 self._show_chunks(fact)
             case JudgeReplies():
-                self._show_judge(fact)
+                self._show_paced(f"judge {fact.judge}", fact)
+            case ResponsesRead():
+                self._show_paced("backbone reads", fact)
             case BeforePeople():
                 self._asked[step] = str(fact)
-            case FilesSkipped():
+            case FilesSkipped() | TrackerAway():
                 self.console.print(f"  {escape(str(fact))}", highlight=False, soft_wrap=True)
             case _:
                 assert_never(fact)
 
-    def _show_judge(self, said: JudgeReplies) -> None:
-        """A bar for each judge that is asked: replies, rate, cost, time left; a line in a pipe."""
+    def _show_paced(self, what: str, said: JudgeReplies | ResponsesRead) -> None:
+        """A bar for each that works at a pace: how many, rate, time left; a line in a pipe."""
         if not self.console.is_terminal:
             self.console.print(f"  {escape(str(said))}", highlight=False, soft_wrap=True)
             return
-        judge, done, total = said.judge, said.done, said.total
-        if judge not in self._judges:
-            self._judges[judge] = self.bar.add_task("", total=total)
-        what = f"judge {escape(judge)}  {escape(said.pace)}"
-        self.bar.update(self._judges[judge], completed=done, total=total, description=what)
-        if done >= total:
-            self.bar.remove_task(self._judges.pop(judge))
+        if what not in self._paced:
+            self._paced[what] = self.bar.add_task("", total=said.total)
+        told = f"{escape(what)}  {escape(said.pace)}"
+        task = self._paced[what]
+        self.bar.update(task, completed=said.done, total=said.total, description=told)
+        if said.done >= said.total:
+            self.bar.remove_task(self._paced.pop(what))
 
     def _show_chunks(self, said: ChunksDone) -> None:
         """A bar of its own for a step that works in chunks."""

@@ -11,11 +11,12 @@ from rich.console import Console
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings, is_path
 from synpref_dagster.settings.profile import Profile, load_profile
+from synpref_dagster.settings.secrets import redacted
 
 
 def say(console: Console, why: object) -> None:
     """Print an error in red; square brackets in it are text, e.g. `[[judges.endpoints]]`."""
-    console.print(str(why), style="red", markup=False, highlight=False, soft_wrap=True)
+    console.print(redacted(str(why)), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def refuse(console: Console, why: object) -> NoReturn:

@@ -9,6 +9,8 @@ import gc
 
 import dagster as dg
 
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
@@ -19,5 +21,6 @@ def defs() -> dg.Definitions:
     from synpref_dagster.definitions.build import build_defs
     from synpref_dagster.definitions.pools import limit_pools_here
 
-    limit_pools_here()
-    return build_defs()
+    with no_secrets_in_errors():
+        limit_pools_here()
+        return build_defs()

@@ -1,6 +1,6 @@
 """The only place where assets, checks, resources, jobs and schedules meet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,18 +22,16 @@ from synpref_dagster.assets.pool import (
     strict_overlaps,
     vocabulary,
 )
+from synpref_dagster.assets.pool.backbone_features import build_features
 from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
+from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.definitions.failures import report_failures
-from synpref_dagster.definitions.jobs import (
-    curate_pool,
-    nightly_filtering_job,
-    refresh_leaderboard,
-    release_models,
-    score_judges,
-)
-from synpref_dagster.definitions.nightly import nightly_filtering
+from synpref_dagster.definitions.jobs import campaign_jobs
+from synpref_dagster.definitions.loaded import LoadedProfile
+from synpref_dagster.definitions.nightly import nightly_schedule
+from synpref_dagster.definitions.prefixed import with_prefix
 from synpref_dagster.definitions.push_to_hub import push_to_hub
-from synpref_dagster.definitions.releasing import release_follows_training
+from synpref_dagster.definitions.releasing import release_sensor
 from synpref_dagster.definitions.waiting_for_batches import judge_sensors
 from synpref_dagster.definitions.waiting_for_people import (
     asking_assets,
@@ -52,23 +50,24 @@ from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
-from synpref_dagster.settings.profile import Profile, load_profile, mlflow_artifact_root, mlflow_uri
+from synpref_dagster.settings.outlets import no_secrets_in_logs
+from synpref_dagster.settings.profile import (
+    Profile,
+    load_profile,
+    mlflow_artifact_root,
+    mlflow_public_url,
+    mlflow_uri,
+    wanted_profile,
+)
+from synpref_dagster.settings.secrets import kept
 
 PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
-JOBS: list[Any] = [
-    curate_pool,
-    nightly_filtering_job,
-    release_models,
-    refresh_leaderboard,
-    score_judges,
-    push_to_hub,
-]
 LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
 """The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
     *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
-    *(rewards, relabelling, decision),
-    *(training, benchmarks, data, folder, judges),
+    *(relabelling, decision),
+    *(benchmarks, data, judges),
     *(claims, report),
 ]
 """Assets stand in them as they are; what `build_defs` adds to them depends on the profile."""
@@ -87,10 +86,43 @@ def build_defs(
         resource_overrides: resources that replace the profile's, by key.
         loggers: Dagster loggers for runs started in this process.
     """
-    chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-    people = people_behind(chosen)
-    iterations = factory.build_iterations(chosen.iterations, people)
+    no_secrets_in_logs()
+    name = None if isinstance(profile, Profile) else profile or wanted_profile()
+    chosen = profile if isinstance(profile, Profile) else load_profile(name)
+    loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)
+    jobs = campaign_jobs(chosen.key_prefix)
+    assets, iterations = _campaign_assets(chosen, people_behind(chosen))
+    checks = [
+        clean.zero_contamination,
+        strict_overlaps.zero_strict_overlap,
+        *(check for each in iterations for check in each.checks),
+    ]
+    return dg.Definitions(
+        assets=with_prefix(with_people(assets, chosen), chosen.key_prefix),
+        asset_checks=with_prefix(checks, chosen.key_prefix),
+        jobs=[*jobs, push_to_hub],
+        schedules=[nightly_schedule(loaded)],
+        sensors=[
+            report_failures,
+            release_sensor(loaded),
+            *people_sensors(loaded),
+            *judge_sensors(loaded, jobs),
+        ],
+        resources={**build_resources(chosen), **(resource_overrides or {})},
+        executor=_executor(chosen),
+        loggers=dict(loggers or {}),
+    )
+
+
+def _campaign_assets(
+    chosen: Profile, people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+) -> tuple[list[Any], list[factory.IterationAssets]]:
+    """All assets of a campaign, and its iterations, which bring checks of their own."""
+    features = build_features(chosen)
+    features_key = [each.key for each in features]
+    iterations = factory.build_iterations(chosen.iterations, people, features_key)
     paid_first = LABELS if chosen.judges.cost_money else []
+    sizes = model_sizes(chosen)
     drops = chosen.pool.pii.action == "drop"
     reward_models = [each.reward_model for each in iterations]
     assets: list[Any] = [
@@ -105,38 +137,25 @@ def build_defs(
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *last.build_last(iterations[-1].gold, iterations[-1].silver),
+        *features,
         rewards.build_best_model(reward_models),
+        *rewards.build_witnesses(features_key),
+        training.build_model(sizes),
+        benchmarks.build_scores(sizes),
+        folder.build_release(sizes),
         claims.build_iteration_curve(reward_models),
         people_audit.build_people_audit(list(asking_assets(chosen))),
     ]
-    checks = [
-        clean.zero_contamination,
-        strict_overlaps.zero_strict_overlap,
-        *(check for each in iterations for check in each.checks),
-    ]
-    return dg.Definitions(
-        assets=with_people(assets, chosen),
-        asset_checks=checks,
-        jobs=JOBS,
-        schedules=[nightly_filtering],
-        sensors=[
-            report_failures,
-            release_follows_training,
-            *people_sensors(chosen),
-            *judge_sensors(chosen),
-        ],
-        resources={**build_resources(chosen), **(resource_overrides or {})},
-        executor=_executor(chosen),
-        loggers=dict(loggers or {}),
-    )
+    return assets, iterations
 
 
 def build_resources(profile: Profile) -> dict[str, Any]:
     """The resources of a profile, by key."""
     root = profile.store_root()
-    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=root)
+    campaign = Campaign.of(profile)
     sources = PoolSources(campaign=campaign)
     judges = JudgePanel(campaign=campaign)
+    refs = RefIOManager(base_uri=f"{root}/refs", key_prefix=profile.key_prefix)
     return {
         "campaign": campaign,
         "sources": sources,
@@ -149,14 +168,16 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "executors": Executors(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(
-            tracking_uri=mlflow_uri(),
+            tracking_uri=kept(mlflow_uri()),
             experiment=profile.name,
             campaign=profile.campaign_name(),
             artifact_root=mlflow_artifact_root(),
-            copy_checkpoints=False,
+            key_prefix=profile.key_prefix,
+            public_url=mlflow_public_url(),
+            spool=f"{root}/mlflow_waiting",
         ),
-        "refs": RefIOManager(base_uri=f"{root}/refs"),
-        "io_manager": RefIOManager(base_uri=f"{root}/refs"),
+        "refs": refs,
+        "io_manager": refs,
     }
 
 

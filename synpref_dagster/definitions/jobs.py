@@ -5,8 +5,16 @@ Jobs are split by partitions: a job that mixed the unpartitioned campaign with t
 the campaign once per size. The leaderboard alone goes with the sizes: each ends with its row.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import dagster as dg
 
+from synpref_dagster.resources.campaign import key_of
+from synpref_dagster.settings.profile import PREFIX_TAG
+
+CURATE_POOL, FILTER_POOL = "curate_pool", "filter_pool"
+RELEASE_MODELS, SCORE_JUDGES = "release_models", "score_judges"
 SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]
 CLOSING = ["leaderboard", "campaign_report"]
 JUDGED = ["judge_scores", "judge_leaderboard"]
@@ -20,38 +28,60 @@ RUNNING = [
 KEPT_AT_NIGHT = ["vocabulary"]
 ENDING_A_NIGHT = ["curated_dataset", *CLOSING]
 """What follows the decisions; none of it is a reason to start a night."""
-curate_pool = dg.define_asset_job(
-    "curate_pool",
-    selection=(
-        dg.AssetSelection.all() - dg.AssetSelection.assets(*SIZED, *CLOSING, *JUDGED) - LEFT_OUT
-    ),
-    description="Everything from the raw pool to the evidence, without the releases.",
-)
-# A night brings pairs, no new models: what was fitted or trained on the pool stays as it is, so
-# that old pairs keep their rewards and decisions and only new ones cost anything. Gold and silver
-# are handed on as they are now: what people corrected since is heeded, and it costs nothing. Export
-# and report are those of the night: nobody reads yesterday's beside tonight's decisions.
-nightly_filtering_job = dg.define_asset_job(
-    "filter_pool",
-    selection=dg.AssetSelection.groups("1_pool", "4_labelled", "5_filtering")
-    - dg.AssetSelection.assets(*KEPT_AT_NIGHT)
-    - LEFT_OUT
-    | dg.AssetSelection.assets("attribute_labels", "pair_embeddings", *ENDING_A_NIGHT),
-    description="New pairs in, and stage 2 again: rewards, relabelling, decisions, recycled pairs; "
-    "then the export and the report.",
-)
-release_models = dg.define_asset_job(
-    "release_models",
-    selection=dg.AssetSelection.assets(*SIZED, "leaderboard"),
-    description="Train, score and release; one partition per model size, and its row.",
-)
-refresh_leaderboard = dg.define_asset_job(
-    "refresh_leaderboard",
-    selection=dg.AssetSelection.assets(*CLOSING),
-    description="Leaderboard and report from what is there.",
-)
-score_judges = dg.define_asset_job(
-    "score_judges",
-    selection=dg.AssetSelection.assets(*JUDGED),
-    description="The judges on the benchmarks, beside the releases. Real judges cost money.",
-)
+
+
+def campaign_jobs(prefix: str = "") -> list[Any]:
+    """The jobs of a campaign.
+
+    Args:
+        prefix: the profile's `key_prefix`; runs carry it, since jobs of other campaigns in the
+            instance have the same names.
+    """
+    tags = {PREFIX_TAG: prefix} if prefix else None
+
+    def named(*names: str) -> dg.AssetSelection:
+        return dg.AssetSelection.assets(*(key_of(name, prefix) for name in names))
+
+    # A night brings pairs, no new models: what was fitted or trained on the pool stays as it is, so
+    # that old pairs keep their rewards and decisions and only new ones cost anything. Gold and
+    # silver are handed on as they are now: what people corrected since is heeded, and it costs
+    # nothing. Export and report are those of the night: nobody reads yesterday's beside tonight's
+    # decisions.
+    night = dg.AssetSelection.groups("1_pool", "4_labelled", "5_filtering") - named(
+        *KEPT_AT_NIGHT
+    ) - LEFT_OUT | named("attribute_labels", "pair_embeddings", *ENDING_A_NIGHT)
+    selections = {
+        CURATE_POOL: (
+            dg.AssetSelection.all() - named(*SIZED, *CLOSING, *JUDGED) - LEFT_OUT,
+            "Everything from the raw pool to the evidence, without the releases.",
+        ),
+        FILTER_POOL: (
+            night,
+            "New pairs in, and stage 2 again: rewards, relabelling, decisions, recycled pairs; "
+            "then the export and the report.",
+        ),
+        RELEASE_MODELS: (
+            named(*SIZED, "leaderboard"),
+            "Train, score and release; one partition per model size, and its row.",
+        ),
+        "refresh_leaderboard": (named(*CLOSING), "Leaderboard and report from what is there."),
+        SCORE_JUDGES: (
+            named(*JUDGED),
+            "The judges on the benchmarks, beside the releases. Real judges cost money.",
+        ),
+    }
+    return [
+        dg.define_asset_job(name, selection=selection, description=description, tags=tags)
+        for name, (selection, description) in selections.items()
+    ]
+
+
+def active_run(
+    instance: dg.DagsterInstance, jobs: Sequence[str], prefix: str
+) -> dg.DagsterRun | None:
+    """A run of one of these jobs that is not over, of the campaign with this prefix."""
+    for job in jobs:
+        for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=RUNNING)):
+            if run.tags.get(PREFIX_TAG, "") == prefix:
+                return run
+    return None

@@ -11,11 +11,14 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import ENDING_A_NIGHT, RUNNING, nightly_filtering_job
-from synpref_dagster.resources.campaign import SETTINGS, Campaign, told_as
+from synpref_dagster.definitions.jobs import CURATE_POOL, ENDING_A_NIGHT, FILTER_POOL, active_run
+from synpref_dagster.definitions.loaded import LoadedProfile
+from synpref_dagster.people.queueing import BatchStatus
+from synpref_dagster.resources.campaign import SETTINGS, Campaign, key_of, name_of, told_as
 from synpref_dagster.resources.sources import LISTING, PoolSources
+from synpref_dagster.settings.profile import Profile
 
-RAW_POOL, SUBSET = dg.AssetKey("raw_pool"), dg.AssetKey("consistency_filtered_subset")
+RAW_POOL, SUBSET = "raw_pool", "consistency_filtered_subset"
 REASON_TAG = "synpref/reason"
 MAX_TAG_LENGTH = 63
 NUM_NAMED = 3  # settings or files in a reason
@@ -26,42 +29,103 @@ INPUT_VERSION_TAG = "dagster/input_data_version"
 UNKNOWN_VERSION = "INITIAL"  # what Dagster records for an input without history
 
 
-@dg.schedule(
-    name="nightly_filtering",
-    job=nightly_filtering_job,
-    cron_schedule="0 2 * * *",
-    execution_timezone="UTC",
-    description="Re-run the filtering when pairs arrived or something it rests on changed.",
-)
-def nightly_filtering(
-    context: dg.ScheduleEvaluationContext,
-    campaign: dg.ResourceParam[Campaign],
-    sources: dg.ResourceParam[PoolSources],
-) -> dg.RunRequest | dg.SkipReason:
-    """02:00 UTC: filter again when sources, settings, inputs or code changed, else say why not."""
-    active = context.instance.get_runs(
-        dg.RunsFilter(job_name=nightly_filtering_job.name, statuses=RUNNING), limit=1
+def nightly_schedule(loaded: LoadedProfile) -> dg.ScheduleDefinition:
+    """The schedule `nightly_filtering` of a campaign."""
+
+    @dg.schedule(
+        name="nightly_filtering",
+        job_name=FILTER_POOL,
+        cron_schedule="0 2 * * *",
+        execution_timezone="UTC",
+        description="Re-run the filtering when pairs arrived or something it rests on changed.",
     )
+    def nightly_filtering(
+        context: dg.ScheduleEvaluationContext,
+        campaign: dg.ResourceParam[Campaign],
+        sources: dg.ResourceParam[PoolSources],
+    ) -> dg.RunRequest | dg.SkipReason:
+        """02:00 UTC: filter again when sources, settings, inputs or code changed, else say why."""
+        now = loaded.tick(context.instance)
+        if isinstance(now, dg.SkipReason):
+            return now
+        if now.profile_json != loaded.profile.model_dump_json():
+            campaign, sources = now, PoolSources(campaign=now)
+        idle = idle_reason(context.instance, now)
+        if idle is not None:
+            return dg.SkipReason(idle)
+        reason = night_reason(context, campaign, sources, prefix=loaded.prefix)
+        if reason is None:
+            return dg.SkipReason(
+                "sources, settings, inputs and code of the filtering are those of its last run"
+            )
+        context.log.info(f"a night runs: {reason}")
+        return dg.RunRequest(tags={**now.run_tags(), REASON_TAG: tag_value(reason)})
+
+    return nightly_filtering
+
+
+def idle_reason(instance: dg.DagsterInstance, campaign: Campaign) -> str | None:
+    """Why no night may run whatever changed, or None.
+
+    A night brings new pairs into a campaign that is done. It neither begins one, which may cost
+    money and people's time, nor goes on where people are asked: what they say decides first.
+    """
+    prefix = campaign.profile.key_prefix
+    active = active_run(instance, [FILTER_POOL, CURATE_POOL], prefix)
     if active:
-        return dg.SkipReason(f"run {active[0].run_id} of {active[0].job_name} is still active")
+        return f"run {active.run_id} of {active.job_name} is still active"
+    subset = key_of(SUBSET, prefix)
+    if instance.get_latest_materialization_event(subset) is None:
+        return (
+            f"the campaign has not finished a first time ({subset.to_user_string()} was never "
+            f"materialized): run the job {CURATE_POOL} or `synpref run`, nights follow it"
+        )
+    return waiting_reason(campaign.profile)
+
+
+def waiting_reason(profile: Profile) -> str | None:
+    """Whom a campaign waits for, in a sentence; None when no people are asked."""
+    if profile.people.backend == "recorded":
+        return None
+    from synpref_dagster.people.campaign import People
+    from synpref_dagster.people.ledger.database import LedgerAwayError
+
+    try:
+        waiting = People(profile.people, campaign=profile.campaign_name()).waiting()
+    except LedgerAwayError as error:
+        return f"whether people are asked cannot be seen: {error}"
+    return told_waiting(waiting) if waiting else None
+
+
+def told_waiting(statuses: Sequence[BatchStatus]) -> str:
+    """How far people are with the batches before them."""
+    return "waiting for people: " + ", ".join(
+        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items}" for each in statuses
+    )
+
+
+def night_reason(
+    context: dg.ScheduleEvaluationContext, campaign: Campaign, sources: PoolSources, *, prefix: str
+) -> str | None:
+    """What changed since the last filtering, by name; None when nothing did."""
     instance = context.instance
-    reason = (
-        changed_fact(instance, RAW_POOL, LISTING, now=sources.listing(), told=sources.listed)
+    return (
+        changed_fact(
+            instance,
+            key_of(RAW_POOL, prefix),
+            LISTING,
+            now=sources.listing(),
+            told=sources.listed,
+        )
         or changed_fact(
             instance,
-            SUBSET,
+            key_of(SUBSET, prefix),
             SETTINGS,
             now=campaign.settings_fingerprint(),
             told=campaign.settings_told,
         )
-        or stale_reason(instance, filtering_steps(context))
+        or stale_reason(instance, filtering_steps(context, prefix), prefix=prefix)
     )
-    if reason is None:
-        return dg.SkipReason(
-            "sources, settings, inputs and code of the filtering are those of its last run"
-        )
-    context.log.info(f"a night runs: {reason}")
-    return dg.RunRequest(tags={REASON_TAG: tag_value(reason)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +137,12 @@ class StepVersion:
     parents: tuple[dg.AssetKey, ...]
 
 
-def filtering_steps(context: dg.ScheduleEvaluationContext) -> list[StepVersion]:
+def filtering_steps(context: dg.ScheduleEvaluationContext, prefix: str = "") -> list[StepVersion]:
     """Every asset up to the decisions that the filtering job materialises: code version, inputs."""
     if context.repository_def is None:
         raise ValueError("the schedule needs its code location: evaluate it with a repository")
-    layer = context.repository_def.get_job(nightly_filtering_job.name).asset_layer
-    ending = {dg.AssetKey(name) for name in ENDING_A_NIGHT}
+    layer = context.repository_def.get_job(FILTER_POOL).asset_layer
+    ending = {key_of(name, prefix) for name in ENDING_A_NIGHT}
     nodes = [layer.get(key) for key in sorted(layer.selected_asset_keys - ending)]
     return [
         StepVersion(
@@ -128,7 +192,9 @@ def differences(then: Any, now: Mapping[str, str]) -> str:
     return ", ".join(notes[:NUM_NAMED]) + more
 
 
-def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> str | None:
+def stale_reason(
+    instance: dg.DagsterInstance, steps: Sequence[StepVersion], *, prefix: str = ""
+) -> str | None:
     """Why materialising these assets would give something new now, or None.
 
     Each materialisation records the data version of every input that it read. A re-materialised
@@ -138,9 +204,10 @@ def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> 
     Args:
         instance: where the history is.
         steps: the assets in question.
+        prefix: the profile's `key_prefix`, which reasons leave out.
     """
     for step in steps:
-        name = step.key.to_user_string()
+        name = name_of(step.key, prefix)
         tags = _latest_tags(instance, step.key)
         if tags is None:
             return f"{name} never materialized"
@@ -150,7 +217,7 @@ def stale_reason(instance: dg.DagsterInstance, steps: Sequence[StepVersion]) -> 
             used = tags.get(f"{INPUT_VERSION_TAG}/{parent.to_user_string()}")
             now = (_latest_tags(instance, parent) or {}).get(DATA_VERSION_TAG, UNKNOWN_VERSION)
             if now != used:
-                return f"{parent.to_user_string()} changed"
+                return f"{name_of(parent, prefix)} changed"
     return None
 
 

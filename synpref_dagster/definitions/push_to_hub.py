@@ -17,7 +17,7 @@ from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.tracking.registry import CHAMPION
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.reward.backbones import MODEL_SIZES
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 
 CURATED = "curated_dataset"
 
@@ -53,7 +53,8 @@ def push_release(
     check_release(folder, campaign.profile.export.allowed_licences)
     campaign.refuse_leaving(hub.destination, also=staying_sources(folder))
     repo_type = "dataset" if config.what == CURATED else "model"
-    address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
+    with no_secrets_in_errors():
+        address = hub.upload(folder, config.repo_id, repo_type=repo_type, private=config.private)
     metadata: Mapping[str, Any] = {"address": address, "folder": str(folder)}
     context.add_output_metadata(metadata)
     context.log.info(f"pushed {folder} to {config.repo_id}: {address}")
@@ -69,8 +70,9 @@ def release_folder(config: PushConfig, campaign: Campaign, tracking: MlflowTrack
         if not config.fingerprint.isalnum():
             raise ValueError("name the curated data set's folder in `fingerprint`")
         return campaign.local_folder("releases", CURATED) / config.fingerprint
-    if config.what not in MODEL_SIZES:
-        raise ValueError(f"what={config.what!r}: use {CURATED} or one of {', '.join(MODEL_SIZES)}")
+    sizes = campaign.profile.sizes()
+    if config.what not in sizes:
+        raise ValueError(f"what={config.what!r}: use {CURATED} or one of {', '.join(sizes)}")
     name = registered_name(campaign.profile.name, config.what)
     found = tracking.registry().aliased(name, config.alias)
     if found is None:

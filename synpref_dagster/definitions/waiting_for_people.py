@@ -11,8 +11,12 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.definitions.jobs import RUNNING, curate_pool
+from synpref_dagster.definitions.jobs import CURATE_POOL, active_run
+from synpref_dagster.definitions.loaded import LoadedProfile
+from synpref_dagster.definitions.nightly import told_waiting
 from synpref_dagster.people.queueing import BatchStatus
+from synpref_dagster.resources.campaign import PEOPLE, Campaign
+from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.settings.profile import Profile
 
 SENSOR_SECONDS = 30
@@ -21,7 +25,7 @@ BATCH_TAG = "synpref/batch"
 
 def people_key(asset: dg.AssetKey) -> dg.AssetKey:
     """Key of the external asset that stands for the people behind `asset`."""
-    return asset.with_prefix("people")
+    return asset.with_prefix(PEOPLE)
 
 
 def asking_assets(profile: Profile) -> dict[dg.AssetKey, dg.AssetKey]:
@@ -68,54 +72,62 @@ def people_behind(profile: Profile) -> dict[dg.AssetKey, list[dg.AssetKey]]:
     return {key: [people_key(key)] for key in asking_assets(profile)}
 
 
-def people_sensors(profile: Profile) -> list[dg.SensorDefinition]:
+def people_sensors(loaded: LoadedProfile) -> list[dg.SensorDefinition]:
     """The sensor `verdicts_arrived`; none when recorded verdicts play the people."""
-    if profile.people.backend == "recorded":
+    if loaded.profile.people.backend == "recorded":
         return []
 
     @dg.sensor(
         name="verdicts_arrived",
-        job=curate_pool,
+        job_name=CURATE_POOL,
         minimum_interval_seconds=SENSOR_SECONDS,
         description="Continues the campaign when people finished a batch or corrected a verdict.",
     )
     def verdicts_arrived(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from synpref_dagster.people.campaign import People
 
-        active = context.instance.get_runs(
-            dg.RunsFilter(job_name=curate_pool.name, statuses=RUNNING), limit=1
-        )
+        active = active_run(context.instance, [CURATE_POOL], loaded.prefix)
         if active:
-            return dg.SkipReason(f"run {active[0].run_id} of the campaign is still active")
-        people = People(profile.people, campaign=profile.campaign_name())
-        people.pull()
+            return dg.SkipReason(f"run {active.run_id} of the campaign is still active")
+        now = loaded.tick(context.instance)
+        if isinstance(now, dg.SkipReason):
+            return now
+        with no_secrets_in_errors():
+            people = People(now.profile.people, campaign=now.profile.campaign_name())
+            people.pull()
         answered: dict[str, str] = json.loads(context.cursor or "{}")
         changed = [
             each for each in people.finished() if answered.get(each.batch.batch_id) != each.digest
         ]
         if not changed:
-            told = [_waiting_for(people.waiting()), people.told_left_out()]
+            waiting = people.waiting()
+            told = [
+                told_waiting(waiting) if waiting else "no batch is before people",
+                people.told_left_out(),
+            ]
             return dg.SkipReason("; ".join(filter(None, told)))
-        return _continue(context, changed[0], answered)
+        return _continue(context, changed[0], answered, now)
 
     return [verdicts_arrived]
 
 
 def _continue(
-    context: dg.SensorEvaluationContext, status: BatchStatus, answered: dict[str, str]
+    context: dg.SensorEvaluationContext,
+    status: BatchStatus,
+    answered: dict[str, str],
+    campaign: Campaign,
 ) -> dg.SensorResult:
     """Report the people's answer and ask for a run of what rests on it."""
     batch = status.batch
-    asset = dg.AssetKey(batch.asset.split("/"))
     event = dg.AssetMaterialization(
-        people_key(asset),
+        campaign.key(f"{PEOPLE}/{batch.asset}"),
         metadata={"num_verdicts": status.num_verdicts, "num_pairs": status.num_answered},
         tags={"dagster/data_version": status.digest},
     )
     request = dg.RunRequest(
         run_key=f"{batch.batch_id}:{status.digest}",
-        asset_selection=resting_on(context, asset),
-        tags={BATCH_TAG: batch.batch_id},
+        asset_selection=resting_on(context, campaign.key(batch.asset)),
+        tags={**campaign.run_tags(), BATCH_TAG: batch.batch_id},
     )
     cursor = json.dumps({**answered, batch.batch_id: status.digest}, sort_keys=True)
     return dg.SensorResult(asset_events=[event], run_requests=[request], cursor=cursor)
@@ -129,15 +141,7 @@ def resting_on(context: dg.SensorEvaluationContext, asset: dg.AssetKey) -> list[
     """
     if context.repository_def is None:
         raise ValueError("verdicts_arrived needs the code location that it belongs to")
-    layer = context.repository_def.get_job(curate_pool.name).asset_layer
+    layer = context.repository_def.get_job(CURATE_POOL).asset_layer
     graph = context.repository_def.asset_graph
     downstream = dg.AssetSelection.assets(asset).downstream().resolve(graph)
     return sorted(downstream & set(layer.selected_asset_keys))
-
-
-def _waiting_for(statuses: Sequence[BatchStatus]) -> str:
-    if not statuses:
-        return "no batch is before people"
-    return "waiting for people: " + ", ".join(
-        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items}" for each in statuses
-    )

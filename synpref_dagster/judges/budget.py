@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from synpref_dagster.judges.cache import Payer
-from synpref_dagster.judges.requests import JudgeError, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import CUT_SHORT, JudgeError, JudgeReply, JudgeRequest
 
 MILLION = 1_000_000
 TOKENS_PER_MESSAGE = 16  # what chat templates put around a message, generously
@@ -33,6 +33,20 @@ class Prices:
             prompt_tokens * self.usd_per_million_input
             + completion_tokens * self.usd_per_million_output
         ) / MILLION
+
+    def charged_usd(self, reply: JudgeReply, *, most_usd: float) -> float:
+        """What a reply cost, in US dollars.
+
+        Args:
+            reply: one that says how many tokens it used, or not, or only half of it: tokens of the
+                prompt are always charged, and those of the reply unless it is empty.
+            most_usd: what its request can cost at most; it counts where the reply does not say.
+        """
+        stated = self.usd(reply.prompt_tokens, reply.completion_tokens)
+        is_empty = not reply.text and reply.finish_reason.lower() not in CUT_SHORT
+        if reply.prompt_tokens and (reply.completion_tokens or is_empty):
+            return stated
+        return max(stated, most_usd)
 
     def most_usd(self, request: JudgeRequest, max_tokens: int) -> float:
         """The most that a request can cost: a token has at least one byte, of the schema too."""

@@ -2,7 +2,9 @@
 
 One SQLite file in WAL mode, shared by all assets, processes and campaigns of a store. A reply is
 committed right after it came, in one transaction with what it cost, so that the budget is as
-durable as the replies. `reservations.py` keeps what calls without a reply may have cost.
+durable as the replies. `reservations.py` keeps what calls without a reply may have cost. What all
+open calls and batches come to is kept as one number per judge, so that looking at it costs the same
+however many there are.
 """
 
 import json
@@ -13,17 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from secrets import randbelow
 
 import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import BROKEN_OFF, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import BROKEN_OFF, JudgeError, JudgeReply, JudgeRequest
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
 CACHE_VERSION = 1
 """Of the file, as SQLite's `user_version`; 0 before errors in a choice were told from replies."""
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+OWN_TABLES = frozenset({"replies", "spending", "reservations", "batches"})
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
 TABLES = """
@@ -41,9 +47,14 @@ CREATE TABLE IF NOT EXISTS spending (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reservations (
     id INTEGER PRIMARY KEY AUTOINCREMENT, campaign TEXT NOT NULL, asset TEXT NOT NULL,
-    judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL NOT NULL
+    judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL NOT NULL,
+    key TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS reserved ON reservations (campaign, judge, usd);
+CREATE TABLE IF NOT EXISTS open_totals (
+    campaign TEXT NOT NULL, judge TEXT NOT NULL, num INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (campaign, judge)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS schema_modes (
     endpoint TEXT NOT NULL, model TEXT NOT NULL, mode TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (endpoint, model)
@@ -53,6 +64,19 @@ CREATE TABLE IF NOT EXISTS renamed_fields (
     PRIMARY KEY (endpoint, model)
 ) WITHOUT ROWID;
 """
+RESERVED_LATER = dict.fromkeys(("key", "owner"), "TEXT NOT NULL DEFAULT ''")
+"""Columns of reservations: the question, and the process that waits for its answer."""
+ASKED_NOW = "CREATE INDEX IF NOT EXISTS asked_now ON reservations (key) WHERE owner != ''"
+OPENED = """
+INSERT INTO open_totals SELECT campaign, judge, {num}, {usd} FROM {rows}
+ON CONFLICT (campaign, judge) DO UPDATE SET num = num + excluded.num, usd = usd + excluded.usd;
+"""
+CLOSED = """
+UPDATE open_totals SET num = num - 1, usd = MAX(0, usd - old.{usd})
+WHERE campaign = old.campaign AND judge = old.judge AND {is_open};
+DELETE FROM open_totals WHERE campaign = old.campaign AND judge = old.judge AND num <= 0;
+"""
+"""The last one takes what rounding left with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +88,10 @@ class Payer:
     judge: str
 
 
+class DamagedCacheError(JudgeError, ValueError):
+    """The file of the replies is damaged, or is no such file."""
+
+
 class ReplyCache:
     """Replies by request key, and what was spent; safe to share between threads and processes."""
 
@@ -71,28 +99,35 @@ class ReplyCache:
         """Open or create.
 
         Raises:
-            ValueError: the file is damaged, or is no such cache.
+            DamagedCacheError: the file is damaged, or is no such cache.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-        )
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
         try:
             # One process after the other: nobody may begin while the file changes its journal.
             with alone_beside(self.path):
+                self._refuse_others()
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)
+                with self.transaction() as connection:
+                    add_columns(connection, "reservations", RESERVED_LATER)
+                    connection.execute(ASKED_NOW)
+                    keep_totals(connection, "reservations", usd="usd")
+                    self.identity = self._identity()
                 if self._version() < CACHE_VERSION:
                     self._forget_errors()
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ValueError(
-                f"the judges' reply cache {self.path} cannot be opened: {error}. Put a copy of it "
-                "back, or move it away: then all replies are bought again"
-            ) from error
+            raise self._unusable(error) from error
 
     def close(self) -> None:
         """Close the file; replies are safe without it."""
@@ -107,7 +142,7 @@ class ReplyCache:
             part = distinct[start : start + KEYS_PER_QUERY]
             marks = ",".join("?" * len(part))
             query = f"SELECT key, {', '.join(REPLY_FIELDS)} FROM replies WHERE key IN ({marks})"
-            with self._lock:
+            with self._reading():
                 rows = self._connection.execute(query, part).fetchall()
             for key, *values in rows:
                 known = dict(zip(REPLY_FIELDS, values, strict=True))
@@ -117,7 +152,7 @@ class ReplyCache:
     def knows(self, endpoint: str, model: str) -> bool:
         """Whether a model at this base URL has ever replied."""
         query = "SELECT 1 FROM replies WHERE endpoint = ? AND model = ? LIMIT 1"
-        with self._lock:
+        with self._reading():
             return bool(self._connection.execute(query, [endpoint.rstrip("/"), model]).fetchall())
 
     def add(
@@ -147,9 +182,20 @@ class ReplyCache:
         self.add_row({**about, **asdict(payer), **asdict(reply)}, reservation=reservation)
 
     def add_row(
-        self, row: Mapping[str, str | int | float], *, reservation: int | None = None
+        self,
+        row: Mapping[str, str | int | float],
+        *,
+        reservation: int | None = None,
+        batch: str | None = None,
     ) -> None:
-        """The same from plain columns, for replies that come from a batch file."""
+        """The same from plain columns.
+
+        Args:
+            row: columns of the table of replies.
+            reservation: as in `add`.
+            batch: the batch that it comes from, known to the ledger. What a batch still owes is
+                booked and owed no longer, also when somebody else was answered the same before.
+        """
         row = {**row, "created_at": time.time()}
         columns = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
@@ -159,6 +205,9 @@ class ReplyCache:
             )
             if reservation:
                 connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
+            elif batch is not None:
+                if _settle(connection, batch, str(row["key"])) == 0:
+                    return
             elif cursor.rowcount == 0:
                 return
             connection.execute(
@@ -180,13 +229,13 @@ class ReplyCache:
     def usd_by_judge(self, campaign: str) -> dict[str, float]:
         """What a campaign paid each judge, in US dollars."""
         query = "SELECT judge, SUM(usd) FROM spending WHERE campaign = ? GROUP BY judge"
-        with self._lock:
+        with self._reading():
             return dict(self._connection.execute(query, (campaign,)).fetchall())
 
     def form(self, endpoint: str, model: str) -> RequestForm:
         """How requests are written for this endpoint: as they are until it refused something."""
         where = (endpoint.rstrip("/"), model)
-        with self._lock:
+        with self._reading():
             mode, renamed = (
                 self._connection.execute(
                     f"SELECT {column} FROM {table} WHERE endpoint = ? AND model = ?", where
@@ -213,15 +262,46 @@ class ReplyCache:
 
     def export(self, path: str | Path) -> int:
         """All replies as one Parquet file; returns how many."""
-        with self._lock:
-            frame = pd.read_sql_query("SELECT * FROM replies ORDER BY key", self._connection)
+        frame = self.table("SELECT * FROM replies ORDER BY key")
         frame.astype({"refused": bool}).to_parquet(path, index=False)
         return len(frame)
 
     def table(self, query: str, params: Sequence[str | int | float] = ()) -> pd.DataFrame:
         """The rows of a query; values are bound, never written into it."""
-        with self._lock:
+        with self._reading():
             return pd.read_sql_query(query, self._connection, params=list(params))
+
+    def _identity(self) -> str:
+        """A number drawn when the file was made: another file in its place has another one."""
+        [found] = self._connection.execute("PRAGMA application_id").fetchone()
+        if not found:
+            found = 1 + randbelow(2**31 - 1)
+            self._connection.execute(f"PRAGMA application_id = {found}")
+        return f"{found:08x}"
+
+    def _refuse_others(self) -> None:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        tables = {str(row[0]) for row in self._connection.execute(query)}
+        if tables and not tables & OWN_TABLES:
+            raise sqlite3.DatabaseError("it holds tables of something else")
+
+    def _unusable(self, error: Exception, done: str = "opened") -> DamagedCacheError:
+        return DamagedCacheError(
+            f"the judges' reply cache {self.path} cannot be {done}: {error}. Put a copy of it "
+            "back, or move it away: then all replies are bought again, and what was spent counts"
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time; damage that SQLite meets on the way is named."""
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
+                cause = error if isinstance(error, sqlite3.DatabaseError) else error.__cause__
+                if getattr(cause, "sqlite_errorcode", None) in DAMAGED:
+                    raise self._unusable(cause or error, "read") from error
+                raise
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -240,7 +320,7 @@ class ReplyCache:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, alone: other threads and processes wait."""
-        with self._lock:
+        with self._reading():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -248,3 +328,50 @@ class ReplyCache:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def add_columns(connection: sqlite3.Connection, table: str, columns: Mapping[str, str]) -> None:
+    """Give a table of an earlier version the columns that it lacks."""
+    known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    for name, kind in columns.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def keep_totals(
+    connection: sqlite3.Connection, table: str, *, usd: str, is_open: str = "TRUE"
+) -> None:
+    """Let the database itself keep what the open rows of a table come to, whoever writes them.
+
+    Args:
+        connection: in a transaction, so that no row comes between the first sum and its keeping.
+        table: one with campaign and judge.
+        usd: its column of US dollars.
+        is_open: whether a row counts, with `{row}` for the row.
+    """
+    name = f"{table}_opened"
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?"
+    if connection.execute(query, (name,)).fetchone():
+        return
+    new, old, any_row = (is_open.format(row=row) for row in ("new", "old", table))
+    one = f"(SELECT new.campaign AS campaign, new.judge AS judge) WHERE {new}"
+    opened = OPENED.format(num=1, usd=f"new.{usd}", rows=one)
+    closed = CLOSED.format(usd=usd, is_open=old)
+    of_all = f"{table} WHERE {any_row} GROUP BY campaign, judge"
+    connection.execute(OPENED.format(num="COUNT(*)", usd=f"SUM({usd})", rows=of_all))
+    for event, done, work in (
+        ("opened", "INSERT", opened),
+        ("changed", "UPDATE", closed + opened),
+        ("closed", "DELETE", closed),
+    ):
+        connection.execute(
+            f"CREATE TRIGGER {table}_{event} AFTER {done} ON {table} BEGIN {work} END"
+        )
+
+
+def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:
+    """Ends what is promised to one request of a batch: 0 when nothing was."""
+    return connection.execute(
+        "UPDATE batches SET state = 'answered' WHERE batch = ? AND key = ? AND state = 'pending'",
+        (batch, key),
+    ).rowcount

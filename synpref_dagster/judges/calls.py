@@ -7,7 +7,6 @@ model). Concurrency grows by one per round of successes and halves when the endp
 import asyncio
 import logging
 import math
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from synpref_dagster.curation.judging.replies import Failure
-from synpref_dagster.judges.errors import Meaning, Told, told
+from synpref_dagster.judges.errors import UNPAID, Told, told
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
@@ -31,13 +30,12 @@ from synpref_dagster.judges.requests import (
     read_completion,
 )
 from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.settings.secrets import from_environment, redacted, whole, without_known
 
 LOGGER = logging.getLogger(__name__)
 
 OVERLOADED: tuple[Failure, ...] = ("rate_limited", "server_error", "timeout")
 LASTING: tuple[Failure, ...] = ("rejected", "refused")
-UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
-"""Refusals before any work. A filter is none of them: some services charge for what it read."""
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 """Errors of the HTTP client from before a request is sent."""
 START_CONCURRENCY = 4
@@ -123,7 +121,7 @@ class EndpointCaller:
         self._purse = purse
         self._logger = logger
         self._client = AsyncOpenAI(
-            base_url=endpoint.base_url,
+            base_url=whole(endpoint.base_url),
             api_key=api_key(endpoint),
             timeout=endpoint.timeout_seconds,
             max_retries=0,
@@ -187,20 +185,24 @@ class EndpointCaller:
         async with self._purse.attempt(request) as attempt:
             try:
                 body = await self._client.post(COMPLETIONS, cast_to=object, body=request.body(form))
-                answer = read_completion(body, form.mode)
+                answer = read_completion(without_known(body), form.mode)
             except openai.APIStatusError as error:
                 attempt.is_free = certainly_free(error)
                 return _Refused(error_of(error), retry_after(error.response.headers))
             except openai.APIConnectionError as error:
                 attempt.is_free = certainly_free(error)
                 if isinstance(error, openai.APITimeoutError):
-                    return CallFailure(failure="timeout", detail=str(error)), None
-                return CallFailure(failure="connection_failed", detail=repr(error.__cause__)), None
+                    return CallFailure(failure="timeout", detail=redacted(str(error))), None
+                said = redacted(repr(error.__cause__))
+                return CallFailure(failure="connection_failed", detail=said), None
             except (openai.OpenAIError, ValueError, RecursionError) as error:
-                return CallFailure(failure="server_error", detail=str(error)[:200]), None
+                return CallFailure(failure="server_error", detail=redacted(str(error))[:200]), None
             if isinstance(answer, JudgeReply):
                 answer = replace(answer, seconds=time.monotonic() - started)
                 answer = self._purse.book(attempt, answer)
+            else:
+                # Whoever has no money or no access is charged nothing, whatever the status says.
+                attempt.is_free = bool(answer.stops)
             return answer, None
 
     def _refuse_extra(self, said: Told) -> None:
@@ -271,7 +273,7 @@ def api_key(endpoint: JudgeEndpoint) -> str:
     """
     if endpoint.api_key_env is None:
         return "none"  # the client insists on a text; servers without keys ignore it
-    key = os.environ.get(endpoint.api_key_env)
+    key = from_environment(endpoint.api_key_env)
     if not key:
         raise ValueError(
             f"judge {endpoint.name!r} needs its key in the environment variable "

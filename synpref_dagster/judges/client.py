@@ -8,19 +8,21 @@ paid for is kept.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait as wait_for
 from logging import INFO, WARNING, Logger, getLogger
 from typing import NoReturn
 
 from synpref_dagster.judges.batches.ledger import BatchLedger
-from synpref_dagster.judges.batches.service import BatchPendingError, BatchService, batch_service
+from synpref_dagster.judges.batches.service import BatchService, batch_service
 from synpref_dagster.judges.budget import Budget, Prices, estimate_usd
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import EndpointCaller, RetryPolicy, refused_client
 from synpref_dagster.judges.purse import Purse
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import (
     AskTally,
+    BatchPendingError,
     CallFailure,
     CallResult,
     JudgeError,
@@ -41,7 +43,7 @@ SECONDS_BETWEEN_LATER_LINES = 10.0
 class JudgeClient:
     """One judge's endpoint behind the shared cache and budget."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who is asked, whose money and books, and how
         self,
         endpoint: JudgeEndpoint,
         *,
@@ -49,6 +51,7 @@ class JudgeClient:
         budget: Budget,
         payer: Payer,
         policy: RetryPolicy | None = None,
+        receipts: Receipts | None = None,
         logger: Logger = LOGGER,
     ) -> None:
         self.endpoint = endpoint
@@ -56,6 +59,7 @@ class JudgeClient:
         self.budget = budget
         self.payer = payer
         self.policy = policy or RetryPolicy()
+        self.receipts = receipts
         self.logger = logger
         self.tally = AskTally()
 
@@ -71,12 +75,50 @@ class JudgeClient:
         self.tally.num_asked += len(requests)
         self.tally.num_cached += sum(request.key in answers for request in requests)
         missing = [request for key, request in wanted.items() if key not in answers]
+        try:
+            answers |= self._answered(missing)
+        finally:
+            if missing:
+                self.keep_receipts(at_once=True)
+        return [answers[request.key] for request in requests]
+
+    def keep_receipts(self, *, at_once: bool = False) -> None:
+        """Write down what was paid, apart from the cache."""
+        if self.receipts is not None:
+            self.receipts.keep(at_once=at_once)
+
+    def _answered(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
+        answers: dict[str, CallResult] = {}
         if self.endpoint.batch:
             answers |= self._from_batches(missing)
-            missing = [request for request in missing if request.key not in answers]
+        elif self._held(missing):
+            answers |= self._collected(missing)
+        missing = [each for each in missing if each.key not in answers]
+        held = self._held(missing)
+        missing = [each for each in missing if each.key not in held]
         if missing:
             answers |= _run(_Asking(self, missing))
-        return [answers[request.key] for request in requests]
+        if held:
+            raise self._waits_for(held)
+        return answers
+
+    def _held(self, missing: Sequence[JudgeRequest]) -> set[str]:
+        """The questions that a batch under way asks already, whoever sent it."""
+        return BatchLedger(self.cache).held([request.key for request in missing])
+
+    def _collected(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
+        """Replies of batches that ended, where this judge was once asked in batches."""
+        batch_service(self.endpoint, self.cache, logger=self.logger).collect_finished()
+        return dict(self.cache.find([request.key for request in missing]))
+
+    def _waits_for(self, held: Collection[str]) -> BatchPendingError:
+        pending = BatchLedger(self.cache).pending()
+        senders = sorted(set(pending.loc[pending["key"].isin(set(held)), "campaign"]))
+        return BatchPendingError(
+            f"{len(held):,} replies of judge {self.payer.judge!r} for {self.payer.asset} are made "
+            f"in a batch under way of campaign {', '.join(senders)}, so that nobody asks for them "
+            "alone: run again later, or give the batch up with `synpref judges forgive --batches`"
+        )
 
     def _from_batches(self, missing: Sequence[JudgeRequest]) -> dict[str, CallResult]:
         """Replies of batches that ended by now; what batches gave up on is left to single calls.
@@ -92,7 +134,8 @@ class JudgeClient:
         collected = service.collect_finished().values()
         found: dict[str, CallResult] = dict(self.cache.find([request.key for request in missing]))
         left = [request.key for request in missing if request.key not in found]
-        alone = service.ledger.given_up(left, max_batches=self.endpoint.max_batches)
+        given_up = service.ledger.given_up(left, max_batches=self.endpoint.max_batches)
+        alone = given_up - service.ledger.held(left)
         self.tally.num_left_by_batches += len(alone)
         if batched := [each for each in missing if each.key in set(left) - alone]:
             for stopped_by in (each.stopped_by for each in collected if each.stopped_by):
@@ -266,6 +309,7 @@ def _watched(work: Future[dict[str, CallResult]], asking: _Asking) -> dict[str, 
     try:
         while wait_for([work], timeout=SECONDS_BETWEEN_LINES / 2).not_done:
             asking.say()
+            asking.client.keep_receipts()
         return work.result()
     finally:
         asking.say(ended=True)

@@ -2,8 +2,9 @@
 
 OpenAI writes `{"error": {code, type, param, message}}`, Google a list of these with `status`,
 FastAPI a list `detail` with places, OpenRouter an error inside a body or a choice of status 200,
-proxies a page of HTML. Codes, types, statuses and places decide; prose is shown and never read,
-except for names of fields that we sent.
+MiniMax and Baidu a number beside or in the place of an answer, proxies a page of HTML. Codes,
+types, statuses and places decide; prose is shown and never read, except for names of fields that we
+sent, and for the sentence by which one provider says that an account is empty.
 """
 
 import json
@@ -14,6 +15,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.settings.secrets import all_redacted
 
 MAX_OBJECTS = 200
 MAX_SAID = 300
@@ -34,16 +36,22 @@ NO_MONEY = frozenset(
         "payment_required",
         "credit_balance_too_low",
         "exceeded_current_quota_error",
+        "blocked_api_access",
         "arrearage",
         "402",
     }
 )
 MONEY = re.compile(
-    r"billing|arrear|overdue|insufficient[_-]?(?:quota|balance|credit|fund|usd)|spend(?:ing)?[_-]?limit"
-    r"|credit[_-]?(?:limit|balance)|(?:no|out[_-]?of)[_-]?credit|payment[_-]?required",
+    r"billing|arrear|overdue|unpaid|insufficient[_-]?(?:\w+[_-])?(?:quota|balance|credit|fund|usd)"
+    r"|spend(?:ing)?[_-]?limit|credit[_-]?(?:limit|balance)|payment[_-]?(?:required|instrument)"
+    r"|(?:no|low|out[_-]?of|not[_-]?enough)[_-]?(?:credit|balance|money)|free[_-]?tier[_-]?only"
+    r"|balance[_-]?(?:insufficient|not[_-]?enough)|(?:credit|balance|fund)s?[_-]?exhausted"
+    r"|resource[_-]?pack|charge[_-]?(?:status|resource)",
     re.IGNORECASE,
 )
 """What else codes of one word say of an empty account: providers invent a new one each year."""
+EMPTY = ("your credit balance is too low",)
+"""How messages about an empty account begin where their code is that of any bad request."""
 NO_ACCESS = frozenset(
     {
         "invalid_api_key",
@@ -61,11 +69,15 @@ NO_ACCESS = frozenset(
         "not_found_error",
         "not_found",
         "deploymentnotfound",
+        "unauthorized_client",
+        "organization_restricted",
+        "invalid_iam_token",
     }
 )
 RATE_LIMITED = frozenset(
     {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"}
-    | {"resource_exhausted", "overloaded_error", "engine_overloaded_error"}
+    | {"resource_exhausted", "overloaded_error", "engine_overloaded_error", "throttling"}
+    | {"service_quota_exceeded", "model_not_ready"}
 )
 CONTENT_FILTER = frozenset(
     {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
@@ -73,7 +85,8 @@ CONTENT_FILTER = frozenset(
 )
 SERVER_ERROR = frozenset(
     {"server_error", "internal_server_error", "api_error", "internal", "unavailable"}
-    | {"deadline_exceeded", "timeout", "service_unavailable", "internalservererror"}
+    | {"deadline_exceeded", "timeout", "service_unavailable", "internal_server", "internal_failure"}
+    | {"model_timeout", "model_error", "request_time_out"}
 )
 BY_CODE: tuple[tuple[Meaning, frozenset[str]], ...] = (
     ("no_money", NO_MONEY),
@@ -83,6 +96,27 @@ BY_CODE: tuple[tuple[Meaning, frozenset[str]], ...] = (
     ("server_error", SERVER_ERROR),
 )
 """Codes decide before statuses: an empty account is often a 429, a full server a 400."""
+IN_ONE_WORD = {
+    code.replace("_", ""): code for _, codes in BY_CODE for code in codes if code != "not_found"
+}
+"""Codes as one word -> as they stand above. A `NotFound` may be about anything that was sent."""
+NUMBERS: Mapping[str, Meaning] = {
+    # Zhipu
+    **dict.fromkeys(["code=1113", "code=1309"], "no_money"),
+    "code=1301": "content_filter",
+    # MiniMax
+    "status_code=1008": "no_money",
+    **dict.fromkeys(["status_code=1004", "status_code=2049"], "no_access"),
+    **dict.fromkeys([f"status_code={n}" for n in (1002, 1039, 1041, 2056)], "rate_limited"),
+    **dict.fromkeys(["status_code=1026", "status_code=1027"], "content_filter"),
+    "status_code=2013": "rejected",
+    # Baidu
+    **dict.fromkeys(["error_code=17", "error_code=19"], "no_money"),
+    **dict.fromkeys([f"error_code={n}" for n in (6, 13, 14, 15, 110, 111)], "no_access"),
+    **dict.fromkeys([f"error_code={n}" for n in (4, 18, 336501, 336502)], "rate_limited"),
+    **dict.fromkeys([f"error_code={n}" for n in (100, 336003, 336006, 336007)], "rejected"),
+}
+"""Providers that count their errors, each in a field of its own."""
 BY_STATUS: Mapping[int, Meaning] = {
     401: "no_access",
     402: "no_money",
@@ -90,16 +124,23 @@ BY_STATUS: Mapping[int, Meaning] = {
     404: "no_access",
     408: "server_error",
     409: "server_error",
+    412: "no_access",
+    424: "server_error",
     425: "server_error",
     429: "rate_limited",
 }
 NOT_THE_SERVER = {("server_error", status) for status in (401, 402, 403)}
-CODE_NAMES = ("code", "type", "status", "reason", "innererror")
+UNPAID: tuple[Meaning, ...] = ("no_money", "no_access", "rate_limited", "rejected")
+"""Refusals before any work. A filter is none of them: some services charge for what it read."""
+NUMBERED = ("code", "error_code", "status_code")
+CODE_NAMES = (*NUMBERED, "type", "status", "reason", "innererror", "__type", "errcode")
+FINE = frozenset({"", "0", "200", "20000", "none", "false", "ok", "success", "succeeded"})
+"""Codes of answers: some servers put one beside each."""
 ECHOES = frozenset(
     {"input", "flagged_input", "messages", "ctx", "failed_generation", "body", "request"}
 )
 """Where bodies repeat what was sent: texts of pairs, which must decide nothing."""
-TEXT_NAMES = ("message", "msg", "detail", "error_description", "title")
+TEXT_NAMES = ("message", "msg", "detail", "error_description", "title", "error_msg", "status_msg")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]")
 
@@ -118,21 +159,31 @@ class Told:
     """What it says, cut and storable."""
     is_moderated: bool = False
     """It is about what this one request says: a filter flagged it."""
+    is_empty: bool = False
+    """It begins with a sentence that says that no money is left."""
 
     @property
     def meaning(self) -> Meaning:
         """What it means for the calls to come."""
         if self.is_moderated:
             return "content_filter"
-        if any(MONEY.search(code) for code in self.codes if " " not in code):
+        if self.status == 402 or self.is_empty:
             return "no_money"
-        for meaning, codes in BY_CODE:
-            # Gateways call everything an error of theirs, also a wrong key.
-            if self.codes & codes and (meaning, self.status) not in NOT_THE_SERVER:
-                return meaning
+        if (found := self._by_code()) is not None:
+            return found
         if self.status >= 500:
             return "server_error"
         return BY_STATUS.get(self.status, "rejected" if self.status else "server_error")
+
+    def _by_code(self) -> Meaning | None:
+        if any(MONEY.search(code) for code in self.codes if " " not in code):
+            return "no_money"
+        plain = {word for code in self.codes for word in _spellings(code)}
+        for meaning, codes in BY_CODE:
+            # Gateways call everything an error of theirs, also a wrong key.
+            if plain & codes and (meaning, self.status) not in NOT_THE_SERVER:
+                return meaning
+        return next((NUMBERS[code] for code in sorted(self.codes & NUMBERS.keys())), None)
 
     def field(self, sent: Collection[str]) -> str | None:
         """The field of the request that it refuses: one that it points at, else one that it names.
@@ -162,10 +213,9 @@ def told(body: Any, *, status: int = 0) -> Told:
         body: decoded JSON, or a text that is none.
         status: HTTP status of the reply; a status of 200 is replaced by the one in the body.
     """
+    body = all_redacted(body)  # before anything is cut or looked at: endpoints echo keys
     parts = list(islice(_mappings(body), MAX_OBJECTS))
-    codes = {
-        str(each[name]).lower() for each in parts for name in CODE_NAMES if _is_code(each.get(name))
-    }
+    codes = {code for each in parts for code in _codes(each)}
     if status < 400:
         status = next((int(code) for code in sorted(codes) if _is_status(code)), 0)
     return Told(
@@ -174,16 +224,37 @@ def told(body: Any, *, status: int = 0) -> Told:
         places=tuple(_places(parts)),
         text=_text(body, parts),
         is_moderated=any(each.get("flagged_input") or each.get("moderation") for each in parts),
+        is_empty=any(said.lower().startswith(EMPTY) for said in _said(parts)),
     )
 
 
 def is_error(body: Any) -> bool:
-    """Whether a body of status 200 is an error in the place of an answer."""
+    """Whether a body of status 200 is an error in the place of an answer, or beside one."""
     if isinstance(body, list):
-        return any(isinstance(each, Mapping) and bool(each.get("error")) for each in body)
+        return any(isinstance(each, Mapping) and is_error(each) for each in body)
     if not isinstance(body, Mapping):
         return False
-    return bool(body.get("error") or body.get("errors")) or body.get("object") == "error"
+    if body.get("error") or body.get("errors") or body.get("success") is False:
+        return True
+    if "error" in (body.get("object"), body.get("type")):
+        return True
+    inner = body.get("base_resp")
+    numbers = [body.get("error_code"), body.get("errcode")]
+    numbers += [inner.get("status_code")] if isinstance(inner, Mapping) else []
+    return any(map(_is_bad, numbers)) or _has_bad_code(body)
+
+
+def _has_bad_code(body: Mapping[str, Any]) -> bool:
+    """Whether a bare code says that a body is an error; beside choices, only one that is known."""
+    code = body.get("code")
+    if not _is_bad(code):
+        return False
+    known = Told(status=0, codes=frozenset(_codes({"code": code})), places=(), text="")
+    return not body.get("choices") or known._by_code() is not None
+
+
+def _is_bad(code: Any) -> bool:
+    return code is not None and _is_code(code) and str(code).lower() not in FINE
 
 
 def shown(body: Any) -> str:
@@ -216,6 +287,25 @@ def _mappings(value: Any, depth: int = 6) -> Iterator[Mapping[str, Any]]:
             return
 
 
+def _codes(part: Mapping[str, Any]) -> Iterator[str]:
+    """Codes of one object, in lower case; numbers also with the name of their field."""
+    for name, value in part.items():
+        plain = str(name).lower()
+        if plain in CODE_NAMES and _is_code(value):
+            yield str(value).lower()
+            if plain in NUMBERED:
+                yield f"{plain}={value}".lower()
+
+
+def _spellings(code: str) -> Iterator[str]:
+    """A code as our tables may have it: `space#RateLimited.sort` is `rate_limited` there."""
+    own = code.rpartition("#")[2].replace("-", "_")
+    for part in (own, own.partition(".")[0]):
+        for word in (part, part.removesuffix("exception").rstrip("_")):
+            yield word
+            yield IN_ONE_WORD.get(word, word)
+
+
 def _is_code(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) < 100
 
@@ -234,13 +324,15 @@ def _places(parts: list[Mapping[str, Any]]) -> Iterator[str]:
             yield from (str(step) for step in each["loc"] if step != "body")
 
 
+def _said(parts: list[Mapping[str, Any]]) -> Iterator[str]:
+    for each in parts:
+        for name in (*TEXT_NAMES, "error"):
+            if isinstance(each.get(name), str) and each[name].strip():
+                yield each[name]
+
+
 def _text(body: Any, parts: list[Mapping[str, Any]]) -> str:
-    said = [
-        each[name]
-        for each in parts
-        for name in (*TEXT_NAMES, "error")
-        if isinstance(each.get(name), str) and each[name].strip()
-    ]
+    said = list(_said(parts))
     if not said:
         said = [shown(body)]
     elif places := [

@@ -4,42 +4,50 @@ Numbers of questions come from the profile and from pools that are there; what o
 is assumed, and named so. Nothing here asks a judge.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import ReplyCache
+from synpref_dagster.judges.questions import BYTES_PER_TOKEN, Task, tokens_of
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.profile import Profile
 
 TOKENS_PER_PAIR = 500  # a conversation with two responses, where neither replies nor texts say it
-BYTES_PER_TOKEN = 4.0  # of English texts; others take more tokens
+TOKENS_OF_WORLD = 36  # pairs of the synthetic world are short
 NUM_SAMPLED = 500  # pairs whose texts are measured
-TOKENS_OF_PROMPT = 400
 TOKENS_OF_REPLY = 150
 NUM_PLANTED = 100
-SHARE_RELABELLED = 0.5  # of the clean pool: pairs that the best model is against or unsure about
+SHARE_UNSURE = 0.5  # of clean pairs without a label: the best model is against or unsure about
 SHARE_FLAGGED = 0.05  # of the raw pool: pairs in which a pattern finds personal data
-REPORTS = ("pii_report", "judge_audit")
+SHARE_OVERLAPPING = 0.01  # of a pool: pairs that share words with a benchmark, with one prompt each
+BENCHMARKS = "judge_scores"  # asks only where the job `score_judges` is started
+ATTRIBUTES_OF = ":attributes"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """What one asset will ask."""
+    """What one asset, or a part of it with an account of its own, will ask."""
 
     asset: str
     num_pairs: int | None
-    """Pairs that each judge is asked about; None where nothing says how many there are."""
-    compares: bool
-    """Whether it is asked for verdicts, with samples and exemplars, or once for each pair."""
+    """Questions to each judge, before samples; None where nothing says how many there are."""
+    task: Task
+    is_report: bool = False
+    """Whether it is paid for after all labels."""
 
     @property
-    def is_report(self) -> bool:
-        """Whether it is paid for after all labels."""
-        return self.asset in REPORTS
+    def compares(self) -> bool:
+        """Whether it is asked for verdicts, several times each, or once."""
+        return self.task in ("verdict", "verdict_alone")
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether a campaign asks it only when people start a job of its own."""
+        return self.asset.partition(":")[0] == BENCHMARKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +62,7 @@ class Forecast:
     is_measured: bool
     """Whether the price is the mean of replies of that asset, not an assumption about tokens."""
     is_report: bool
+    is_extra: bool = False
 
     @property
     def usd(self) -> float | None:
@@ -66,40 +75,135 @@ class Forecast:
 def planned(profile: Profile, sizes: Mapping[str, int]) -> list[Planned]:
     """What each asset of a campaign will ask, in the order in which it is paid for.
 
+    A question that an earlier asset has asked is not counted again: the weighing of judges on the
+    last gold, and the audit on gold that validates.
+
     Args:
         profile: of the campaign.
-        sizes: rows of the pools that are there: raw_pool, unverified_pool, clean_pool.
+        sizes: rows of what is there: raw_pool, unverified_pool, clean_pool, and judge_scores, the
+            comparisons of all benchmarks.
     """
-    seed, iterations, evidence = profile.seed_set, profile.iterations, profile.evidence
     world = profile.pool.world if profile.pool.kind == "synthetic_world" else None
     stage_one = sizes.get("unverified_pool", world.num_unverified if world else None)
     everything = world.num_unverified + world.num_wild if world else None
     clean, raw = sizes.get("clean_pool", everything), sizes.get("raw_pool", everything)
-    gold = seed.num_gold + iterations.num_iterations * iterations.num_human
-    counts: list[tuple[str, int | None, bool]] = [
-        ("attribute_labels", stage_one, False),
-        ("silver_seed", seed.num_silver, True),
+    compared = sizes.get(BENCHMARKS)
+    scan, *audit = _reports(profile, raw)
+    # Where its findings decide what stays in the pool, the scan comes first and is no report.
+    drops = profile.pool.pii.action == "drop"
+    return [
+        *([replace(scan, is_report=False)] if drops else []),
+        *_pool_looks(profile, raw=raw, clean=clean),
+        Planned(asset="attribute_labels", num_pairs=stage_one, task="attributes"),
+        *_stage_one(profile),
+        *_stage_two(profile, clean=clean, stage_one=stage_one),
+        *([] if drops or profile.pool.pii.action == "off" else [scan]),
+        *audit,
+        Planned(asset=BENCHMARKS, num_pairs=compared, task="verdict"),
+        Planned(asset=BENCHMARKS + ATTRIBUTES_OF, num_pairs=compared, task="attributes"),
     ]
-    if profile.people.backend == "page" and profile.people.pre_verify:
-        counts.insert(1, ("human_verified_seed", 2 * seed.num_gold, False))
-    counts += [
-        (f"iteration_{number:02d}/judge_votes", iterations.max_retrieved, True)
-        for number in range(1, iterations.num_iterations + 1)
+
+
+def _pool_looks(profile: Profile, *, raw: int | None, clean: int | None) -> list[Planned]:
+    """Second looks at what overlaps with benchmarks."""
+    pool = profile.pool
+    looks = [
+        ("clean_pool:contamination_review", raw, pool.recheck_contamination),
+        ("strict_overlaps", clean, pool.strict_pass.judges_clear),
     ]
-    relabelled = None if clean is None else round(SHARE_RELABELLED * clean)
-    counts += [("flip_evidence", gold, True), ("relabelled_pairs", relabelled, True)]
-    if relabelled is None or clean is None or stage_one is None:
-        described = None
-    else:
-        described = round(SHARE_RELABELLED * max(0, clean - stage_one))
-    counts.append(("relabelled_pairs:attributes", described, False))
-    if profile.pool.pii.action != "off":
-        flagged = None if raw is None else round(SHARE_FLAGGED * raw) + profile.pool.pii.num_sampled
-        counts.append(("pii_report", flagged, False))
-    held_out = min(evidence.num_judged, round(seed.validation_share * gold))
-    tested = evidence.num_judged if profile.pool.has_test_set else held_out
-    counts.append(("judge_audit", 3 * tested + held_out + min(NUM_PLANTED, tested), True))
-    return [Planned(asset=a, num_pairs=n, compares=compares) for a, n, compares in counts]
+    return [
+        Planned(asset=asset, num_pairs=_share(SHARE_OVERLAPPING, among), task="overlap")
+        for asset, among, is_asked in looks
+        if is_asked
+    ]
+
+
+def _stage_one(profile: Profile) -> list[Planned]:
+    """The seed and the iterations: judges are weighed wherever there is new gold."""
+    seed, iterations = profile.seed_set, profile.iterations
+    notes = profile.people.backend == "page" and profile.people.pre_verify
+    people_first = iterations.human_policy == "objective_first"
+    pulled = iterations.max_retrieved - (iterations.num_human if people_first else 0)
+    found = [_verdicts("silver_seed", seed.num_silver + _num_weighed(profile, seed.num_gold))]
+    if notes:
+        found.insert(0, _notes("human_verified_seed", seed.num_gold))
+    for number in range(1, iterations.num_iterations + 1):
+        gold = seed.num_gold + (number - 1) * iterations.num_human
+        weighed = _num_weighed(profile, gold) if number > 1 else 0
+        name = f"iteration_{number:02d}"
+        if notes:
+            found.append(_notes(f"{name}/human_verdicts", iterations.num_human))
+        found.append(_verdicts(f"{name}/judge_votes", pulled + weighed))
+    return found
+
+
+def _stage_two(profile: Profile, *, clean: int | None, stage_one: int | None) -> list[Planned]:
+    """Gold for the flip guard, and the clean pairs that nobody has labelled."""
+    seed, iterations = profile.seed_set, profile.iterations
+    gold = _num_gold(profile)
+    labelled = (
+        seed.num_gold + seed.num_silver + iterations.num_iterations * iterations.max_retrieved
+    )
+    relabelled = described = None
+    if clean is not None:
+        relabelled = _share(SHARE_UNSURE, max(0, clean - labelled))
+    if clean is not None and stage_one is not None:
+        described = _share(SHARE_UNSURE, max(0, clean - stage_one))
+    return [
+        _verdicts("flip_evidence", gold),
+        _verdicts("relabelled_pairs", relabelled),
+        Planned(asset="relabelled_pairs" + ATTRIBUTES_OF, num_pairs=described, task="attributes"),
+    ]
+
+
+def _reports(profile: Profile, raw: int | None) -> list[Planned]:
+    """Personal data, and the audit: pairs of the test set without, with random and near exemplars.
+
+    Where gold that validates is the test set, nobody is asked again what `flip_evidence` asked.
+    """
+    pii, evidence = profile.pool.pii, profile.evidence
+    gold = _num_gold(profile)
+    has_truth = profile.pool.has_test_set
+    held_out = min(evidence.num_judged, round(profile.seed_set.validation_share * gold))
+    tested = evidence.num_judged if has_truth else held_out
+    flagged = _share(SHARE_FLAGGED, raw)
+    looked_at = None if flagged is None else flagged + pii.num_sampled
+    shown = (2 if has_truth else 1) * tested + min(NUM_PLANTED, tested)
+    counts: list[tuple[str, int | None, Task]] = [
+        ("pii_report", looked_at, "personal_data"),
+        ("judge_audit", shown, "verdict"),
+        ("judge_audit:none", tested, "verdict_alone"),
+        ("judge_audit" + ATTRIBUTES_OF, tested if has_truth else 0, "attributes"),
+    ]
+    return [
+        Planned(asset=a, num_pairs=n, task=task, is_report=True) for a, n, task in counts if n != 0
+    ]
+
+
+def _verdicts(asset: str, num_pairs: int | None) -> Planned:
+    return Planned(asset=asset, num_pairs=num_pairs, task="verdict")
+
+
+def _notes(asset: str, num_pairs: int) -> Planned:
+    """A note on either response of pairs that people are shown."""
+    return Planned(asset=asset, num_pairs=2 * num_pairs, task="response")
+
+
+def _num_gold(profile: Profile) -> int:
+    iterations = profile.iterations
+    return profile.seed_set.num_gold + iterations.num_iterations * iterations.num_human
+
+
+def _share(share: float, among: int | None) -> int | None:
+    return None if among is None else round(share * among)
+
+
+def _num_weighed(profile: Profile, num_gold: int) -> int:
+    """Gold pairs that every judge is asked about, so that its vote can be weighed."""
+    judges = profile.judges
+    if judges.min_gold_agreement is None and judges.panel == "majority":
+        return 0
+    return min(judges.num_screened, round((1 - profile.seed_set.validation_share) * num_gold))
 
 
 def mean_tokens(tables: Iterable[pa.Table]) -> float | None:
@@ -131,29 +235,45 @@ def forecast(
         profile: of the campaign.
         sizes: see `planned`.
         cache: replies so far; None before the first.
-        tokens_per_pair: see `mean_tokens`; None assumes `TOKENS_PER_PAIR`.
+        tokens_per_pair: see `mean_tokens`; None assumes `TOKENS_PER_PAIR`,
+            or `TOKENS_OF_WORLD`.
     """
-    per_pair = TOKENS_PER_PAIR if tokens_per_pair is None else tokens_per_pair
-    paid: dict[tuple[str, str], tuple[int, int, int]] = {}
-    if cache is not None:
-        for row in cache.spent(profile.campaign_name()).itertuples():
-            asset, _, part = str(row.asset).partition(":")
-            name = f"{asset}:{part}" if part == "attributes" and asset not in REPORTS else asset
-            before = paid.get((name, str(row.judge)), (0, 0, 0))
-            booked = (row.num_calls, row.prompt_tokens, row.completion_tokens)
-            calls, tokens_in, tokens_out = (a + int(b) for a, b in zip(before, booked, strict=True))
-            paid[name, str(row.judge)] = (calls, tokens_in, tokens_out)
+    if tokens_per_pair is None:
+        is_world = profile.pool.kind == "synthetic_world"
+        tokens_per_pair = TOKENS_OF_WORLD if is_world else TOKENS_PER_PAIR
+    plan = planned(profile, sizes)
+    paid = _paid(cache, profile.campaign_name(), {each.asset for each in plan})
     return [
         _forecast(
             profile,
             each,
             judge=judge,
             paid=paid.get((each.asset, judge.name), (0, 0, 0)),
-            per_pair=per_pair,
+            per_pair=tokens_per_pair,
         )
-        for each in planned(profile, sizes)
+        for each in plan
         for judge in profile.judges.endpoints
     ]
+
+
+def _paid(
+    cache: ReplyCache | None, campaign: str, assets: Collection[str]
+) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Calls, tokens in and tokens out by asset and judge; a part counts with its asset.
+
+    A part stands alone where it is planned alone.
+    """
+    paid: dict[tuple[str, str], tuple[int, int, int]] = {}
+    if cache is None:
+        return paid
+    for row in cache.spent(campaign).itertuples():
+        account, judge = str(row.asset), str(row.judge)
+        name = account if account in assets else account.partition(":")[0]
+        before = paid.get((name, judge), (0, 0, 0))
+        booked = (row.num_calls, row.prompt_tokens, row.completion_tokens)
+        calls, tokens_in, tokens_out = (a + int(b) for a, b in zip(before, booked, strict=True))
+        paid[name, judge] = (calls, tokens_in, tokens_out)
+    return paid
 
 
 def _forecast(
@@ -166,12 +286,12 @@ def _forecast(
 ) -> Forecast:
     settings = profile.judges
     num_samples = (judge.num_samples or settings.num_samples) if each.compares else 1
-    shown = 1 + (settings.num_exemplars if each.compares else 0)
     num_paid, *tokens = paid
     if num_paid and any(tokens):
         tokens_in, tokens_out = (number / num_paid for number in tokens)
     else:
-        tokens_in = TOKENS_OF_PROMPT + shown * per_pair
+        shown = settings.num_exemplars
+        tokens_in = tokens_of(each.task, num_exemplars=shown, per_pair=per_pair)
         tokens_out = min(TOKENS_OF_REPLY, judge.max_tokens)
     prices = Prices(
         usd_per_million_input=judge.usd_per_million_input,
@@ -186,23 +306,44 @@ def _forecast(
         usd_per_question=usd * (judge.batch_price_share if judge.batch else 1.0),
         is_measured=bool(num_paid and any(tokens)),
         is_report=each.is_report,
+        is_extra=each.is_extra,
     )
 
 
 def fits(found: list[Forecast], *, cap: float | None, spent: float) -> str:
-    """One sentence: what is still to pay for labels and reports, and whether the cap reaches."""
+    """One sentence: what is still to pay for labels and reports, and whether the cap reaches.
+
+    What the job `score_judges` would cost on top is said behind it.
+    """
+    campaign = [each for each in found if not each.is_extra]
     labels, reports = (
-        sum(each.usd or 0.0 for each in found if each.is_report == wanted)
+        sum(each.usd or 0.0 for each in campaign if each.is_report == wanted)
         for wanted in (False, True)
     )
-    least = "at least " if any(each.usd is None for each in found) else "about "
+    least = _least(campaign)
     said = f"labels {least}${labels:.2f}, reports after them {least}${reports:.2f}"
+    extra = _extra([each for each in found if each.is_extra])
     if cap is None:
-        return f"{said}; judges.max_usd sets no cap"
+        return f"{said}; judges.max_usd sets no cap{extra}"
     left = max(0.0, cap - spent)
     known = f"{said}; ${left:.2f} of judges.max_usd = ${cap:.2f} are left"
     if labels > left:
-        return f"{known}: NOT ENOUGH FOR LABELS, the campaign would stop before its report"
-    if labels + reports > left:
-        return f"{known}: enough for labels, not for all reports, which go without"
-    return f"{known}: it fits"
+        known += ": NOT ENOUGH FOR LABELS, the campaign would stop before its report"
+    elif labels + reports > left:
+        known += ": enough for labels, not for all reports, which go without"
+    else:
+        known += ": it fits"
+    return known + extra
+
+
+def _least(found: Sequence[Forecast]) -> str:
+    return "at least " if any(each.usd is None for each in found) else "about "
+
+
+def _extra(found: Sequence[Forecast]) -> str:
+    if not found:
+        return ""
+    if all(each.usd is None for each in found):
+        return "; the job score_judges asks on top, how much is not known"
+    usd = sum(each.usd or 0.0 for each in found)
+    return f"; the job score_judges would cost {_least(found)}${usd:.2f} on top"

@@ -59,10 +59,11 @@ class Purse:
 
         Raises:
             BudgetExhaustedError: it does not fit, and nothing in flight will make room.
+            BatchPendingError: a batch under way asks the same.
             JudgeError: the judge was stopped while this attempt waited for room.
         """
         most = self.prices.most_usd(request, request.most_tokens)
-        reservation = await self._reserved(most)
+        reservation = await self._reserved(most, request.key)
         attempt = Attempt(request=request, most_usd=most, reservation=reservation)
         self.budget.num_in_flight += 1
         try:
@@ -72,13 +73,12 @@ class Purse:
             if attempt.is_free:
                 self.reservations.release(reservation)
             elif not attempt.is_booked:
+                self.reservations.end(reservation)
                 self.possible_usd += most
 
     def book(self, attempt: Attempt, reply: JudgeReply) -> JudgeReply:
         """Keep the reply with its price, in one transaction with the end of its reservation."""
-        usd = self.prices.usd(reply.prompt_tokens, reply.completion_tokens)
-        if not reply.prompt_tokens and not reply.completion_tokens:
-            usd = attempt.most_usd  # it does not say what it cost
+        usd = self.prices.charged_usd(reply, most_usd=attempt.most_usd)
         reply = replace(reply, usd=usd)
         self.cache.add(attempt.request, reply, self.payer, reservation=attempt.reservation)
         attempt.is_booked = True
@@ -89,9 +89,9 @@ class Purse:
         """US dollars that this judge may still cost; infinite without caps."""
         return self.budget.left(self.payer.judge, committed=self._committed())
 
-    async def _reserved(self, usd: float) -> int:
+    async def _reserved(self, usd: float, key: str) -> int:
         fits = partial(self.budget.fits, self.payer.judge, usd)
-        while (found := self.reservations.reserve(self.payer, usd, fits=fits)) is None:
+        while (found := self.reservations.reserve(self.payer, usd, fits=fits, key=key)) is None:
             if (error := self.stopped()) is not None:
                 raise error
             if self.budget.num_in_flight == 0:

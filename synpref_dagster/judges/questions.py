@@ -1,6 +1,7 @@
-"""The questions LLM judges answer beside preferences: contamination, responses, personal data."""
+"""The questions LLM judges answer beside preferences, and how long each question is."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,15 +11,26 @@ from synpref_dagster.curation.judging.prompts import (
     CONTAMINATION,
     PERSONAL_DATA,
     VERIFICATION,
+    Message,
+    attribute_messages,
     contamination_messages,
+    pairwise_messages,
     personal_data_messages,
     verification_messages,
 )
 from synpref_dagster.curation.judging.replies import ParsedReply
+from synpref_dagster.curation.judging.verdicts import Exemplar, JudgeQuestion
 from synpref_dagster.curation.personal_data.report import NOT_JUDGED
 from synpref_dagster.curation.verification.people import PRE_VERIFICATION_COLUMNS
 from synpref_dagster.judges.endpoint import EndpointJudge, ask_each
-from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.record import PreferencePair, Turn
+
+Task = Literal["verdict", "verdict_alone", "attributes", "response", "personal_data", "overlap"]
+"""What is asked: a verdict beside exemplars or without any, or one of the other prompts."""
+BYTES_PER_TOKEN = 4.0  # of English texts; others take more tokens
+TURNS: tuple[Turn, ...] = ({"role": "user", "content": ""},)
+SOME_ATTRIBUTES = dict.fromkeys(ATTRIBUTE_COLUMNS, "a few words")
 
 
 def opinions(judges: Sequence[EndpointJudge], asked: Sequence[Suspicion]) -> list[list[Opinion]]:
@@ -103,3 +115,45 @@ def _note(reply: ParsedReply, judge: str) -> str | None:
         return None
     status, finding = WORDS[str(reply.fields["status"])], str(reply.fields["finding"]).strip()
     return f"{status}, says {judge}: {finding}" if finding else f"{status}, says {judge}."
+
+
+def tokens_of(task: Task, *, num_exemplars: int, per_pair: float) -> float:
+    """Tokens of one question: the prompt's own words, and the pairs in it.
+
+    Args:
+        task: what is asked.
+        num_exemplars: decided pairs shown with a verdict.
+        per_pair: of the texts of a pair.
+    """
+    if task not in ("verdict", "verdict_alone"):
+        return _length(_other_messages(task)) + per_pair
+    some = Exemplar(
+        conversation=TURNS,
+        candidate_1="",
+        candidate_2="",
+        preferred="candidate_1",
+        attributes=SOME_ATTRIBUTES,
+    )
+    shown = (some,) * (num_exemplars if task == "verdict" else 0)
+    question = JudgeQuestion(
+        conversation=TURNS,
+        candidate_1="",
+        candidate_2="",
+        attributes=SOME_ATTRIBUTES if shown else {},
+        exemplars=shown,
+    )
+    return _length(pairwise_messages(question)) + (1 + len(shown)) * per_pair
+
+
+def _other_messages(task: Task) -> list[Message]:
+    if task == "attributes":
+        return attribute_messages(TURNS, ("", ""))
+    if task == "personal_data":
+        return personal_data_messages(TURNS, ("", ""))
+    if task == "response":
+        return verification_messages(TURNS, "")
+    return contamination_messages("", "", shared="")
+
+
+def _length(messages: Sequence[Message]) -> float:
+    return sum(len(each["content"]) for each in messages) / BYTES_PER_TOKEN

@@ -17,6 +17,7 @@ from synpref_dagster.curation.judging.replies import Failure, ParsedReply, parse
 from synpref_dagster.judges.errors import Told, is_error, shown, told
 from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.settings.secrets import all_redacted
 
 COMPLETIONS = "/chat/completions"
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -50,6 +51,10 @@ class JudgeUnavailableError(JudgeError):
 
 class JudgeRefusedError(JudgeError):
     """An endpoint refuses this client: wrong key, no access, unknown model."""
+
+
+class BatchPendingError(JudgeError):
+    """The replies are being made elsewhere; run again when the batch is collected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +213,10 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     if not isinstance(choice, Mapping):
         return _no_completion(body)
     finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
-    if choice.get("error") or finish_reason.lower() in BROKEN_OFF:
-        return failure_of(told(choice.get("error") or {"message": f"ended by {finish_reason}"}))
     message = choice.get("message")
+    error = choice.get("error") or (isinstance(message, Mapping) and message.get("error"))
+    if error or finish_reason.lower() in BROKEN_OFF:
+        return failure_of(told(error or {"message": f"ended by {finish_reason}"}))
     if message is None and finish_reason.lower() in CUT_SHORT | FILTERED:
         message = {}  # why it says nothing is all that it says
     if not isinstance(message, Mapping):
@@ -259,7 +265,7 @@ def _no_completion(body: Any) -> CallFailure:
     # What a model writes must not be taken for what its server says.
     has_choices = isinstance(body, Mapping) and bool(body.get("choices"))
     failure = failure_of(told(None if has_choices else body))
-    return replace(failure, detail=f"the reply is no chat completion: {shown(body)}")
+    return replace(failure, detail=f"the reply is no chat completion: {shown(all_redacted(body))}")
 
 
 def _answer_text(content: Any) -> str | None:

@@ -15,16 +15,18 @@ from time import time
 
 import pandas as pd
 
-from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.batches.ledger import BatchLedger, is_in_batch
 from synpref_dagster.judges.cache import NOTHING_RESERVED, Payer, ReplyCache
+from synpref_dagster.judges.requests import BatchPendingError
+from synpref_dagster.storage.processes import process_name
 
 COMMITTED = """
 SELECT judge, SUM(usd) FROM (
     SELECT judge, usd FROM spending WHERE campaign = :campaign
-    UNION ALL SELECT judge, usd FROM reservations WHERE campaign = :campaign
-    UNION ALL SELECT judge, most_usd FROM batches WHERE campaign = :campaign AND state = 'pending'
+    UNION ALL SELECT judge, usd FROM open_totals WHERE campaign = :campaign
 ) GROUP BY judge
 """
+"""Read before every priced call; `open_totals` has a row per judge, however much is open."""
 
 
 class Reservations:
@@ -35,7 +37,12 @@ class Reservations:
         BatchLedger(cache)  # what batches under way may cost is part of the sum
 
     def reserve(
-        self, payer: Payer, usd: float, *, fits: Callable[[Mapping[str, float]], bool]
+        self,
+        payer: Payer,
+        usd: float,
+        *,
+        fits: Callable[[Mapping[str, float]], bool],
+        key: str = "",
     ) -> int | None:
         """Set money aside, in one transaction with the look at what is left.
 
@@ -43,20 +50,26 @@ class Reservations:
             payer: who spends it.
             usd: the most that it may come to; nothing is written for 0.
             fits: whether it still fits beside what judges have cost or may cost, by judge.
+            key: of the request that is sent now; none where money is set aside for several.
 
         Returns:
             The number to settle it by; None when it does not fit.
+
+        Raises:
+            BatchPendingError: a batch under way asks the same.
         """
         if usd <= 0:
             return NOTHING_RESERVED
         with self.cache.transaction() as connection:
+            if key and is_in_batch(connection, key):
+                raise BatchPendingError("a batch under way asks the same: run again later")
             if not fits(_committed(connection, payer.campaign)):
                 return None
             with closing(
                 connection.execute(
-                    "INSERT INTO reservations (campaign, asset, judge, usd, created_at) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (*astuple(payer), usd, time()),
+                    "INSERT INTO reservations (campaign, asset, judge, usd, created_at, key, "
+                    "owner) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*astuple(payer), usd, time(), key, process_name() if key else ""),
                 )
             ) as cursor:
                 return cursor.lastrowid
@@ -66,6 +79,14 @@ class Reservations:
         if reservation != NOTHING_RESERVED:
             with self.cache.transaction() as connection:
                 connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
+
+    def end(self, reservation: int) -> None:
+        """Nobody waits for the answer any longer; what it may have cost stays set aside."""
+        if reservation != NOTHING_RESERVED:
+            with self.cache.transaction() as connection:
+                connection.execute(
+                    "UPDATE reservations SET owner = '' WHERE id = ?", (reservation,)
+                )
 
     def committed(self, campaign: str) -> dict[str, float]:
         """US dollars by judge: paid, possibly charged, and promised to batches, all together."""

@@ -95,5 +95,13 @@ def _correlation(first: Measured, second: Measured) -> float:
     spread = sqrt(one.n * one.value * (1 - one.value) * other.n * other.value * (1 - other.value))
     if spread == 0.0:
         return 0.0
-    moved = float(((first.right[both] - one.value) * (second.right[both] - other.value)).sum())
+    mine, theirs = first.right[both], second.right[both]
+    # Of counts, not a sum over items: the last digit must not depend on their order.
+    num_mine, num_theirs, num_both = (int(each.sum()) for each in (mine, theirs, mine & theirs))
+    moved = (
+        num_both
+        - one.value * num_theirs
+        - other.value * num_mine
+        + one.value * other.value * int(both.sum())
+    )
     return (max(0.0, moved - 0.5) if moved > 0 else moved) / spread

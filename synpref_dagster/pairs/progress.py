@@ -42,6 +42,32 @@ class JudgeReplies(NamedTuple):
         return f"judge {self.judge}: {self.done:,} of {self.total:,} replies, {self.pace}"
 
 
+class ResponsesRead(NamedTuple):
+    """How many responses a frozen backbone has read, and at what pace."""
+
+    done: int
+    total: int
+    per_second: float
+
+    @classmethod
+    def at(cls, done: int, total: int, *, seconds: float) -> "ResponsesRead":
+        """So many of so many after so many seconds."""
+        return cls(done, total, done / max(seconds, 1e-9))
+
+    @property
+    def seconds_left(self) -> float:
+        """At this pace."""
+        return (self.total - self.done) / max(self.per_second, 1e-9)
+
+    @property
+    def pace(self) -> str:
+        """Rate and time left, in words."""
+        return f"{self.per_second:.1f}/s, {self.seconds_left:.0f} s left"
+
+    def __str__(self) -> str:
+        return f"backbone: {self.done:,} of {self.total:,} responses read, {self.pace}"
+
+
 class BeforePeople(NamedTuple):
     """A step put pairs before people and ends."""
 
@@ -64,12 +90,24 @@ class FilesSkipped(NamedTuple):
         return f"{files} no data by name and not read: {self.some}{more}"
 
 
-ProgressFact: TypeAlias = ChunksDone | JudgeReplies | BeforePeople | FilesSkipped
+class TrackerAway(NamedTuple):
+    """What a step logs is kept, because the tracker of experiments does not answer."""
+
+    why: str
+    kept_in: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: the run goes on, and what it logs is kept in {self.kept_in}"
 
 
-def tell(logger: logging.Logger, fact: ProgressFact) -> None:
+ProgressFact: TypeAlias = (
+    ChunksDone | JudgeReplies | ResponsesRead | BeforePeople | FilesSkipped | TrackerAway
+)
+
+
+def tell(logger: logging.Logger, fact: ProgressFact, *, level: int = logging.INFO) -> None:
     """Log a fact in words, with the fact itself beside them."""
-    logger.info("%s", fact, extra={ATTRIBUTE: fact})
+    logger.log(level, "%s", fact, extra={ATTRIBUTE: fact})
 
 
 def progress_of(record: logging.LogRecord) -> ProgressFact | None:

@@ -122,6 +122,15 @@ def conversation_id(conversation: Sequence[Turn]) -> bytes:
     return digest(*_conversation_fields(conversation))
 
 
+def conversation_keys(conversations: Sequence[Sequence[Turn]]) -> list[bytes]:
+    """`conversation_id` of each; one that is repeated as the same object is hashed once."""
+    keys: dict[int, bytes] = {}
+    for conversation in conversations:
+        if id(conversation) not in keys:
+            keys[id(conversation)] = conversation_id(conversation)
+    return [keys[id(conversation)] for conversation in conversations]
+
+
 def canonical_sign(chosen: str, rejected: str) -> int:
     """+1 when `chosen` sorts before `rejected`, else -1.
 

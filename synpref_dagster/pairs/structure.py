@@ -10,6 +10,15 @@ from typing import Any
 ROLES = ("user", "assistant", "system")
 MAX_TEXT_BYTES = 1_000_000
 """Longest text taken, in UTF-8 bytes: about 250,000 tokens, beyond every context window here."""
+_RANGES = """
+    01-08 0E-1B 7F-84 86-9F AD 34F 61C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F
+    2800 3164 FE00-FE0F FEFF FFA0 FFF0-FFFB 1BCA0-1BCA3 1D173-1D17A E0001 E0020-E007F E0100-E01EF
+"""
+_BOUNDS = [(each.partition("-")[0], each.rpartition("-")[2]) for each in _RANGES.split()]
+UNSEEN = "".join(chr(n) for a, b in _BOUNDS for n in range(int(a, 16), int(b, 16) + 1))
+"""Characters that show nothing and are no white space: controls, joiners, marks, fillers."""
+_SPACES = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())
+_NOTHING = _SPACES + UNSEEN
 STRUCTURAL_REASONS = (
     "malformed_conversation",
     "not_text",
@@ -41,6 +50,15 @@ def structural_reasons(
     for text in (*_contents(conversation), chosen, rejected):
         found |= _text_reasons(text, max_text_bytes)
     return tuple(reason for reason in STRUCTURAL_REASONS if reason in found)
+
+
+def seen(text: str) -> str:
+    r"""A text without white space and characters that show nothing at its edges.
+
+    >>> seen("\u200b Hi\ufeff\n"), seen("\u200d\xad ")
+    ('Hi', '')
+    """
+    return text.strip(_NOTHING)
 
 
 def roles_alternate(roles: Sequence[object]) -> bool:
@@ -108,7 +126,7 @@ def _response_reasons(chosen: object, rejected: object) -> set[str]:
         return {"empty_response"}
     # Chat templates trim contents: responses that differ at the edges only are one response.
     if isinstance(chosen, str) and isinstance(rejected, str):
-        return {"identical_responses"} if chosen.strip() == rejected.strip() else set()
+        return {"identical_responses"} if seen(chosen) == seen(rejected) else set()
     return set()
 
 
@@ -131,4 +149,4 @@ def _contents(conversation: object) -> list[Any]:
 
 
 def _is_empty(text: object) -> bool:
-    return text is None or (isinstance(text, str) and not text.strip())
+    return text is None or (isinstance(text, str) and not seen(text))

@@ -23,6 +23,17 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
+def printable(text: str) -> str:
+    r"""A text from outside as one line that cannot steer a terminal or fake another line of a log.
+
+    >>> printable("a\n\x1b[31mb\u202ec\ud800")
+    'a\\n\\x1b[31mb\\u202ec\\ud800'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
     """Every turn and response of the pairs, each text once, in order of appearance."""
     texts: dict[str, None] = {}

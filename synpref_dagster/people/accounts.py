@@ -20,6 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 SESSION_SECONDS = 12 * 3600
 MAX_TOKEN_CHARACTERS = 200
 SESSION_NAME_CHARACTERS = 12
+MAX_HOURLY_RATE = 1_000_000
 _SESSION_KEY = "session"
 
 
@@ -45,7 +46,8 @@ class Accounts:
     def __init__(self, store: ReviewDatabase, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._seen = 0
+        self._seen = self._seen_ended = 0
+        self._ended: set[str] = set()
         self._marks: tuple[int, ...] = ()
         self._by_name: dict[str, Annotator] = {}
         self._key = _session_key(store)
@@ -54,8 +56,11 @@ class Accounts:
         """Open an account, or give it a new token; returns the token, which is kept nowhere.
 
         Raises:
-            ValueError: the name has other characters than letters, digits and _ . -
+            ValueError: the name has other characters than letters, digits and _ . -, or an hour
+                costs less than nothing.
         """
+        if not 0 <= hourly_rate <= MAX_HOURLY_RATE:
+            raise ValueError(f"hourly rate {hourly_rate}: use a number from 0 to {MAX_HOURLY_RATE}")
         if not NAME.fullmatch(name):
             raise ValueError(f"annotator name {name!r}: 1 to 40 letters, digits, or _ . -")
         token = f"spr_{secrets.token_urlsafe(TOKEN_BYTES)}"
@@ -117,12 +122,19 @@ class Accounts:
         return self._signer(annotator.token_hash).sign(session).decode()
 
     def with_session(self, cookie: str | None) -> Annotator | None:
-        """The account behind a cookie; None when it is forged, too old, or the token changed."""
+        """The account behind a cookie; None if that is forged, ended, old or of an old token."""
         annotator = self.named((cookie or "").partition("~")[0])
         if cookie is None or annotator is None or not cookie.isascii():
             return None
+        if self.session_name(cookie) in self._ended:
+            return None
         signer = self._signer(annotator.token_hash)
         return annotator if signer.validate(cookie, max_age=SESSION_SECONDS) else None
+
+    def end_session(self, cookie: str) -> None:
+        """End a session for whoever has its cookie; it stays ended when the page starts again."""
+        row = {"session": self.session_name(cookie), "ended_at": self._clock()}
+        self._store.append(database.ended_sessions, [row])
 
     def session_name(self, cookie: str) -> str:
         """A short name of a session, the same for all its requests; opens nothing."""
@@ -155,6 +167,9 @@ class Accounts:
         if marks == self._marks:
             return
         self._marks = marks
+        for row in self._store.rows(database.ended_sessions, after=self._seen_ended):
+            self._seen_ended = row["seq"]
+            self._ended.add(row["session"])
         for row in self._store.rows(database.annotators, after=self._seen):
             self._seen = row["seq"]
             self._by_name[row["name"]] = Annotator(

@@ -7,10 +7,10 @@ leave. Whatever cannot be used is named with project, task and annotation; the r
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from synpref_dagster.pairs.texts import storable
+from synpref_dagster.pairs.texts import printable, storable
 from synpref_dagster.people.ledger.answers import (
     CHOICES,
     CONFIDENCES,
@@ -185,11 +185,9 @@ def _verdict(values: list[Mapping[str, Any]] | None) -> Any:
     if not choices:
         raise UnusableError("it holds no verdict")
     if len(set(choices)) > 1:
-        raise UnusableError(f"it holds several verdicts: {storable(', '.join(choices))[:100]}")
+        raise UnusableError(f"it holds several verdicts: {printable(', '.join(choices)[:100])}")
     if choices[0] not in VERDICTS:
-        raise UnusableError(
-            f"its verdict {storable(choices[0])[:50]!r} is none of {', '.join(VERDICTS)}"
-        )
+        raise UnusableError(f"its verdict {choices[0][:50]!r} is none of {', '.join(VERDICTS)}")
     return choices[0]
 
 
@@ -206,12 +204,14 @@ def _annotator(completed_by: Any, names: Mapping[int, str]) -> str:
 
 
 def _time(text: str) -> float:
+    """Seconds since 1970; a time without a zone is UTC, as the server keeps it."""
     try:
-        seconds = datetime.fromisoformat(text).timestamp()
+        time = datetime.fromisoformat(text.strip())
+        seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise UnusableError(f"updated_at is {storable(text)[:50]!r}, no date and time") from None
+        raise UnusableError(f"updated_at is {text[:50]!r}, no date and time") from None
     if seconds < 0:
-        raise UnusableError(f"updated_at is {text!r}, before 1970")
+        raise UnusableError(f"updated_at is {text[:50]!r}, before 1970")
     return seconds
 
 
@@ -239,9 +239,7 @@ def _tools(values: list[Mapping[str, Any]] | None, ignored: list[str]) -> tuple[
     named = [tool for value in values or [] for tool in _texts(value.get("choices"))]
     unknown = sorted(set(named) - set(TOOLS))
     if unknown:
-        ignored.append(
-            f"its tools {storable(', '.join(unknown))[:50]!r} are none of {', '.join(TOOLS)}"
-        )
+        ignored.append(f"its tools {', '.join(unknown)[:50]!r} are none of {', '.join(TOOLS)}")
     return tuple(dict.fromkeys(tool for tool in named if tool in TOOLS))
 
 
@@ -262,4 +260,4 @@ def _texts(value: Any) -> list[str]:
 
 
 def _id(thing: Any) -> str:
-    return storable(str(thing.get("id", "?")))[:40] if isinstance(thing, Mapping) else "?"
+    return printable(str(thing.get("id", "?"))[:40]) if isinstance(thing, Mapping) else "?"

@@ -5,7 +5,6 @@ answer, and no process waits: the sensor `verdicts_arrived` continues the campai
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from synpref_dagster.people.ledger.ledger import AnswerLedger
 from synpref_dagster.people.page.serving import ledger_url
 from synpref_dagster.people.protocol import PROTOCOL_VERSION
 from synpref_dagster.people.queueing import BatchStatus
+from synpref_dagster.settings.secrets import from_environment
 from synpref_dagster.settings.stages import PeopleSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -171,8 +171,9 @@ class People:
         return [each for each in self._desk.statuses(self._campaign) if self._ready(each)]
 
     def waiting(self) -> list[BatchStatus]:
-        """Batches that people have not finished."""
-        return [each for each in self._desk.statuses(self._campaign) if not self._ready(each)]
+        """Batches that people have not finished; one that a later batch replaced is not awaited."""
+        last = {each.batch.asset: each for each in self._desk.statuses(self._campaign)}
+        return [each for each in last.values() if not self._ready(each)]
 
     def _ready(self, status: BatchStatus) -> bool:
         return status.ready(
@@ -250,11 +251,12 @@ class People:
         )
 
     def _label_studio(self) -> LabelStudio:
-        if not self._settings.label_studio_url or not os.environ.get(TOKEN_VARIABLE):
+        token = from_environment(TOKEN_VARIABLE)
+        if not self._settings.label_studio_url or not token:
             raise NoLabelStudioError(
                 f"Label Studio needs people.label_studio_url and ${TOKEN_VARIABLE}"
             )
-        return LabelStudio(self._settings.label_studio_url, token=os.environ[TOKEN_VARIABLE])
+        return LabelStudio(self._settings.label_studio_url, token=token)
 
 
 def _about(frame: pd.DataFrame) -> dict[bytes, dict[str, Any]]:

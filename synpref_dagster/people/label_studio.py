@@ -11,12 +11,13 @@ from typing import Any
 
 import requests
 
-from synpref_dagster.pairs.texts import storable
+from synpref_dagster.pairs.texts import printable
 from synpref_dagster.people.annotations import Pulled, read_export, shown_texts
 from synpref_dagster.people.ledger.answers import TOOLS
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.page.rendering import visible
 from synpref_dagster.people.protocol import instructions
+from synpref_dagster.settings.secrets import kept, redacted, remember, whole, without_known
 
 TIMEOUT_SECONDS = 60
 TASKS_PER_REQUEST = 500
@@ -57,7 +58,8 @@ class LabelStudio:
             token: a personal access token or a legacy one; taken from the environment, never from
                 a profile.
         """
-        self._url = url.rstrip("/")
+        self._url = kept(url.rstrip("/"))
+        remember(token)
         self._token = token
         self._is_personal = token.count(".") == 2  # a JWT; a legacy token is hexadecimal
         self._session = requests.Session()
@@ -103,7 +105,7 @@ class LabelStudio:
     def _names(self) -> dict[int, str]:
         """User id -> name; a user without a name is told from others by the id."""
         return {
-            int(user["id"]): storable(
+            int(user["id"]): printable(
                 str(user.get("email") or user.get("username") or f"label-studio-user-{user['id']}")
             )
             for user in self._listed("users/")
@@ -149,7 +151,7 @@ class LabelStudio:
         if not response.ok:
             raise LabelStudioError(self._refusal(path, response))
         try:
-            return response.json()
+            return without_known(response.json())
         except ValueError:
             raise LabelStudioError(
                 f"Label Studio at {self._url}: /api/{path} gives no JSON; is that its address?"
@@ -159,7 +161,7 @@ class LabelStudio:
         if self._is_personal and "Authorization" not in self._session.headers:
             self._exchange()
         return self._session.request(
-            method, f"{self._url}/api/{path}", json=body, timeout=TIMEOUT_SECONDS
+            method, f"{whole(self._url)}/api/{path}", json=body, timeout=TIMEOUT_SECONDS
         )
 
     def _exchange(self) -> None:
@@ -167,14 +169,16 @@ class LabelStudio:
         self._session.headers.pop("Authorization", None)
         path = "token/refresh"
         response = self._session.post(
-            f"{self._url}/api/{path}", json={"refresh": self._token}, timeout=TIMEOUT_SECONDS
+            f"{whole(self._url)}/api/{path}", json={"refresh": self._token}, timeout=TIMEOUT_SECONDS
         )
         if not response.ok:
             raise LabelStudioError(self._refusal(path, response))
-        self._session.headers["Authorization"] = f"Bearer {response.json()['access']}"
+        access = str(response.json()["access"])
+        remember(access)
+        self._session.headers["Authorization"] = f"Bearer {access}"
 
     def _refusal(self, path: str, response: requests.Response) -> str:
-        said = storable(response.text)[:MAX_SAID].strip()
+        said = printable(redacted(response.text).strip()[:MAX_SAID])
         where = f"Label Studio at {self._url} answers {response.status_code} to /api/{path}: {said}"
         if response.status_code not in (UNAUTHORIZED, FORBIDDEN):
             return where

@@ -1,4 +1,4 @@
-"""The campaign resource: the profile in force, where it writes, and its pools by reference.
+"""The campaign resource: the profile in force, where it writes, its keys, its pools by reference.
 
 A campaign is (profile, seed). Every asset writes below `store_root`, under its own name, and
 results are addressed by what they were computed from, so that a restarted campaign finds its
@@ -6,6 +6,7 @@ finished steps and a changed input never meets an old result.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -34,17 +35,50 @@ from synpref_dagster.storage import (
     step_key,
     to_frame,
 )
+from synpref_dagster.storage.uris import to_path
+from synpref_dagster.storage.writers import Work, writing
 
 SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was made under
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
+FINGERPRINT_DIGITS = 16  # of a profile, in a tag
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
 UNHEARD: dict[str, Any] = {
-    # Sections of a profile that decide about no pair: where work is done, what leaves, releases,
-    # texts for reports.
+    # Parts of a profile that decide about no pair: where work is done, what leaves, releases,
+    # texts for reports, keys in Dagster.
     **dict.fromkeys(["executor", "shards", "release", "gates", "simulated", "next_steps"], True),
+    "key_prefix": True,
     "pool": {"sources": {"__all__": {"may_leave"}}},
     "export": {"trusted_hosts"},
 }
+FIRST_ASSET = "raw_pool"
+"""Every campaign begins with it: who made it last owns the keys of an instance."""
+STORE = "store"  # metadata of a materialization: the campaign's folder, whole
+PROFILE_TAG = "synpref/profile_fingerprint"  # of a run: what it was made under
+TAKE_OVER_TAG = "synpref/take_over"  # of a run that may go on with another campaign's keys
+PEOPLE = "people"
+"""First part of the key of the external asset that stands for the people behind an asset."""
+
+
+def key_of(name: str, prefix: str = "") -> dg.AssetKey:
+    """The key of an asset in a campaign.
+
+    Args:
+        name: as in code, for instance `iteration_01/gold`.
+        prefix: the profile's `key_prefix`.
+    """
+    key = dg.AssetKey.from_user_string(name)
+    return key.with_prefix(prefix) if prefix else key
+
+
+def name_of(key: dg.AssetKey, prefix: str = "") -> str:
+    """What an asset is called in code and in the store: its key without the prefix.
+
+    Args:
+        key: as Dagster knows it.
+        prefix: the profile's `key_prefix`.
+    """
+    path = key.path[1:] if prefix and key.path[0] == prefix else key.path
+    return "/".join(path)
 
 
 def told_as(fact: str) -> str:
@@ -58,6 +92,11 @@ class Campaign(dg.ConfigurableResource):
     profile_json: str
     store_root: str
 
+    @classmethod
+    def of(cls, profile: Profile) -> "Campaign":
+        """The campaign of a profile."""
+        return cls(profile_json=profile.model_dump_json(), store_root=profile.store_root())
+
     @cached_property
     def profile(self) -> Profile:
         """The profile in force."""
@@ -67,6 +106,42 @@ class Campaign(dg.ConfigurableResource):
     def seed(self) -> int:
         """The campaign's seed; every random choice derives from it."""
         return self.profile.seed
+
+    def key(self, name: str) -> dg.AssetKey:
+        """The key of an asset of this campaign, by its name in code."""
+        return key_of(name, self.profile.key_prefix)
+
+    def about(self) -> dict[str, Any]:
+        """Metadata that say whose a materialization is."""
+        root = self.store_root
+        whole = root if "://" in root else str(Path(root).resolve())
+        return {"profile": self.profile.name, "seed": self.seed, STORE: whole}
+
+    def refusal_to_mix(self, instance: dg.DagsterInstance) -> str | None:
+        """Why this campaign may not write into an instance, in one line; None when it may.
+
+        Keys belong to a whole instance: two campaigns with the same keys would take each other's
+        results for their own. A campaign is the same whatever its settings are, as long as profile
+        name and seed are, and its store is where it was or no longer there: then it was moved.
+        """
+        key, mine = self.key(FIRST_ASSET), self.about()
+        event = instance.get_latest_materialization_event(key)
+        if event is None or event.asset_materialization is None:
+            return None
+        told = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
+        store = told.get(STORE)
+        same_name = all(told.get(name, mine[name]) == mine[name] for name in ("profile", "seed"))
+        if same_name and (store in (None, mine[STORE]) or not _has_campaign(str(store))):
+            return None
+        return (
+            f"{key.to_user_string()} in the Dagster instance {instance.root_directory} was made by "
+            f"another campaign, {told.get('profile')}-seed-{told.get('seed')}"
+            f"{f' in {store}' if store else ''}: two with the same keys would take each other's "
+            f"results for their own. Give {self.profile.campaign_name()} keys of its own "
+            "(`key_prefix` in the profile, or SYNPREF_KEY_PREFIX) or an instance of its own "
+            "(DAGSTER_HOME); if it is the same campaign under a new name or in a new place, take "
+            f"the keys over once (`synpref run --take-over`, or tag a run {TAKE_OVER_TAG}=true)"
+        )
 
     def refuse_leaving(self, *places: Destination, also: Sequence[str] = ()) -> None:
         """Refuse to go on where texts of this campaign would go to a machine that they may not.
@@ -85,11 +160,38 @@ class Campaign(dg.ConfigurableResource):
         """Changes with every setting that can change what is decided about a pair."""
         return str(hash_json(self.settings_told()))
 
+    def profile_fingerprint(self) -> str:
+        """Changes with every setting but texts for reports: whether a run has one profile."""
+        told = self.profile.model_dump(mode="json", exclude={"simulated", "next_steps"})
+        return str(hash_json(told))[:FINGERPRINT_DIGITS]
+
+    def run_tags(self) -> dict[str, str]:
+        """Tags of its runs in Dagster: whose they are, and under which profile."""
+        return {**self.profile.run_tags(), PROFILE_TAG: self.profile_fingerprint()}
+
     def settings_told(self) -> dict[str, str]:
         """Setting by its name in the profile -> what identifies its value, and never the value."""
         told = self.profile.model_dump(mode="json", exclude=UNHEARD)
         told["reward_model"] = key_material(self.profile.reward_model)
+        size = getattr(self.profile.reward_model, "model_size", None)
+        rows = [row for row in told.pop("backbones") if row["name"] == size]
+        told |= {"backbones": rows} if rows else {}  # those of the releases decide about no pair
         return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
+
+    def writing(self, instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+        """Be the one campaign that writes the store; other runs of the same one may be there too.
+
+        Raises:
+            StoreInUseError: a campaign with other settings, or of another instance, writes it.
+        """
+        # Only storages without a database of their own have no such id, and live in one process.
+        ask = getattr(instance.run_storage, "get_run_storage_id", instance.run_storage.__class__)
+        work = Work(
+            campaign=self.profile.campaign_name(),
+            settings=str(hash_json(self.profile.model_dump(mode="json"))),
+            instance=str(ask()),
+        )
+        return writing(self.store_root, work)
 
     def uri(self, *parts: str) -> str:
         """Address below the campaign's store."""
@@ -248,3 +350,11 @@ def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:
     return result if isinstance(result, pa.Table) else table_from_frame(result)
+
+
+def _has_campaign(store: str) -> bool:
+    """Whether a campaign's results are in a store; one that cannot be asked counts as there."""
+    try:
+        return bool(to_path(f"{store}/refs/{FIRST_ASSET}.json").exists())
+    except Exception:  # noqa: BLE001 - of any library that knows the address
+        return True

@@ -9,7 +9,10 @@ from typing import Any
 import dagster as dg
 from upath import UPath
 
-from synpref_dagster.storage import DatasetRef, SelectionRef, from_json, to_json
+from synpref_dagster.resources.campaign import name_of
+from synpref_dagster.settings.outlets import no_secrets_in_errors
+from synpref_dagster.storage import DatasetRef, SelectionRef, to_json
+from synpref_dagster.storage.refs import find_ref
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
 
@@ -18,13 +21,38 @@ class RefFiles(dg.UPathIOManager):
 
     extension = ".json"
 
+    def __init__(self, base_path: UPath, *, key_prefix: str = "") -> None:
+        super().__init__(base_path=base_path)
+        self.key_prefix = key_prefix
+
+    def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> UPath:
+        """Files are called by the assets' names: a prefix of their keys moves nothing."""
+        return UPath(name_of(context.asset_key, self.key_prefix))
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write; an object store's errors quote its address."""
+        with no_secrets_in_errors():
+            super().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read; an object store's errors quote its address."""
+        with no_secrets_in_errors():
+            return super().load_input(context)
+
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""
-        write_bytes(path, to_json(obj).encode())
+        write_bytes(path, to_json(obj, place=self._place(path)).encode())
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         """Reads what `dump_to_path` was given."""
-        return from_json(path.read_text(encoding="utf-8"))
+        found = find_ref(path, place=self._place(path))
+        if found is None:
+            raise FileNotFoundError(f"{path}: materialize its asset")
+        return found
+
+    def _place(self, path: UPath) -> str:
+        """The file below the base: files that changed places are told from their own."""
+        return str(path).removeprefix(str(self._base_path)).lstrip("/")
 
     def get_metadata(self, context: dg.OutputContext, obj: Any) -> dict[str, dg.MetadataValue]:
         """Row counts and places of the data sets behind the reference."""
@@ -43,10 +71,11 @@ class RefIOManager(dg.ConfigurableIOManagerFactory[RefFiles]):
     """IO manager of references, below `base_uri`."""
 
     base_uri: str
+    key_prefix: str = ""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> RefFiles:
         """One IO manager per process."""
-        return RefFiles(base_path=_base_path(self.base_uri))
+        return RefFiles(_base_path(self.base_uri), key_prefix=self.key_prefix)
 
 
 def _base_path(uri: str) -> UPath:

@@ -29,15 +29,18 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
     ExemplarJudge,
     build_panel,
 )
-from synpref_dagster.judges.embedded.views import kept_views
+from synpref_dagster.judges.embedded.views import DESCRIPTION, kept_views
 from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
 from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
+from synpref_dagster.storage.damage import made_whole
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 # Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
 logger = dg.get_dagster_logger(__name__)
@@ -46,7 +49,13 @@ ENDPOINT_IDENTITY = {"name", "base_url", "model", "temperature", "max_tokens", "
 MAX_FITTED = 20_000
 """Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
 settled by then, and the vocabulary still fits into memory."""
+CACHE_REMEDY = "Put a copy of it back, or move it away: then all replies are bought again"
 PART = ":"  # between an asset and its part, in accounts
+LOST_CACHE = (
+    "the reply cache %s does not know of $%.4f that campaign %s has spent: it was emptied, or is "
+    "another file. They count against the cap as possible cost: put the old file back, or say with "
+    "`synpref judges forgive` that they may be spent again"
+)
 WAITING_FOR = "waiting_for"  # metadata of a failure that is none: somebody else is at work
 
 
@@ -75,7 +84,22 @@ class JudgePanel(dg.ConfigurableResource):
     @cached_property
     def cache(self) -> ReplyCache:
         """The reply cache, shared by all assets and campaigns of a store."""
-        return ReplyCache(self.settings.cache_path())
+        path = self.settings.cache_path()
+        refuse_damaged(path, what="the judges' reply cache", remedy=CACHE_REMEDY)
+        cache = ReplyCache(path)
+        if self.settings.cost_money:
+            lost = self._receipts(cache).carry_over()
+            if lost > 0:
+                logger.warning(LOST_CACHE, cache.path, lost, self.account)
+        return cache
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """What the campaign paid, kept apart from the cache."""
+        return self._receipts(self.cache)
+
+    def _receipts(self, cache: ReplyCache) -> Receipts:
+        return Receipts(self.campaign.store_root, cache, campaign=self.account)
 
     @cached_property
     def batches(self) -> BatchLedger:
@@ -148,6 +172,7 @@ class JudgePanel(dg.ConfigurableResource):
                     cache=cache,
                     budget=budget,
                     payer=Payer(campaign=self.account, asset=asset, judge=endpoint.name),
+                    receipts=self.receipts if settings.cost_money else None,
                     logger=logger,
                 ),
                 num_samples=self._samples(endpoint),
@@ -224,6 +249,7 @@ class JudgePanel(dg.ConfigurableResource):
                     batch_service(endpoint, self.cache, logger=logger).collect_finished()
                 except JudgeUnavailableError as error:
                     unreachable.append(str(error))
+                self.receipts.keep(at_once=True)
         pending = ledger.pending().query("campaign == @self.account")
         waiting = set(pending["asset"].map(asset_of))
         ended = ledger.unused(self.account)
@@ -242,10 +268,14 @@ class JudgePanel(dg.ConfigurableResource):
         def texts() -> list[str]:
             return pool_texts(self.campaign.pairs(pool, lowest_ids(pool, MAX_FITTED)))
 
+        def fit() -> None:
+            (folder / DESCRIPTION).unlink(missing_ok=True)
+            kept_views(folder, texts)
+
         fitted_on = hash_json([pool.fingerprint, MAX_FITTED])
-        views = kept_views(
-            self.campaign.local_folder("models", "judge_views", fitted_on[:16]), texts
-        )
+        folder = self.campaign.local_folder("models", "judge_views", fitted_on[:16])
+        made_whole(folder, is_made=(folder / DESCRIPTION).exists(), make=fit)
+        views = kept_views(folder, texts)
         num_samples = self.settings.num_samples
         return build_panel(
             views, profiles=[replace(each, num_samples=num_samples) for each in EMBEDDED_PANEL]

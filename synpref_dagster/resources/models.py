@@ -1,13 +1,14 @@
 """Training and loading reward models, whichever backend the profile names.
 
 `stand_in`: tiny randomly initialised backbones of the real architectures (demo, tests).
-`linear`: Bradley-Terry on frozen features, for small real sets where transformers from scratch
-lose to longer-is-better. `hub`: the real backbones, fine-tuned.
+`linear`: Bradley-Terry on counts of words, for small real sets where transformers from scratch
+lose to longer-is-better. `frozen`: heads on real backbones that are only read. `hub`: the real
+backbones, fine-tuned.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import dagster as dg
 import numpy as np
 
 from synpref_dagster.pairs.ids import in_id_order
+from synpref_dagster.pairs.progress import tell
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
@@ -29,10 +31,13 @@ from synpref_dagster.settings.models import (
     TransformerSettings,
 )
 from synpref_dagster.storage import DatasetRef, ModelRef
+from synpref_dagster.storage.damage import made_whole
 from synpref_dagster.storage.uris import write_bytes
 
 if TYPE_CHECKING:
     from synpref_dagster.reward.from_profile import ModelSettings
+    from synpref_dagster.reward.frozen.config import FrozenConfig
+    from synpref_dagster.reward.frozen.reading import FeatureReader
     from synpref_dagster.reward.scoring import Scorer
     from synpref_dagster.reward.training.config import TrainingReport
 
@@ -84,9 +89,10 @@ class TrainedModel:
         return self.report.reused
 
     def origin(self) -> dict[str, Any]:
-        """The backend, and what it started from or imitates."""
+        """The backend, what it started from or imitates, and whether it was there already."""
         told = ("backend", "backbone", "architecture_of")
-        return {name: self.settings[name] for name in told if name in self.settings}
+        known = {name: self.settings[name] for name in told if name in self.settings}
+        return {**known, "reused": self.reused}
 
     def track(self, step: TrackedStep) -> None:
         """Log what it was trained with, and the loss of every step."""
@@ -114,9 +120,7 @@ class RewardModels(dg.ConfigurableResource):
         model_size: str | None = None,
         retrain: bool = False,
     ) -> TrainedModel:
-        """Train one model, or find the finished one of the same data and settings.
-
-        Pairs are taken in the order of their ids, in which they are identified too.
+        """Train one model, or find the finished one; pairs are taken in the order of their ids.
 
         Args:
             name: what it is for; part of its folder and of its seed.
@@ -133,28 +137,34 @@ class RewardModels(dg.ConfigurableResource):
             logged,
             stages_size,
         )
+        from synpref_dagster.reward.frozen.config import FrozenConfig
+        from synpref_dagster.reward.frozen.model import train_frozen_reward_model
         from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
         pairs, validation = in_id_order(pairs), in_id_order(validation)
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
-        row = backbone(model_size or stages_size(settings))
+        row = backbone(model_size or stages_size(settings), profile.backbones)
         seed = _seed(self.campaign.seed, name)
         key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
         folder = self.campaign.local_folder("models", *name.split("/"), key)
         if retrain:
             unpublish(folder)
         config = configuration(settings, row, final=model_size is not None, seed=seed)
-        if isinstance(config, LinearConfig):
-            report = train_linear_reward_model(pairs, validation, config=config, output_dir=folder)
+        data = (pairs, validation)
+        if isinstance(config, FrozenConfig):
+            reader, config = self._frozen(row, config)
+            told = partial(tell, context.log)
+            report = train_frozen_reward_model(
+                *data, reader=reader, config=config, output_dir=folder, on_read=told
+            )
+        elif isinstance(config, LinearConfig):
+            report = train_linear_reward_model(*data, config=config, output_dir=folder)
         else:
             assert isinstance(settings, TransformerSettings)
+            path = self._backbone_path(settings, row, vocabulary)
             report = _backbone_training(settings, context)(
-                pairs,
-                validation,
-                backbone_path=self._backbone_path(settings, row, vocabulary),
-                config=config,
-                output_dir=folder,
+                *data, backbone_path=path, config=config, output_dir=folder
             )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
         known = logged(settings, row, config)
@@ -162,9 +172,9 @@ class RewardModels(dg.ConfigurableResource):
 
     def scorer(self, model: ModelRef) -> "Scorer":
         """The model, ready to give rewards."""
-        from synpref_dagster.reward.scoring import load_reward_model
+        from synpref_dagster.reward.shards import opened_scorer
 
-        return load_reward_model(model.uri)
+        return opened_scorer(model)
 
     def margins(self, model: ModelRef, pairs: Sequence[PreferencePair]) -> np.ndarray:
         """float32 (n,): reward(chosen) - reward(rejected) of each pair, in order."""
@@ -183,24 +193,69 @@ class RewardModels(dg.ConfigurableResource):
         rewards = self.scorer(model).rewards(conversations * 2, responses)
         return rewards[: len(pairs)], rewards[len(pairs) :]
 
+    def stages_reader(self) -> "FeatureReader":
+        """Reads with the frozen backbone of the stages' models, as every one of them does.
+
+        Raises:
+            ValueError: they have none.
+        """
+        from synpref_dagster.reward.from_profile import configuration, stages_size
+        from synpref_dagster.reward.frozen.config import FrozenConfig
+
+        profile = self.campaign.profile
+        settings = profile.reward_model
+        row = backbone(stages_size(settings), profile.backbones)
+        config = configuration(settings, row, final=False, seed=0)
+        if not isinstance(config, FrozenConfig):
+            raise ValueError(f"reward_model.backend is {settings.backend!r}: no backbone is frozen")
+        return self._frozen(row, config)[0]
+
+    def _frozen(
+        self, row: Backbone, config: "FrozenConfig"
+    ) -> "tuple[FeatureReader, FrozenConfig]":
+        """The reader of a frozen backbone, and the configuration with the layers that it reads."""
+        from synpref_dagster.reward.devices import best_device
+        from synpref_dagster.reward.frozen.places import BACKBONES
+        from synpref_dagster.reward.frozen.preparing import prepare_backbone
+        from synpref_dagster.reward.frozen.reading import Reading, opened_reader
+
+        home = self.campaign.local_folder()
+        prepared = prepare_backbone(row, home / BACKBONES, layers=config.layers)
+        reading = Reading(
+            backbone=prepared.folder.name,
+            layers=prepared.layers,
+            max_length_tokens=config.max_length_tokens,
+            dtype=config.dtype,
+        )
+        reader = opened_reader(reading, home, keeps=True, device=best_device())
+        return reader, replace(config, layers=prepared.layers)
+
     def _backbone_path(
         self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
     ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
             from synpref_dagster.reward.from_profile import backbone_id
 
-            return backbone_id(settings, row)
+            if row.revision is None and row.gguf_file is None:
+                return backbone_id(settings, row)
+            from synpref_dagster.reward.frozen.preparing import prepare_backbone
+
+            home = self.campaign.local_folder("backbones")
+            return str(prepare_backbone(row, home, reads_all=True).folder)
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
             "backbones", f"{row.model_size}-{texts.fingerprint[:16]}"
         )
-        # The marker is written last: a folder that a killed run left half-made is made again.
-        if not (folder / BUILT).exists():
+
+        def make() -> None:
             from synpref_dagster.reward.stand_ins import make_stand_in
 
             words = pool_texts(self.campaign.pairs(vocabulary))
             make_stand_in(row, output_dir=folder, seed=self.campaign.seed, texts=words)
             write_bytes(folder / BUILT, json.dumps({"model_size": row.model_size}).encode())
+
+        # The marker is written last: a folder that a killed run left half-made is made again.
+        made_whole(folder, is_made=(folder / BUILT).exists(), make=make)
         return str(folder)
 
 

@@ -4,19 +4,21 @@ A reviewer reveals a verdict only about a pair that it was asked about: what a c
 people is what it asked for.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.verification.corrections import NO_EDITS
 from synpref_dagster.curation.verification.people import LEDGER_COLUMNS
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign
 from synpref_dagster.people.agreement import UNDECIDED
-from synpref_dagster.people.recorded import RecordedReviewer, content_id
+from synpref_dagster.people.recorded import RecordedReviewer
 from synpref_dagster.resources.sources import PoolSources
 
 if TYPE_CHECKING:
@@ -66,16 +68,20 @@ class Reviewers(dg.ConfigurableResource):
         """What the answers depend on: the recorded verdicts."""
         return self.sources.verdict_fingerprint()
 
-    def answerable(self, contents: Iterable[bytes]) -> set[bytes] | None:
-        """The subset of `contents` with a recorded answer; None when people can be asked.
+    def answerable(self, contents: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
+        """Bool (n,): which contents have a recorded answer; None when people can be asked.
 
         Recorded verdicts say nothing about other pairs: to ask for these would be in vain. Also
         None when they say nothing about any.
+
+        Args:
+            contents: their ids, n of them.
         """
         if self.sources.campaign.profile.people.backend != "recorded":
             return None
-        recorded = self.sources.recorded_verdicts(contents)
-        return {content_id(row["content_id"]) for row in recorded} or None
+        voted = self.sources.voted_contents()
+        found = np.asarray(pc.is_in(contents.cast(voted.type), value_set=voted))
+        return found if found.any() else None
 
     def recorded_fingerprint(self) -> list[str]:
         """What `answerable` depends on; nothing where people can be asked."""

@@ -4,10 +4,11 @@ Either the files of the profile, or the synthetic world, which is written to dis
 files on first use. The world's sealed truth is not reachable from here (see `truth`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,11 @@ import pyarrow as pa
 
 from synpref_dagster.benchmarks.custom import load_custom
 from synpref_dagster.benchmarks.items import BenchmarkItem, first_turn_prompts
+from synpref_dagster.benchmarks.judged import comparisons
 from synpref_dagster.benchmarks.loaders import load_items, load_suite
 from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
+from synpref_dagster.pairs.record import ID_BYTES
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.own_suites import own_rows
 from synpref_dagster.settings.pool import SourceSettings
@@ -35,7 +38,7 @@ from synpref_dagster.sources.files.known_files import (
     listed_file,
     reading_order,
 )
-from synpref_dagster.sources.recorded_votes import named_votes
+from synpref_dagster.sources.recorded_votes import named_votes, voted_contents
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file
 from synpref_dagster.storage import (
@@ -47,18 +50,22 @@ from synpref_dagster.storage import (
     map_shards,
     step_key,
 )
-from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES, BenchmarkSizes
+from synpref_dagster.synthetic.miniatures.suite import (
+    SMOKE_SIZES,
+    BenchmarkSizes,
+    write_mini_benchmarks,
+)
 from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_world
 
 WORLD_LICENCE = "apache-2.0"
 MAX_LISTED = 500  # files that are told apart in metadata
 LISTING, UNREAD = "source_listing", "unread_columns"  # metadata of the raw pool
-READING_VERSION = "3"
+READING_VERSION = "4"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
 
 
-OWN_BENCHMARKS_VERSION = "2"
-"""Code version of reading suites of one's own: 2 leaves out rows that are no comparison."""
+OWN_BENCHMARKS_VERSION = "3"
+"""Code version of reading suites of one's own: it changes with that of reading sources."""
 
 
 class PoolSources(dg.ConfigurableResource):
@@ -80,7 +87,7 @@ class PoolSources(dg.ConfigurableResource):
             num_unverified=world.num_unverified,
             num_wild=world.num_wild,
             num_test=world.num_test,
-            benchmarks=SMOKE_SIZES if world.benchmark_sizes == "smoke" else BenchmarkSizes(),
+            benchmarks=self._benchmark_sizes(),
         )
         return write_world(self.world_folder(), config=config)
 
@@ -281,6 +288,13 @@ class PoolSources(dg.ConfigurableResource):
             return [row for row in rows if wanted is None or row["content_id"] in wanted]
         return named_votes(self.read_pool().outputs["votes"], contents)
 
+    def voted_contents(self) -> pa.Array:
+        """The 16-byte ids of the contents about which `recorded_verdicts` says something."""
+        if not self.is_synthetic:
+            return voted_contents(self.read_pool().outputs["votes"])
+        ids = {bytes.fromhex(row["content_id"]) for row in self.recorded_verdicts()}
+        return pa.array(sorted(ids), pa.binary(ID_BYTES))
+
     def benchmark_fingerprint(self) -> str:
         """What the benchmarks depend on."""
         settings = self.campaign.profile.pool
@@ -297,24 +311,43 @@ class PoolSources(dg.ConfigurableResource):
 
     def benchmarks(self) -> list[tuple[Benchmark, list[BenchmarkItem]]]:
         """Every benchmark at hand with its items: published ones, plug-ins, suites of one's own."""
-        settings = self.campaign.profile.pool
-        found: list[tuple[Benchmark, list[BenchmarkItem]]] = []
+        world = {}
         if self.is_synthetic:
             assert self.world
-            suite = load_suite(self.world_folder() / "benchmarks")
-            found = [(known_benchmark(name), items) for name, items in suite.items()]
+            world = load_suite(self.world_folder() / "benchmarks")
+        return [*((known_benchmark(name), items) for name, items in world.items()), *self._named()]
+
+    def _named(self) -> Iterator[tuple[Benchmark, list[BenchmarkItem]]]:
+        """The benchmarks that the profile names."""
+        settings = self.campaign.profile.pool
         for name, path in settings.benchmarks.items():
             benchmark = known_benchmark(name)
             items = load_items(benchmark, None if path == "hub" else path)
             wanted = settings.benchmark_subsets.get(name, benchmark.subsets)
             items = [item for item in items if item.group in wanted]
             check_subsets(benchmark, items, wanted)
-            found.append((benchmark, items))
-        found += [
-            load_custom(name, path, read=partial(own_rows, name))
-            for name, path in settings.custom_benchmarks.items()
-        ]
-        return found
+            yield benchmark, items
+        for name, path in settings.custom_benchmarks.items():
+            yield load_custom(name, path, read=partial(own_rows, name))
+
+    def num_comparisons(self) -> int | None:
+        """Comparisons that judges are asked about on all benchmarks, without writing the world.
+
+        None where a benchmark is on the hub: nobody knows it before it was downloaded.
+        """
+        if "hub" in self.campaign.profile.pool.benchmarks.values():
+            return None
+        suites = [items for _, items in self._named()]
+        if self.is_synthetic:
+            with TemporaryDirectory() as folder:
+                sizes = self._benchmark_sizes()
+                write_mini_benchmarks(Path(folder), sizes=sizes, seed=self.campaign.seed)
+                suites += load_suite(Path(folder)).values()
+        return sum(len(comparisons(items)) for items in suites)
+
+    def _benchmark_sizes(self) -> BenchmarkSizes:
+        small = self.campaign.profile.pool.world.benchmark_sizes == "smoke"
+        return SMOKE_SIZES if small else BenchmarkSizes()
 
     def benchmark_items(self) -> dict[str, list[BenchmarkItem]]:
         """Items of every benchmark at hand, by benchmark name."""

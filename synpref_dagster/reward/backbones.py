@@ -4,8 +4,11 @@ The rows are plain data: importing this module loads neither torch nor transform
 names the tiny stand-in of the same architecture that the offline campaign trains in its place.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from synpref_dagster.settings.models import BackboneSettings, LoraSettings
 
 Architecture = Literal["qwen3", "llama"]
 
@@ -49,11 +52,14 @@ class Backbone:
 
     Attributes:
         model_size: Partition key.
-        hub_id: Hugging Face id of the instruct model the reward model starts from.
-        architecture: Model family; the stand-in has the same.
-        licence: Licence of the weights, as the hub names it.
-        pad_token: Token to pad with; distinct from the end-of-sequence token.
-        stand_in: Shape of the miniature used offline.
+        hub_id: Hugging Face id, or folder, of the instruct model the reward model starts from.
+        licence: Licence of the weights, as the hub names it; empty where nobody said.
+        pad_token: Token to pad with, distinct from the end-of-sequence token; None where the
+            tokenizer names one.
+        architecture: Model family, which the stand-in shares; None is read from the weights.
+        stand_in: Shape of the miniature used offline; None has none.
+        revision: Commit, tag or branch on the hub.
+        gguf_file: GGUF file that the weights are taken from.
         learning_rate_development: Learning rate of the development runs.
         learning_rate_final: Learning rate of the final run.
         batch_pairs_development: Pairs per optimizer step in development runs.
@@ -62,14 +68,18 @@ class Backbone:
         dtype: Weights and activations of the backbone; the score head is always float32.
         attention: Attention implementation of the engine.
         sees_recycled: Whether the final run also sees the recycled pairs.
+        frozen_dtype: That of the backbone where it is only read; None suits the device.
+        lora: Low-rank updates in place of training every weight.
     """
 
     model_size: str
     hub_id: str
-    architecture: Architecture
     licence: str
-    pad_token: str
-    stand_in: StandInShape
+    pad_token: str | None
+    architecture: Architecture | None = None
+    stand_in: StandInShape | None = None
+    revision: str | None = None
+    gguf_file: str | None = None
     learning_rate_development: float = LEARNING_RATE_DEVELOPMENT
     learning_rate_final: float = LEARNING_RATE_FINAL
     batch_pairs_development: int = BATCH_PAIRS_DEVELOPMENT
@@ -78,6 +88,8 @@ class Backbone:
     dtype: str = "bfloat16"
     attention: str = "tree"
     sees_recycled: bool = False
+    frozen_dtype: str | None = None
+    lora: LoraSettings | None = None
 
 
 def _qwen3(model_size: str, hub_id: str, hidden_size: int) -> Backbone:
@@ -127,13 +139,45 @@ BACKBONES: tuple[Backbone, ...] = (
 MODEL_SIZES: tuple[str, ...] = tuple(row.model_size for row in BACKBONES)
 
 
-def backbone(model_size: str) -> Backbone:
+def backbone(model_size: str, own: Sequence[BackboneSettings] = ()) -> Backbone:
     """The row of one partition key.
 
+    Args:
+        model_size: the key.
+        own: rows of the profile; where there are none the keys are the eight of the paper.
+
     Raises:
-        ValueError: If the key is not one of the eight; the message names them.
+        ValueError: If there is no such row; the message names those that there are.
     """
-    for row in BACKBONES:
-        if row.model_size == model_size:
-            return row
-    raise ValueError(f"unknown model size {model_size!r}; known: {', '.join(MODEL_SIZES)}")
+    known = tuple(row.name for row in own) or MODEL_SIZES
+    if model_size not in known:
+        raise ValueError(f"unknown model size {model_size!r}; known: {', '.join(known)}")
+    papers = next((row for row in BACKBONES if row.model_size == model_size), None)
+    settings = next((each for each in own if each.name == model_size), None)
+    if settings is None:
+        assert papers is not None
+        return papers
+    return _with_own(papers, settings)
+
+
+def _with_own(papers: Backbone | None, settings: BackboneSettings) -> Backbone:
+    """A row of the profile, completed by the paper's row of its name."""
+    fields: dict[str, Any] = {
+        "hub_id": settings.path,
+        "licence": settings.licence,
+        "pad_token": settings.pad_token,
+        "revision": settings.revision,
+        "gguf_file": settings.gguf_file,
+        "learning_rate_development": settings.learning_rate,
+        "learning_rate_final": settings.learning_rate,
+        "batch_pairs_development": settings.batch_pairs,
+        "batch_pairs_final": settings.batch_pairs,
+        "max_length_tokens": settings.max_length_tokens,
+        "dtype": settings.dtype,
+        "frozen_dtype": settings.dtype,
+        "lora": settings.lora,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    if papers is None:
+        return Backbone(**{"model_size": settings.name, "licence": "", "pad_token": None, **given})
+    return replace(papers, **given)

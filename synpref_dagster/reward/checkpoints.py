@@ -9,11 +9,11 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from synpref_dagster.reward.folders import (
-    TRAINING_FILE,
+    check_model,
     folder_fingerprint,
+    publish,
     published_training,
     unpublish,
-    write_json,
 )
 
 __all__ = [
@@ -36,6 +36,7 @@ def load_classifier(
     pad_token_id: int | None = None,
     dtype: torch.dtype | None = None,
     new_head_seed: int | None = None,
+    revision: str | None = None,
 ) -> Any:
     """Sequence classifier with one label from a folder or hub id, never with remote code.
 
@@ -49,17 +50,20 @@ def load_classifier(
         dtype: Weights' dtype, float32 when None.
         new_head_seed: To start a training: a backbone without `score.weight`, and nothing else,
             gets one drawn from this seed. None is to score: nothing may be missing.
+        revision: Commit, tag or branch of a hub id.
 
     Raises:
         ValueError: If weights are missing, unknown or of another shape; they are listed.
     """
     _refuse_adapter(path)
+    check_model(Path(path))
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(new_head_seed or 0)
         model, found = AutoModelForSequenceClassification.from_pretrained(
             path,
             num_labels=1,
+            revision=revision or "main",
             dtype=dtype or torch.float32,
             trust_remote_code=False,
             output_loading_info=True,
@@ -122,4 +126,4 @@ def publish_checkpoint(
     unpublish(folder)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder, state_dict=dict(weights))
-    write_json(folder / TRAINING_FILE, training)
+    publish(folder, training)

@@ -5,6 +5,7 @@ the pad token is set, differs from end-of-sequence and from the template's last 
 at most once; the template reads no clock. Pairs that cannot be trained on are counted, not cut.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,8 +21,13 @@ TokenIds = npt.NDArray[np.int64]
 PINNED_DATE = "26 Jul 2024"  # the constant Llama's own template falls back to without a clock
 OVER_LONG = "over_long"
 IDENTICAL = "identical_after_tokenisation"
+IDENTICAL_TEXT = "identical_text"
 PAD_IN_TEXT = "pad_token_in_text"
 ENCODE_CHUNK = 1_024
+WITHOUT_OPENING = (
+    "{% set whole %}TEMPLATE{% endset %}"
+    "{{ whole if messages[0]['role'] == 'system' else whole.replace(OPENING, '', 1) }}"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +106,31 @@ class ChatEncoder:
             ids += self._tokenize(self._render(conversations[part], responses[part]))
         return ids
 
+    def response_starts(
+        self, conversations: Sequence[Sequence[Turn]], sequences: Sequence[TokenIds]
+    ) -> list[int]:
+        """Where the response begins in each sequence: the first token that a reply is asked before.
+
+        Args:
+            conversations: of each sequence.
+            sequences: from `encode`, whole.
+        """
+        distinct = {id(conversation): conversation for conversation in conversations}
+        asked = dict(zip(distinct, self._asked(list(distinct.values())), strict=True))
+        return [
+            _shared(asked[id(conversation)], ids)
+            for conversation, ids in zip(conversations, sequences, strict=True)
+        ]
+
+    def _asked(self, conversations: Sequence[Sequence[Turn]]) -> list[TokenIds]:
+        """Token ids of each conversation as a model would be asked to go on."""
+        if not conversations:
+            return []
+        texts: list[str] = self.tokenizer.apply_chat_template(
+            [list(each) for each in conversations], tokenize=False, add_generation_prompt=True
+        )
+        return self._tokenize(texts)
+
     def truncate_left(self, ids: TokenIds) -> TokenIds:
         """The last `max_length_tokens` ids: the response's end is what the head reads."""
         return ids[-self.max_length_tokens :]
@@ -153,6 +184,13 @@ class ChatEncoder:
             raise ValueError("the chat template writes BOS twice: remove one from the template")
 
 
+def _shared(asked: TokenIds, whole: TokenIds) -> int:
+    """Tokens that both begin with; a response has at least the last one for itself."""
+    length = min(len(asked), len(whole) - 1)
+    different = asked[:length] != whole[:length]
+    return int(different.argmax()) if different.any() else length
+
+
 def load_encoder(path: str, *, max_length_tokens: int, pad_token: str | None = None) -> ChatEncoder:
     """Encoder from a Hugging Face folder or hub id; `pad_token` is used where none is set.
 
@@ -162,12 +200,22 @@ def load_encoder(path: str, *, max_length_tokens: int, pad_token: str | None = N
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path)
-    if pad_token is not None and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        if pad_token not in tokenizer.get_vocab():
-            raise ValueError(f"pad token {pad_token!r} is not in the vocabulary of {path}")
-        tokenizer.pad_token = pad_token
+    set_pad_token(tokenizer, pad_token, place=path)
     tokenizer.padding_side = "right"
     return ChatEncoder(tokenizer, max_length_tokens=max_length_tokens)
+
+
+def set_pad_token(tokenizer: Any, pad_token: str | None, *, place: str) -> None:
+    """Give a tokenizer its pad token where it has none, or pads with end-of-sequence.
+
+    Raises:
+        ValueError: If the vocabulary does not have it.
+    """
+    if pad_token is None or tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
+        return
+    if pad_token not in tokenizer.get_vocab():
+        raise ValueError(f"pad token {pad_token!r} is not in the vocabulary of {place}")
+    tokenizer.pad_token = pad_token
 
 
 def pinned_template(template: str | None) -> str:
@@ -189,6 +237,46 @@ def pinned_template(template: str | None) -> str:
             "ship a template without the date"
         )
     return f'{{%- set date_string = "{PINNED_DATE}" -%}}\n{template}'
+
+
+def template_without_default_prompt(tokenizer: Any) -> str:
+    """The tokenizer's template, without a system prompt that it would put in by itself.
+
+    Some templates open a conversation that has no system turn with one of their own. The method
+    uses none (Sec. 4.1), and a response would be judged by words that nobody said. The template
+    is wrapped, so that every tool which uses the checkpoint gets the same text. A template that
+    writes a date is left as it is: the reward models released under it were trained so.
+
+    Raises:
+        ValueError: If there is no template, or the wrapped one does not do as it should.
+    """
+    template = pinned_template(tokenizer.chat_template)
+    if "date_string" in template:
+        return template
+    first, answer, second = "first question", "answer", "second question"
+    asked = [{"role": "user", "content": first}, {"role": "assistant", "content": answer}]
+    plain = _rendered(tokenizer, template, asked)
+    more = _rendered(tokenizer, template, [*asked, {"role": "user", "content": second}])
+    after_answer = plain.rpartition(answer)[2]
+    header = more.partition(answer)[2].partition(second)[0].removeprefix(after_answer)
+    opening = plain.partition(first)[0].removesuffix(header)
+    bos = tokenizer.bos_token or ""
+    if not header.startswith(bos):  # a few mark every turn with it
+        opening = opening.removeprefix(bos)
+    if not opening.strip():
+        return template
+    wrapped = WITHOUT_OPENING.replace("TEMPLATE", template).replace("OPENING", json.dumps(opening))
+    if _rendered(tokenizer, wrapped, asked) != plain.replace(opening, "", 1):
+        raise ValueError(
+            f"the chat template opens every conversation with {opening!r}, which could not be "
+            "taken out: store a template without it beside the backbone"
+        )
+    return wrapped
+
+
+def _rendered(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> str:
+    text: str = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    return text
 
 
 def encode_pairs(
@@ -225,6 +313,12 @@ def encode_pairs(
             )
         )
     return kept, _count_dropped(dropped)
+
+
+def identical_texts(pairs: Sequence[PreferencePair]) -> tuple[DroppedPairs, ...]:
+    """Pairs whose sides are one text: nothing can be learnt from them, whatever reads them."""
+    same = [(p.source, IDENTICAL_TEXT, p.pair_id) for p in pairs if p.chosen == p.rejected]
+    return tuple(_count_dropped(same))
 
 
 def _drop_reason(chosen: TokenIds, rejected: TokenIds, *, encoder: ChatEncoder) -> str | None:

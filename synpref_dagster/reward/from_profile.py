@@ -11,12 +11,16 @@ from hashlib import blake2b
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.reward.backbones import Backbone
+from synpref_dagster.reward.backbones import BACKBONES, Backbone
+from synpref_dagster.reward.devices import best_device, reading_dtype
+from synpref_dagster.reward.frozen.config import FrozenConfig
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.training.config import LoraUpdates, Schedule, TrainingConfig
 from synpref_dagster.reward.training.losses import LossConfig
 from synpref_dagster.settings.models import (
     FIRST_FORM,
+    FrozenReleaseSettings,
+    FrozenSettings,
     HubReleaseSettings,
     HubSettings,
     HubTrainingSettings,
@@ -30,13 +34,19 @@ from synpref_dagster.settings.models import (
 STAND_IN_MAX_LENGTH_TOKENS = 1_024
 
 ModelSettings = (
-    StandInSettings | LinearSettings | HubSettings | StandInReleaseSettings | HubReleaseSettings
+    StandInSettings
+    | LinearSettings
+    | HubSettings
+    | FrozenSettings
+    | StandInReleaseSettings
+    | HubReleaseSettings
+    | FrozenReleaseSettings
 )
 
 
 def configuration(
     settings: ModelSettings, row: Backbone, *, final: bool, seed: int
-) -> TrainingConfig | LinearConfig:
+) -> TrainingConfig | LinearConfig | FrozenConfig:
     """What a model is trained with.
 
     Args:
@@ -47,6 +57,8 @@ def configuration(
     """
     if isinstance(settings, LinearSettings):
         return LinearConfig()
+    if isinstance(settings, FrozenReleaseSettings):
+        return _frozen(settings, row)
     if isinstance(settings, HubTrainingSettings):
         brought = _from_the_paper(settings, row, final=final)
         told: dict[str, Any] = {"max_length_tokens": settings.max_length_tokens}
@@ -57,12 +69,13 @@ def configuration(
         "batch_pairs": settings.batch_pairs,
         "schedule": settings.schedule,
     }
+    lora = settings.lora or row.lora
     return TrainingConfig(
         **{**brought, **{name: value for name, value in told.items() if value is not None}},
         max_steps=settings.num_steps,
         evaluate_every_steps=settings.evaluate_every_steps,
         loss=LossConfig(**settings.loss.model_dump()),
-        lora=LoraUpdates(**settings.lora.model_dump()) if settings.lora else None,
+        lora=LoraUpdates(**lora.model_dump()) if lora else None,
         seed=seed,
     )
 
@@ -74,13 +87,13 @@ def backbone_id(settings: HubSettings | HubReleaseSettings, row: Backbone) -> st
 
 def stages_size(settings: ModelSettings) -> str:
     """Size of the stages' models; a linear one has none, and its key that of the first version."""
-    if isinstance(settings, StandInSettings | HubSettings):
+    if isinstance(settings, StandInSettings | HubSettings | FrozenSettings):
         return settings.model_size
     return str(FIRST_FORM["model_size"])
 
 
 def logged(
-    settings: ModelSettings, row: Backbone, config: TrainingConfig | LinearConfig
+    settings: ModelSettings, row: Backbone, config: TrainingConfig | LinearConfig | FrozenConfig
 ) -> dict[str, Any]:
     """What a model was trained with, as MLflow lists it: the configuration, and where it began.
 
@@ -88,6 +101,9 @@ def logged(
     epochs where that of the steps is given.
     """
     told = _without_none(asdict(config))
+    if isinstance(settings, FrozenReleaseSettings):
+        about = {"model_size": row.model_size, "backbone": row.hub_id}
+        return {"backend": settings.backend, **about, **told}
     if not isinstance(settings, TransformerSettings):
         return {"backend": settings.backend, **told}
     if settings.num_steps is not None:
@@ -120,16 +136,27 @@ def checkpoint_key(
     if isinstance(settings, HubReleaseSettings) and about.pop("backbones", None):
         # That of this size only: a backbone for another one changes nothing here.
         about |= _without_none({"backbone": settings.given_backbone(row.model_size)})
+    if row not in BACKBONES:
+        about["row"] = _without_none({**asdict(row), "lora": row.lora and row.lora.model_dump()})
     hasher.update(json.dumps(about, sort_keys=True).encode())
     for part in (pairs, validation):
         hasher.update(b"".join(pair.pair_id for pair in part) + b"|")
     return hasher.hexdigest()
 
 
+def _frozen(settings: FrozenReleaseSettings, row: Backbone) -> FrozenConfig:
+    told = {"layers": settings.layers, "penalties": settings.penalties}
+    dtype = settings.dtype if settings.dtype != "auto" else row.frozen_dtype or reading_dtype()
+    return FrozenConfig(
+        **_without_none(told),
+        poolings=settings.poolings,
+        max_length_tokens=settings.max_length_tokens or row.max_length_tokens,
+        dtype=dtype,
+    )
+
+
 def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool) -> dict[str, Any]:
     """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
-    import torch
-
     return {
         "learning_rate": row.learning_rate_final if final else row.learning_rate_development,
         "batch_pairs": row.batch_pairs_final if final else row.batch_pairs_development,
@@ -137,11 +164,11 @@ def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool
         "num_epochs": settings.num_epochs,
         "max_length_tokens": row.max_length_tokens,
         "dtype": row.dtype,
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": best_device(),
         "gradient_checkpointing": True,
         "pad_token": row.pad_token,
         "save_every_steps": settings.evaluate_every_steps,
-        "sharded": settings.num_processes > 1 and settings.lora is None,
+        "sharded": settings.num_processes > 1 and not (settings.lora or row.lora),
     }
 
 

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from synpref_dagster.pairs.record import Turn, conversation_id
+from synpref_dagster.pairs.record import Turn, conversation_keys
 from synpref_dagster.reward.attention.batching import pack_budget, pack_units
 from synpref_dagster.reward.attention.forward import PackForward, verified_forward
 from synpref_dagster.reward.backbones import MAX_LENGTH_TOKENS
 from synpref_dagster.reward.checkpoints import load_classifier, published_training
 from synpref_dagster.reward.encoding import ChatEncoder, TokenIds, load_encoder
+from synpref_dagster.reward.frozen.model import FrozenRewardModel
+from synpref_dagster.reward.frozen.places import is_frozen
 from synpref_dagster.reward.linear.model import LINEAR_FILE, LinearRewardModel
 
 logger = logging.getLogger(__name__)
@@ -30,13 +32,11 @@ Texts = tuple[Sequence[Sequence[Turn]], Sequence[str]]
 
 
 class Scorer(Protocol):
-    """Anything that gives rewards to texts.
+    """Anything that gives rewards to texts."""
 
-    Attributes:
-        num_truncated: Sequences cut on the left so far.
-    """
-
-    num_truncated: int
+    @property
+    def num_truncated(self) -> int:
+        """Sequences cut on the left so far."""
 
     def rewards(self, conversations: Sequence[Sequence[Turn]], responses: Sequence[str]) -> Rewards:
         """(n,) float32 rewards of the responses, in order."""
@@ -99,12 +99,7 @@ class RewardModel:
         limit = self.encoder.max_length_tokens
         self.num_truncated += sum(len(ids) > limit for ids in sequences)
         sequences = [self.encoder.truncate_left(ids) for ids in sequences]
-        keys: dict[int, bytes] = {}
-        for conversation in conversations:
-            # Callers repeat the same object for each of its responses: hash it once.
-            if id(conversation) not in keys:
-                keys[id(conversation)] = conversation_id(conversation)
-        return self.token_rewards(sequences, keys=[keys[id(c)] for c in conversations])
+        return self.token_rewards(sequences, keys=conversation_keys(conversations))
 
     def stream(self, batches: Iterable[Texts]) -> Iterator[Rewards]:
         """Rewards of each batch of (conversations, responses), one batch in memory at a time."""
@@ -147,7 +142,9 @@ class RewardModel:
 
 
 def load_reward_model(path: str | Path, *, device: str = "cpu") -> Scorer:
-    """Reward model of either backend: a linear one when the folder holds one, else a backbone."""
+    """Reward model of any backend, by what its folder holds."""
     if (Path(path) / LINEAR_FILE).is_file():
         return LinearRewardModel.load(path)
+    if is_frozen(Path(path)):
+        return FrozenRewardModel.load(path, device=device)
     return RewardModel.load(path, device=device)

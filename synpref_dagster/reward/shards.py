@@ -100,11 +100,10 @@ def open_scorer(folder: str) -> "Scorer":
             f"{socket.gethostname()} does not see the checkpoint {folder!r}: whoever scores needs "
             "the folder of the models, on a file system mounted at that path (docs/scale.md)"
         )
-    import torch
-
+    from synpref_dagster.reward.devices import best_device
     from synpref_dagster.reward.scoring import load_reward_model
 
-    return load_reward_model(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    return load_reward_model(folder, device=best_device())
 
 
 @lru_cache(maxsize=2)

@@ -110,6 +110,8 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int = VOCABULARY_S
 
 def _build_model(backbone: Backbone, tokenizer: Any) -> Any:
     shape = backbone.stand_in
+    if shape is None:
+        raise ValueError(f"{backbone.model_size} has no miniature: only the paper's eight have")
     settings: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": shape.hidden_size,

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.addresses import Called, LocalPath, Table, Variable, WebAddress
 from synpref_dagster.settings.names import checked_name
-from synpref_dagster.settings.section import SET, Needs, Section
+from synpref_dagster.settings.section import MOST, SET, Needs, Section
 
 OURS = {"model", "messages", "stream", "n"}
 """Fields of a request that a profile cannot set: replies would be others, or paid for in vain."""
@@ -35,31 +36,31 @@ class JudgeEndpoint(Section):
 
     name: Annotated[str, AfterValidator(partial(checked_name, "judge")), AfterValidator(_own_name)]
     """Name in verdicts, votes and reports."""
-    base_url: str
-    model: str
-    api_key_env: str | None = None
+    base_url: WebAddress
+    model: Called
+    api_key_env: Variable | None = None
     """Environment variable that holds the key; the key itself never enters a profile."""
-    usd_per_million_input: float = Field(default=0.0, ge=0)
-    usd_per_million_output: float = Field(default=0.0, ge=0)
+    usd_per_million_input: float = Field(default=0.0, ge=0, le=1_000_000)
+    usd_per_million_output: float = Field(default=0.0, ge=0, le=1_000_000)
     batch: bool = False
     """Send batches instead of single calls; a sensor collects them and starts the run again."""
     batch_price_share: float = Field(default=0.5, ge=0, le=1)
     """What a token costs in a batch, as a share of the price above."""
-    max_batches: int = Field(default=2, ge=1)
+    max_batches: int = Field(default=2, ge=1, le=100)
     """Batches that may end without a reply before its request is asked alone, at the full price."""
-    max_usd: float | None = Field(default=None, ge=0)
+    max_usd: float | None = Field(default=None, ge=0, le=MOST)
     """Cap of this judge in one campaign; None leaves only the panel's cap."""
-    num_samples: int | None = Field(default=None, ge=2)
+    num_samples: int | None = Field(default=None, ge=2, le=1000)
     """Self-consistency samples per pair, half of them in each order; None takes the panel's."""
-    temperature: float = Field(default=0.7, ge=0)
-    max_tokens: int = Field(default=700, ge=1)
-    extra: dict[str, Any] = Field(default_factory=dict)
+    temperature: float = Field(default=0.7, ge=0, le=10)
+    max_tokens: int = Field(default=700, ge=1, le=10_000_000)
+    extra: Table = Field(default_factory=dict)
     """Further fields of the request, for instance `reasoning_effort`."""
     leave_out: tuple[Literal["seed", "temperature", "max_tokens", "response_format"], ...] = ()
     """Fields of the request that are not sent; what an endpoint refuses is left out by itself."""
-    max_concurrency: int = Field(default=16, ge=1)
-    max_attempts: int = Field(default=6, ge=1)
-    timeout_seconds: float = Field(default=120.0, gt=0)
+    max_concurrency: int = Field(default=16, ge=1, le=10_000)
+    max_attempts: int = Field(default=6, ge=1, le=100)
+    timeout_seconds: float = Field(default=120.0, gt=0, le=86_400)
 
     @model_validator(mode="after")
     def _fields_of_the_request_agree(self) -> "JudgeEndpoint":
@@ -98,19 +99,19 @@ class JudgeSettings(Section):
     }
 
     kind: Literal["exemplar", "endpoints"] = "exemplar"
-    num_samples: int = Field(default=5, ge=2)
-    num_exemplars: int = Field(default=8, ge=0)
+    num_samples: int = Field(default=5, ge=2, le=1000)
+    num_exemplars: int = Field(default=8, ge=0, le=1000)
     endpoints: tuple[JudgeEndpoint, ...] = ()
     """The judges of kind `endpoints`; an odd number avoids tied votes."""
     panel: Literal["majority", "weighted"] = "majority"
     """One vote per judge, or each vote counted by what the judge's word proved worth on gold."""
-    max_usd: float | None = Field(default=None, ge=0)
+    max_usd: float | None = Field(default=None, ge=0, le=MOST)
     """Hard cap of the campaign over all judges; None allows anything."""
-    cache: str | None = None
+    cache: LocalPath | None = None
     """File of the reply cache; None keeps it below SYNPREF_STORE, shared by all campaigns there."""
     min_gold_agreement: float | None = Field(default=None, ge=0, le=1)
     """A judge that agrees less with people on gold pairs is left out; None leaves nobody out."""
-    num_screened: int = Field(default=60, ge=1)
+    num_screened: int = Field(default=60, ge=1, le=MOST)
     """Gold pairs that every judge is asked about when there is a floor, or when votes weigh."""
 
     @model_validator(mode="after")
@@ -139,5 +140,5 @@ class JudgeSettings(Section):
         """Where replies are kept: `cache`, else beside the campaigns of a local store."""
         if self.cache:
             return Path(self.cache)
-        base = os.environ.get("SYNPREF_STORE", DEFAULT_STORE).rstrip("/")
+        base = (os.environ.get("SYNPREF_STORE") or DEFAULT_STORE).rstrip("/")
         return Path(DEFAULT_STORE if "://" in base else base, "judge_replies.sqlite")

@@ -99,7 +99,7 @@ def checked_host(name: str) -> str:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        if not name or name != urlsplit(f"//{name}").hostname:
+        if not re.fullmatch(r"[^\s\x00-\x1f]+", name) or name != urlsplit(f"//{name}").hostname:
             raise ValueError(
                 f"{name!r} is no host: write its name alone, in small letters, without http:// and "
                 "port"

@@ -5,13 +5,15 @@ obey is refused. The same holds for the losses, by `name`. None stands for what 
 `hub` trains with the paper's numbers (`reward/backbones.py`), `stand_in` with those that suit it.
 """
 
-import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from synpref_dagster.settings.section import Section
+from synpref_dagster.settings.addresses import Called, Revision, Words, checked_path, is_hub_id
+from synpref_dagster.settings.names import checked_name
+from synpref_dagster.settings.section import MOST, Section
 
 ModelSize = Literal[
     "qwen3-0.6b",
@@ -23,6 +25,7 @@ ModelSize = Literal[
     "llama-3.1-8b",
     "llama-3.1-8b-40m",
 ]
+PAPER_SIZES: tuple[str, ...] = get_args(ModelSize)
 FIRST_FORM: Mapping[str, Any] = {
     "batch_pairs": None,
     "evaluate_every_steps": 50,
@@ -93,7 +96,7 @@ def _or(names: list[str]) -> str:
 
 
 class _Loss(Section):
-    centre_coefficient: float = Field(default=0.0, ge=0)
+    centre_coefficient: float = Field(default=0.0, ge=0, le=1_000_000)
     """c of c * (reward(chosen) + reward(rejected))^2, which keeps rewards around zero."""
 
 
@@ -107,21 +110,21 @@ class TemperatureLoss(_Loss):
     """Bradley-Terry of the margin divided by a temperature."""
 
     name: Literal["temperature"]
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: float = Field(default=2.0, gt=0, le=1_000_000)
 
 
 class FocalLoss(_Loss):
     """Bradley-Terry that looks away from pairs that are right already."""
 
     name: Literal["focal", "focal_penalty"]
-    focal_gamma: float = Field(default=2.0, ge=0)
+    focal_gamma: float = Field(default=2.0, ge=0, le=1000)
 
 
 class MarginLoss(_Loss):
     """Losses that want one and the same margin of every pair."""
 
     name: Literal["hinge", "margin_mse"]
-    target_margin: float = Field(default=1.0, ge=0)
+    target_margin: float = Field(default=1.0, ge=0, le=1_000_000)
 
 
 class TemperedLogLoss(_Loss):
@@ -141,19 +144,13 @@ LossSettings = Annotated[
 """`loss = "hinge"`, or a table with the loss's constants."""
 
 
-Text = Annotated[str, Field(min_length=1)]
-
-
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
-
-
 def is_path(place: str) -> bool:
     """Whether a backbone's place can only be a folder; `owner/name` may be on the hub as well."""
     return place.startswith(("/", ".", "~")) or place.count("/") > 1
 
 
 def _backbone_place(place: str) -> str:
-    if not (is_path(place) or _HUB_ID.fullmatch(place)):
+    if not (is_path(place) or is_hub_id(place)):
         raise ValueError(
             f"{place!r} is neither a folder nor a hub id: write /path/to/folder, ./folder or "
             "owner/name"
@@ -161,34 +158,36 @@ def _backbone_place(place: str) -> str:
     return place
 
 
-Place = Annotated[Text, AfterValidator(_backbone_place)]
+Place = Annotated[
+    str, Field(min_length=1), AfterValidator(_backbone_place), AfterValidator(checked_path)
+]
 
 
 class LoraSettings(Section):
     """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
 
-    rank: int = Field(ge=1)
-    alpha: int | None = Field(default=None, ge=1)
+    rank: int = Field(ge=1, le=65_536)
+    alpha: int | None = Field(default=None, ge=1, le=1_000_000)
     """The updates are scaled by alpha / rank; None is twice the rank."""
-    target_modules: tuple[Text, ...] | None = Field(default=None, min_length=1)
+    target_modules: tuple[Called, ...] | None = Field(default=None, min_length=1)
     """Names of the layers that are updated, e.g. `q_proj`; None is every linear layer."""
 
 
 class TransformerSettings(Section):
     """What every backend obeys that trains by gradient steps."""
 
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate."""
-    batch_pairs: int | None = Field(default=None, ge=1)
+    batch_pairs: int | None = Field(default=None, ge=1, le=MOST)
     """Pairs per optimizer step."""
-    num_steps: int | None = Field(default=None, ge=1)
+    num_steps: int | None = Field(default=None, ge=1, le=MOST)
     """Optimizer steps; None passes over the data once, or `num_epochs` times."""
     schedule: Literal["constant", "linear", "cosine"] | None = None
     """Learning rate after the warm-up; None: linear, and constant for releases of `hub`."""
     loss: LossSettings = PlainLoss()
     lora: LoraSettings | None = None
-    evaluate_every_steps: int = Field(default=50, ge=1)
-    num_processes: int = Field(default=1, ge=1)
+    evaluate_every_steps: int = Field(default=50, ge=1, le=MOST)
+    num_processes: int = Field(default=1, ge=1, le=10_000)
     """Workers under `torchrun`, one per GPU; 1 trains in the step's own process."""
 
 
@@ -201,7 +200,7 @@ class StandInReleaseSettings(TransformerSettings):
 class StandInSettings(StandInReleaseSettings):
     """A stand-in model for the stages."""
 
-    model_size: ModelSize = "qwen3-0.6b"
+    model_size: Called = "qwen3-0.6b"
 
 
 class LinearSettings(Section):
@@ -210,13 +209,78 @@ class LinearSettings(Section):
     backend: Literal["linear"]
 
 
+class FrozenReleaseSettings(Section):
+    """Heads on frozen backbones; None takes what the backend brings."""
+
+    backend: Literal["frozen"]
+    layers: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] | None = Field(
+        default=None, min_length=1
+    )
+    """Layers to choose from, counted from 1; None: two thirds of the way up, and the last."""
+    poolings: tuple[Literal["last", "mean", "both"], ...] = Field(
+        default=("last", "mean", "both"), min_length=1
+    )
+    """What a head may read: the last token, the mean over the response, or both."""
+    penalties: tuple[Annotated[float, Field(gt=0, le=MOST)], ...] | None = Field(
+        default=None, min_length=1
+    )
+    """Strengths of the head's squared penalty to choose from."""
+    max_length_tokens: int | None = Field(default=None, ge=2, le=MOST)
+    """Longer sequences lose their beginning."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the backbone; auto: the size's own, else bfloat16 where the processor has it."""
+
+
+class FrozenSettings(FrozenReleaseSettings):
+    """A head on a frozen backbone for the stages."""
+
+    model_size: Called = "qwen3-0.6b"
+
+
+class BackboneSettings(Section):
+    """One size of a profile: a backbone of your own, or one of the eight with other numbers.
+
+    What a row leaves out is that of the paper's row of this name, where there is one. Settings of
+    `[reward_model]` and `[release]` come before those of a row, for they speak of all sizes.
+    """
+
+    name: Annotated[str, AfterValidator(partial(checked_name, "backbone", spaces=False))]
+    """Partition key, and part of the names of releases."""
+    path: Place | None = None
+    """Local folder or hub id; may be left out for one of the eight."""
+    revision: Revision | None = None
+    """Commit, tag or branch on the hub."""
+    gguf_file: Called | None = None
+    """Name of a GGUF file in `path` that the weights are taken from."""
+    licence: Called | None = None
+    """Licence of the weights, as the hub names it."""
+    pad_token: Words | None = None
+    """Token to pad with where the tokenizer names none besides end-of-sequence."""
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
+    batch_pairs: int | None = Field(default=None, ge=1, le=MOST)
+    max_length_tokens: int | None = Field(default=None, ge=2, le=MOST)
+    dtype: Literal["float32", "bfloat16"] | None = None
+    lora: LoraSettings | None = None
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if self.path is None and self.name not in PAPER_SIZES:
+            raise ValueError(
+                f"backbone {self.name!r} names no path: give path = a folder or a hub id, or name "
+                f"one of {', '.join(PAPER_SIZES)}"
+            )
+        if self.path is None and (self.revision or self.gguf_file):
+            raise ValueError(f"backbone {self.name!r}: revision and gguf_file speak of a path")
+        return self
+
+
 class HubTrainingSettings(TransformerSettings):
     """Real backbones; None takes the size's number from the paper."""
 
     backend: Literal["hub"]
-    num_epochs: int = Field(default=1, ge=1)
+    num_epochs: int = Field(default=1, ge=1, le=10_000)
     """Passes over the data where `num_steps` does not say how long."""
-    max_length_tokens: int | None = Field(default=None, ge=2)
+    max_length_tokens: int | None = Field(default=None, ge=2, le=10_000_000)
     """Pairs with a longer side are left out and counted."""
 
     @model_validator(mode="after")
@@ -229,18 +293,18 @@ class HubTrainingSettings(TransformerSettings):
 class HubReleaseSettings(HubTrainingSettings):
     """Releases fine-tuned from real backbones."""
 
-    backbones: dict[ModelSize, Place] = Field(default_factory=dict)
+    backbones: dict[Called, Place] = Field(default_factory=dict)
     """Size -> local folder (or hub id) to start from in place of the size's own hub id."""
 
     def given_backbone(self, model_size: str) -> str | None:
         """Where a size starts from instead of its own hub id; None for the latter."""
-        return {str(size): place for size, place in self.backbones.items()}.get(model_size)
+        return self.backbones.get(model_size)
 
 
 class HubSettings(HubTrainingSettings):
     """A real backbone for the stages."""
 
-    model_size: ModelSize = "qwen3-0.6b"
+    model_size: Called = "qwen3-0.6b"
     backbone: Place | None = None
     """Local folder (or hub id) to start from in place of the size's own hub id."""
 
@@ -249,21 +313,21 @@ class HubSettings(HubTrainingSettings):
         return self.backbone if model_size == self.model_size else None
 
 
-_STAGES = (StandInSettings, LinearSettings, HubSettings)
-_RELEASES = (StandInReleaseSettings, HubReleaseSettings)
+_STAGES = (StandInSettings, LinearSettings, HubSettings, FrozenSettings)
+_RELEASES = (StandInReleaseSettings, HubReleaseSettings, FrozenReleaseSettings)
 RewardModelSettings = Annotated[
-    StandInSettings | LinearSettings | HubSettings,
+    StandInSettings | LinearSettings | HubSettings | FrozenSettings,
     Field(discriminator="backend"),
     BeforeValidator(member_fields_only("backend", _STAGES)),
 ]
 ReleaseSettings = Annotated[
-    StandInReleaseSettings | HubReleaseSettings,
+    StandInReleaseSettings | HubReleaseSettings | FrozenReleaseSettings,
     Field(discriminator="backend"),
     BeforeValidator(
         member_fields_only(
             "backend",
             _RELEASES,
-            otherwise=", whose checkpoints are folders that transformers can load",
+            otherwise=", whose checkpoints can be released",
         )
     ),
 ]

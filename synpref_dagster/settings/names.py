@@ -8,6 +8,9 @@ import re
 
 MAX_CHARS = 100
 """Room for what is put before and after a name: a file name has 255 bytes, a metric 250."""
+MAX_PREFIX_CHARS = 40
+_PREFIX = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_PREFIX_CHARS - 1}}}")
+_KEPT_FOR_ASSETS = re.compile(r"people|iteration_\d+")  # first parts of keys that have two
 _NAME = re.compile(rf"(?!.* $)[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{MAX_CHARS - 1}}}")
 
 
@@ -29,3 +32,20 @@ def checked_name(what: str, name: str, *, spaces: bool = True) -> str:
             "begin with a letter or digit" + (", and end with no space" if spaces else "")
         )
     return name
+
+
+def checked_prefix(prefix: str) -> str:
+    """The first part of the keys of a campaign's assets, or "" for none.
+
+    Args:
+        prefix: it becomes a tag of runs, too.
+
+    Raises:
+        ValueError: it cannot become that, or keys of a campaign without one begin like it.
+    """
+    if prefix and (not _PREFIX.fullmatch(prefix) or _KEPT_FOR_ASSETS.fullmatch(prefix)):
+        raise ValueError(
+            f"key_prefix {prefix!r}: use 1 to {MAX_PREFIX_CHARS} ASCII letters, digits, _ and -, "
+            "begin with a letter or digit; 'people' and 'iteration_01' are taken by assets"
+        )
+    return prefix

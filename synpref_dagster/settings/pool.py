@@ -1,16 +1,28 @@
 """Settings of the pool: its sources, its synthetic world, and what is done with it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from functools import partial
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.addresses import (
+    Called,
+    FormatName,
+    HubId,
+    PlacePath,
+    Revision,
+    Table,
+    Words,
+)
 from synpref_dagster.settings.benchmarks import check_benchmarks, checked_own_benchmark
 from synpref_dagster.settings.leaving import checked_host
 from synpref_dagster.settings.names import checked_name
-from synpref_dagster.settings.section import SET, Needs, Section
+from synpref_dagster.settings.section import MOST, SET, Needs, Section
 
 LOOKED: Needs = {"enabled": (True,)}
+MOST_MADE = 10_000_000
+"""Pairs of the synthetic world: it is made in memory."""
 READ: Needs = {"kind": ("sources",)}
 
 
@@ -24,7 +36,7 @@ class PersonalDataSettings(Section):
     the clean pool; `off` leaves the scan out of the campaign."""
     drop_level: int = Field(default=2, ge=1, le=3)
     """Lowest level that is dropped (App. D.3: levels 2 and 3 were looked at again)."""
-    num_sampled: int = Field(default=200, ge=0)
+    num_sampled: int = Field(default=200, ge=0, le=MOST)
     """Pairs without a finding that LLM judges score beside all those with one."""
 
 
@@ -37,9 +49,9 @@ class StrictPassSettings(Section):
 
     enabled: bool = True
     """Whether pairs that share words with a benchmark in any turn or response go to stage 2."""
-    min_words: int = Field(default=7, ge=2)
+    min_words: int = Field(default=7, ge=2, le=1000)
     """Shared words that make a hit. The paper takes 5 and lets judges clear common phrases."""
-    max_words: int = Field(default=13, ge=2)
+    max_words: int = Field(default=13, ge=2, le=1000)
     """Longest stretch shown as evidence, in words."""
     judges_clear: bool = False
     """Whether LLM judges may clear false alarms; needs judge endpoints. Else every hit counts."""
@@ -65,7 +77,7 @@ class NearDuplicateSettings(Section):
 class ExportSettings(Section):
     """What may leave the house."""
 
-    allowed_licences: tuple[str, ...] | None = None
+    allowed_licences: tuple[Called, ...] | None = None
     """Licences an exported source may have, spelled as in the sources; None allows any."""
     trusted_hosts: tuple[Annotated[str, AfterValidator(checked_host)], ...] = ()
     """Hosts besides this machine that sources with `may_leave = false` may be sent to."""
@@ -74,9 +86,9 @@ class ExportSettings(Section):
 class WorldSettings(Section):
     """Size of the synthetic world; used when `pool.kind` is `synthetic_world`."""
 
-    num_unverified: int = Field(default=3000, ge=1)
-    num_wild: int = Field(default=5000, ge=1)
-    num_test: int = Field(default=1000, ge=1)
+    num_unverified: int = Field(default=3000, ge=1, le=MOST_MADE)
+    num_wild: int = Field(default=5000, ge=1, le=MOST_MADE)
+    num_test: int = Field(default=1000, ge=1, le=MOST_MADE)
     benchmark_sizes: Literal["default", "smoke"] = "default"
     """Sizes of the mini benchmarks; `smoke` is for tests."""
 
@@ -86,22 +98,21 @@ class SourceSettings(Section):
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {"revision": {"hub_id": SET}}
 
-    name: str
-    path: str | None = None
-    hub_id: str | None = None
-    revision: str | None = None
-    format: str = "auto"
+    name: Annotated[str, AfterValidator(partial(checked_name, "source", spaces=False))]
+    path: PlacePath | None = None
+    hub_id: HubId | None = None
+    revision: Revision | None = None
+    format: FormatName = "auto"
     origin: Literal["human", "synthetic"]
-    licence: str = "unknown"
-    citation: str = ""
+    licence: Words = "unknown"
+    citation: Words = ""
     """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
     may_leave: bool = True
     """Whether its texts, and what is made of them, may be sent to other machines (leaving.md)."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Table = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
-        checked_name("source", self.name, spaces=False)
         if (self.path is None) == (self.hub_id is None):
             raise ValueError(f"source {self.name!r}: give exactly one of path and hub_id")
         if self.hub_id is not None and self.revision is None:
@@ -124,23 +135,23 @@ class PoolSettings(Section):
     sources: tuple[SourceSettings, ...] = ()
     allow_missing_files: bool = False
     """Whether files that were read before may be gone, and their pairs with them."""
-    benchmarks: dict[str, str] = Field(default_factory=dict)
+    benchmarks: dict[str, PlacePath] = Field(default_factory=dict)
     """Benchmark name -> path or hub id; empty for the synthetic world, which brings its own."""
     benchmark_subsets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Subsets at hand where a benchmark is only partly there; the report names them."""
-    custom_benchmarks: dict[str, str] = Field(default_factory=dict)
+    custom_benchmarks: dict[str, PlacePath] = Field(default_factory=dict)
     """Name -> JSON lines of your own, scored and shown beside the seven; see benchmarks/custom."""
     recorded_verdicts: Literal["world", "sources"] = "world"
     """Who plays the people: the world's recorded verdicts, or the votes that ship with sources.
     `kind` decides it alone; this says it in words, and kept its place for earlier campaigns."""
-    test_debates: tuple[str, ...] = ()
+    test_debates: tuple[Called, ...] = ()
     """Held-out conversations' debates (crowd-vote sources): the clean test set."""
-    ngram_words: int = Field(default=13, ge=1)
+    ngram_words: int = Field(default=13, ge=1, le=1000)
     """Words of an n-gram that counts as contamination (App. D.1: 13)."""
     recheck_contamination: bool = False
     """Whether LLM judges may clear false alarms of the decontamination; needs judge endpoints."""
     strict_pass: StrictPassSettings = StrictPassSettings()
-    max_risky_share: float = Field(default=0.1, ge=0)
+    max_risky_share: float = Field(default=0.1, ge=0, le=1)
     """Most risky pairs of other origin in stage 1, as a share of the human-labelled ones."""
     pii: PersonalDataSettings = PersonalDataSettings()
     near_duplicates: NearDuplicateSettings = NearDuplicateSettings()

@@ -1,11 +1,13 @@
 """Profiles: what a campaign can be told, from `settings/profiles/*.toml` and the environment.
 
 A profile is data, not code: the same graph runs with each. `SYNPREF_PROFILE` picks one by name or
-path, `SYNPREF_SEED` its seed, `SYNPREF_STORE` where it writes, `SYNPREF_REAL_DATA` where the
-public files of the `real` profile lie. Unknown keys are errors, so that a typo never goes unseen.
+path, `SYNPREF_SEED` its seed, `SYNPREF_KEY_PREFIX` its key prefix, `SYNPREF_STORE` where it
+writes, `SYNPREF_REAL_DATA` where the public files of the `real` profile lie. Unknown keys are
+errors, so that a typo never goes unseen.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from functools import partial
@@ -15,10 +17,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from synpref_dagster.settings.addresses import Words, checked_path
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
-from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
-from synpref_dagster.settings.names import checked_name
+from synpref_dagster.settings.models import (
+    PAPER_SIZES,
+    BackboneSettings,
+    ReleaseSettings,
+    RewardModelSettings,
+)
+from synpref_dagster.settings.names import checked_name, checked_prefix
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
@@ -32,6 +40,9 @@ from synpref_dagster.settings.stages import (
 )
 
 DEFAULT_PROFILE = "demo"
+PREFIX_TAG = "synpref/key_prefix"
+MAX_SEED = (1 << 32) - 1
+"""The largest that every library takes."""
 
 
 class Profile(Section):
@@ -39,16 +50,21 @@ class Profile(Section):
 
     name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
-    seed: int = Field(default=0, ge=0)
-    simulated: tuple[str, ...] = ()
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    key_prefix: Annotated[str, AfterValidator(checked_prefix)] = ""
+    """First part of the keys of its assets in Dagster, where several campaigns share an instance;
+    nothing in the store is called by it."""
+    simulated: tuple[Words, ...] = ()
     """Sentences the report prints: what in this campaign is not the real thing."""
-    next_steps: tuple[str, ...] = ()
+    next_steps: tuple[Words, ...] = ()
     """Lines to type next, printed at the end."""
     pool: PoolSettings
     seed_set: SeedSettings
     iterations: IterationSettings
     people: PeopleSettings = PeopleSettings()
     judges: JudgeSettings = JudgeSettings()
+    backbones: tuple[BackboneSettings, ...] = ()
+    """The sizes of this profile; none: the eight of the paper."""
     reward_model: RewardModelSettings
     release: ReleaseSettings
     filtering: FilterSettings = FilterSettings()
@@ -57,6 +73,27 @@ class Profile(Section):
     export: ExportSettings = ExportSettings()
     shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
+
+    @model_validator(mode="after")
+    def _sizes_are_those_of_the_profile(self) -> Self:
+        known, own = self.sizes(), [row.name for row in self.backbones]
+        if repeated := {name for name in own if own.count(name) > 1}:
+            raise ValueError(f"backbones: {sorted(repeated)} stand there twice")
+        asked = {"reward_model.model_size": getattr(self.reward_model, "model_size", known[0])}
+        for size in getattr(self.release, "backbones", ()):
+            asked[f"release.backbones.{size}"] = size
+        for setting, size in asked.items():
+            if size not in known:
+                raise ValueError(f"{setting}: {size!r} is none of the sizes {', '.join(known)}")
+        for section in ("reward_model", "release"):
+            backend = getattr(self, section).backend
+            strangers = [size for size in known if size not in PAPER_SIZES]
+            if backend == "stand_in" and strangers:
+                raise ValueError(
+                    f"{section}.backend 'stand_in' makes miniatures of the paper's eight, not of "
+                    f"{', '.join(strangers)}: choose 'frozen' or 'hub', or take the rows out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _texts_stay_where_they_may(self) -> Self:
@@ -71,6 +108,7 @@ class Profile(Section):
                 Destination("SYNPREF_MLFLOW_URI", mlflow_uri()),
             ]
         )
+        mlflow_public_url()  # an address that is none is better known now than in a link
         return self
 
     def refuse_leaving(self, places: Sequence[Destination], *, also: Sequence[str] = ()) -> None:
@@ -87,33 +125,35 @@ class Profile(Section):
         staying = {*self.pool.staying(), *also}
         refuse_leaving(staying, [*sections, *places], trusted=self.export.trusted_hosts)
 
+    def sizes(self) -> tuple[str, ...]:
+        """Partition keys of the releases: its own backbones, else the eight of the paper."""
+        return tuple(row.name for row in self.backbones) or PAPER_SIZES
+
     def campaign_name(self) -> str:
         """What batches of people and MLflow call this campaign."""
         return f"{self.name}-seed-{self.seed}"
 
     def run_tags(self) -> dict[str, str]:
-        """Tags of its runs in Dagster, where campaigns of several profiles share one history."""
-        return {"synpref/profile": self.name, "synpref/seed": str(self.seed)}
+        """Tags of its runs in Dagster, by which campaigns that share an instance are told apart."""
+        prefix = {PREFIX_TAG: self.key_prefix} if self.key_prefix else {}
+        return {"synpref/profile": self.name, "synpref/seed": str(self.seed), **prefix}
 
     def store_root(self) -> str:
         """Folder or s3:// prefix everything of this campaign is written under."""
-        base = os.environ.get("SYNPREF_STORE", DEFAULT_STORE).rstrip("/")
-        return f"{base}/{self.name}/seed-{self.seed}"
+        return f"{store_base()}/{self.name}/seed-{self.seed}"
 
 
 def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile:
     """The profile `name` (a packaged one or a .toml path), with environment overrides applied.
 
     Args:
-        name: a packaged profile or a path; default `SYNPREF_PROFILE`, else `demo`.
+        name: a packaged profile or a path; default `wanted_profile()`.
         seed: overrides the profile's seed; default `SYNPREF_SEED`, else the profile's.
 
     Raises:
         ValueError: no such profile, or its content is not a legal profile.
     """
-    wanted = name or os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
-    text = _profile_text(wanted)
-    values = tomllib.loads(_expand(text))
+    values = tomllib.loads(_expand(_profile_text(name or wanted_profile())))
     if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
         try:
             seed = int(from_environment)
@@ -121,7 +161,27 @@ def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile
             raise ValueError(f"SYNPREF_SEED is {from_environment!r}: give a number") from error
     if seed is not None:
         values["seed"] = seed
+    if (prefix := os.environ.get("SYNPREF_KEY_PREFIX")) is not None:
+        values["key_prefix"] = prefix
     return Profile.model_validate(values)
+
+
+def wanted_profile() -> str:
+    """Name or path of the profile that the environment asks for: `SYNPREF_PROFILE`, else `demo`."""
+    return os.environ.get("SYNPREF_PROFILE") or DEFAULT_PROFILE
+
+
+def store_base() -> str:
+    """Folder or s3:// prefix of all campaigns: `SYNPREF_STORE`, by default below this folder.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    base = os.environ.get("SYNPREF_STORE") or DEFAULT_STORE
+    try:
+        return checked_path(base).rstrip("/")
+    except ValueError as error:
+        raise ValueError(f"SYNPREF_STORE: {error}") from None
 
 
 def packaged_profiles() -> list[str]:
@@ -136,13 +196,28 @@ def packaged_profiles() -> list[str]:
 
 def real_data_folder() -> str:
     """Where the public files of the `real` profile lie: `SYNPREF_REAL_DATA` or `../shared/data`."""
-    return os.environ.get("SYNPREF_REAL_DATA", "../shared/data")
+    return os.environ.get("SYNPREF_REAL_DATA") or "../shared/data"
 
 
 def mlflow_uri() -> str:
     """Where MLflow keeps its runs: `SYNPREF_MLFLOW_URI`, else SQLite beside the campaigns."""
     default = f"sqlite:///{Path(DEFAULT_STORE, 'mlflow.db').resolve()}"
-    return os.environ.get("SYNPREF_MLFLOW_URI", default)
+    return os.environ.get("SYNPREF_MLFLOW_URI") or default
+
+
+def mlflow_public_url() -> str:
+    """Where people open MLflow's pages: `SYNPREF_MLFLOW_PUBLIC_URL`, else empty.
+
+    Raises:
+        ValueError: it is no address of a page.
+    """
+    address = os.environ.get("SYNPREF_MLFLOW_PUBLIC_URL", "")
+    if address and not re.match(r"https?://[^/\s]+\S*$", address):
+        raise ValueError(
+            "SYNPREF_MLFLOW_PUBLIC_URL is no address of a page: give one like "
+            "https://mlflow.example.com"
+        )
+    return address
 
 
 def mlflow_artifact_root() -> str:

@@ -1,11 +1,13 @@
 """What every table of a profile is built on."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 Needs = Mapping[str, tuple[object, ...]]
+MOST = 1_000_000_000
+"""Of pairs, steps, words or dollars: more is a slip of the hand."""
 SET: tuple[object, ...] = ()
 """Instead of the values of `Needs`: any value but the default."""
 
@@ -13,11 +15,22 @@ SET: tuple[object, ...] = ()
 class Section(BaseModel):
     """One table of a profile; immutable, unknown keys refused, and settings that nobody obeys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {}
     """Setting -> its neighbours and the values with which they make that somebody obeys it; one of
     the neighbours is enough. Anywhere else the setting must be at its default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, table: Any) -> Any:
+        for name, value in table.items() if isinstance(table, Mapping) else ():
+            wanted = cls.model_fields[name].annotation if name in cls.model_fields else None
+            if isinstance(value, bool) and {int, float} & {wanted, *get_args(wanted)}:
+                raise ValueError(f"{name} is {_value(value)}, which is no number")
+        return table
 
     @model_validator(mode="after")
     def _every_setting_is_obeyed(self) -> Self:

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from synpref_dagster.settings.section import SET, Needs, Section
+from synpref_dagster.settings.addresses import LedgerAddress, WebAddress
+from synpref_dagster.settings.section import MOST, SET, Needs, Section
 
 ASKED: Needs = {"backend": ("page", "label_studio")}
 CLAIM_NAMES = (
@@ -29,8 +30,8 @@ CLAIM_NAMES = (
 class SeedSettings(Section):
     """The gold and silver seed (Sec. 3.2: 80K pairs)."""
 
-    num_gold: int = Field(ge=1)
-    num_silver: int = Field(ge=1)
+    num_gold: int = Field(ge=1, le=MOST)
+    num_silver: int = Field(ge=1, le=MOST)
     validation_share: float = Field(default=0.3, gt=0, lt=1)
     """Share of gold conversations that validate every model and train none."""
     max_risky_share: float = Field(default=0.25, ge=0, le=1)
@@ -40,9 +41,9 @@ class SeedSettings(Section):
 class IterationSettings(Section):
     """The human-in-the-loop iterations (Sec. 3.2: eight of them)."""
 
-    num_iterations: int = Field(ge=0)
-    max_retrieved: int = Field(ge=1)
-    num_human: int = Field(ge=0)
+    num_iterations: int = Field(ge=0, le=100)
+    max_retrieved: int = Field(ge=1, le=MOST)
+    num_human: int = Field(ge=0, le=MOST)
     human_policy: Literal["objective_first", "judge_disagreement"] = "judge_disagreement"
     low_margin: float = Field(default=0.05, ge=0, le=0.5)
     """A pair is risky when the model's probability of its label is this close to one half."""
@@ -62,7 +63,7 @@ class PeopleSettings(Section):
 
     backend: Literal["recorded", "page", "label_studio"] = "recorded"
     """`recorded` answers from files at once; the others put batches before people and wait."""
-    ledger_url: str | None = None
+    ledger_url: LedgerAddress | None = None
     """Review database; default `SYNPREF_REVIEW_LEDGER`, else SQLite beside the campaigns."""
     double_share: float = Field(default=0.2, ge=0, le=1)
     """Share of every batch that two people see."""
@@ -71,18 +72,18 @@ class PeopleSettings(Section):
     consensus: Literal["majority", "dawid_skene"] = "majority"
     """What several verdicts make of a pair: the strict majority, or Dawid and Skene's model, which
     weighs people by how often they are right (extra `crowd`)."""
-    deadline_hours: float | None = Field(default=None, ge=0)
+    deadline_hours: float | None = Field(default=None, ge=0, le=87_600)
     """After so many hours a batch with `min_share` of its pairs answered is finished."""
     min_share: float = Field(default=0.9, ge=0, le=1)
     """Answered share that is enough after the deadline."""
     alpha_floor: float | None = Field(default=None, ge=-1, le=1)
     """Krippendorff's alpha below which no gold is built; None for no gate."""
-    min_pairs_for_alpha: int = Field(default=20, ge=1)
+    min_pairs_for_alpha: int = Field(default=20, ge=1, le=MOST)
     """Doubly annotated pairs that the gate needs to judge by."""
     pre_verify: bool = True
     """Whether LLM judges, where there are any, say beforehand what they think of each response
     alone; people find it behind a fold."""
-    label_studio_url: str | None = None
+    label_studio_url: WebAddress | None = None
     """Address of the Label Studio server; its token comes from `LABEL_STUDIO_TOKEN`."""
 
     @model_validator(mode="after")
@@ -100,7 +101,7 @@ class FilterSettings(Section):
     unsure_band: float = Field(default=0.0, ge=0, le=0.5)
     recycle: Literal["strict", "all", "none"] = "strict"
     guard_floor: float = Field(default=0.6, ge=0, le=1)
-    cross_fit_folds: int = Field(default=2, ge=2)
+    cross_fit_folds: int = Field(default=2, ge=2, le=100)
 
 
 class GateSettings(Section):
@@ -113,7 +114,7 @@ class GateSettings(Section):
 class EvidenceSettings(Section):
     """What the evidence assets may spend."""
 
-    num_judged: int = Field(default=600, ge=1)
+    num_judged: int = Field(default=600, ge=1, le=MOST)
     """Pairs on which judges are audited with no, random and retrieved exemplars."""
     thresholds: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(default_factory=dict)
     """Claim name -> the number it needs to hold; see `curation.evidence.claims.CLAIMS`."""

@@ -7,7 +7,8 @@ from itertools import chain
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.pairs.texts import storable
+from synpref_dagster.pairs.structure import seen
+from synpref_dagster.pairs.texts import printable, storable
 from synpref_dagster.sources.files.raw_rows import RawRow
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.foreign.columns import ColumnReader, with_prompt
@@ -23,12 +24,14 @@ from synpref_dagster.sources.records import (
     Unfolded,
 )
 from synpref_dagster.sources.registry import FORMATS, detect_format
+from synpref_dagster.sources.renaming import chosen_columns, renamed_columns
 
 BATCH_ROWS = 10_000
 BATCH_CHARS = 32 * 2**20
 """Text after which a batch of long rows ends before its number of rows is reached."""
 DETECTION_ROWS = 100
 """A format is recognised by the first of this many rows that fits one: the first may be broken."""
+HEADER, MAX_NAME = "repeated_header", 200  # why a row is none; characters of a column's name
 HUB_OPTIONS = frozenset({"split", "config_name", "data_dir"})
 COMMON_OPTIONS = HUB_OPTIONS | {"columns", "ignore_columns", "max_text_bytes"}
 
@@ -56,10 +59,12 @@ def read_source(
         ValueError: no such file, unknown format or option, no row of a known format, or a prompt
             that would be guessed although a column may hold it.
     """
+    renamed = renamed_columns(spec)
+    _check_hub_options(spec)
     found = read_rows(spec, storage_options=storage_options)
     if spec.path is None:
         found = _of_python(found)
-    rows = _chosen_columns(found, _renamed_columns(spec), _ignored_columns(spec))
+    rows = chosen_columns(_without_headers(found), spec, renamed)
     head = _detection_rows(rows)
     row_format = _row_format(spec, head)
     read = row_format.reader(spec, seed=seed) if row_format else None
@@ -116,7 +121,7 @@ class _Batch:
                 self.verdicts.extend(candidate.verdicts)
 
     def finished(self) -> SourceBatch:
-        unread = {storable(name): count for name, count in self.unread.items()}
+        unread = {printable(str(name)): count for name, count in self.unread.items()}
         self.unread.clear()
         return SourceBatch(
             pairs=tuple(self.pairs),
@@ -198,44 +203,6 @@ def _detect(spec: SourceSpec, head: list[RawRow]) -> str | None:
     return name
 
 
-def _renamed_columns(spec: SourceSpec) -> Mapping[str, str]:
-    """{name in the data: known name}, the option `columns` turned round."""
-    columns = spec.options.get("columns", {})
-    if not isinstance(columns, Mapping):
-        raise ValueError(
-            f"source {spec.name!r}: columns {columns!r} must map known names to names in the data"
-        )
-    return {given: known for known, given in columns.items()}
-
-
-def _ignored_columns(spec: SourceSpec) -> frozenset[str]:
-    """The option `ignore_columns`: columns that are no part of the conversation."""
-    names = spec.options.get("ignore_columns", ())
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(
-            f"source {spec.name!r}: ignore_columns {names!r} must be a list of column names"
-        )
-    return frozenset(names)
-
-
-def _chosen_columns(
-    rows: Iterator[RawRow], columns: Mapping[str, str], ignored: frozenset[str]
-) -> Iterator[RawRow]:
-    """The rows with their columns under the known names and without those that are ignored."""
-    for row in rows:
-        if (columns or ignored) and row.value is not None:
-            kept = {name: value for name, value in row.value.items() if name not in ignored}
-            yield replace(row, value=_rename(kept, columns), raw=row.excerpt())
-        else:
-            yield row
-
-
-def _rename(value: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any]:
-    # Renamed columns win over one that already has the known name.
-    renamed = {known: value[given] for given, known in columns.items() if given in value}
-    return {**{name: value[name] for name in value if name not in columns}, **renamed}
-
-
 def _column_reader(row_format: RowFormat | None) -> ColumnReader:
     if row_format is None:
         return ColumnReader(frozenset(), None, guesses=False)
@@ -254,6 +221,27 @@ def _with_context(rows: Iterator[RawRow], columns: ColumnReader) -> Iterator[Raw
             if value is not row.value:
                 row = replace(row, value=value)
         yield row
+
+
+def _without_headers(rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """The rows; one that says the names of its columns is a header among rows, and a problem."""
+    for row in rows:
+        if row.value and all(_is_name(cell, name) for name, cell in row.value.items()):
+            detail = "each cell is the name of its column: files were put behind each other"
+            row = replace(row, value=None, raw=row.excerpt(), problem=HEADER, detail=detail)
+        yield row
+
+
+def _is_name(cell: object, name: str) -> bool:
+    return type(cell) is str and len(cell) < MAX_NAME and seen(cell) == seen(name)
+
+
+def _check_hub_options(spec: SourceSpec) -> None:
+    for option in sorted(HUB_OPTIONS & spec.options.keys()):
+        if not isinstance(spec.options[option], str):
+            raise ValueError(
+                f"source {spec.name!r}: {option} {spec.options[option]!r} must be one name"
+            )
 
 
 def _of_python(rows: Iterator[RawRow]) -> Iterator[RawRow]:

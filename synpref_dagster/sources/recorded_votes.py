@@ -54,6 +54,20 @@ def named_votes(votes: DatasetRef, contents: Iterable[bytes] | None = None) -> l
     return found
 
 
+def voted_contents(votes: DatasetRef) -> pa.Array:
+    """The 16-byte ids of the contents that somebody voted on, each once; no vote is held.
+
+    Args:
+        votes: `VOTE_SCHEMA`.
+    """
+    stored = pa.binary(ID_BYTES)
+    found = [
+        table["content_id"].combine_chunks().cast(stored).unique()
+        for table in iter_tables(votes, ["content_id"])
+    ]
+    return pa.concat_arrays([pa.array([], stored), *found]).unique()
+
+
 def _number(table: pa.Table, numbers: AnnotatorNumbers) -> None:
     # One thread: groups then come in order of first appearance, which the numbers go by.
     people = table.group_by(["source", "annotator"], use_threads=False).aggregate([])

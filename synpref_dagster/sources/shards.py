@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from synpref_dagster.pairs.record import PAIR_SCHEMA
+from synpref_dagster.pairs.texts import printable
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.recorded_votes import VOTE_SCHEMA, votes_of
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, SourceBatch, SourceSpec
@@ -73,7 +74,7 @@ def _named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
         source, text = f"source {spec.name!r}:", str(error)
         if spec.path and spec.path not in text and text.startswith(source):
             text = f"{source} {spec.path}:{text.removeprefix(source)}"
-        raise ValueError(text) from error
+        raise ValueError(printable(text)) from error
 
 
 def unread_columns(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Data sets on disk or in an object store: immutable, content-addressed, resumable.
 
-`refs` what assets hand each other; `manifest` what makes a folder a data set; `dataset` write,
+`refs` what assets hand each other; `sealed` JSON that carries its hash, and `damage` files that
+are compared with theirs; `manifest` what makes a folder a data set; `dataset` write,
 build and read; `lookup` single rows by id; `frames` the same for pandas; `arrow_types` casts,
 and which columns get a dictionary; `revising` new states that share shards with old ones;
 `maps` the work on shards and where it runs; `uris` local paths and S3; `atomic` local files that
-appear whole; `processes` which process owns a run. Stands alone: no other package of the project is
-imported here.
+appear whole; `private` files that are their owner's alone; `processes` which process owns a run;
+`writers` which campaign a store. Stands alone: no other package of the project is imported here.
 
 What does not belong here: what a row means. The record is in `pairs/`, quarantined rows in
 `sources/records.py`, and what is computed per shard in the `shards.py` beside its rule.

@@ -1,8 +1,8 @@
 """The manifest: what makes a folder of Parquet shards a data set, written last.
 
-A folder without a readable manifest does not exist. Every published manifest stays available
-under its fingerprint, so that an older reference still resolves, and under the key of the step
-that produced it, so that a step is never computed twice.
+A folder without a readable manifest does not exist. Manifests carry a seal (`sealed`). Every
+published manifest stays available under its fingerprint, so that an older reference still resolves,
+and under the key of the step that produced it, so that a step is never computed twice.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from synpref_dagster.storage.refs import DatasetRef
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import AnyPath, file_sizes, read_bytes, to_path, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 HASH_BYTES = 16
 MANIFEST_NAME = "manifest.json"
 SHARD_FOLDER = "shards"
+STATES = "manifests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,14 @@ class Shard:
     content_hash: str
     num_rows: int
     num_bytes: int
+    check: str = field(default="", compare=False)
+    """xxh3-128 of the bytes, which costs next to nothing where they are read anyway; "" for a shard
+    of an earlier version, which is compared with its name."""
+
+    def to_list(self) -> list[str | int]:
+        """JSON values of which `Shard(*values)` is this shard."""
+        check = [self.check] if self.check else []
+        return [self.content_hash, self.num_rows, self.num_bytes, *check]
 
     @property
     def name(self) -> str:
@@ -79,15 +89,15 @@ class Manifest:
             "meta": dict(self.meta),
             "columns": [{"name": c.name, "type": str(c.type)} for c in self.schema],
             "arrow_schema": b64encode(self.schema.serialize()).decode(),
-            "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in self.shards],
+            "shards": [shard.to_list() for shard in self.shards],
         }
-        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+        return json.dumps(sealed(document), indent=1, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: bytes) -> "Manifest | None":
-        """The manifest in a file's bytes, or None when they are torn or of another format."""
+        """The manifest in a file's bytes, or None when they are torn, damaged or foreign."""
         try:
-            document = json.loads(text)
+            document = unsealed(text)
             manifest = cls(
                 schema=pa.ipc.read_schema(pa.BufferReader(b64decode(document["arrow_schema"]))),
                 shards=tuple(Shard(*shard) for shard in document["shards"]),
@@ -95,7 +105,7 @@ class Manifest:
                 meta=document["meta"],
             )
             intact = document["fingerprint"] == manifest.fingerprint
-        except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
+        except (ValueError, KeyError, TypeError, OSError, pa.ArrowException):
             return None
         return manifest if intact and document.get("format_version") == FORMAT_VERSION else None
 
@@ -156,7 +166,7 @@ def reuse(uri: str, *, step: str, meta: Mapping[str, Any] | None = None) -> Data
     """
     root = to_path(uri)
     manifest = _load(_by_step(root, step))
-    if manifest is None or not has_all_shards(uri, manifest.shards):
+    if manifest is None or manifest.step != step or not has_all_shards(uri, manifest.shards):
         return None
     if meta is not None and dict(meta) != dict(manifest.meta):
         manifest = replace(manifest, meta=dict(meta))
@@ -198,8 +208,25 @@ def read_manifest(dataset: str | DatasetRef) -> Manifest:
 
 
 def find_manifest(uri: str) -> Manifest | None:
-    """The current manifest of a URI, or None when no data set is published there."""
-    return _load(to_path(uri) / MANIFEST_NAME)
+    """The current manifest of a URI, or None when no data set is published there.
+
+    Where the current one is damaged or lost, the newest of those kept under their fingerprints is
+    it.
+    """
+    root = to_path(uri)
+    current = _load(root / MANIFEST_NAME)
+    return current or _newest_kept(root)
+
+
+def _newest_kept(root: AnyPath) -> Manifest | None:
+    kept = root / STATES
+    files: list[Any] = list(kept.iterdir()) if kept.is_dir() else []
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        found = _load(file) if file.suffix == ".json" else None
+        if found is not None and found.fingerprint == file.stem:
+            logger.warning("%s is missing or damaged: %s counts", root / MANIFEST_NAME, file)
+            return found
+    return None
 
 
 def make_ref(uri: str, manifest: Manifest) -> DatasetRef:
@@ -218,7 +245,7 @@ def _load(path: AnyPath) -> Manifest | None:
 
 
 def _by_fingerprint(root: AnyPath, fingerprint: str) -> AnyPath:
-    return root / "manifests" / f"{_checked_name(fingerprint)}.json"
+    return root / STATES / f"{_checked_name(fingerprint)}.json"
 
 
 def _by_step(root: AnyPath, step: str) -> AnyPath:

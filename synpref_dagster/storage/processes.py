@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.uris import process_is_alive
 
 
@@ -58,7 +59,9 @@ def alone_beside(path: Path) -> Iterator[None]:
     path = path.resolve()
     with ExitStack() as held:
         try:
-            handle = held.enter_context(path.with_name(f".{path.name}.lock").open("a"))
+            lock = path.with_name(f".{path.name}.lock")
+            make_private(lock)  # also the group's, where the folder is
+            handle = held.enter_context(lock.open("a"))
             flock(handle, LOCK_EX)
         except OSError:  # somebody else's file, or a file system without locks
             held.enter_context(alone_with(str(path)))

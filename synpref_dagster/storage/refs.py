@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from synpref_dagster.storage.sealed import sealed, unsealed
+from synpref_dagster.storage.uris import AnyPath, read_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetRef:
@@ -42,25 +45,46 @@ Ref: TypeAlias = DatasetRef | SelectionRef | ModelRef
 RefTree: TypeAlias = Ref | Mapping[str, Any]
 
 
-def to_json(value: RefTree) -> str:
+def to_json(value: RefTree, *, place: str = "") -> str:
     """JSON text of a reference, a mapping of references, or a plain JSON mapping.
 
-    >>> print(to_json(ModelRef("models/a", "f0")))
-    {"fingerprint": "f0", "kind": "model", "uri": "models/a"}
+    >>> print(to_json(ModelRef("models/a", "f0")))  # doctest: +NORMALIZE_WHITESPACE
+    {"#blake2b": "2eb7e126cdcea3bfcaf074912f04e422", "fingerprint": "f0", "kind": "model",
+     "uri": "models/a"}
+
+    Args:
+        value: what to write.
+        place: the name of the file that it is for, where files may change places.
 
     Raises:
         ValueError: something in it is neither a reference nor JSON.
     """
-    return json.dumps(_encode(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    document = sealed(_encode(value), place=place)
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def from_json(text: str) -> Any:
+def find_ref(path: AnyPath, *, place: str = "") -> Any:
+    """What `to_json` wrote into a file; None when there is none.
+
+    Raises:
+        ValueError: the file is damaged, or for another place; it is named.
+    """
+    content = read_bytes(path)
+    if content is None:
+        return None
+    try:
+        return from_json(content.decode(), place=place)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read, {error}: materialize its asset again") from error
+
+
+def from_json(text: str, *, place: str = "") -> Any:
     """What `to_json` was given: a reference, or a dict whose references are restored.
 
     Raises:
-        ValueError: the text is no JSON written by `to_json`.
+        ValueError: the text is no JSON written by `to_json`, damaged, or for another place.
     """
-    decoded = json.loads(text)
+    decoded = unsealed(text, place=place)
     if not isinstance(decoded, dict) or "kind" not in decoded:
         raise ValueError(f"not a stored reference: {text[:80]!r}; materialize its asset again")
     return _decode(decoded)

@@ -101,6 +101,11 @@ def storage_options(protocol: str) -> dict[str, Any]:
         "use_listings_cache": False,
     }
     if endpoint := os.environ.get("SYNPREF_S3_ENDPOINT"):
+        if "@" in endpoint:
+            raise ValueError(
+                "SYNPREF_S3_ENDPOINT names a user or a password: write scheme, host and port, and "
+                "put the key into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         options["endpoint_url"] = endpoint
     return options
 

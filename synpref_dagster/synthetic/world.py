@@ -6,6 +6,7 @@ manifest is written last: a directory with a matching manifest is complete and i
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -16,6 +17,8 @@ from typing import Any
 
 from synpref_dagster.pairs.attributes import Controversiality, Objectivity
 from synpref_dagster.pairs.record import Turn
+from synpref_dagster.storage.damage import holds
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.synthetic.draws import Example, iter_examples, styled_example
 from synpref_dagster.synthetic.labellers import SOURCES, recorded_verdicts
 from synpref_dagster.synthetic.miniatures.suite import BenchmarkSizes, write_mini_benchmarks
@@ -24,8 +27,11 @@ from synpref_dagster.synthetic.pool import PlacedExample, place_examples, source
 from synpref_dagster.synthetic.sealed import write_sealed
 from synpref_dagster.synthetic.source_files import write_rows
 
+logger = logging.getLogger(__name__)
+
 WORLD_VERSION = "4"
 MANIFEST = "manifest.json"
+SEALED = "sealed"
 VERDICTS = "recorded_verdicts.jsonl"
 MAX_SHARE = 0.2
 CategoryExample = tuple[tuple[Turn, ...], str, str, str, Objectivity, Controversiality]
@@ -92,7 +98,7 @@ def write_world(directory: Path, *, config: WorldConfig) -> WorldManifest:
     """
     fingerprint = _fingerprint(config)
     present = read_manifest(directory)
-    if present is not None and present.fingerprint == fingerprint:
+    if present is not None and present.fingerprint == fingerprint and _is_whole(directory, present):
         return present
     (directory / MANIFEST).unlink(missing_ok=True)
     (directory / "sources").mkdir(parents=True, exist_ok=True)
@@ -118,17 +124,21 @@ def write_world(directory: Path, *, config: WorldConfig) -> WorldManifest:
         num_verdicts=num_verdicts,
         files=_file_hashes(directory),
     )
-    text = json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
+    text = json.dumps(sealed(asdict(manifest)), indent=2, sort_keys=True) + "\n"
     (directory / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
 
 
 def read_manifest(directory: Path) -> WorldManifest | None:
-    """Manifest of a complete world in `directory`; None when there is none."""
+    """Manifest of a complete world in `directory`; None when there is none, or it is damaged."""
     path = directory / MANIFEST
     if not path.exists():
         return None
-    return WorldManifest(**json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return WorldManifest(**unsealed(path.read_bytes()))
+    except (ValueError, TypeError):
+        logger.warning("%s is damaged: the world is written again", path)
+        return None
 
 
 def category_examples(seed: int, num: int) -> list[CategoryExample]:
@@ -207,10 +217,23 @@ def _fingerprint(config: WorldConfig) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def _is_whole(directory: Path, manifest: WorldManifest) -> bool:
+    """Whether no file is damaged or lost; each is read once per process and state.
+
+    The sealed truth may be taken away: who needs a file of it says himself that it is missing.
+    """
+    for name, digest in manifest.files.items():
+        file = directory / name
+        if not holds(file, digest) and (file.is_file() or not name.startswith(f"{SEALED}/")):
+            logger.warning("%s is damaged or lost: the world is written again", file)
+            return False
+    return True
+
+
 def _file_hashes(directory: Path) -> dict[str, str]:
     parts = [
         path
-        for name in ("sources", "benchmarks", "sealed")
+        for name in ("sources", "benchmarks", SEALED)
         for path in sorted((directory / name).rglob("*"))
         if path.is_file()
     ]

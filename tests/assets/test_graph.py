@@ -253,7 +253,7 @@ def test_jobs_cover_the_campaign_once_and_sizes_are_partitions():
     assert selected["filter_pool"] == night | set(ENDING_A_NIGHT)
     assert set(ENDING_A_NIGHT) == {"curated_dataset", "leaderboard", "campaign_report"}
     assert selected["release_models"] == SIZED | {"leaderboard"}
-    assert jobs["release_models"].partitions_def == model_sizes
+    assert jobs["release_models"].partitions_def == model_sizes(load_profile("smoke"))
     assert jobs["curate_pool"].partitions_def is None
 
 
@@ -285,12 +285,13 @@ def test_the_clean_pool_rests_on_the_personal_data_report_only_to_drop(action, r
 
 
 def test_the_eight_sizes_are_the_only_partitions_and_have_no_backfill_policy(graph):
-    assert tuple(model_sizes.get_partition_keys()) == tuple(MODEL_SIZES)
+    sizes = model_sizes(load_profile("smoke"))
+    assert tuple(sizes.get_partition_keys()) == tuple(MODEL_SIZES)
     assert len(MODEL_SIZES) == 8
     keys = graph.get_all_asset_keys()
     sized = {each for each in keys if graph.get(each).is_partitioned}
     assert {each.to_user_string() for each in sized} == SIZED
-    assert {graph.get(each).partitions_def for each in sized} == {model_sizes}
+    assert {graph.get(each).partitions_def for each in sized} == {sizes}
     # With a policy on one of them a backfill of one size becomes two runs with other tags.
     assert all(graph.get(each).backfill_policy is None for each in keys)
 

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synpref_dagster.assets import views
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
 from synpref_dagster.curation.retrieval.shards import vector_table
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
-from synpref_dagster.pairs.record import PreferencePair, id_index, pairs_to_table
+from synpref_dagster.pairs.record import PreferencePair, id_array, id_index, pairs_to_table
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.profile import load_profile
 
@@ -114,6 +115,21 @@ def test_vectors_come_in_the_order_asked_for():
     assert views.vectors_of(table.slice(0, 0), []).shape == (0, 2)
     with pytest.raises(ValueError, match="1 of 2 pairs have no vector"):
         views.vectors_of(table, [ids[0], b"x" * 16])
+
+
+def test_stored_vectors_come_in_the_order_of_the_pairs_whatever_shards_they_lie_in(campaign):
+    ids = [bytes([number]) * 15 + b"\x00" for number in range(5)]
+    shards = [vector_table(ids[:3], np.arange(6, dtype=np.float32).reshape(3, 2)),
+              vector_table([], np.zeros((0, 2), np.float32)),
+              vector_table(ids[3:], np.arange(6, 10, dtype=np.float32).reshape(2, 2))]  # fmt: skip
+    ref = campaign.dataset("vectors", lambda: shards, version="1", inputs=[])
+    wanted = pa.table({"pair_id": id_array([ids[4], ids[0], ids[3], ids[2]])})
+    found = views.stored_vectors(ref, wanted)
+    assert found.matrix().tolist() == [[8, 9], [0, 1], [6, 7], [4, 5]]
+    assert [places.tolist() for places, _ in found.portions()] == [[1, 3], [0, 2]]
+    assert len(views.stored_vectors(ref, wanted.slice(0, 0)).matrix()) == 0
+    with pytest.raises(ValueError, match="1 of 1 pairs have no vector"):
+        views.stored_vectors(ref, pa.table({"pair_id": id_array([b"x" * 16])}))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL
 from synpref_dagster.reward.training import loop
 from synpref_dagster.storage import DatasetRef, SelectionRef, dataset, read_manifest, step_key
 from synpref_dagster.storage.manifest import make_ref
+from synpref_dagster.storage.sealed import SEAL
 
 LAST = "iteration_01"
 NAMED = {POOL, ATTRIBUTES, FITTED_ON, CLEAN_POOL}
@@ -296,10 +297,11 @@ def test_a_second_run_computes_nothing_and_finds_everything(finished_campaign, m
 
 
 def without_names(campaign):
-    """Make the store one of an earlier version: no table names its pool, nothing is the waist."""
+    """Make the store one of an earlier version: no table names its pool, nothing is sealed."""
     for path in (campaign.root / "data").rglob("*.json"):
         content = json.loads(path.read_text())
         if isinstance(content, dict) and "meta" in content:
+            content.pop(SEAL)
             kept = {name: fact for name, fact in content["meta"].items() if name not in NAMED}
             path.write_text(json.dumps({**content, "meta": kept}))
     for name in ("gold", "silver"):

@@ -40,7 +40,7 @@ def campaign_calls(monkeypatch):
     """Replaces the campaign by a list of what it was asked to run."""
     calls = []
 
-    def record(profile, *, sizes, loggers, on_stage):
+    def record(profile, *, sizes, loggers, on_stage, take_over):
         calls.append((profile.name, profile.seed, list(sizes)))
         for stage in campaign_stages(sizes):
             on_stage(stage)
@@ -198,6 +198,35 @@ def test_a_campaign_that_waits_for_people_says_so_and_has_not_failed(
     assert output.splitlines()[-2:] == ["curate_pool waits for people", "ask [ann] to hurry"]
 
 
+def test_a_second_campaign_in_an_instance_is_refused_until_it_takes_over(
+    synpref, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(campaign, "build_defs", waiting_campaign)
+    with open_instance() as instance:
+        made = dg.AssetMaterialization("raw_pool", metadata={"profile": "demo", "seed": 0})
+        instance.report_runless_asset_event(made)
+    code, output = synpref("run", "--profile", "smoke")
+    assert code == 1
+    [line] = [each for each in output.splitlines() if "another campaign" in each]
+    assert line.startswith(f"raw_pool in the Dagster instance {tmp_path / 'home'} was made by ")
+    assert "Give smoke-seed-0 keys of its own (`key_prefix` in the profile" in line
+    assert output.splitlines()[-1] == "Nothing was run."
+    with open_instance() as instance:
+        assert instance.get_runs_count() == 0
+    monkeypatch.setenv("SYNPREF_KEY_PREFIX", "own")
+    assert synpref("run", "--profile", "smoke", "--sizes", "none")[0] == cli.WAITING
+    monkeypatch.delenv("SYNPREF_KEY_PREFIX")
+    taken = synpref("run", "--profile", "smoke", "--sizes", "none", "--take-over")
+    assert taken[0] == cli.WAITING
+    with open_instance() as instance:
+        after, before = instance.get_runs()
+    assert after.tags["synpref/take_over"] == "true"
+    assert before.tags["synpref/key_prefix"] == "own"
+    origin = before.remote_job_origin.repository_origin
+    assert origin.get_label() == "__repository__@own"
+
+
 def test_runs_of_the_command_belong_to_the_code_location_that_the_ui_loads():
     text = Path(__file__).parents[2].joinpath("workspace.yaml").read_text()
     [place] = [each["python_module"] for each in yaml.safe_load(text)["load_from"]]
@@ -273,3 +302,21 @@ def test_prepare_makes_instance_and_mlflow_file_and_names_what_it_cannot_open(
     refused = CliRunner().invoke(cli.app, ["prepare"])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 2)
     assert "the Dagster instance" in refused.output
+
+
+def test_a_store_that_another_campaign_writes_is_refused_in_one_line(
+    synpref, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    smoke = load_profile("smoke")
+    other = smoke.model_copy(update={"next_steps": ("something else",)})
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        campaign.store_of(other).writing(instance),
+    ):
+        code, said = synpref("run", "--profile", "smoke", "--sizes", "none")
+    assert code == 2
+    [line] = said.splitlines()
+    assert line.startswith(f"the store {tmp_path}/store/smoke/seed-0 is being written by campaign ")
+    assert f"delete {tmp_path}/store/smoke/seed-0/writers/" in line

@@ -9,8 +9,10 @@ from synpref_dagster.cli import app as cli, judges
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.cache import Payer, ReplyCache
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 from synpref_dagster.judges.reservations import Reservations
+from synpref_dagster.settings.profile import load_profile
 
 PAYER = Payer(campaign="smoke-seed-0", asset="silver_seed", judge="gpt")
 
@@ -85,6 +87,32 @@ def test_replies_are_exported_as_parquet(synpref, cache, tmp_path):
     assert code == 0
     assert output.startswith("3 replies in ")
     assert pd.read_parquet(tmp_path / "replies.parquet")["usd"].tolist() == [0.25] * 3
+
+
+def test_batches_are_given_up_only_when_people_say_so(synpref, cache):
+    asked = "forgive", "--profile", "smoke", "--hours", "0"
+    assert synpref(*asked)[1].splitlines() == [
+        "0 calls without an answer are forgiven: $0.0000 may be spent again"
+    ]
+    assert "1 requests in batches are forgiven: $1.5000 may" in synpref(*asked, "--batches")[1]
+    assert "batches under way" not in synpref("bill", "--profile", "smoke")[1]
+
+
+def test_a_cache_that_is_gone_is_still_on_the_bill(synpref, cache, tmp_path):
+    store = load_profile("smoke").store_root()
+    Receipts(store, cache, campaign="smoke-seed-0").keep(at_once=True)
+    cache.close()
+    for path in tmp_path.glob("judge_replies.sqlite*"):
+        path.unlink()
+    code, output = synpref("forgive", "--profile", "smoke")
+    assert code == 2
+    assert "campaign smoke-seed-0 has spent $2.2500, which still counts: put a copy" in output
+    ReplyCache(tmp_path / "judge_replies.sqlite").close()
+    code, output = synpref("bill", "--profile", "smoke")
+    assert "spent $0.0000" in output
+    assert "gpt: $2.2500 stood in a reply cache that is gone" in output
+    assert "$2.2500 may be spent again" in synpref("forgive", "--profile", "smoke")[1]
+    assert "gone" not in synpref("bill", "--profile", "smoke")[1]
 
 
 def test_without_a_cache_or_a_profile_the_command_says_so(synpref):

@@ -1,5 +1,7 @@
 """`synpref review`: a ledger that cannot be opened is named in one line, by every command."""
 
+import sys
+
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -47,6 +49,37 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(review, com
     assert (code, len(said)) == (2, 1)
     assert "me:***@127.0.0.1:9/reviews cannot be opened" in said[0]
     assert "secret" not in " ".join(said)
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mongodb://me:pa55word@db/reviews", "a review database of kind 'mongodb': use sqlite"),
+        ("postgresql+asyncpg://me:pa55word@db/r", "of kind 'postgresql+asyncpg': use sqlite"),
+        ("me:pa55word@db/reviews", "no kind of database in it: use sqlite:///path or postgresql"),
+        (
+            "postgres://me:pa55word@127.0.0.1:9/r",
+            "postgres://me:***@127.0.0.1:9/r cannot be opened",
+        ),
+        ("postgres://127.0.0.1:9/r?user=me&password=pa55word", "password=*** cannot be opened"),
+        ("postgresql://me:pa55word@db:port/r", "me:***@db:port/r' cannot be read"),
+        ("sqlite://host/review.sqlite3", "sqlite://host/review.sqlite3 cannot be"),
+    ],
+)
+def test_a_ledger_that_cannot_be_is_refused_in_one_line(review, command, url, says):
+    code, said = review(*command, "--ledger", url)
+    assert (code, len(said)) == (2, 1)
+    assert says in said[0]
+    assert "pa55word" not in said[0]
+
+
+def test_a_driver_that_is_not_installed_is_named(review, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    code, said = review("status", "--ledger", "postgresql://me:pa55word@127.0.0.1:9/r")
+    assert (code, len(said)) == (2, 1)
+    assert "pip install 'synpref-dagster[postgres]'" in said[0]
+    assert "pa55word" not in said[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])

@@ -18,6 +18,7 @@ from synpref_dagster.pairs.progress import (
     FilesSkipped,
     JudgeReplies,
     ProgressFact,
+    TrackerAway,
     tell,
 )
 from synpref_dagster.resources.sources import UNREAD
@@ -200,6 +201,7 @@ FACTS = {
     ),
     BeforePeople: BeforePeople(num_pairs=1200),
     FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
+    TrackerAway: TrackerAway(why="[no] reply", kept_in="store/waiting"),
 }
 
 
@@ -227,7 +229,10 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
         JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
         BeforePeople: ([], True),
         FilesSkipped: ([], False),
+        TrackerAway: ([], False),
     }[kind]
+    away = "[no] reply: the run goes on, and what it logs is kept in store/waiting"
+    assert (away in text) == (kind is TrackerAway)
     skipped = "2 files are no data by name and not read: LICENSE, README.md"
     assert (skipped in text) == (kind is FilesSkipped)
     assert ("1,200 pairs are before people" in text) == waits

@@ -15,12 +15,13 @@ from synpref_dagster.curation.verification.gold_silver import (
     extend_gold, extend_silver, first_gold, retrievable, silver_from_labels, undecidable_content,
 )
 from synpref_dagster.curation.judging.verdicts import Verdict, label_with_panel
-from synpref_dagster.pairs.record import PreferencePair, id_index
+from synpref_dagster.pairs.record import PreferencePair, id_index, table_from_frame
 from synpref_dagster.curation.retrieval.nearest import (
     forbidden_exemplars, random_exemplars, retrieve_around_errors,
 )
 from synpref_dagster.curation.release.training_sets import training_variants
 from synpref_dagster.curation.verification.people import choose_for_people, consensus, pick_seed
+from synpref_dagster.storage import to_frame
 
 class Coin:
     name, num_samples = "coin", 3
@@ -62,10 +63,10 @@ gold, dropped = first_gold(
     consensus(ledger(people)), people[list(ids)], validation_share=0.3, seed=4
 )
 silver, _ = silver_from_labels(ask(judges["pair_id"]), ids, gold=gold, iteration=0)
-free = retrievable(ids, gold=gold, silver=silver, discarded=dropped)
+free = retrievable(table_from_frame(ids), gold=gold, silver=silver, discarded=dropped)
 vectors = np.random.default_rng(5).integers(-3, 4, (90, 4)).astype("float32")
 pulled = retrieve_around_errors(
-    gold.assign(confidence=0.3), vectors[: len(gold)], pool=free,
+    gold.assign(confidence=0.3), vectors[: len(gold)], pool=to_frame(free),
     pool_vectors=vectors[: len(free)], max_pairs=25,
 )
 labels = ask(pulled["pair_id"])

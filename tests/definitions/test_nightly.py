@@ -12,15 +12,17 @@ import pytest
 from synpref_dagster.definitions.build import build_defs, build_resources
 from synpref_dagster.definitions.jobs import (
     ENDING_A_NIGHT,
+    FILTER_POOL,
     KEPT_AT_NIGHT,
-    nightly_filtering_job,
+    campaign_jobs,
 )
+from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import (
     REASON_TAG,
     StepVersion,
     differences,
     filtering_steps,
-    nightly_filtering,
+    nightly_schedule,
     stale_reason,
     tag_value,
 )
@@ -62,6 +64,7 @@ class Location:
         self.content |= dict.fromkeys(["raw_pool", *ENDING_A_NIGHT], "a")
         self.code_version = "1"
         self.facts = Fixed()
+        self.loaded = LoadedProfile(profile=load_profile("smoke"), name=None, build=build_defs)
 
     def definitions(self):
         def asset(name, group, deps=()):
@@ -90,10 +93,10 @@ class Location:
                 *(asset(name, "6_release", [SUBSET]) for name in ENDING_A_NIGHT),
             ],
             jobs=[
-                nightly_filtering_job,
+                *(job for job in campaign_jobs() if job.name == FILTER_POOL),
                 dg.define_asset_job("label_gold", selection=dg.AssetSelection.assets(GOLD)),
             ],
-            schedules=[nightly_filtering],
+            schedules=[nightly_schedule(self.loaded)],
             resources={"campaign": self.facts, "sources": self.facts},
         )
 
@@ -142,9 +145,18 @@ def filtered(location):
     return location
 
 
-def test_a_filtering_that_never_ran_runs(location):
+def test_a_campaign_that_never_finished_is_not_begun_by_a_night(location):
     location.run("label_gold")
-    assert location.tick() == ("attribute_labels_never_materialized", None)
+    assert location.tick() == (
+        None,
+        "the campaign has not finished a first time (consistency_filtered_subset was never "
+        "materialized): run the job curate_pool or `synpref run`, nights follow it",
+    )
+
+
+def test_a_step_that_a_finished_campaign_lacks_is_a_reason(filtered):
+    filtered.instance.wipe_assets([dg.AssetKey("attribute_labels")])
+    assert filtered.tick() == ("attribute_labels_never_materialized", None)
 
 
 def test_an_unchanged_filtering_is_skipped_and_says_so(filtered):
@@ -282,7 +294,7 @@ def test_the_schedule_of_the_real_graph_watches_all_that_stage_two_rests_on(inst
     ) as context:
         tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
         steps = {step.key.to_user_string(): step for step in filtering_steps(context)}
-    assert len(tick.run_requests) == 1
+    assert "has not finished a first time" in tick.skip_message
     assert set(KEPT_AT_NIGHT).isdisjoint(steps)
     assert {"raw_pool", "clean_pool", "pair_embeddings", "recycled_pairs"} < set(steps)
     assert {"gold", "silver"} < set(steps)  # handed on anew, so that a corrected verdict is seen

@@ -8,7 +8,6 @@ from synpref_dagster.definitions.releasing import (
     FOLLOWING,
     RELEASED,
     TRAINED,
-    release_follows_training,
     unreleased,
 )
 
@@ -22,7 +21,7 @@ def instance():
 
 
 def made(instance, key, size):
-    event = dg.AssetMaterialization(key, partition=size)
+    event = dg.AssetMaterialization(dg.AssetKey(key), partition=size)
 
     @dg.op
     def make(context):
@@ -45,7 +44,7 @@ def test_each_training_without_a_release_asks_for_one_run(instance):
     made(instance, TRAINED, OTHER)
     [first, second] = unreleased(instance)
     assert [first.partition_key, second.partition_key] == [SIZE, OTHER]
-    assert first.asset_selection == FOLLOWING
+    assert first.asset_selection == [dg.AssetKey(name) for name in FOLLOWING]
     [again, _] = unreleased(instance)
     assert again.run_key == first.run_key
     made(instance, RELEASED, SIZE)
@@ -63,8 +62,6 @@ def test_the_sensor_asks_for_the_job_of_the_releases(instance):
     with dg.build_sensor_context(
         instance=instance, repository_def=defs.get_repository_def()
     ) as context:
-        tick = release_follows_training.evaluate_tick(context)
+        tick = defs.resolve_sensor_def("release_follows_training").evaluate_tick(context)
     assert {request.partition_key for request in tick.run_requests} == {SIZE, OTHER}
-    assert {str(key) for key in FOLLOWING} == {
-        str(dg.AssetKey(name)) for name in ("benchmark_scores", "model_release", "leaderboard")
-    }
+    assert FOLLOWING == ["benchmark_scores", "model_release", "leaderboard"]

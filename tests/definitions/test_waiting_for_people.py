@@ -8,11 +8,13 @@ import pytest
 from review_cases import ATTRIBUTES, make_pair
 
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.definitions.jobs import curate_pool
+from synpref_dagster.definitions.jobs import CURATE_POOL
+from synpref_dagster.definitions.nightly import SUBSET, idle_reason
 from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.campaign import People
 from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
+from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.settings.stages import PeopleSettings
 
@@ -23,10 +25,11 @@ VERDICTS = "iteration_01/human_verdicts"
 class Waiting:
     """A smoke campaign that put a batch before people, and its sensor."""
 
-    def __init__(self, base, **settings):
+    def __init__(self, base, key_prefix="", **settings):
         self.url = f"sqlite:///{base}/review.sqlite3"
         values = {"backend": "page", "ledger_url": self.url, "double_share": 0.0, **settings}
-        self.profile = load_profile("smoke").model_copy(update={"people": PeopleSettings(**values)})
+        changes = {"people": PeopleSettings(**values), "key_prefix": key_prefix}
+        self.profile = load_profile("smoke").model_copy(update=changes)
         self.repository = build_defs(self.profile).get_repository_def()
         self.cursor = None
         self.people = People(self.profile.people, campaign=self.profile.campaign_name())
@@ -46,6 +49,10 @@ class Waiting:
     def undo(self):
         last = self.desk.progress(self.ann).last_form_token
         assert self.desk.undo(self.ann, last) is not None
+
+    def night(self, instance):
+        """Why no night runs now, or None."""
+        return idle_reason(instance, Campaign.of(self.profile))
 
     def tick(self, instance):
         context = dg.build_sensor_context(
@@ -144,8 +151,40 @@ def test_a_run_that_is_still_active_comes_first(waiting, instance):
     campaign = waiting()
     campaign.answer(*["candidate_1"] * 4)
     run = instance.create_run_for_job(
-        campaign.repository.get_job(curate_pool.name), status=dg.DagsterRunStatus.STARTED
+        campaign.repository.get_job(CURATE_POOL), status=dg.DagsterRunStatus.STARTED
     )
     assert run.run_id in campaign.tick(instance).skip_message
     instance.delete_run(run.run_id)
     assert VERDICTS in names(campaign.tick(instance))
+
+
+def test_no_night_goes_on_where_people_are_asked(waiting, instance):
+    campaign = waiting()
+    assert "has not finished a first time" in campaign.night(instance)
+    instance.report_runless_asset_event(dg.AssetMaterialization(SUBSET))
+    campaign.answer("tie")
+    assert campaign.night(instance) == f"waiting for people: {VERDICTS} 1 of 4"
+    run = instance.create_run_for_job(
+        campaign.repository.get_job(CURATE_POOL), status=dg.DagsterRunStatus.STARTED
+    )
+    assert campaign.night(instance) == f"run {run.run_id} of {CURATE_POOL} is still active"
+    instance.delete_run(run.run_id)
+    campaign.answer(*["tie"] * 3)
+    assert campaign.night(instance) is None
+
+
+def test_a_batch_that_a_later_one_replaced_holds_up_no_night(waiting, instance):
+    campaign = waiting()
+    instance.report_runless_asset_event(dg.AssetMaterialization(SUBSET))
+    about = pd.DataFrame([{"pair_id": PAIRS[0].pair_id, **ATTRIBUTES}])
+    campaign.people.ask(VERDICTS, PAIRS[:1], lambda: about)
+    assert campaign.night(instance) == f"waiting for people: {VERDICTS} 0 of 1"
+
+
+def test_with_a_prefix_the_sensor_reports_and_asks_for_prefixed_keys(waiting, instance):
+    campaign = waiting(key_prefix="own")
+    campaign.answer(*["tie"] * 4)
+    outcome = campaign.tick(instance)
+    assert {f"own/{VERDICTS}", "own/iteration_01/gold", "own/people_audit"} <= names(outcome)
+    [event] = outcome.asset_events
+    assert event.asset_key == dg.AssetKey(["own", "people", *VERDICTS.split("/")])

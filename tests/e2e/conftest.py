@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -22,6 +24,16 @@ SIZE = "qwen3-0.6b"
 CAMPAIGN_SECONDS = 1800
 START_SECONDS = 600
 STOP_SECONDS = 180
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @dataclass(frozen=True)
@@ -76,10 +88,12 @@ class Workplace:
         return self.run("synpref", "run", "--profile", self.profile, *chosen)
 
     def report(self) -> dict[str, object]:
-        """The report without the time it took."""
-        found: dict[str, object] = json.loads((self.root / "report.json").read_text())
-        del found["seconds"]
-        return found
+        """The report without the time it took, the times it names, and the seal over these."""
+        found = json.loads((self.root / "report.json").read_text())
+        for row in found["leaderboard"]:
+            del row["night"]
+        of_this_run = ("seconds", "nights", "#blake2b")
+        return {name: value for name, value in found.items() if name not in of_this_run}
 
     def written(self) -> dict[str, int]:
         """When each file of the store was last written, in nanoseconds."""
@@ -127,15 +141,37 @@ def finished(workplace: Callable[..., Workplace]) -> Workplace:
 @pytest.fixture(scope="session")
 def dagster_server(finished: Workplace) -> Iterator[DagsterServer]:
     """`dagster dev` on the history of the finished campaign, on a free port of loopback."""
-    (finished.base / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
+    with dagster_dev(finished.base, finished.environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def serve_dagster() -> Callable[..., AbstractContextManager[DagsterServer]]:
+    """The function `dagster_dev`, for tests with code locations of their own."""
+    return dagster_dev
+
+
+@contextmanager
+def dagster_dev(
+    base: Path, environment: Mapping[str, str], workspace: str = "workspace.yaml"
+) -> Iterator[DagsterServer]:
+    """`dagster dev` on the instance below `base`, until the block ends.
+
+    Args:
+        base: its folder `home` is the instance.
+        environment: of the server and of its runs.
+        workspace: the code locations, from the checkout or as a whole path.
+    """
+    (base / "home").mkdir(exist_ok=True)
+    (base / "home" / "dagster.yaml").write_text(INSTANCE_SETTINGS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (finished.base / "dagster.log").open("w")
+    log = (base / "dagster.log").open("w")
     process = subprocess.Popen(
-        [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
+        [BIN / "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
         cwd=ROOT,
-        env=finished.environment,
+        env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,
         process_group=0,
@@ -169,3 +205,16 @@ def _wait_until_ready(server: DagsterServer, process: "subprocess.Popen[bytes]")
         except requests.ConnectionError:
             time.sleep(1)
     pytest.fail(f"dagster dev was not ready after {START_SECONDS} s")
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A browser page of 1,800 x 1,300 points; skipped where there is no Chromium."""
+    browser_path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(browser_path).exists():
+        pytest.skip(f"no {browser_path}: run scripts/services/chromium.sh install")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
+        yield browser.new_page(viewport={"width": 1800, "height": 1300})
+        browser.close()

@@ -3,6 +3,7 @@
 Run: python first_start.py FOLDER START, where START is the Unix time to begin at.
 """
 
+import logging
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ def main(folder: Path, start: float) -> None:
             has_partition_key=False,
             run=SimpleNamespace(run_id=f"run-{os.getpid()}"),
             instance=instance,
+            log=logging.getLogger("first_start"),
         )
         tracking = MlflowTracking(
             tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",

@@ -9,16 +9,6 @@ import pytest
 SIZE = "llama-3.2-1b"
 BACKFILL_SECONDS = 420  # the daemon looks every 30 seconds, and each run is a process of its own
 LOCATION = "synpref_dagster"
-BROWSER_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 
 ASSETS = """
 { assetNodes { assetKey { path } description groupName kinds isPartitioned
@@ -43,19 +33,6 @@ query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
 def nodes(dagster_server):
     found = dagster_server.ask(ASSETS)["assetNodes"]
     return {"/".join(node["assetKey"]["path"]): node for node in found}
-
-
-@pytest.fixture
-def page(dagster_server):
-    """A browser page of 1,800 x 1,300 points; skipped where there is no Chromium."""
-    browser_path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if not Path(browser_path).exists():
-        pytest.skip(f"no {browser_path}: run scripts/services/chromium.sh install")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
-        yield browser.new_page(viewport={"width": 1800, "height": 1300})
-        browser.close()
 
 
 @pytest.mark.servers

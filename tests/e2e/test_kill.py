@@ -1,5 +1,7 @@
-"""Kill -9 at three places: the re-run finishes, reuses what was finished, and reports the same."""
+"""Kill -9 at any moment: the re-run finishes, reuses what was finished, and reports the same."""
 
+import random
+import shutil
 import signal
 import time
 
@@ -70,6 +72,42 @@ def test_a_campaign_killed_three_times_ends_like_an_undisturbed_one(workplace):
     undisturbed.campaign()
     assert place.report() == undisturbed.report()
     assert finished_files(place).keys() == finished_files(undisturbed).keys()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workplace):
+    """The report of a campaign without releases that nobody killed, and its seconds."""
+    place, began = workplace(), time.monotonic()
+    place.campaign("--sizes", "none")
+    return place.report(), time.monotonic() - began
+
+
+def check_killed(workplace, undisturbed, numbers):
+    """Kills campaigns at random moments, one in four within its first two seconds."""
+    expected, seconds = undisturbed
+    for number in numbers:
+        latest = seconds if number % 4 else min(2.0, seconds)
+        after = random.Random(number).uniform(0.001, latest)
+        place = workplace()
+        process = place.start("synpref", "run", "--profile", "smoke", "--sizes", "none")
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        place.campaign("--sizes", "none")
+        assert place.report() == expected, f"number {number}, killed after {after:.3f} s"
+        shutil.rmtree(place.base)
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(1800)
+def test_four_campaigns_killed_at_random_end_like_an_undisturbed_one(workplace, undisturbed):
+    check_killed(workplace, undisturbed, range(4))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_thirty_six_more_killed_at_random_end_like_an_undisturbed_one(workplace, undisturbed):
+    check_killed(workplace, undisturbed, range(4, 40))
 
 
 @pytest.mark.slow

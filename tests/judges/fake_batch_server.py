@@ -24,6 +24,10 @@ class Batch:
     status: str = "in_progress"
     output: str | None = None
     errors: str | None = None
+    counts: dict[str, int] | None = None
+    """What the service says of how many requests it worked on."""
+    refusal: str | None = None
+    """The code of an error about the whole batch."""
 
 
 @dataclass
@@ -37,13 +41,13 @@ class BatchServer:
     num_calls: int = 0
     """Single completions that were asked for."""
 
-    def finish(self, name, *, status="completed", num_answered=None, num_errors=0):
+    def finish(self, name, *, status="completed", num_answered=None, num_errors=0, counts=None):
         """End a batch: the first lines are answered, the next ones fail, the rest is left."""
         batch = self.batches[name]
         end = len(batch.lines) if num_answered is None else num_answered
         done = [answered(line, self.answer(body_of(line))) for line in batch.lines[:end]]
         failed = [refused(line) for line in batch.lines[end : end + num_errors]]
-        batch.status = status
+        batch.status, batch.counts = status, counts
         batch.output = self._kept(f"out-{name}", done)
         batch.errors = self._kept(f"err-{name}", failed)
 
@@ -115,6 +119,8 @@ def batch_server(answer=lambda body: WELL) -> Iterator[BatchServer]:
             "input_file_id": batch.input_file, "completion_window": "24h",
             "status": batch.status, "output_file_id": batch.output,
             "error_file_id": batch.errors, "metadata": batch.metadata,
+            "request_counts": batch.counts,
+            "errors": batch.refusal and {"data": [{"code": batch.refusal, "message": "no"}]},
         }  # fmt: skip
 
     @app.post("/v1/batches")

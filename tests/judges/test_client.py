@@ -259,17 +259,22 @@ def json_error(status, body):
         (402, {"error": {"message": "You exceeded it", "type": "unknown"}}),
         (200, {"error": {"message": "You exceeded it", "code": 402}}),
         (200, {"choices": [{"error": {"message": "You exceeded it", "code": 402}}]}),
+        (200, {"code": "insufficient_quota", "message": "You exceeded it"}),
+        (200, {"base_resp": {"status_code": 1008, "status_msg": "You exceeded it"}, "choices": [
+            {"message": {"content": fake.verdict("tie")}, "finish_reason": "stop"}]}),
     ],
-)
+)  # fmt: skip
 def test_an_empty_account_stops_the_judge_at_once_and_says_whose_it_is(
-    make_judge, waits, monkeypatch, status, body
+    make_judge, cache, waits, monkeypatch, status, body
 ):
     monkeypatch.setenv("TEST_JUDGE_KEY", "secret-1")
     with fake.serve(scripted(lambda: json_error(status, body))) as server:
-        judge = make_judge(server.url, api_key_env="TEST_JUDGE_KEY", max_concurrency=1)
+        prices = {"usd_per_million_input": 1.0, "max_concurrency": 1}
+        judge = make_judge(server.url, api_key_env="TEST_JUDGE_KEY", **prices)
         with pytest.raises(JudgeRefusedError) as caught:
             judge.verdicts([question(n) for n in range(40)], range(40))
     assert (server.num_calls, waits) == (1, [])
+    assert cache.table("SELECT key FROM replies UNION SELECT id FROM reservations").empty
     assert f"judge 'judge' at {server.url} answered" in str(caught.value)
     assert "You exceeded it. No money is left on the account of the key in TEST_JUDGE_KEY" in str(
         caught.value
@@ -451,7 +456,8 @@ def test_half_an_emoji_is_kept_escaped_and_harms_no_later_run(make_judge, cache,
 def test_a_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(make_judge, cache):
     body = json.loads(fake.Reply(fake.verdict("tie")).response().body)
     prices = {"usd_per_million_output": 100.0, "max_tokens": 10}
-    for usage in ({"prompt_tokens": "n/a"}, None, "free", {"completion_tokens": -3}):
+    silent = ({"prompt_tokens": "n/a"}, None, "free", {"completion_tokens": -3})
+    for usage in (*silent, {"prompt_tokens": 100}, {"completion_tokens": 3}):
         body["usage"] = usage
         with fake.serve(scripted(lambda: json_error(200, body))) as server:
             assert (

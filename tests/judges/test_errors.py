@@ -1,4 +1,4 @@
-"""What endpoints say went wrong: by codes, places and shapes, and never by prose."""
+"""What endpoints say went wrong: by codes, numbers, places and shapes, and hardly ever by prose."""
 
 import json
 
@@ -61,6 +61,57 @@ def test_codes_decide_before_statuses_and_prose_is_never_read(status, body, mean
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "meaning"),
+    [
+        (402, {"error": {"code": "rate_limit_exceeded", "type": "rate_limit_error"}}, "no_money"),
+        (402, {"error": {"type": "server_error"}}, "no_money"),
+        (402, {"detail": "Payment needed"}, "no_money"),  # Mistral
+        (0, {"code": "insufficient_quota", "message": "no"}, "no_money"),
+        (0, {"code": 429, "msg": "slow down", "success": False}, "rate_limited"),
+        (0, {"base_resp": {"status_code": 1008, "status_msg": "x"}}, "no_money"),  # MiniMax
+        (0, {"base_resp": {"status_code": 1002, "status_msg": "x"}}, "rate_limited"),
+        (0, {"base_resp": {"status_code": 1004, "status_msg": "x"}}, "no_access"),
+        (0, {"base_resp": {"status_code": 1027, "status_msg": "x"}}, "content_filter"),
+        (0, {"base_resp": {"status_code": 2013, "status_msg": "x"}}, "rejected"),
+        (0, {"base_resp": {"status_code": 1013, "status_msg": "x"}}, "server_error"),
+        (429, {"error": {"code": "1113", "message": "x"}}, "no_money"),  # Zhipu
+        (429, {"error": {"code": 1113, "message": "x"}}, "no_money"),
+        (429, {"error": {"code": "1302", "message": "x"}}, "rate_limited"),
+        (400, {"error": {"code": "1301", "message": "x"}}, "content_filter"),
+        (400, {"code": "Arrearage", "message": "x", "request_id": "y"}, "no_money"),  # DashScope
+        (403, {"code": "AllocationQuota.FreeTierOnly", "message": "x"}, "no_money"),
+        (429, {"code": "PrepaidBillOverdue", "message": "x"}, "no_money"),
+        (400, {"code": "Throttling.RateQuota", "message": "x"}, "rate_limited"),
+        (400, {"code": "DataInspectionFailed", "message": "x"}, "content_filter"),
+        (400, {"code": "InvalidApiKey", "message": "x"}, "no_access"),
+        (0, {"error_code": 17, "error_msg": "x"}, "no_money"),  # Baidu
+        (0, {"error_code": 18, "error_msg": "x"}, "rate_limited"),
+        (0, {"error_code": 110, "error_msg": "x"}, "no_access"),
+        (0, {"error_code": 336000, "error_msg": "x"}, "server_error"),
+        (429, {"error": {"type": "exceeded_current_quota_error", "message": "x"}}, "no_money"),
+        (429, {"error": {"type": "rate_limit_reached_error", "message": "x"}}, "rate_limited"),
+        (429, {"id": "o", "error": {"type": "credit_limit", "code": None}}, "no_money"),  # Together
+        (412, {"error": {"object": "error", "code": "error", "message": "suspended"}}, "no_access"),
+        (400, {"error": {"code": "blocked_api_access", "type": "x"}}, "no_money"),  # Groq
+        (400, {"error": {"code": "organization_restricted", "type": "x"}}, "no_access"),
+        (400, {"type": "error", "error": {"type": "invalid_request_error",
+                "message": "Your credit balance is too low to do this."}}, "no_money"),  # Anthropic
+        (400, {"error": {"message": "unreadable: 'Your credit balance is too low'"}}, "rejected"),
+        (529, {"type": "error", "error": {"type": "overloaded_error"}}, "rate_limited"),
+        (400, {"__type": "amazon.coral.service#ThrottlingException"}, "rate_limited"),  # Bedrock
+        (400, {"__type": "AccessDeniedException", "message": "x"}, "no_access"),
+        (400, {"__type": "ValidationException", "message": "x"}, "rejected"),
+        (424, {"message": "the model broke"}, "server_error"),
+        (429, {"error": [{"code": 429, "status": "RESOURCE_EXHAUSTED"}]}, "rate_limited"),  # Vertex
+        (403, {"error": [{"code": 403, "details": [{"reason": "BILLING_DISABLED"}]}]}, "no_money"),
+        (0, {"Response": {"Error": {"Code": "FailedOperation.ResourcePackExhausted"}}}, "no_money"),
+    ],
+)  # fmt: skip
+def test_every_provider_says_in_its_own_shape_that_an_account_is_empty(status, body, meaning):
+    assert told(body, status=status).meaning == meaning
+
+
+@pytest.mark.parametrize(
     ("body", "shown"),
     [
         ({"error": {"message": "Rate limit exceeded", "code": 429}}, "Rate limit exceeded"),
@@ -106,9 +157,36 @@ def test_an_error_in_the_place_of_a_body_is_one():
     assert is_error({"error": {"code": 1}})
     assert is_error([{"error": "x"}])
     assert is_error({"object": "error", "message": "x"})
+    assert is_error({"type": "error", "message": "x"})
+    assert is_error({"code": "insufficient_quota", "message": "x"})
+    assert is_error({"code": 500, "msg": "x"})
+    assert is_error({"error_code": 17})
+    assert is_error([{"base_resp": {"status_code": 1008}}])
+    assert not is_error({"object": "chat.completion", "choices": [], "code": 0, "type": "message"})
     assert not is_error({"error": None, "choices": []})
     assert not is_error([1])
     assert not is_error("error")
+
+
+ANSWER = {"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("beside", "wrong"),
+    [
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, True),
+        ({"base_resp": {"status_code": 0, "status_msg": "success"}}, False),
+        ({"code": "Arrearage"}, True),
+        ({"code": "1113"}, True),
+        ({"code": 0, "message": "Success", "sid": "x"}, False),
+        ({"code": 200, "msg": "ok", "success": True}, False),
+        ({"code": "A7", "request_id": "x"}, False),  # nobody knows it, and there is an answer
+        ({"error_code": 0, "error_msg": ""}, False),
+        ({"error": None, "errors": [], "type": "message"}, False),
+    ],
+)
+def test_an_error_beside_an_answer_is_one_where_its_code_is_known(beside, wrong):
+    assert is_error({**ANSWER, **beside}) is wrong
 
 
 def test_money_and_access_stop_a_judge_and_nothing_else_does():

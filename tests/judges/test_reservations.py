@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE
-from synpref_dagster.judges.batches.ledger import BatchLedger
+from synpref_dagster.judges.batches.ledger import TABLE, BatchLedger
 from synpref_dagster.judges.budget import Budget
 from synpref_dagster.judges.cache import NOTHING_RESERVED, TABLES, Payer, ReplyCache
-from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import BatchPendingError, JudgeReply, JudgeRequest
 from synpref_dagster.judges.reservations import Reservations
 
 SEED = Payer(campaign="c", asset="seed", judge="judge")
@@ -157,3 +158,120 @@ def test_a_cache_from_before_is_taken_over_in_place_with_its_replies_and_its_bil
     assert held.committed("c") == {"judge": 0.75}
     assert cache.find([request().key])[request().key].usd == 0.5
     cache.close()
+
+
+def steps_of_a_reservation(cache):
+    """Instructions that SQLite runs for one reservation."""
+    held, steps = Reservations(cache), []
+    connection = cache._connection
+    connection.set_progress_handler(lambda: steps.append(1), 1)
+    held.reserve(SEED, 0.125, fits=always, key="new")
+    connection.set_progress_handler(None, 1)
+    return len(steps)
+
+
+def test_a_reservation_costs_the_same_however_much_is_open(cache):
+    held, ledger = Reservations(cache), BatchLedger(cache)
+    held.reserve(SEED, 0.125, fits=always)
+    ledger.add("b", [{**ROW, **asdict(SEED), "most_usd": 0.125}])
+    few = steps_of_a_reservation(cache)
+    rows = [{**ROW, **asdict(SEED), "key": f"{n}", "most_usd": 0.125} for n in range(3000)]
+    ledger.add("many", rows)
+    with cache.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO reservations (campaign, asset, judge, usd, created_at) "
+            "VALUES ('c', 'seed', 'judge', 0.125, 0)",
+            [()] * 3000,
+        )
+    assert held.committed("c") == {"judge": 6003 * 0.125}
+    assert steps_of_a_reservation(cache) <= few + 50  # a walk over the rows takes thousands
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["reserve", "release", "end", "book", "batch", "close", "rename", "forgive"]
+        ),
+        st.integers(0, 5),
+        st.sampled_from([SEED, AUDIT]),
+    ),
+    max_size=25,
+)
+
+
+def happen(held, ledger, event, number, payer):
+    rows = [{**ROW, **asdict(payer), "key": f"k{each}", "most_usd": 0.25} for each in range(number)]
+    if event == "reserve":
+        held.reserve(payer, number / 8, fits=always)
+    elif event == "release":
+        held.release(number)
+    elif event == "end":
+        held.end(number)
+    elif event == "book":
+        held.cache.add(request(number), reply(0.125), payer, reservation=number)
+    elif event == "batch":
+        ledger.add(f"b{number}", rows)
+    elif event == "close":
+        ledger.close(f"b{number}", answered=["k0"], failed=["k1"], uncertain=["k1"])
+    elif event == "rename":
+        ledger.rename(f"b{number}", f"B{number}")
+    else:
+        ledger.forgive("c", before=9e9)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(events=EVENTS)
+def test_the_kept_total_is_the_sum_of_what_is_open_whatever_two_processes_do(
+    tmp_path_factory, events
+):
+    path = tmp_path_factory.mktemp("cache") / "replies.sqlite"
+    caches = ReplyCache(path), ReplyCache(path)
+    BatchLedger(caches[0])
+    for number, (event, *about) in enumerate(events):
+        each = caches[number % 2]
+        happen(Reservations(each), BatchLedger(each), event, *about)
+    summed = caches[0].table(
+        "SELECT judge, SUM(usd) AS usd FROM (SELECT judge, usd FROM spending UNION ALL "
+        "SELECT judge, usd FROM reservations UNION ALL "
+        "SELECT judge, most_usd FROM batches WHERE state = 'pending') GROUP BY judge"
+    )
+    kept = Reservations(caches[1]).committed("c")
+    assert {name: usd for name, usd in kept.items() if usd} == {
+        name: usd for name, usd in zip(summed["judge"], summed["usd"], strict=True) if usd
+    }
+    for each in caches:
+        each.close()
+
+
+def test_what_was_open_before_totals_were_kept_is_in_them(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE reservations (id INTEGER PRIMARY KEY AUTOINCREMENT, campaign TEXT NOT "
+            "NULL, asset TEXT NOT NULL, judge TEXT NOT NULL, usd REAL NOT NULL, created_at REAL "
+            "NOT NULL)"
+        )
+        connection.execute(TABLES[: TABLES.index(";")])
+        connection.execute("INSERT INTO reservations VALUES (7, 'c', 'seed', 'judge', 0.5, 0)")
+        old = TABLE.replace("used INTEGER NOT NULL DEFAULT 0,", "").replace(
+            "created_at REAL NOT NULL DEFAULT 0,", ""
+        )
+        connection.execute(old)
+        about = "'c', 'seed', 'judge', 'e', 'm', 'p', 0, 'text'"
+        connection.execute(f"INSERT INTO batches VALUES ('b', 'k', {about}, 'pending', 0.25)")
+        connection.execute(f"INSERT INTO batches VALUES ('b', 'l', {about}, 'answered', 0.25)")
+    cache = ReplyCache(path)
+    held = Reservations(cache)
+    assert held.committed("c") == {"judge": 0.75}
+    held.release(7)
+    assert held.committed("c") == {"judge": 0.25}
+    cache.close()
+
+
+def test_a_question_in_a_batch_under_way_is_set_aside_for_by_nobody(cache):
+    held, ledger = Reservations(cache), BatchLedger(cache)
+    ledger.add("b", [{**ROW, **asdict(AUDIT), "most_usd": 0.25}])
+    with pytest.raises(BatchPendingError):
+        held.reserve(SEED, 0.25, fits=always, key="k")
+    ledger.close("b", rest="unanswered")
+    assert held.reserve(SEED, 0.25, fits=always, key="k")

@@ -95,6 +95,20 @@ def test_the_least_of_several_is_the_weakest_in_every_respect():
     assert isnan(least([*found, unknown]).low)
 
 
+def test_the_order_of_the_items_changes_no_digit():
+    rng = np.random.default_rng(3)
+    facts = rng.random((4, 700)) < np.array([[0.8], [0.7], [0.9], [0.8]])
+    found = set()
+    for _ in range(20):
+        one, other, counted, also_counted = facts[:, rng.permutation(700)]
+        found.add(
+            difference(
+                Measured(right=one, counted=counted), Measured(right=other, counted=also_counted)
+            )
+        )
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("shared", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("both_count", [1.0, 0.5])
 def test_nineteen_of_twenty_intervals_hold_the_true_difference(shared, both_count):

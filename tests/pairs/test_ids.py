@@ -4,7 +4,13 @@ import pandas as pd
 import pyarrow as pa
 from hypothesis import given, strategies as st
 
-from synpref_dagster.pairs.ids import first_of_each, in_id_order, repeated_keys, rows_in_id_order
+from synpref_dagster.pairs.ids import (
+    first_of_each,
+    in_id_order,
+    repeated_keys,
+    rows_by_content,
+    rows_in_id_order,
+)
 from synpref_dagster.pairs.record import PreferencePair, id_array
 
 
@@ -76,3 +82,19 @@ def test_a_turned_label_moves_no_pair(turned):
     mixed = [p.flipped() if n in turned else p for n, p in enumerate(TWENTY)]
     places = [pair.content_id for pair in in_id_order(mixed)]
     assert places == [pair.content_id for pair in in_id_order(TWENTY)]
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=2), st.binary(min_size=1, max_size=2))))
+def test_numbers_put_contents_in_the_order_of_their_bytes_and_take_each_once(rows):
+    # The differing bytes stand first and last in the ids: 0x80 and above, and zeros, among them.
+    frame = pd.DataFrame(
+        {
+            "content_id": [a + b"m" * (16 - len(a)) for a, _ in rows],
+            "pair_id": [b"m" * (16 - len(b)) + b for _, b in rows],
+            "row": range(len(rows)),
+        },
+        columns=["content_id", "pair_id", "row"],
+    )
+    table = pa.table({name: id_array(list(frame[name])) for name in ("content_id", "pair_id")})
+    by_bytes = rows_in_id_order(frame).drop_duplicates("content_id")
+    assert rows_by_content(table).tolist() == by_bytes["row"].tolist()

@@ -10,6 +10,7 @@ from synpref_dagster.pairs.progress import (
     ChunksDone,
     FilesSkipped,
     JudgeReplies,
+    TrackerAway,
 )
 
 FACTS = {
@@ -19,6 +20,7 @@ FACTS = {
     ),
     BeforePeople: BeforePeople(num_pairs=1200),
     FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
+    TrackerAway: TrackerAway(why="[no] reply", kept_in="store/waiting"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pyarrow as pa
 import pytest
@@ -102,6 +103,34 @@ def test_what_versions_write_differently_is_the_same_answer(changes):
     assert (answer.annotator, answer.verdict) == ("ann@example.org", "candidate_1")
     assert answer.edited_attributes == {}
     assert pulled.left_out == []
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
+def test_a_time_without_a_zone_is_utc_wherever_it_is_read(zone, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        pulled = read(task(annotation(updated_at=f"2026-01-02T03:04:05{zone}")))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [answer.created_at for answer in pulled.answers] == [1767323045.0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "3\n2026-01-02 ERROR \x1b[2J", "result": []},
+        {"result": [field("verdict", choices=["tie\x1b[31m", "\u202ecandidate_1"])]},
+        {"result": [field("verdict", choices=["\x1b]0;x\x07"])]},
+        {"result": [VERDICT, field("tools", choices=["a\nb\x9b"])]},
+        {"updated_at": "\x1b[2J\n"},
+    ],
+)
+def test_what_is_left_out_is_told_in_one_line_that_steers_no_terminal(changes):
+    [left_out] = map(str, read(task(annotation(**changes))).left_out)
+    assert left_out.isprintable()
+    assert "\\" in left_out
 
 
 def test_a_text_area_is_a_text_or_a_list_of_lines():

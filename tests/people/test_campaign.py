@@ -146,7 +146,12 @@ def test_other_pairs_or_another_campaign_are_another_batch(url):
     asking.ask("gold", PAIRS[:3], about)
     other = People(PeopleSettings(backend="page", ledger_url=url), campaign="other", clock=clock)
     other.ask("gold", PAIRS, about)
-    assert (len(asking.waiting()), len(other.waiting())) == (2, 1)
+    desk = ReviewDesk(ReviewDatabase(url), clock=clock)
+    assert [len(desk.statuses(name)) for name in ("demo-seed-0", "other")] == [2, 1]
+    # Of two for the same asset the later one is awaited.
+    [awaited] = asking.waiting()
+    assert awaited.batch.num_items == 3
+    assert len(other.waiting()) == 1
 
 
 def test_a_bucket_fills_again_and_keys_do_not_share_it():

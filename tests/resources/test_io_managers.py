@@ -51,6 +51,22 @@ def test_a_reference_is_one_readable_file_per_asset(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pool.json"]
 
 
+def test_a_reference_at_the_place_of_another_asset_is_refused_by_name(tmp_path):
+    for size in SIZES.get_partition_keys():
+        materialize([model], str(tmp_path), partition_key=size)
+    first, second = (tmp_path / "model" / f"{size}.json" for size in SIZES.get_partition_keys()[:2])
+    first.write_bytes(second.read_bytes())
+
+    @dg.asset(partitions_def=SIZES)
+    def release(model: ModelRef) -> None:
+        pass
+
+    with pytest.raises(ValueError, match=r"qwen3-0\.6b\.json.*written for model/qwen3-0\.8b"):
+        materialize(
+            [release, model], str(tmp_path), selection=[release], partition_key="qwen3-0.6b"
+        )
+
+
 def test_mappings_of_references_and_plain_json_travel_too(tmp_path):
     value = {"gold": POOL, "accuracy": 0.5, "reasons": ["tie"]}
 

@@ -3,6 +3,9 @@
 import dagster as dg
 
 from synpref_dagster.curation.judging.prompts import VERIFICATION
+from synpref_dagster.judges.cache import Payer
+from synpref_dagster.judges.reservations import Reservations
+from synpref_dagster.resources import judges
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
@@ -66,3 +69,28 @@ def test_dagster_hears_what_the_clients_of_judges_say():
     campaign = Campaign(profile_json=profile.model_dump_json(), store_root="unused")
     [judge] = JudgePanel(campaign=campaign).endpoint_judges("seed")
     assert judge.client.logger.parent is dg.get_dagster_logger()
+
+
+def test_an_emptied_reply_cache_gives_no_new_budget_and_one_line_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path))
+    settings = JudgeSettings(kind="endpoints", endpoints=[endpoint("http://one/v1")], max_usd=1.0)
+    profile = load_profile("smoke").model_copy(update={"judges": settings})
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=profile.store_root())
+    panel = JudgePanel(campaign=campaign)
+    reserved = Reservations(panel.cache).reserve(
+        Payer(campaign=panel.account, asset="seed", judge="judge"), 0.75, fits=lambda _: True
+    )
+    assert reserved
+    panel.endpoint_judges("seed")[0].client.keep_receipts(at_once=True)
+    panel.cache.close()
+    for path in tmp_path.glob("judge_replies.sqlite*"):
+        path.unlink()
+
+    said = []
+    monkeypatch.setattr(judges.logger, "warning", lambda text, *values: said.append(text % values))
+    again = JudgePanel(campaign=campaign)
+    assert Reservations(again.cache).committed(again.account) == {"judge": 0.75}
+    [line] = said
+    assert "does not know of $0.7500 that campaign smoke-seed-0 has spent" in line
+    assert "synpref judges forgive" in line
+    again.cache.close()

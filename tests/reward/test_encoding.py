@@ -5,7 +5,13 @@ import pytest
 from transformers import AutoTokenizer
 
 from synpref_dagster.pairs.record import Turn
-from synpref_dagster.reward.encoding import ChatEncoder, encode_pairs, load_encoder, pinned_template
+from synpref_dagster.reward.encoding import (
+    ChatEncoder,
+    encode_pairs,
+    load_encoder,
+    pinned_template,
+    template_without_default_prompt,
+)
 
 ASK = [Turn(role="user", content="word1 word2")]
 
@@ -95,3 +101,52 @@ def test_truncation_keeps_the_end(encoder):
 def test_different_numbers_of_texts_are_refused(encoder):
     with pytest.raises(ValueError, match="1 conversations but 2 responses"):
         encoder.encode([ASK], ["a", "b"])
+
+
+TURNS = (
+    "{% for m in messages %}{{ '<s>' if TAGGED else '' }}{{ '[' + m['role'] + '] ' }}"
+    "{{ m['content'] + ' </s> ' }}{% endfor %}"
+)
+PROMPTS = {
+    "an if before the turns": "{% if messages[0]['role'] != 'system' %}Be kind. {% endif %}TURNS",
+    "a system turn": "{% if messages[0]['role'] != 'system' %}{{ '[system] Be kind. </s> ' }}"
+    "{% endif %}TURNS",
+    "in the first turn of the loop": "{% for m in messages %}{% if loop.first and m['role'] != "
+    "'system' %}{{ '[system] Be kind. </s> ' }}{% endif %}{{ '[' + m['role'] + '] ' + "
+    "m['content'] + ' </s> ' }}{% endfor %}",
+    "behind a token that opens every text": "{{ bos_token }}{% if messages[0]['role'] != 'system' "
+    "%}{{ '[system] Be kind. </s> ' }}{% endif %}TURNS",
+    "where every turn opens with that token": "{% if messages[0]['role'] != 'system' %}{{ "
+    "'<s>[system] Be kind. </s> ' }}{% endif %}" + TURNS.replace("TAGGED", "true"),
+}
+ASKED = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+
+
+@pytest.mark.parametrize("place", PROMPTS)
+def test_a_prompt_that_a_template_puts_in_by_itself_is_taken_out(tokenizer, place):
+    template = PROMPTS[place].replace("TURNS", TURNS.replace("TAGGED", "false"))
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.chat_template = template
+    before = tokenizer.apply_chat_template(ASKED, tokenize=False)
+    assert "Be kind." in before
+    tokenizer.chat_template = template_without_default_prompt(tokenizer)
+    after = tokenizer.apply_chat_template(ASKED, tokenize=False)
+    tag = "<s>" if place == "where every turn opens with that token" else ""
+    turns = f"{tag}[user] Why? </s> {tag}[assistant] So. </s> "
+    assert after == (f"<s>{turns}" if "opens every text" in place else turns)
+    told = [{"role": "system", "content": "Be brief."}, *ASKED]
+    assert "Be brief." in tokenizer.apply_chat_template(told, tokenize=False)
+
+
+@pytest.mark.parametrize("place", ["none", "bos", "date"])
+def test_a_template_without_a_prompt_of_its_own_stays_as_it_is(tokenizer, place):
+    turns = TURNS.replace("TAGGED", "false")
+    template = {
+        "none": turns,
+        "bos": "{{ bos_token }}" + turns,
+        "date": "{% if not date_string is defined %}{% set date_string = 'today' %}{% endif %}"
+        "{{ date_string }}" + turns,
+    }[place]
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.chat_template = template
+    assert template_without_default_prompt(tokenizer) == template

@@ -11,6 +11,8 @@ from synpref_dagster.reward.training.config import Schedule
 from synpref_dagster.reward.training.losses import Loss, LossConfig
 from synpref_dagster.settings.models import (
     FIRST_FORM,
+    FrozenReleaseSettings,
+    FrozenSettings,
     HubReleaseSettings,
     HubSettings,
     LinearSettings,
@@ -46,6 +48,8 @@ def refusal(name, table):
         ("reward_model", {"backend": "hub"}, HubSettings),
         ("release", {"backend": "stand_in"}, StandInReleaseSettings),
         ("release", {"backend": "hub"}, HubReleaseSettings),
+        ("reward_model", {"backend": "frozen"}, FrozenSettings),
+        ("release", {"backend": "frozen"}, FrozenReleaseSettings),
     ],
 )
 def test_the_backend_decides_which_settings_there_are(name, table, kind):
@@ -73,25 +77,25 @@ def test_the_backend_decides_which_settings_there_are(name, table, kind):
         (
             "release",
             {"backend": "stand_in", "max_length_tokens": 64},
-            "release: backend 'stand_in' has no setting 'max_length_tokens', 'hub' would obey it. "
-            "Take it out; 'stand_in' obeys learning_rate, batch_pairs, num_steps, schedule, loss, "
-            "lora, evaluate_every_steps, num_processes",
+            "release: backend 'stand_in' has no setting 'max_length_tokens', 'hub' or 'frozen' "
+            "would obey it. Take it out; 'stand_in' obeys learning_rate, batch_pairs, num_steps, "
+            "schedule, loss, lora, evaluate_every_steps, num_processes",
         ),
         (
             "reward_model",
             {"backend": "forest"},
-            "reward_model: backend is 'forest': choose 'stand_in' or 'linear' or 'hub'",
+            "reward_model: backend is 'forest': choose 'stand_in' or 'linear' or 'hub' or 'frozen'",
         ),
         (
             "reward_model",
             {},
-            "reward_model: backend is missing: choose 'stand_in' or 'linear' or 'hub'",
+            "reward_model: backend is missing: choose 'stand_in' or 'linear' or 'hub' or 'frozen'",
         ),
         (
             "release",
             {"backend": "linear"},
-            "release: backend is 'linear': choose 'stand_in' or 'hub', whose checkpoints are "
-            "folders that transformers can load",
+            "release: backend is 'linear': choose 'stand_in' or 'hub' or 'frozen', whose "
+            "checkpoints can be released",
         ),
         (
             "release",
@@ -115,7 +119,6 @@ def test_what_a_backend_does_not_obey_is_refused_in_one_line(name, table, line):
     [
         ({"backend": "stand_in", "learning_rate": 0}, "release.learning_rate: "),
         ({"backend": "hub", "loss": {"name": "focal", "focal_gamma": -1}}, "release.loss.focal_ga"),
-        ({"backend": "hub", "backbones": {"gemma-2-27b": "x"}}, "release.backbones.gemma-2-27b"),
         ({"backend": "hub", "lora": {"rank": 0}}, "release.lora.rank: "),
     ],
 )
@@ -164,3 +167,62 @@ def test_what_is_neither_a_folder_nor_an_id_is_refused_when_it_is_read(place):
         HubSettings(backend="hub", backbone=place)
     with pytest.raises(ValidationError, match="neither a folder nor a hub id"):
         HubReleaseSettings(backend="hub", backbones={"qwen3-4b": place})
+
+
+OWN = {"name": "mine", "path": "./folder"}
+FROZEN = {
+    "reward_model": {"backend": "frozen", "model_size": "mine"},
+    "release": {"backend": "frozen"},
+}
+
+
+def with_backbones(*rows, **sections):
+    return Profile.model_validate({**SMOKE, **FROZEN, **sections, "backbones": rows})
+
+
+def test_the_sizes_are_the_rows_of_the_profile_or_the_eight():
+    assert with_backbones(OWN, {"name": "qwen3-4b"}).sizes() == ("mine", "qwen3-4b")
+    assert load_profile("smoke").sizes() == MODEL_SIZES
+
+
+@pytest.mark.parametrize(
+    ("rows", "sections", "said"),
+    [
+        ([{"name": "mine"}], {}, "'mine' names no path"),
+        ([OWN, OWN], {}, "stand there twice"),
+        ([{**OWN, "name": "a b"}], {}, "backbone name 'a b'"),
+        ([{**OWN, "name": "a/b"}], {}, "backbone name 'a/b'"),
+        ([{**OWN, "path": "a b c"}], {}, "neither a folder nor a hub id"),
+        ([{"name": "qwen3-4b", "revision": "main"}], {}, "revision and gguf_file speak of a path"),
+        (
+            [{"name": "qwen3-4b"}],
+            {},
+            "reward_model.model_size: 'mine' is none of the sizes qwen3-4b",
+        ),
+        (
+            [{"name": "qwen3-0.6b"}],
+            {
+                "reward_model": SMOKE["reward_model"] | {"model_size": "qwen3-0.6b"},
+                "release": {"backend": "hub", "backbones": {"gemma-2-27b": "x"}},
+            },
+            "release.backbones.gemma-2-27b: 'gemma-2-27b' is none of the sizes qwen3-0.6b",
+        ),
+        (
+            [OWN],
+            {"release": SMOKE["release"]},
+            "makes miniatures of the paper's eight, not of mine",
+        ),
+        (
+            [OWN],
+            {"release": {"backend": "hub", "backbones": {"qwen3-4b": "./x"}}},
+            "release.backbones.qwen3-4b: 'qwen3-4b' is none of the sizes mine",
+        ),
+    ],
+)
+def test_backbones_that_nobody_could_train_are_refused_when_the_profile_is_read(
+    rows, sections, said
+):
+    with pytest.raises(ValidationError) as caught:
+        with_backbones(*rows, **sections)
+    [line] = problems(caught.value)
+    assert said in line

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from synpref_dagster.cli.refusals import problems
 from synpref_dagster.publishing.release.folder import registered_name
-from synpref_dagster.settings.names import MAX_CHARS, checked_name
+from synpref_dagster.settings.names import MAX_CHARS, MAX_PREFIX_CHARS, checked_name
 from synpref_dagster.settings.profile import Profile, load_profile, packaged_profiles
 from synpref_dagster.sources.records import SourceSpec
 
@@ -65,7 +65,7 @@ def test_a_name_that_could_not_become_all_it_becomes_is_refused(name):
     with pytest.raises(ValueError, match=r"judge name .*: use 1 to 100 ASCII letters"):
         checked_name("judge", name)
     assert f"name: profile name {name!r}: use" in refusal(name=name)
-    assert f"pool.sources[0]: source name {name!r}: use" in refusal(**sources(name))
+    assert f"pool.sources[0].name: source name {name!r}: use" in refusal(**sources(name))
 
 
 def test_spaces_within_are_for_names_that_are_no_folder_of_a_source():
@@ -87,3 +87,16 @@ def test_two_sources_of_one_name_are_refused():
     assert refusal(**sources("a", "b", "a")) == (
         "  pool: sources need different names, got a, b, a"
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "a", "7", "my-own_2", "peoples", "a" * MAX_PREFIX_CHARS])
+def test_a_prefix_is_one_part_of_a_key(prefix):
+    assert Profile.model_validate({**SMOKE, "key_prefix": prefix}).key_prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["people", "iteration_01", "a/b", "a.b", "a b", "-a", "é", "a\n", "a" * (MAX_PREFIX_CHARS + 1)],
+)
+def test_a_prefix_that_keys_could_not_have_or_have_already_is_refused(prefix):
+    assert refusal(key_prefix=prefix).startswith(f"  key_prefix: key_prefix {prefix!r}: use 1 to")

@@ -53,6 +53,16 @@ def test_the_profiles_of_the_readme_are_there():
     assert set(packaged_profiles()) == {"demo", "paper", "real", "real_votes", "smoke"}
 
 
+def test_the_environment_may_set_the_key_prefix_and_takes_it_away(write_profile, monkeypatch):
+    path = write_profile('key_prefix = "own"\n' + SMALL)
+    assert load_profile(path).key_prefix == "own"
+    assert load_profile(path).run_tags()["synpref/key_prefix"] == "own"
+    for prefix in ("other", ""):
+        monkeypatch.setenv("SYNPREF_KEY_PREFIX", prefix)
+        assert load_profile(path).key_prefix == prefix
+    assert set(load_profile(path).run_tags()) == {"synpref/profile", "synpref/seed"}
+
+
 def test_demo_is_the_default_and_the_environment_chooses_another(monkeypatch):
     assert load_profile().name == "demo"
     monkeypatch.setenv("SYNPREF_PROFILE", "smoke")

@@ -212,6 +212,16 @@ def test_batches_become_tables_with_the_shared_schemas(tmp_path):
     assert batch.verdict_table().schema == VERDICT_SCHEMA
 
 
+def test_a_header_among_rows_is_no_row_in_any_kind_of_file(tmp_path):
+    table = "prompt,chosen,rejected\n2+2?,4,5\n"
+    (tmp_path / "x.csv").write_text(table + "\ufeff" + table)
+    path = write_lines(tmp_path / "x.jsonl", as_lines(GOOD, {name: name for name in GOOD}, GOOD))
+    for file in (path, tmp_path / "x.csv"):
+        pairs, quarantined = read_all(spec_of(file))
+        assert [pair.chosen for pair in pairs] == ["4", "4"]
+        assert [(row.row, row.reason) for row in quarantined] == [(1, "repeated_header")]
+
+
 def test_columns_can_be_renamed(tmp_path):
     row = {"question": "2+2?", "prompt": "ignored", "good": "4", "bad": "5"}
     path = write_lines(tmp_path / "rows.jsonl", as_lines(row))

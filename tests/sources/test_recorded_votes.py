@@ -112,3 +112,9 @@ def test_a_file_without_votes_has_an_empty_shard_of_them(sources, tmp_path):
     (tmp_path / "crowd" / "plain.jsonl").write_text(json.dumps(row))
     read = PoolSources(campaign=sources.campaign).read_pool()
     assert [each.num_rows for each in read_manifest(read.outputs["votes"]).shards] == [4, 0, 3, 2]
+
+
+def test_contents_with_a_vote_are_each_named_once_in_whatever_files_the_votes_are(sources):
+    found = sources.voted_contents().to_pylist()
+    assert sorted(found) == sorted({row["content_id"] for row in sources.recorded_verdicts()})
+    assert len(found) == 3

@@ -1,6 +1,7 @@
 """The manifest decides whether a data set exists, and older states stay readable."""
 
 import json
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from synpref_dagster.storage import (
     read_table,
     step_key,
 )
+from synpref_dagster.storage.manifest import reuse
 from synpref_dagster.storage.uris import write_bytes
 
 ONE = pa.table({"a": [1, 2]})
@@ -32,27 +34,51 @@ def never():
 def test_a_folder_without_a_manifest_does_not_exist(tmp_path):
     build(tmp_path, ONE, "s1")
     (tmp_path / "manifest.json").unlink()
+    shutil.rmtree(tmp_path / "manifests")
     assert find_manifest(str(tmp_path)) is None
     with pytest.raises(ValueError, match="no data set at"):
         read_manifest(str(tmp_path))
 
 
+def test_of_a_lost_manifest_the_newest_copy_counts(tmp_path):
+    ref = build(tmp_path, ONE, "s1")
+    (tmp_path / "manifest.json").unlink()
+    assert find_manifest(str(tmp_path)).fingerprint == ref.fingerprint
+
+
+def test_manifests_of_two_steps_that_changed_places_are_no_results(tmp_path):
+    refs = [build(tmp_path, table, step) for table, step in ((ONE, "s1"), (TWO, "s2"))]
+    steps = [tmp_path / "steps" / f"{step}.json" for step in ("s1", "s2")]
+    texts = [path.read_bytes() for path in steps]
+    for path, text in zip(steps, reversed(texts), strict=True):
+        path.write_bytes(text)
+    assert reuse(str(tmp_path), step="s1") is None
+    assert [build(tmp_path, ONE, "s1"), build(tmp_path, TWO, "s2")] == refs
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_torn_manifest_counts_as_absent(tmp_path, share):
-    build(tmp_path, ONE, "s1")
+def test_of_a_torn_manifest_the_copy_under_its_fingerprint_counts(tmp_path, share):
+    ref = build(tmp_path, ONE, "s1")
     path = tmp_path / "manifest.json"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
+    assert find_manifest(str(tmp_path)).fingerprint == ref.fingerprint
+
+
+def test_a_torn_manifest_without_a_copy_counts_as_absent(tmp_path):
+    build(tmp_path, ONE, "s1")
+    for path in [tmp_path / "manifest.json", *(tmp_path / "manifests").iterdir()]:
+        path.write_bytes(path.read_bytes()[:100])
     assert find_manifest(str(tmp_path)) is None
 
 
-def test_a_manifest_edited_by_hand_counts_as_absent(tmp_path):
+def test_a_manifest_edited_by_hand_does_not_count(tmp_path):
     build(tmp_path, ONE, "s1")
     path = tmp_path / "manifest.json"
     document = json.loads(path.read_text())
     document["shards"] = document["shards"] * 2
     path.write_text(json.dumps(document))
-    assert find_manifest(str(tmp_path)) is None
+    assert find_manifest(str(tmp_path)).num_rows == 2
 
 
 def test_an_older_reference_resolves_after_the_folder_is_published_again(tmp_path):

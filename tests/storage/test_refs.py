@@ -1,10 +1,9 @@
 """References travel as JSON and come back equal."""
 
-import json
-
 import pytest
 
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, from_json, to_json
+from synpref_dagster.storage.sealed import unsealed
 
 KEPT = DatasetRef("s3://bucket/pool/kept", 7, "aa")
 DROPPED = DatasetRef("/data/pool/dropped", 3, "bb")
@@ -31,7 +30,7 @@ def test_a_mapping_that_looks_like_a_reference_stays_a_mapping():
 
 
 def test_the_json_names_the_kind():
-    assert json.loads(to_json(KEPT)) == {
+    assert unsealed(to_json(KEPT)) == {
         "kind": "dataset",
         "uri": "s3://bucket/pool/kept",
         "num_rows": 7,

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -25,6 +26,7 @@ from synpref_dagster.storage import (
     write_dataset,
 )
 from synpref_dagster.storage.uris import file_sizes, read_bytes, write_bytes
+from synpref_dagster.storage.writers import StoreInUseError, Work, writing
 
 pytestmark = pytest.mark.servers
 
@@ -119,7 +121,7 @@ def test_a_torn_shard_is_computed_again(s3_server):
     ref = build_numbers(uri)
     [name, *_] = sorted(file_sizes(to_path(uri) / "shards"))
     write_bytes(to_path(uri) / "shards" / name, b"PAR1")
-    with pytest.raises(ValueError, match="missing or torn"):
+    with pytest.raises(ValueError, match="damaged at rest"):
         read_table(ref)
     assert build_numbers(uri) == ref
     verify(ref)
@@ -143,3 +145,16 @@ def test_references_between_assets_live_in_the_bucket(s3_server):
         dg.materialize([scores], partition_key=size, resources=resources)
     dg.materialize([scores, leaderboard], selection=[leaderboard], resources=resources)
     assert sorted(seen) == ["qwen3-0.6b", "qwen3-1.7b"]
+
+
+def test_one_work_at_a_time_writes_a_store_in_the_bucket(s3_server):
+    root = f"s3://{s3_server.bucket}/guarded/smoke/seed-0"
+    mine = Work(campaign="smoke-seed-0", settings="a", instance="home")
+    with writing(root, mine), writing(root, mine):
+        with pytest.raises(StoreInUseError, match="under other settings") as caught:
+            writing(root, replace(mine, settings="b")).__enter__()
+        file = str(caught.value).rpartition(" delete ")[2]
+        assert read_bytes(to_path(file)) is not None
+    assert file_sizes(to_path(f"{root}/writers")) == {}
+    with writing(root, replace(mine, settings="b")):
+        assert len(file_sizes(to_path(f"{root}/writers"))) == 1

@@ -81,3 +81,10 @@ def test_a_killed_process_that_nobody_reaped_is_not_alive():
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert not process_is_alive(process.pid)
     assert not process_is_alive(process.pid)
+
+
+def test_an_endpoint_with_a_password_in_it_is_refused_without_saying_it(monkeypatch):
+    monkeypatch.setenv("SYNPREF_S3_ENDPOINT", "http://ann:pa55word@127.0.0.1:9")
+    with pytest.raises(ValueError, match="SYNPREF_S3_ENDPOINT names a user") as caught:
+        to_path("s3://bucket/x")
+    assert "pa55word" not in str(caught.value)

@@ -168,12 +168,19 @@ def test_another_seed_gives_another_world(world, tmp_path):
     assert all(other.files[name] != world[1].files[name] for name in sources)
 
 
-def test_a_complete_world_is_reused_and_an_incomplete_one_is_rewritten(tmp_path):
+def test_a_complete_world_is_reused_and_an_incomplete_or_damaged_one_is_rewritten(tmp_path):
     first = write_world(tmp_path, config=SMOKE)
     path = tmp_path / first.sources["expert"]["path"]
+    written = path.stat().st_mtime_ns
+    assert write_world(tmp_path, config=SMOKE) == first
+    assert path.stat().st_mtime_ns == written
     path.write_text("touched")
     assert write_world(tmp_path, config=SMOKE) == first
-    assert path.read_text() == "touched"
+    assert path.read_text() != "touched"
+    path.unlink()
+    assert write_world(tmp_path, config=SMOKE) == first
+    assert path.is_file()
+    path.write_text("touched")
     (tmp_path / MANIFEST).unlink()
     assert read_manifest(tmp_path) is None
     assert write_world(tmp_path, config=SMOKE) == first

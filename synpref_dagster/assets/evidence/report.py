@@ -24,6 +24,7 @@ from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
 from synpref_dagster.resources.sources import UNREAD
 from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import (
     DatasetRef,
@@ -33,6 +34,7 @@ from synpref_dagster.storage import (
     make_ref,
     to_path,
 )
+from synpref_dagster.storage.sealed import sealed
 from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
@@ -64,7 +66,7 @@ def campaign_report(
 
     Each section names the night of its figures: a night makes some of them anew, not all.
     """
-    night_of = partial(_night_of, context.instance)
+    night_of = partial(_night_of, context.instance, campaign)
     measured: dict[str, DatasetRef] = {
         "filter_audit": filter_audit,
         "iteration_curve": iteration_curve,
@@ -95,7 +97,7 @@ def campaign_report(
                 **tables,
             )
         )
-        paths = _write(campaign, report, render_report(report, report_figures(report)))
+        paths = _write(campaign, all_redacted(report))
         step.tracked.log_campaign_metrics(_headline(report), step=0)
         claims_ref = step.dataset(
             lambda: pd.DataFrame(report["claims"]), inputs=[json.dumps(report["claims"])]
@@ -124,8 +126,8 @@ def _claims(campaign: Campaign, tables: Mapping[str, pd.DataFrame]) -> list[Clai
     return campaign_claims(found, thresholds=campaign.profile.evidence.thresholds)
 
 
-def _night_of(instance: dg.DagsterInstance, name: str, ref: Result) -> str:
-    return made_at(instance, name, version=fingerprint(ref))
+def _night_of(instance: dg.DagsterInstance, campaign: Campaign, name: str, ref: Result) -> str:
+    return made_at(instance, campaign.key(name), version=fingerprint(ref))
 
 
 def _with_nights(board: pd.DataFrame, night_of: Callable[[str, str], str]) -> pd.DataFrame:
@@ -189,9 +191,10 @@ def _headline(report: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _write(campaign: Campaign, report: dict[str, Any], page: str) -> dict[str, str]:
+def _write(campaign: Campaign, report: dict[str, Any]) -> dict[str, str]:
+    page = render_report(report, report_figures(report))
     texts = {
-        "report.json": json.dumps(report, indent=2, sort_keys=True) + "\n",
+        "report.json": json.dumps(sealed(report), indent=2, sort_keys=True) + "\n",
         "report.html": page,
     }
     paths = {}

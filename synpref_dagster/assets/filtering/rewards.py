@@ -12,7 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.iteration.keys import candidate_inputs
-from synpref_dagster.assets.step import box, campaign_step, shard_counts
+from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.filtering.crossfit import best_by_accuracy
 from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
 from synpref_dagster.publishing.plots import bar_plot, histogram
@@ -22,6 +22,7 @@ from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.shards import score_shard
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, iter_tables, map_shards
+from synpref_dagster.storage.maps.grown import map_grown
 
 GROUP = "5_filtering"
 
@@ -64,7 +65,16 @@ def best_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"))
+def build_witnesses(features: Sequence[dg.AssetKey]) -> list[dg.AssetsDefinition]:
+    """The gold RM and the rewards of both models, behind the features that they read, if any."""
+    model = box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2")
+    scores = box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu")
+    return [
+        dg.asset(**model, deps=features)(gold_reward_model),
+        dg.asset(**scores, deps=features)(pool_rewards),
+    ]
+
+
 def gold_reward_model(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -93,7 +103,6 @@ def gold_reward_model(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu"))
 def pool_rewards(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -106,10 +115,10 @@ def pool_rewards(
     """Both models' rewards for every response of the clean pool, each distinct one scored once."""
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         witnesses = {"best": best_reward_model, "gold": gold_reward_model}
-        scored = map_shards(
+        scored = map_grown(
             partial(score_shard, models=witnesses),
             step.ids(clean_pool.kept),
-            beside=[campaign.texts(clean_pool.kept)],
+            campaign.texts(clean_pool.kept),
             uri=campaign.uri("data", step.name),
             version=step.version,
             identified_by={
@@ -118,7 +127,7 @@ def pool_rewards(
             meta={POOL: campaign.as_fact(clean_pool.kept)},
             executor=executors.get(holds_model=True),
         )
-        step.note(shard_counts(scored, "shards"))
+        step.note(scored.counts())
         counted = map_shards(
             count_margins,
             scored.ref,

@@ -46,26 +46,40 @@ class IterationAssets:
 
 
 def build_iterations(
-    settings: IterationSettings, people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]
+    settings: IterationSettings,
+    people: Mapping[dg.AssetKey, Sequence[dg.AssetKey]],
+    features: Sequence[dg.AssetKey] = (),
 ) -> list[IterationAssets]:
     """The seed's model and `num_iterations` iterations, each resting on the one before.
 
     Args:
         settings: how many, and who is asked first.
         people: asset that waits for people -> the external assets that stand for them.
+        features: what models read of a frozen backbone, if any.
     """
     gold, silver = dg.AssetKey("human_verified_seed"), dg.AssetKey("silver_seed")
-    iterations = [_train_and_measure(0, gold=gold, silver=silver)]
+    iterations = [_train_and_measure(0, gold=gold, silver=silver, features=features)]
     for number in range(1, settings.num_iterations + 1):
         asked = people.get(iteration_key(number, "human_verdicts"), [])
         iterations.append(
-            _build_iteration(number, iterations[-1], policy=settings.human_policy, people=asked)
+            _build_iteration(
+                number,
+                iterations[-1],
+                policy=settings.human_policy,
+                people=asked,
+                features=features,
+            )
         )
     return iterations
 
 
 def _build_iteration(
-    number: int, before: IterationAssets, *, policy: str, people: Sequence[dg.AssetKey]
+    number: int,
+    before: IterationAssets,
+    *,
+    policy: str,
+    people: Sequence[dg.AssetKey],
+    features: Sequence[dg.AssetKey],
 ) -> IterationAssets:
     labelling = build_labelling(
         number,
@@ -80,7 +94,7 @@ def _build_iteration(
     )
     pools = build_pools(number, gold=before.gold, silver=before.silver)
     gold, silver = iteration_key(number, "gold"), iteration_key(number, "silver")
-    model = _train_and_measure(number, gold=gold, silver=silver)
+    model = _train_and_measure(number, gold=gold, silver=silver, features=features)
     return IterationAssets(
         assets=[*labelling, *pools, *model.assets],
         gold=gold,
@@ -91,13 +105,16 @@ def _build_iteration(
     )
 
 
-def _train_and_measure(number: int, *, gold: dg.AssetKey, silver: dg.AssetKey) -> IterationAssets:
+def _train_and_measure(
+    number: int, *, gold: dg.AssetKey, silver: dg.AssetKey, features: Sequence[dg.AssetKey]
+) -> IterationAssets:
     model_key = iteration_key(number, "reward_model")
     model = dg.asset(
         **iteration_options(
             number, "reward_model", kinds={"pytorch", "huggingface"}, pool="gpu", version="2"
         ),
         ins={"gold": dg.AssetIn(gold), "silver": dg.AssetIn(silver)},
+        deps=features,
         check_specs=[
             dg.AssetCheckSpec(
                 NOT_VALIDATED_ON,

@@ -34,4 +34,4 @@ def candidate_inputs(reward_models: Sequence[dg.AssetKey]) -> dict[str, dg.Asset
 
 def iteration_number(context: dg.AssetExecutionContext) -> int:
     """Which iteration the asset that is being materialised belongs to."""
-    return int(context.asset_key.path[0].removeprefix("iteration_"))
+    return int(context.assets_def.get_asset_spec(context.asset_key).tags[ITERATION_TAG])

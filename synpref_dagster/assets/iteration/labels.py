@@ -25,7 +25,7 @@ from synpref_dagster.assets.views import (
 )
 from synpref_dagster.curation.verification.people import choose_for_people
 from synpref_dagster.pairs.progress import BeforePeople, tell
-from synpref_dagster.pairs.record import PreferencePair, is_among
+from synpref_dagster.pairs.record import PreferencePair, id_array, is_among
 from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
@@ -137,9 +137,9 @@ def _for_people(
 ) -> list[bytes]:
     """The retrieved pairs that the policy gives to people, of those that they can answer for."""
     settings = campaign.profile.iterations
-    answerable = reviewers.answerable(pulled["content_id"])
+    answerable = reviewers.answerable(id_array(pulled["content_id"].tolist()))
     if answerable is not None:
-        pulled = pulled[is_among(pulled["content_id"], answerable)]
+        pulled = pulled[answerable]
     return list(
         choose_for_people(
             pulled,

@@ -9,17 +9,18 @@ import pyarrow as pa
 
 from synpref_dagster.assets.iteration.keys import IDS
 from synpref_dagster.assets.step import campaign_step
-from synpref_dagster.assets.views import vectors_of, verified_pairs
+from synpref_dagster.assets.views import stored_vectors, verified_pairs
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
 from synpref_dagster.curation.retrieval.nearest import retrieve_around_errors
-from synpref_dagster.curation.retrieval.vector_index import nearest_at_scale
+from synpref_dagster.curation.retrieval.vector_index import StoredVectors, nearest_stored
 from synpref_dagster.curation.verification.gold_silver import retrievable
 from synpref_dagster.curation.verification.people import mark_risk
+from synpref_dagster.pairs.columns import from_numbers
 from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import ATTRIBUTES, POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
+from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, to_frame
 
 
 def retrieved_pairs(
@@ -47,7 +48,7 @@ def retrieved_pairs(
         def compute() -> pd.DataFrame:
             verified = campaign.frame(gold.kept)
             pool = retrievable(
-                campaign.frame(unverified_pool),
+                campaign.table(unverified_pool, [*IDS, "risky"]),
                 gold=verified,
                 silver=campaign.frame(silver.kept),
                 discarded=campaign.frame(gold.dropped),
@@ -56,7 +57,7 @@ def retrieved_pairs(
                 campaign.frame(gold_confidence),
                 verified_pairs(campaign, views, verified, embedding=embedding),
                 pool=pool,
-                vectors=campaign.table(pair_embeddings),
+                vectors=stored_vectors(pair_embeddings, pool),
                 max_pairs=settings.max_retrieved,
             )
             margins = margins_of(
@@ -86,8 +87,8 @@ def pulled_around_errors(
     around: pd.DataFrame,
     verified: EmbeddedPairs,
     *,
-    pool: pd.DataFrame,
-    vectors: pa.Table,
+    pool: pa.Table,
+    vectors: StoredVectors,
     max_pairs: int,
 ) -> pd.DataFrame:
     """What `retrieve_around_errors` gives, with the ids of the pairs and whether they are risky.
@@ -95,19 +96,22 @@ def pulled_around_errors(
     Args:
         around: pair_id and confidence of every gold pair.
         verified: the gold pairs as people corrected them.
-        pool: the pairs that may be pulled.
-        vectors: vectors of the unverified pool.
+        pool: the pairs that may be pulled: ids, risky.
+        vectors: theirs, in the same order.
         max_pairs: budget of the iteration.
     """
     pulled = retrieve_around_errors(
         around,
         vectors_of_verified(verified, around["pair_id"]),
-        pool=pool,
-        pool_vectors=vectors_of(vectors, pool["pair_id"]),
+        # Numbers in place of ids, of which a pool may have millions; what is pulled gets its own.
+        pool=pd.DataFrame({"pair_id": np.arange(pool.num_rows)}),
+        pool_vectors=vectors,
         max_pairs=max_pairs,
-        find_nearest=nearest_at_scale,
+        find_nearest=nearest_stored,
     )
-    return pulled.merge(pool[[*IDS, "risky"]], on="pair_id", validate="one_to_one")
+    rows = from_numbers(pulled["pair_id"].to_numpy())
+    named = to_frame(pool.take(rows).select([*IDS, "risky"]))
+    return pulled.assign(**{str(name): column for name, column in named.items()})
 
 
 def vectors_of_verified(embedded: EmbeddedPairs, ids: Iterable[bytes]) -> np.ndarray:

@@ -60,6 +60,7 @@ from synpref_dagster.storage import (
     map_shards,
     step_key,
 )
+from synpref_dagster.storage.manifest import has_all_shards
 
 GROUP = "1_pool"
 LEFT_OUT_TAG = {"synpref/campaign": "left_out"}  # the job of the campaign leaves these out
@@ -201,7 +202,8 @@ def _sampled(step: Step, raw: DatasetRef, flagged: DatasetRef) -> DatasetRef:
     campaign = step.campaign
     uri = campaign.uri("data", step.name, "sampled_so_far")
     manifest = find_manifest(uri)
-    before = make_ref(uri, manifest) if manifest else None
+    is_whole = manifest is not None and has_all_shards(uri, manifest.shards)
+    before = make_ref(uri, manifest) if manifest and is_whole else None
     known = set(campaign.frame(before)["pair_id"]) if before else set()
     nearest = nearest_unflagged(
         zip(iter_tables(raw, ["pair_id"]), iter_tables(flagged, ["pair_id"]), strict=True),
@@ -212,6 +214,11 @@ def _sampled(step: Step, raw: DatasetRef, flagged: DatasetRef) -> DatasetRef:
     if before is None or len(ever) > len(known):
         table = pa.Table.from_arrays([id_array(ever)], schema=SAMPLED_SCHEMA)
         key = step_key(version=step.version, inputs=[pair_id.hex() for pair_id in ever], params={})
+        if manifest and not is_whole and manifest.step != key:
+            raise ValueError(
+                f"{uri}: a shard that says which pairs judges looked at is lost; put it back from "
+                "a copy, or delete the folder to draw the sample anew"
+            )
         before = build_dataset(uri, step=key, compute=lambda: table)
     return step.dataset(
         lambda: sampled_by_shard(iter_tables(raw, ["pair_id"]), ever),

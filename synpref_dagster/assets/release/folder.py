@@ -1,6 +1,5 @@
 """Box 6, the released model: folder, card, manifest, registered version, and the gates."""
 
-import json
 import warnings
 from dataclasses import asdict
 from functools import partial
@@ -13,44 +12,41 @@ import pandas as pd
 from synpref_dagster import __version__
 from synpref_dagster.assets.release.benchmarks import SCORED, results_from_frame
 from synpref_dagster.assets.release.lineage import lineage, made_at
-from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.release.trained_on import facts_of, sources_now
 from synpref_dagster.assets.step import Step, box, campaign_step
-from synpref_dagster.benchmarks.gates import Figure, Gate, Scorecard, promotion_gates
+from synpref_dagster.benchmarks.gates import Figure, Scorecard
 from synpref_dagster.publishing.release.cards import render_model_card
 from synpref_dagster.publishing.release.facts import library_versions, model_facts
 from synpref_dagster.publishing.release.folder import CARD, registered_name, write_release
 from synpref_dagster.publishing.release.terms import LOADING_MODEL, check_licences, terms_files
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
-from synpref_dagster.resources.tracking.registry import (
-    CANDIDATE,
-    CHAMPION,
-    FINGERPRINT_TAG,
-    SCORECARD_TAG,
-    ModelRegistry,
-)
 from synpref_dagster.resources.tracking.runs import MlflowTracking
-from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.reward.folders import finished_training, folder_fingerprint
 from synpref_dagster.storage import DatasetRef, ModelRef
 
 GROUP = "6_release"
-with warnings.catch_warnings():
-    # A check with one result per size is what the gates are: not to be told so at every start.
-    warnings.simplefilter("ignore", dg.PreviewWarning)
-    GATES = dg.AssetCheckSpec(
-        "promotion_gates",
-        asset="model_release",
-        partitions_def=model_sizes,
-        description="Gold accuracy beats chance, and nothing is worse than the champion.",
-    )
+WAITS = "registered, and held against the champion, when MLflow answers again"
 
 
-@dg.asset(
-    **box(GROUP, kinds={"huggingface", "mlflow"}, code_version="2"),
-    partitions_def=model_sizes,
-    check_specs=[GATES],
-)
+def build_release(sizes: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The releases and their gates, one partition per size."""
+    with warnings.catch_warnings():
+        # A check with one result per size is what the gates are: not to be told at every start.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        gates = dg.AssetCheckSpec(
+            "promotion_gates",
+            asset="model_release",
+            partitions_def=sizes,
+            description="Gold accuracy beats chance, and nothing is worse than the champion.",
+        )
+    return dg.asset(
+        **box(GROUP, kinds={"huggingface", "mlflow"}, code_version="2"),
+        partitions_def=sizes,
+        check_specs=[gates],
+    )(model_release)
+
+
 def model_release(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -73,7 +69,7 @@ def model_release(
         by_source = sources_now(sources, facts_of_data)
         check_licences(by_source, campaign.profile.export.allowed_licences)
         checkpoint = Path(skywork_reward_v2.uri)
-        training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+        training = finished_training(checkpoint)
         results = results_from_frame(campaign.frame(benchmark_scores["results"]))
         facts = model_facts(
             campaign.profile,
@@ -91,25 +87,23 @@ def model_release(
         )
         card = scorecard(training, campaign.frame(benchmark_scores["results"]), sources)
         name = registered_name(campaign.profile.name, size)
-        registry = tracking.registry()
-        gates, version = register_release(step, registry, name, folder, card, skywork_reward_v2)
+        gates, version = step.tracked.release(
+            name,
+            folder,
+            fingerprint=skywork_reward_v2.fingerprint,
+            card=card,
+            min_gold_accuracy=campaign.profile.gates.min_gold_accuracy,
+        )
         failed = [gate.reason for gate in gates if not gate.passed]
         return step.result(
             ModelRef(uri=str(folder), fingerprint=skywork_reward_v2.fingerprint),
             metrics={"gates_passed": len(gates) - len(failed), "gates_failed": len(failed)},
             facts={
                 "folder": dg.MetadataValue.path(str(folder)),
-                "registered": f"{name} version {version}",
+                "registered": name + (f" version {version}" if version else f": {WAITS}"),
                 "gates": [asdict(gate) for gate in gates],
             },
-            checks=[
-                dg.AssetCheckResult(
-                    check_name="promotion_gates",
-                    passed=not failed,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description="; ".join(failed) or _champion_by(card),
-                )
-            ],
+            checks=[_gates_check(failed, _champion_by(card) if version else WAITS)],
         )
 
 
@@ -125,7 +119,7 @@ def refuse_other_scores(step: Step, model: ModelRef, scores: dict[str, DatasetRe
         raise ValueError(f"the scores of {size} do not say of which model they are. {again}")
     scored = str(step.campaign.frame(scores[SCORED])["model"].iloc[0])
     if scored != model.fingerprint:
-        made = partial(made_at, instance, "skywork_reward_v2", partition=size)
+        made = partial(made_at, instance, step.campaign.key("skywork_reward_v2"), partition=size)
         raise ValueError(
             f"the scores of {size} are of the model of {made(version=scored)}, and the model to be "
             f"released is that of {made(version=model.fingerprint)}. {again}"
@@ -169,56 +163,30 @@ def scorecard(training: dict[str, Any], results: pd.DataFrame, sources: PoolSour
     )
 
 
+def _gates_check(failed: list[str], otherwise: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="promotion_gates",
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(failed) or otherwise,
+    )
+
+
 def _champion_by(card: Scorecard) -> str:
     return "champion" if card.benchmarks else "champion on gold alone: no benchmark was named"
-
-
-def register_release(
-    step: Step,
-    registry: ModelRegistry,
-    name: str,
-    folder: Path,
-    card: Scorecard,
-    model: ModelRef,
-) -> tuple[list[Gate], int]:
-    """Register a release once, make it the candidate, and the champion when all gates pass.
-
-    Returns:
-        The gates, and the version.
-    """
-    found = registry.version_of(name, model.fingerprint)
-    tags = {FINGERPRINT_TAG: model.fingerprint, SCORECARD_TAG: card.to_json()}
-    if found is None:
-        metrics = {"gold_accuracy": card.gold.value}
-        metrics |= {f"benchmark/{key}": each.value for key, each in card.benchmarks.items()}
-        version = step.tracked.register_checkpoint(name, folder, metrics=metrics, tags=tags).version
-    else:
-        version = found.version
-        registry.tag(name, version, tags)
-    champion = registry.aliased(name, CHAMPION)
-    # The champion is not asked to beat itself when its release is made again.
-    known = champion.tags.get(SCORECARD_TAG) if champion and champion.version != version else None
-    gates = promotion_gates(
-        card,
-        Scorecard.from_json(known) if known else None,
-        min_gold_accuracy=step.campaign.profile.gates.min_gold_accuracy,
-    )
-    registry.point(name, CANDIDATE, version)
-    if all(gate.passed for gate in gates):
-        registry.point(name, CHAMPION, version)
-    return gates, version
 
 
 def _manifest(
     step: Step, model: ModelRef, data: dict[str, Any], training: dict[str, Any]
 ) -> dict[str, Any]:
-    key = dg.AssetKey("skywork_reward_v2")
+    prefix = step.campaign.profile.key_prefix
+    key = step.campaign.key("skywork_reward_v2")
     size = step.context.partition_key
     return {
         "model_size": size,
         "weights": model.fingerprint,
         "trained_on": data["inputs"],
-        "profile": json.loads(step.campaign.profile.model_dump_json()),
+        "profile": step.campaign.profile.model_dump(mode="json", exclude={"key_prefix"}),
         "seeds": {"campaign": step.campaign.seed, "training": training["config"].get("seed")},
         "training": {
             "config": training["config"],
@@ -226,5 +194,5 @@ def _manifest(
             "num_pairs": training["report"]["num_pairs"],
         },
         "libraries": library_versions(),
-        "assets": lineage(step.context.instance, key, partition=size),
+        "assets": lineage(step.context.instance, key, partition=size, prefix=prefix),
     }

@@ -10,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.resources.campaign import key_of, name_of
+
 CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
 INPUT_VERSION = "dagster/input_data_version/"
@@ -18,7 +20,11 @@ UNKNOWN_NIGHT = "an unknown night"
 
 
 def lineage(
-    instance: dg.DagsterInstance, key: dg.AssetKey, *, partition: str | None = None
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    *,
+    partition: str | None = None,
+    prefix: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Asset -> data version, code version and input versions, from `key` back to the sources.
 
@@ -26,19 +32,21 @@ def lineage(
         instance: where the history is.
         key: the asset to start from, at its latest materialisation.
         partition: its partition.
+        prefix: the profile's `key_prefix`.
 
     Returns:
-        One entry per asset; an input whose event is gone keeps its data version alone.
+        One entry per asset, by its name without the prefix; an input whose event is gone keeps its
+        data version alone.
     """
     found: dict[str, dict[str, Any]] = {}
-    waiting: list[tuple[str, str | None, str | None]] = [(key.to_user_string(), partition, None)]
+    waiting: list[tuple[str, str | None, str | None]] = [(name_of(key, prefix), partition, None)]
     while waiting:
         name, part, version = waiting.pop()
         if name in found:
             continue
-        tags = _tags(instance, name, partition=part, version=version)
+        tags = _tags(instance, key_of(name, prefix), partition=part, version=version)
         inputs = {
-            tag.removeprefix(INPUT_VERSION): value
+            _input_name(tag, prefix): value
             for tag, value in sorted(tags.items())
             if tag.startswith(INPUT_VERSION)
         }
@@ -52,41 +60,42 @@ def lineage(
 
 
 def made_at(
-    instance: dg.DagsterInstance, name: str, *, version: str, partition: str | None = None
+    instance: dg.DagsterInstance, key: dg.AssetKey, *, version: str, partition: str | None = None
 ) -> str:
     """When a result was made last, in UTC to the minute, which tells one night from another.
 
     Args:
         instance: where the history is.
-        name: of the asset.
+        key: of the asset.
         version: data version of the result.
         partition: its partition.
     """
-    for record in _records(instance, name, partition=partition, limit=MAX_EVENTS):
+    for record in _records(instance, key, partition=partition, limit=MAX_EVENTS):
         event = record.asset_materialization
         if event is not None and (event.tags or {}).get(DATA_VERSION) == version:
             return f"{datetime.fromtimestamp(record.timestamp, UTC):%Y-%m-%d %H:%M} UTC"
     return UNKNOWN_NIGHT
 
 
+def _input_name(tag: str, prefix: str) -> str:
+    return name_of(dg.AssetKey.from_user_string(tag.removeprefix(INPUT_VERSION)), prefix)
+
+
 def _records(
-    instance: dg.DagsterInstance, name: str, *, partition: str | None, limit: int
+    instance: dg.DagsterInstance, key: dg.AssetKey, *, partition: str | None, limit: int
 ) -> Sequence[dg.EventLogRecord]:
     """Materialisations of an asset, the newest first."""
     return instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey.from_user_string(name),
-            asset_partitions=[partition] if partition else None,
-        ),
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition] if partition else None),
         limit=limit,
     ).records
 
 
 def _tags(
-    instance: dg.DagsterInstance, name: str, *, partition: str | None, version: str | None
+    instance: dg.DagsterInstance, key: dg.AssetKey, *, partition: str | None, version: str | None
 ) -> Mapping[str, str]:
     limit = 1 if version is None else MAX_EVENTS
-    for record in _records(instance, name, partition=partition, limit=limit):
+    for record in _records(instance, key, partition=partition, limit=limit):
         event = record.asset_materialization
         tags = dict(event.tags or {}) if event is not None else {}
         if version is None or tags.get(DATA_VERSION) == version:

@@ -4,7 +4,6 @@ import dagster as dg
 import pandas as pd
 
 from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
-from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.assets.release.trained_on import (
     SUBSET,
     counted_rows,
@@ -32,10 +31,14 @@ class Retraining(dg.Config):
     retrain: bool = False
 
 
-@dg.asset(
-    **box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"),
-    partitions_def=model_sizes,
-)
+def build_model(sizes: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The final reward models, one partition per size."""
+    return dg.asset(
+        **box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu", code_version="2"),
+        partitions_def=sizes,
+    )(skywork_reward_v2)
+
+
 def skywork_reward_v2(
     context: dg.AssetExecutionContext,
     config: Retraining,
@@ -57,7 +60,8 @@ def skywork_reward_v2(
     """
     size = context.partition_key
     inputs = {"curated": consistency_filtered_subset, "gold": gold, "silver": silver}
-    if backbone(size).sees_recycled:
+    row = backbone(size, campaign.profile.backbones)
+    if row.sees_recycled:
         inputs["recycled"] = SelectionRef(recycled_pairs, consistency_filtered_subset.dropped)
     with campaign_step(context, campaign, tracking, inputs) as step:
         pairs, held_out, rows = _training_set(
@@ -65,7 +69,7 @@ def skywork_reward_v2(
             consistency_filtered_subset,
             gold=campaign.frame(gold.kept),
             silver=campaign.frame(silver.kept),
-            with_recycled=backbone(size).sees_recycled,
+            with_recycled=row.sees_recycled,
         )
         # Before training: a licence that forbids it is no news for the evening after.
         told = {SUBSET: consistency_filtered_subset, "gold": gold, "silver": silver}
@@ -83,11 +87,7 @@ def skywork_reward_v2(
         return step.result(
             kept_with(step, trained.ref, facts),
             metrics=trained.metrics(),
-            facts={
-                **trained.origin(),
-                "reused": trained.reused,
-                "left_out": trained.left_out_by_reason(),
-            },
+            facts={**trained.origin(), "left_out": trained.left_out_by_reason()},
             plot=line_plot(
                 {"loss": trained.losses},
                 title=f"{size}: training loss",

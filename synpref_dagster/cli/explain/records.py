@@ -17,13 +17,12 @@ from synpref_dagster.storage import (
     SelectionRef,
     find_manifest,
     find_rows,
-    from_json,
     join_uri,
     make_ref,
     read_manifest,
     to_path,
 )
-from synpref_dagster.storage.uris import read_bytes
+from synpref_dagster.storage.refs import find_ref
 
 Row: TypeAlias = dict[str, Any]
 SHOWN_DIGITS = 8
@@ -78,8 +77,8 @@ class CampaignRecords:
     def ref(self, name: str) -> Any:
         """The reference that asset `name` (with its partition) left; None when there is none."""
         if name not in self._refs:
-            content = read_bytes(to_path(join_uri(self.store_root, "refs", f"{name}.json")))
-            self._refs[name] = None if content is None else from_json(content.decode())
+            path = to_path(join_uri(self.store_root, "refs", f"{name}.json"))
+            self._refs[name] = find_ref(path, place=f"{name}.json")
         return self._refs[name]
 
     def missing(self) -> list[str]:

@@ -28,13 +28,18 @@ def with_response_keys(table: pa.Table) -> pa.Table:
     return table
 
 
-def cycle_sizes(edges: pa.Table) -> np.ndarray:
+def cycle_sizes(edges: pa.Table, *, contradicted: np.ndarray | None = None) -> np.ndarray:
     """(n,) int64: number of responses of the cycles that an edge lies on, 0 for none.
 
     Needs `EDGE_COLUMNS` and `KEY_COLUMNS`. Cycles that share a response count as one. Contradicted
     content forms no cycle here. Repeated pairs are one edge and share its fate.
+
+    Args:
+        edges: pairs, every conversation whole.
+        contradicted: bool (n,), where `contradicted_rows` of them are known already.
     """
-    usable = np.flatnonzero(~contradicted_rows(edges) & _may_have_cycles(edges))
+    known = contradicted_rows(edges) if contradicted is None else contradicted
+    usable = np.flatnonzero(~known & _may_have_cycles(edges))
     sources, targets = _nodes(edges.take(pa.array(usable)))
     components = _strong_components(sources, targets)
     found = components[sources]

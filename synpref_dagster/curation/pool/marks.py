@@ -91,9 +91,10 @@ def mark_table(rows: np.ndarray, first_places: np.ndarray, risks: np.ndarray) ->
 
 def _risks(edges: pa.Table) -> np.ndarray:
     """(n,) int8: risk of pure pairs, each there once; a contradicted content is on no cycle."""
-    sizes = cycle_sizes(edges)
+    contradicted = contradicted_rows(edges)
+    sizes = cycle_sizes(edges, contradicted=contradicted)
     risks = np.zeros(edges.num_rows, dtype=np.int8)
     risks[sizes > 0] = RISKS.index(CYCLE)
     risks[sizes > MAX_CYCLE_RESPONSES] = RISKS.index(LARGE_CYCLE)
-    risks[contradicted_rows(edges)] = RISKS.index(CONTRADICTION)
+    risks[contradicted] = RISKS.index(CONTRADICTION)
     return risks

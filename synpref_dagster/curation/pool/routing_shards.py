@@ -18,6 +18,7 @@ from synpref_dagster.pairs.ids import among, id_keys
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.storage import (
     DatasetRef,
+    Manifest,
     ShardExecutor,
     find_manifest,
     find_rows,
@@ -31,6 +32,7 @@ from synpref_dagster.storage import (
     to_frame,
     write_dataset,
 )
+from synpref_dagster.storage.manifest import has_all_shards
 
 VERSION = "1"
 
@@ -75,7 +77,7 @@ def route_pairs(
 
     inputs = [ref.fingerprint for ref in (clean, *barred)]
     work = step_key(version=VERSION, inputs=inputs, params={"max_share": max_share})
-    before = find_manifest(target)
+    before = _known(target, first=step_key(version=VERSION, inputs=[work, ""], params={}))
     if before is not None and before.meta.get("work") == work:
         return make_ref(target, before)
     # Who was routed decides too: a pool that goes back to an earlier state forgets nobody.
@@ -106,6 +108,23 @@ def _of_people_before(clean: DatasetRef, stage_one: DatasetRef) -> set[bytes]:
             known = among(id_keys(others["pair_id"])[:, 0], ranked)
             found |= set(to_frame(others.filter(pa.array(known)))["pair_id"])
     return found & set(to_frame(find_rows(stage_one, found, columns=["pair_id"]))["pair_id"])
+
+
+def _known(target: str, *, first: str) -> Manifest | None:
+    """Who was routed before; None when nobody was, or when it was by this very work.
+
+    Raises:
+        ValueError: a shard of it is lost, and it was routed by more than one state of the pool.
+    """
+    before = find_manifest(target)
+    if before is None or has_all_shards(target, before.shards):
+        return before
+    if before.step != first:
+        raise ValueError(
+            f"{target}: a shard that says which pairs people got is lost; put it back from a copy, "
+            "or delete the folder to route the pool anew, which may ask people about other pairs"
+        )
+    return None
 
 
 def _rows_by_shard(candidates: DatasetRef) -> pd.DataFrame:

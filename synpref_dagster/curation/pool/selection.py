@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.curation.pool.marks import CONTRADICTION, CYCLE, RISKS
-from synpref_dagster.pairs.columns import from_numbers, to_numbers
+from synpref_dagster.pairs.columns import from_numbers, rows_where, to_numbers
 from synpref_dagster.pairs.record import ID_TYPE
 from synpref_dagster.pairs.structure import STRUCTURAL_REASONS
 
@@ -62,16 +62,11 @@ def select_clean(screened: pa.Table, marks: pa.Table) -> dict[str, pa.Table]:
         "tally" with `TALLY_SCHEMA`, whose numbers add up to the rows of the shard.
     """
     first_places, risks = _spread(marks, screened.num_rows)
-    reasons, details = _reasons(screened, first_places)
+    repeated = _repeated(screened, first_places)
+    reasons = pc.if_else(repeated, DUPLICATE, screened["screen_reason"].combine_chunks())
     keep = pc.is_null(reasons)
-    about = screened.append_column("reason", reasons).append_column("detail", details)
-    about = about.append_column("risk", _texts(risks, RISKS))
-    about = about.append_column("risky", pc.is_in(about["risk"], pa.array([CONTRADICTION, CYCLE])))
-    for name in EVIDENCE_COLUMNS:
-        place = about.schema.get_field_index(name)
-        about = about.set_column(place, name, pc.fill_null(about[name], ""))
-    kept = about.filter(keep).select(CLEAN_COLUMNS).cast(CLEAN_SCHEMA)
-    left = about.filter(pc.invert(keep))
+    kept = _kept(screened, keep, risks)
+    left = _left(screened.append_column("reason", reasons), repeated, first_places)
     return {
         "kept": kept,
         "dropped": left.select(DROPPED_COLUMNS).cast(DROPPED_SCHEMA),
@@ -124,22 +119,38 @@ def _spread(marks: pa.Table, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return first_places, risks
 
 
-def _reasons(screened: pa.Table, first_places: np.ndarray) -> tuple[pa.Array, pa.Array]:
-    """Reason against each row, null for none, and its detail.
+def _repeated(screened: pa.Table, first_places: np.ndarray) -> pa.Array:
+    """Which rows repeat a pair: reasons go in the order structure, repetition, all else."""
+    structural = pc.is_in(screened["screen_reason"].combine_chunks(), pa.array(STRUCTURAL_REASONS))
+    return pc.and_(pa.array(first_places >= 0), pc.invert(structural))
 
-    In the order of the steps: structure, repetition, then what else screening found.
-    """
-    reasons = screened.column("screen_reason").combine_chunks()
-    details = screened.column("screen_detail").combine_chunks()
-    structural = pc.is_in(reasons, pa.array(STRUCTURAL_REASONS))
-    repeated = pc.and_(pa.array(first_places >= 0), pc.invert(structural))
-    places = pc.cast(from_numbers(first_places), pa.string())
+
+def _kept(screened: pa.Table, keep: pa.Array, risks: np.ndarray) -> pa.Table:
+    """`CLEAN_SCHEMA` of the rows to keep; nothing is worked out for the others."""
+    risk = _texts(from_numbers(risks).filter(keep), RISKS)
+    risky = pc.is_in(risk, pa.array([CONTRADICTION, CYCLE]))
+    known = screened.select([name for name in CLEAN_COLUMNS if name in screened.column_names])
+    kept = known.filter(keep).append_column("risk", risk).append_column("risky", risky)
+    return kept.select(CLEAN_COLUMNS).cast(CLEAN_SCHEMA)
+
+
+def _left(about: pa.Table, repeated: pa.Array, first_places: np.ndarray) -> pa.Table:
+    """The rows with a reason, and its detail; nothing is worked out for the others."""
+    rows = rows_where(pc.is_valid(about["reason"]))
+    left, repeated = about.take(rows), repeated.take(rows)
+    places = pc.cast(from_numbers(first_places).take(rows), pa.string())
     where = pc.binary_join_element_wise("row", places, " ")
-    return pc.if_else(repeated, DUPLICATE, reasons), pc.if_else(repeated, where, details)
+    left = left.append_column(
+        "detail", pc.if_else(repeated, where, left["screen_detail"].combine_chunks())
+    )
+    for name in EVIDENCE_COLUMNS:
+        place = left.schema.get_field_index(name)
+        left = left.set_column(place, name, pc.fill_null(left[name], ""))
+    return left
 
 
-def _texts(codes: np.ndarray, names: tuple[str, ...]) -> pa.Array:
-    return pc.take(pa.array(names, pa.string()), from_numbers(codes))
+def _texts(codes: pa.Array, names: tuple[str, ...]) -> pa.Array:
+    return pc.take(pa.array(names, pa.string()), codes)
 
 
 def _tally(part: pa.Table, why: str, *, kept: bool) -> pa.Table:

@@ -1,14 +1,17 @@
 """Curated pairs of one shard: under which label each is released, and its row of the export."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from synpref_dagster.curation.release.curated_rows import SPLITS, decided_rows, rows_of_shard
-from synpref_dagster.pairs.record import CONVERSATION_TYPE, PreferencePair
-from synpref_dagster.pairs.texts import shard_pairs
+from synpref_dagster.curation.release.curated_rows import decided_rows, rows_of_shard
+from synpref_dagster.pairs.columns import rows_where
+from synpref_dagster.pairs.ids import id_keys
+from synpref_dagster.pairs.record import CONVERSATION_TYPE, ID_BYTES, table_to_pairs
+from synpref_dagster.pairs.texts import shard_texts
 from synpref_dagster.storage import DatasetRef, read_table
 
 EXPORT_SCHEMA = pa.schema(
@@ -25,31 +28,50 @@ EXPORT_SCHEMA = pa.schema(
 )
 
 
-def export_table(pairs: Iterable[PreferencePair], origin: pd.DataFrame, *, split: str) -> pa.Table:
-    """Pairs under their curated label, one row each.
+HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+
+
+def export_table(texts: pa.Table, rows: pd.DataFrame) -> pa.Table:
+    """`EXPORT_SCHEMA`: pairs under their curated label, one row each, in order.
+
+    Columns stay columns; only pairs that turn are made, for their new id.
 
     Args:
-        pairs: the pairs, oriented.
-        origin: content_id, tier and label (-1: the reverse of the source's) of each.
-        split: `train` or `validation`.
+        texts: `PAIR_SCHEMA`, the pairs under their source label.
+        rows: label (-1: the reverse of the source's), tier and split of each.
     """
-    known = {row.content_id: (row.tier, row.label < 0) for row in origin.itertuples()}
-    rows = []
-    for pair in pairs:
-        tier, flipped = known[pair.content_id]
-        rows.append(
-            {
-                "prompt": list(pair.conversation),
-                "chosen": [{"role": "assistant", "content": pair.chosen}],
-                "rejected": [{"role": "assistant", "content": pair.rejected}],
-                "pair_id": pair.pair_id.hex(),
-                "source": pair.source,
-                "tier": tier,
-                "flipped": flipped,
-                "split": split,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=EXPORT_SCHEMA)
+    turned = pa.array(rows["label"].to_numpy() < 0)
+    chosen, rejected = (texts[name].combine_chunks() for name in ("chosen", "rejected"))
+    columns = {
+        "prompt": texts["conversation"].combine_chunks().cast(CONVERSATION_TYPE),
+        "chosen": _said(pc.if_else(turned, rejected, chosen)),
+        "rejected": _said(pc.if_else(turned, chosen, rejected)),
+        "pair_id": _released_ids(texts, turned),
+        "source": texts["source"].combine_chunks(),
+        "tier": pa.array(rows["tier"], pa.string()),
+        "flipped": turned,
+        "split": pa.array(rows["split"], pa.string()),
+    }
+    return pa.table(columns, schema=EXPORT_SCHEMA)
+
+
+def _said(responses: pa.Array) -> pa.Array:
+    """Each response as the one message of a conversation."""
+    parts = [pa.repeat("assistant", len(responses)), responses]
+    messages = pa.StructArray.from_arrays(parts, fields=list(CONVERSATION_TYPE.value_type))
+    offsets = pa.array(np.arange(len(responses) + 1, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, messages).cast(CONVERSATION_TYPE)
+
+
+def _released_ids(texts: pa.Table, turned: pa.Array) -> pa.Array:
+    """The id of each pair under its curated label, in hexadecimal digits."""
+    ids = id_keys(texts["pair_id"]).view(np.uint8).copy()
+    places = rows_where(turned)
+    flipped = [pair.flipped().pair_id for pair in table_to_pairs(texts.take(places))]
+    ids[places.to_numpy()] = np.frombuffer(b"".join(flipped), np.uint8).reshape(-1, ID_BYTES)
+    digits = np.stack([HEX_DIGITS[ids >> 4], HEX_DIGITS[ids & 15]], axis=-1)
+    offsets = np.arange(len(ids) + 1, dtype=np.int32) * 2 * ID_BYTES
+    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
 def decided_shard(decided: pa.Table, *, decision: str, stage_one: DatasetRef) -> pa.Table:
@@ -81,18 +103,7 @@ def export_shard(  # noqa: PLR0917 - shards that go side by side
         stage_one: what stage 1 labelled.
     """
     rows = rows_of_shard(clean, kept=kept, flipped=flipped, stage_one=_stage_one(stage_one))
-    pairs = shard_pairs(clean.take(pa.array(rows["place"])), texts)
-    labels = rows["label"].to_numpy()
-    turned = [
-        each if label > 0 else each.flipped() for each, label in zip(pairs, labels, strict=True)
-    ]
-    origin = rows.assign(content_id=pd.Series([each.content_id for each in pairs], dtype=object))
-    parts = [EXPORT_SCHEMA.empty_table()]
-    for split in SPLITS:
-        of_split = origin["split"] == split
-        chosen = [each for each, wanted in zip(turned, of_split, strict=True) if wanted]
-        parts.append(export_table(chosen, origin[of_split], split=split))
-    return pa.concat_tables(parts)
+    return export_table(shard_texts(clean.take(pa.array(rows["place"])), texts), rows)
 
 
 @lru_cache(maxsize=1)

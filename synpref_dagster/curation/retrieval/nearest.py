@@ -8,7 +8,7 @@ exemplar, nor can a pair of the same conversation.
 
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,8 @@ def nearest(
 
     Args:
         queries: float32 (num_queries, dim).
-        vectors: float32 (num_vectors, dim).
+        vectors: float32 (num_vectors, dim). With both in float64 a similarity, rounded, does not
+            depend on what else is in the product.
         k: neighbours per query.
         forbidden: per query, indices of vectors that must not be returned.
 
@@ -62,7 +63,7 @@ def nearest(
     num_rows = max(1, min(QUERY_BLOCK, BLOCK_VALUES // len(vectors)))
     for start in range(0, len(queries), num_rows):
         block = slice(start, min(start + num_rows, len(queries)))
-        similarity = queries[block] @ vectors.T
+        similarity = (queries[block] @ vectors.T).astype(np.float32, copy=False)
         if forbidden is not None:
             for row, banned in enumerate(forbidden[block]):
                 similarity[row, banned] = -np.inf
@@ -76,7 +77,7 @@ def retrieve_around_errors(
     gold_vectors: np.ndarray,
     *,
     pool: pd.DataFrame,
-    pool_vectors: np.ndarray,
+    pool_vectors: Any,
     max_pairs: int,
     find_nearest: FindNearest = nearest,
 ) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def retrieve_around_errors(
         gold: columns `pair_id` and `confidence` (p of the current label of the gold pair).
         gold_vectors: float32 (len(gold), dim), same order.
         pool: column `pair_id`; the unverified pairs that may be pulled.
-        pool_vectors: float32 (len(pool), dim), same order.
+        pool_vectors: float32 (len(pool), dim), same order, or what else `find_nearest` takes.
         max_pairs: budget of this iteration.
         find_nearest: the search, exact by default; an index is quicker on millions of vectors.
 

@@ -4,7 +4,8 @@ The same arguments and the same result as `curation.retrieval.nearest`; above th
 may be missed, and `recall` says how often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -19,6 +20,63 @@ PROBED_SHARE = 0.02
 """Share of the lists that a query looks into."""
 TRAINING_PER_LIST = 64
 """Vectors per list that the clustering is trained on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredVectors:
+    """Vectors that are read in portions, each with its places in their common order."""
+
+    num: int
+    dim: int
+    portions: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
+    """Gives places int64 (m,), ascending, and vectors float32 (m, dim); each place once in all."""
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return self.num
+
+    def matrix(self) -> np.ndarray:
+        """float32 (num, dim): all of them in order."""
+        whole = np.empty((self.num, self.dim), dtype=np.float32)
+        for places, vectors in self.portions():
+            whole[places] = vectors
+        return whole
+
+
+def nearest_stored(
+    queries: np.ndarray,
+    vectors: StoredVectors,
+    *,
+    k: int,
+    forbidden: None = None,
+    exact_limit: int = EXACT_LIMIT,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest_at_scale`; above the limit an exact search holds one portion at a time.
+
+    Args:
+        queries: float32 (num_queries, dim).
+        vectors: those to search.
+        k: neighbours per query.
+        forbidden: nothing is: queries and vectors are different pairs.
+        exact_limit: number of vectors up to which all are held.
+    """
+    if vectors.num <= exact_limit or is_worth_an_index(len(queries), vectors.num):
+        return nearest_at_scale(
+            queries, vectors.matrix(), k=k, forbidden=forbidden, exact_limit=exact_limit
+        )
+    # How vectors are portioned must not show in the last digit of a similarity, nor in its ties.
+    exactly = queries.astype(np.float64)
+    indices = np.zeros((len(queries), 0), dtype=np.int64)
+    similarities = np.zeros((len(queries), 0), dtype=np.float32)
+    for places, portion in vectors.portions():
+        found, values = nearest(exactly, portion.astype(np.float64), k=k, forbidden=None)
+        indices = np.concatenate([indices, places[found]], axis=1)
+        similarities = np.concatenate([similarities, values], axis=1)
+        # Ties go to the lower place, whichever portion it is in.
+        best = np.lexsort((indices, -similarities), axis=-1)[:, :k]
+        indices = np.take_along_axis(indices, best, axis=1)
+        similarities = np.take_along_axis(similarities, best, axis=1)
+    return indices, similarities
 
 
 def nearest_at_scale(

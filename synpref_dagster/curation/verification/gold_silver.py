@@ -9,10 +9,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, NO_EDITS
-from synpref_dagster.pairs.ids import rows_in_id_order
-from synpref_dagster.pairs.record import digest, is_among
+from synpref_dagster.pairs.columns import from_numbers
+from synpref_dagster.pairs.ids import rows_by_content
+from synpref_dagster.pairs.record import ID_BYTES, digest, is_among
 
 GOLD_COLUMNS = [
     "pair_id", "content_id", "conversation_id", "label", "split", "iteration", EDITS_COLUMN,
@@ -209,8 +212,8 @@ def extend_silver(
 
 
 def retrievable(
-    pool: pd.DataFrame, *, gold: pd.DataFrame, silver: pd.DataFrame, discarded: pd.DataFrame
-) -> pd.DataFrame:
+    pool: pa.Table, *, gold: pd.DataFrame, silver: pd.DataFrame, discarded: pd.DataFrame
+) -> pa.Table:
     """The unverified pairs that an iteration may still pull, each content once, by content.
 
     Out are pairs that are gold or silver or that people could not decide (under either label), and
@@ -224,9 +227,17 @@ def retrievable(
     """
     used = set(gold["content_id"]) | set(silver["content_id"]) | undecidable_content(discarded)
     held_out = validation_conversations(gold)
-    free = ~(is_among(pool["content_id"], used) | is_among(pool["conversation_id"], held_out))
+    taken = pc.or_(
+        _is_one_of(pool["content_id"], used), _is_one_of(pool["conversation_id"], held_out)
+    )
+    free = pool.filter(pc.invert(taken))
     # Of equally near pairs the first one is pulled: it must not be the first one of a file.
-    return rows_in_id_order(pool[free]).drop_duplicates("content_id").reset_index(drop=True)
+    return free.take(from_numbers(rows_by_content(free)))
+
+
+def _is_one_of(ids: pa.ChunkedArray, known: Iterable[bytes]) -> pa.ChunkedArray:
+    stored = pa.binary(ID_BYTES)
+    return pc.is_in(ids.cast(stored), value_set=pa.array(list(known), stored))
 
 
 def _with_ids(labelled: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.errors import told
+from synpref_dagster.judges.errors import UNPAID, told
 from synpref_dagster.judges.forms import RequestForm, SchemaMode
 from synpref_dagster.judges.requests import (
     CallFailure,
@@ -69,37 +69,55 @@ def write_batch(  # noqa: PLR0913 - what is asked, then whose money and books it
         reservation: money set aside for the batch, which it takes over.
 
     Returns:
-        How many requests were written.
+        How many requests were written: not those that somebody else is asking at this moment.
     """
     wanted = {request.key: request for request in requests}
     known = cache.find(list(wanted))
-    rows: list[dict[str, str | int | float]] = []
+    missing = [request for key, request in wanted.items() if key not in known]
+    forms = [cache.form(request.endpoint, request.model) for request in missing]
+    rows: list[dict[str, str | int | float]] = [
+        {
+            **asdict(payer),
+            **_about(request),
+            "mode": form.mode,
+            "most_usd": prices.most_usd(request, request.most_tokens) if prices else 0.0,
+        }
+        for request, form in zip(missing, forms, strict=True)
+    ]
+    carried = BatchLedger(cache).add(batch, rows, reservation=reservation)
     with Path(path).open("wb") as file:
-        for key, request in wanted.items():
-            if key in known:
-                continue
-            form = cache.form(request.endpoint, request.model)
-            file.write(_line(request, form))
-            most = prices.most_usd(request, request.most_tokens) if prices else 0.0
-            rows.append({**asdict(payer), **_about(request), "mode": form.mode, "most_usd": most})
-    BatchLedger(cache).add(batch, rows, reservation=reservation)
-    return len(rows)
+        for request, form in zip(missing, forms, strict=True):
+            if request.key in carried:
+                file.write(_line(request, form))
+    return len(carried)
 
 
-def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Prices) -> Collected:
+def collect_batch(
+    path: str | Path,
+    *,
+    batch: str,
+    cache: ReplyCache,
+    prices: Prices,
+    num_worked: int | None = None,
+) -> Collected:
     """Put the replies of a finished batch file into the cache.
+
+    What may be charged without a reply is set aside from now on: lines with an error from after the
+    work, and requests without a line that the service does not say it left undone.
 
     Args:
         path: the output file, in OpenAI's batch format, lines of its error file included.
         batch: its name, as given to `write_batch`.
         cache: the reply cache.
         prices: what the batch cost per token, batch discount included.
+        num_worked: requests that the service says it worked on; None when it does not say.
     """
     ledger = BatchLedger(cache)
     pending = {row["key"]: row for row in ledger.pending(batch).to_dict("records")}
     num_asked = len(pending)
     answered: list[str] = []
     failed: list[str] = []
+    uncertain: list[str] = []
     num_unknown = 0
     stopped_by: CallFailure | None = None
     for key, line in _lines(Path(path)):
@@ -114,14 +132,15 @@ def collect_batch(path: str | Path, *, batch: str, cache: ReplyCache, prices: Pr
                 stopped_by = stopped_by or answer
             elif not _is_cut_off(line):
                 failed.append(key)
+                if not _is_unpaid(line):
+                    uncertain.append(key)
             continue
         about = {name: row[name] for name in REPLY_COLUMNS}
-        usd = prices.usd(answer.prompt_tokens, answer.completion_tokens)
-        if not answer.prompt_tokens and not answer.completion_tokens:
-            usd = row["most_usd"]  # it does not say what it cost
-        cache.add_row({**about, **asdict(answer), "usd": usd})
+        usd = prices.charged_usd(answer, most_usd=row["most_usd"])
+        cache.add_row({**about, **asdict(answer), "usd": usd}, batch=batch)
         answered.append(key)
-    ledger.close(batch, answered=answered, failed=failed)
+    uncertain += _silent(pending, num_asked=num_asked, num_worked=num_worked)
+    ledger.close(batch, answered=answered, failed=failed, uncertain=uncertain)
     return Collected(
         num_replies=len(answered),
         num_failed=len(failed),
@@ -166,17 +185,41 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield "", {}
 
 
-def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
+def _silent(
+    pending: Mapping[str, Mapping[str, Any]], *, num_asked: int, num_worked: int | None
+) -> list[str]:
+    """The requests without a line that may be charged: the dearest, as many as were worked on."""
+    num_told = num_asked - len(pending)
+    num_silent = len(pending) if num_worked is None else max(0, num_worked - num_told)
+    dearest = sorted(pending, key=lambda key: (-float(pending[key]["most_usd"]), key))
+    return dearest[:num_silent]
+
+
+def _is_unpaid(line: Mapping[str, Any]) -> bool:
+    """Whether a line that is no reply certainly cost nothing: it was refused before any work."""
+    if line.get("error"):
+        return told(line["error"]).meaning in UNPAID
+    status, body = _response(line)
+    return 400 <= status < 500 and told(body, status=status).meaning in UNPAID
+
+
+def _response(line: Mapping[str, Any]) -> tuple[int, Any]:
+    """Status and body of a line; vLLM leaves the status out when all went well."""
     response = line.get("response")
     response = response if isinstance(response, Mapping) else {}
-    status = response.get("status_code")
+    status = response.get("status_code", 200)
+    status = 200 if status is None else status
+    is_number = isinstance(status, int) and not isinstance(status, bool)
+    return status if is_number else 500, response.get("body")
+
+
+def _answer(line: Mapping[str, Any], mode: SchemaMode) -> CallResult:
     if line.get("error"):
         return failure_of(told(line["error"]))
-    # vLLM leaves the status out when all went well.
-    if status not in (200, None):
-        number = status if isinstance(status, int) and not isinstance(status, bool) else 500
-        return failure_of(told(response.get("body"), status=number))
-    return read_completion(response.get("body"), mode)
+    status, body = _response(line)
+    if status != 200:
+        return failure_of(told(body, status=status))
+    return read_completion(body, mode)
 
 
 def _is_cut_off(line: Mapping[str, Any]) -> bool:

@@ -1,31 +1,53 @@
 """Which requests are in which batch, and what became of each: one table beside the reply cache.
 
 A row stays `pending` while its batch is under way. Then it is `answered`, `failed` (the service
-gave an error for this very request), `unanswered` (the batch ended without it: expired, cancelled)
-or `unsent` (the service never got the batch). What is under way counts against the budget.
+gave an error for this very request), `unanswered` (the batch ended without it: expired, cancelled,
+forgotten), `unsent` (the service never got the batch) or `forgiven` (people gave it up). What is
+under way counts against the budget, and is asked by nobody else.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from sqlite3 import Connection
+from time import time
+from typing import Any, Literal
 
 import pandas as pd
 
-from synpref_dagster.judges.cache import KEYS_PER_QUERY, Payer, ReplyCache
+from synpref_dagster.judges.cache import (
+    KEYS_PER_QUERY,
+    Payer,
+    ReplyCache,
+    add_columns,
+    keep_totals,
+)
+from synpref_dagster.storage.processes import is_gone
 
 RowState = Literal["answered", "failed", "unanswered", "unsent"]
+CALL_SECONDS = 3600.0
+"""No call takes longer; whether a process of another machine still waits, nobody here can see."""
 TABLE = """
 CREATE TABLE IF NOT EXISTS batches (
     batch TEXT NOT NULL, key TEXT NOT NULL, campaign TEXT NOT NULL, asset TEXT NOT NULL,
     judge TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
     sample INTEGER NOT NULL, mode TEXT NOT NULL, state TEXT NOT NULL,
-    most_usd REAL NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (batch, key)
+    most_usd REAL NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0,
+    created_at REAL NOT NULL DEFAULT 0, PRIMARY KEY (batch, key)
 ) WITHOUT ROWID;
 """
-# What is promised is summed before every priced call: without a walk through all old batches.
-INDEX = """
-CREATE INDEX IF NOT EXISTS promised ON batches (campaign, judge, most_usd) WHERE state = 'pending'
+# Every priced call looks whether its question is under way: without a walk through all batches.
+INDEX = "CREATE INDEX IF NOT EXISTS under_way ON batches (key) WHERE state = 'pending'"
+ADDED_LATER = {
+    "most_usd": "REAL NOT NULL DEFAULT 0",
+    "used": "INTEGER NOT NULL DEFAULT 0",
+    "created_at": "REAL NOT NULL DEFAULT 0",
+}
+ADD = """
+INSERT INTO batches VALUES (:batch, :key, :campaign, :asset, :judge, :endpoint, :model, :prompt,
+:sample, :mode, 'pending', :most_usd, 0, :created_at)
+ON CONFLICT DO UPDATE SET campaign = excluded.campaign, asset = excluded.asset, judge =
+excluded.judge, state = 'pending', most_usd = excluded.most_usd, used = 0, created_at =
+excluded.created_at
 """
-ADDED_LATER = {"most_usd": "REAL NOT NULL DEFAULT 0", "used": "INTEGER NOT NULL DEFAULT 0"}
 
 
 class BatchLedger:
@@ -35,11 +57,9 @@ class BatchLedger:
         self.cache = cache
         with cache.transaction() as connection:
             connection.execute(TABLE)
-            known = {row[1] for row in connection.execute("PRAGMA table_info(batches)")}
-            for name, kind in ADDED_LATER.items():
-                if name not in known:
-                    connection.execute(f"ALTER TABLE batches ADD COLUMN {name} {kind}")
+            add_columns(connection, "batches", ADDED_LATER)
             connection.execute(INDEX)
+            keep_totals(connection, "batches", usd="most_usd", is_open="{row}.state = 'pending'")
 
     def add(
         self,
@@ -47,7 +67,7 @@ class BatchLedger:
         rows: Sequence[Mapping[str, str | int | float]],
         *,
         reservation: int | None = None,
-    ) -> None:
+    ) -> set[str]:
         """Remember the requests of a batch that is about to be sent.
 
         Args:
@@ -55,17 +75,26 @@ class BatchLedger:
             rows: its requests.
             reservation: what was set aside for them and others; what they may cost moves from it
                 to the batch, so that it never counts twice and never not at all.
+
+        Returns:
+            The keys that the batch may carry: not those that a call or another batch asks now.
         """
-        most = sum(float(row.get("most_usd", 0.0)) for row in rows)
         with self.cache.transaction() as connection:
+            keys = [str(row["key"]) for row in rows]
+            taken = _in_batches(connection, keys) | _in_calls(connection, keys)
+            free = [row for row in rows if row["key"] not in taken]
+            most = sum(float(row.get("most_usd", 0.0)) for row in free)
             connection.execute(
                 "UPDATE reservations SET usd = MAX(0, usd - ?) WHERE id = ?", (most, reservation)
             )
-            connection.executemany(
-                "INSERT OR REPLACE INTO batches VALUES (:batch, :key, :campaign, :asset, :judge, "
-                ":endpoint, :model, :prompt, :sample, :mode, 'pending', :most_usd, 0)",
-                [{"batch": batch, "most_usd": 0.0, **row} for row in rows],
-            )
+            about = {"batch": batch, "most_usd": 0.0, "created_at": time()}
+            connection.executemany(ADD, [{**about, **row} for row in free])
+        return {str(row["key"]) for row in free}
+
+    def held(self, keys: Sequence[str]) -> set[str]:
+        """The requests that a batch under way asks, of whichever campaign."""
+        with self.cache.transaction() as connection:
+            return _in_batches(connection, keys)
 
     def pending(self, batch: str | None = None) -> pd.DataFrame:
         """Requests of batches that are under way: of one batch, or of all."""
@@ -87,6 +116,7 @@ class BatchLedger:
         *,
         answered: Sequence[str] = (),
         failed: Sequence[str] = (),
+        uncertain: Sequence[str] = (),
         rest: RowState = "unanswered",
     ) -> None:
         """Say what became of each request of a batch.
@@ -95,11 +125,19 @@ class BatchLedger:
             batch: its name.
             answered: keys whose reply is in the cache.
             failed: keys for which the service gave an error.
+            uncertain: keys without a reply that it may charge for all the same: the most that they
+                can cost is set aside from now on.
             rest: state of all others.
         """
         marked = [("answered", batch, key) for key in answered]
         marked += [("failed", batch, key) for key in failed]
         with self.cache.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO reservations (campaign, asset, judge, usd, created_at, key) SELECT "
+                "campaign, asset, judge, most_usd, ?, key FROM batches WHERE batch = ? AND key = ? "
+                "AND state = 'pending' AND most_usd > 0",
+                [(time(), batch, key) for key in uncertain],
+            )
             connection.execute(
                 "UPDATE batches SET state = ? WHERE batch = ? AND state = 'pending'", (rest, batch)
             )
@@ -134,6 +172,24 @@ class BatchLedger:
         )
         return dict(zip(rows["judge"], rows["usd"], strict=True))
 
+    def forgive(self, campaign: str, *, before: float) -> tuple[int, float]:
+        """Give up batches under way: nobody waits for them, and they count as free.
+
+        Args:
+            campaign: whose batches.
+            before: only those sent before this time, in seconds since 1970.
+
+        Returns:
+            How many requests were in them, and the most US dollars that they could cost.
+        """
+        chosen = "FROM batches WHERE campaign = ? AND state = 'pending' AND created_at < ?"
+        with self.cache.transaction() as connection:
+            query = f"SELECT COUNT(*), COALESCE(SUM(most_usd), 0) {chosen}"
+            num, usd = connection.execute(query, (campaign, before)).fetchone()
+            update = chosen.replace("FROM batches", "UPDATE batches SET state = 'forgiven'")
+            connection.execute(update, (campaign, before))
+        return num, usd
+
     def counts(self, payer: Payer) -> dict[str, int]:
         """How many requests of one judge and asset are in which state."""
         rows = self.cache.table(
@@ -159,3 +215,29 @@ class BatchLedger:
                 "state != 'pending'",
                 (payer.campaign, payer.asset, payer.judge),
             )
+
+
+def is_in_batch(connection: Connection, key: str) -> bool:
+    """Whether a batch under way asks a request."""
+    return bool(_in_batches(connection, [key]))
+
+
+def _in_batches(connection: Connection, keys: Sequence[str]) -> set[str]:
+    query = "SELECT key FROM batches WHERE state = 'pending' AND key IN ({})"
+    return {str(row[0]) for row in _rows(connection, query, keys)}
+
+
+def _in_calls(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Requests whose answer a process waits for at this moment."""
+    query = (
+        "SELECT key, owner FROM reservations WHERE owner != '' AND key IN ({}) "
+        f"AND created_at > {time() - CALL_SECONDS}"
+    )
+    return {str(key) for key, owner in _rows(connection, query, keys) if not is_gone(owner)}
+
+
+def _rows(connection: Connection, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query about keys, which stand in the place of its braces."""
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        part = keys[start : start + KEYS_PER_QUERY]
+        yield from connection.execute(query.format(",".join("?" * len(part))), part).fetchall()

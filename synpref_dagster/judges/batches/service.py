@@ -8,10 +8,10 @@ keeps failing is asked one by one.
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from synpref_dagster.judges.batches.files import (
     BATCH_URL,
@@ -24,7 +24,10 @@ from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.budget import Budget, Prices
 from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.calls import api_key, certainly_free, error_of, refused_client
+from synpref_dagster.judges.errors import told
 from synpref_dagster.judges.requests import (
+    BatchPendingError,
+    CallFailure,
     JudgeError,
     JudgeRequest,
     JudgeUnavailableError,
@@ -32,6 +35,7 @@ from synpref_dagster.judges.requests import (
 )
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.settings.secrets import redacted, whole, without_known
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,10 +45,6 @@ Task = TypeVar("Task")
 ENDED = ("completed", "failed", "expired", "cancelled")
 UNSENT = "unsent-"  # a batch that no service has a name for yet
 NAME_FIELD = "synpref_batch"
-
-
-class BatchPendingError(JudgeError):
-    """The replies are being made elsewhere; run again when the batch is collected."""
 
 
 class BatchService:
@@ -66,7 +66,7 @@ class BatchService:
         self.folder = folder
         self.logger = logger
         folder.mkdir(parents=True, exist_ok=True)
-        self._client = OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint))
+        self._client = OpenAI(base_url=whole(endpoint.base_url), api_key=api_key(endpoint))
 
     def submit(
         self, requests: Sequence[JudgeRequest], *, payer: Payer, budget: Budget
@@ -87,19 +87,20 @@ class BatchService:
             committed = reservations.committed(payer.campaign)
             raise budget.exhausted(payer, committed, num_missing=len(missing))
         try:
-            return [self._send(part, payer, reserved) for part in batch_files(missing)]
+            sent = [self._send(part, payer, reserved) for part in batch_files(missing)]
+            return [each for each in sent if each is not None]
         finally:
             # The ledger knows what is promised to the batches that were sent; the rest never was.
             reservations.release(reserved)
 
-    def _send(self, requests: Sequence[JudgeRequest], payer: Payer, reserved: int) -> str:
+    def _send(self, requests: Sequence[JudgeRequest], payer: Payer, reserved: int) -> str | None:
         import openai
 
         times = len(self.ledger.cache.table("SELECT DISTINCT batch FROM batches"))
         name = f"{UNSENT}{payer.judge}-{requests[0].key[:16]}-{times}"
         path = self.folder / f"{name}.jsonl"
         prices = batch_prices(self.endpoint)
-        write_batch(
+        num_carried = write_batch(
             path,
             requests,
             batch=name,
@@ -108,6 +109,8 @@ class BatchService:
             prices=prices,
             reservation=reserved,
         )
+        if not num_carried:
+            return None  # somebody else began to ask all of it just now
         try:
             with path.open("rb") as file:
                 uploaded = self._client.files.create(file=file, purpose="batch")
@@ -125,7 +128,7 @@ class BatchService:
             raise _failed(self.endpoint, "did not take a batch", error) from error
         # From now on the batch goes by the service's name, which the sensor asks about.
         self.ledger.rename(name, batch.id)
-        self.logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, len(requests))
+        self.logger.info("batch %s of judge %s: %d requests", batch.id, payer.judge, num_carried)
         return batch.id
 
     def collect_finished(self) -> dict[str, Collected]:
@@ -158,21 +161,39 @@ class BatchService:
         except openai.NotFoundError:
             batch = None
         if batch is None:
-            self.logger.warning("batch %s is unknown to its service; it is sent again", name)
-            self.ledger.close(name, rest="unsent")
+            self._forgotten(name)
             return None
         if batch.status not in ENDED:
             return None
         path = self.folder / f"{_file_name(name)}.out.jsonl"
         files = [each for each in (batch.output_file_id, batch.error_file_id) if each]
-        path.write_bytes(b"\n".join(self._client.files.content(each).content for each in files))
+        lines = "\n".join(self._client.files.content(each).text for each in files)
+        path.write_text(without_known(lines), encoding="utf-8", errors="surrogatepass")
         found = collect_batch(
-            path, batch=name, cache=self.cache, prices=batch_prices(self.endpoint)
+            path,
+            batch=name,
+            cache=self.cache,
+            prices=batch_prices(self.endpoint),
+            num_worked=_num_worked(batch),
         )
+        if (stopped_by := _stopped_by(batch)) is not None and found.num_unanswered:
+            found = replace(found, stopped_by=found.stopped_by or stopped_by)
         all_is_well = found.num_replies and not found.num_unanswered
         log = self.logger.info if all_is_well else self.logger.warning
         log("batch %s is %s: %s", name, batch.status, asdict(found))
         return found
+
+    def _forgotten(self, name: str) -> None:
+        """Close a batch that its service does not know; one that it took may have cost something.
+
+        It took those that go by a name of its own.
+        """
+        self.logger.warning("batch %s is unknown to its service; it is sent again", name)
+        if name.startswith(UNSENT):
+            self.ledger.close(name, rest="unsent")
+        else:
+            taken = list(self.ledger.pending(name)["key"])
+            self.ledger.close(name, uncertain=taken, rest="unanswered")
 
     def _recovered(self, name: str) -> str:
         """The service's name of a batch whose sender was killed before it could note it."""
@@ -244,6 +265,28 @@ def batch_prices(endpoint: JudgeEndpoint) -> Prices:
     )
 
 
+def _num_worked(batch: Any) -> int | None:
+    """Requests of a batch that its service worked on; None when it does not say.
+
+    A batch that failed and has no file was refused as a whole.
+    """
+    counts = batch.request_counts
+    numbers = [getattr(counts, name, None) for name in ("completed", "failed")]
+    told_numbers = [number for number in numbers if isinstance(number, int) and number >= 0]
+    if len(told_numbers) == len(numbers):
+        return sum(told_numbers)
+    has_files = batch.output_file_id or batch.error_file_id
+    return 0 if batch.status == "failed" and not has_files else None
+
+
+def _stopped_by(batch: Any) -> CallFailure | None:
+    """What a service says about account or key where it refused a batch as a whole."""
+    if batch.errors is None:
+        return None
+    failure = failure_of(told(batch.errors.model_dump()))
+    return failure if failure.stops else None
+
+
 def _file_name(name: str) -> str:
     """A service's name for a batch, as the name of a file."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:200]
@@ -258,5 +301,6 @@ def _failed(endpoint: JudgeEndpoint, what: str, error: Exception) -> JudgeError:
         if failure.stops:
             return refused_client(endpoint, failure)
     return JudgeUnavailableError(
-        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}: {error}"
+        f"the batch service of judge {endpoint.name!r} at {endpoint.base_url} {what}: "
+        f"{redacted(str(error))}"
     )

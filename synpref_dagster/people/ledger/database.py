@@ -4,17 +4,25 @@ Every table only grows; triggers refuse UPDATE and DELETE, so that not even a ca
 change what a person said. What is the case now is a fold over the rows.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from synpref_dagster.settings.addresses import checked_ledger
+from synpref_dagster.settings.secrets import kept, redacted, whole
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sealed import DamagedError
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 BUSY_SECONDS = 30
+REMEDY = "What people said is nowhere else: put back a copy of the file"
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
 
 metadata = sa.MetaData()
@@ -74,11 +82,21 @@ annotators = _table(
     _number("created_at"),
     unique=["token_hash", "active"],
 )
+ended_sessions = _table(
+    "review_ended_sessions", _text("session"), _number("ended_at"), unique=["session"]
+)
 keys = _table("review_keys", _text("name"), _text("value"), unique=["name"])
+seals = _table(
+    "review_seals",
+    _text("row_of"),
+    sa.Column("row_seq", sa.BigInteger, nullable=False),
+    _text("seal"),
+    unique=["row_of", "row_seq"],
+)
 _MARKS = sa.select(
     *[
         sa.select(sa.func.max(table.c.seq)).scalar_subquery()
-        for table in (batches, items, assignments, verdicts, annotators)
+        for table in (batches, items, assignments, verdicts, annotators, ended_sessions)
     ]
 )
 
@@ -100,23 +118,21 @@ class ReviewDatabase:
             ValueError: another kind of database, or a file that cannot be used.
             LedgerAwayError: the server cannot be reached, or refuses.
         """
-        self.url = _checked(url)
-        self.engine = _engine(self.url)
+        self.url = kept(url)
+        self.engine = _engine(whole(checked_ledger(url)))
+        if path := _file(self.engine.url):
+            refuse_damaged(path, what="the review ledger", remedy=REMEDY)
         try:
             self._set_up()
         except (sa.exc.DatabaseError, OSError) as error:
-            shown = self.engine.url.render_as_string(hide_password=True)
-            said = f"the review ledger {shown} cannot be opened: {_in_one_line(error)}"
+            said = redacted(f"the review ledger {self.url} cannot be opened: {_in_one_line(error)}")
             if self.engine.dialect.name != "sqlite":
                 raise LedgerAwayError(said) from error
-            raise ValueError(
-                f"{said}. Correct its address or your rights to it; a damaged file only comes back "
-                "from a copy"
-            ) from error
+            raise ValueError(f"{said}. Correct its address or your rights to it") from error
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
-        with _alone(self.url), self.engine.begin() as connection:
+        with _alone(self.engine.url), self.engine.begin() as connection:
             self._lock(connection)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:
@@ -140,19 +156,43 @@ class ReviewDatabase:
         if not rows:
             return 0
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).on_conflict_do_nothing()
+        statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.seq)
         with self.engine.begin() as connection:
             if dialect is sqlite:
                 level = "FULL" if durable else "NORMAL"
                 connection.exec_driver_sql(f"PRAGMA synchronous={level}")
             self._lock(connection)
-            return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+            placed = [(connection.execute(statement, dict(row)).scalar(), row) for row in rows]
+            new = [
+                {"row_of": table.name, "row_seq": seq, "seal": _seal(table, row)}
+                for seq, row in placed
+                if seq is not None
+            ]
+            if new:
+                connection.execute(sa.insert(seals), new)
+            return len(new)
 
     def rows(self, table: sa.Table, *, after: int = 0) -> list[sa.RowMapping]:
-        """Rows with a sequence number above `after`, in the order they were added."""
+        """Rows with a sequence number above `after`, in the order they were added.
+
+        Raises:
+            DamagedError: a row says something else than was added.
+        """
         query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq)
+        kept = sa.select(seals.c.row_seq, seals.c.seal)
+        kept = kept.where(seals.c.row_of == table.name, seals.c.row_seq > after)
         with self._reading() as connection:
-            return list(connection.execute(query).mappings())
+            found = list(connection.execute(query).mappings())
+            # Rows of earlier versions have no seal.
+            sealed = {row.row_seq: row.seal for row in connection.execute(kept)}
+        for row in found:
+            if row["seq"] in sealed and sealed[row["seq"]] != _seal(table, dict(row)):
+                shown = self.engine.url.render_as_string(hide_password=True)
+                raise DamagedError(
+                    f"the review ledger {shown} is damaged: row {row['seq']} of {table.name} says "
+                    f"something else than was written. {REMEDY}"
+                )
+        return found
 
     def marks(self) -> tuple[int, ...]:
         """Last sequence number of every table, in one query: what changed since is what grew."""
@@ -185,7 +225,7 @@ def other_columns(url: str) -> tuple[list[str], list[str]]:
         Columns that it lacks, and columns that we do not know, as `table.column`. A table that is
         not there lacks nothing: it is made when the ledger is opened.
     """
-    engine = sa.create_engine(_checked(url))
+    engine = sa.create_engine(whole(checked_ledger(url)))
     try:
         inspector = sa.inspect(engine)
         found = {
@@ -204,21 +244,35 @@ def _differing(these: Mapping[str, set[str]], others: Mapping[str, set[str]]) ->
     )
 
 
-def _checked(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
-        raise ValueError(f"review database {url.split('@')[-1]!r}: use sqlite:/// or postgresql://")
-    # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not what we install.
-    return url if scheme.startswith("sqlite") else f"postgresql+psycopg2://{rest}"
-
-
-def _alone(url: str) -> AbstractContextManager[None]:
+def _alone(url: sa.URL) -> AbstractContextManager[None]:
     """One maker of tables at a time; Postgres has its own lock, memory is nobody else's."""
-    path = sa.make_url(url).database if url.startswith("sqlite") else None
-    if not path or path == ":memory:":
+    if not (path := _file(url)):
         return nullcontext()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return alone_beside(Path(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
+    return alone_beside(path)
+
+
+def _file(url: sa.URL) -> Path | None:
+    """The file of a SQLite database; None for a server and for memory."""
+    name = (url.database or "").removeprefix("file:").partition("?")[0]
+    is_file = url.get_backend_name() == "sqlite" and name not in ("", ":memory:")
+    return Path(name) if is_file else None
+
+
+def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:
+    """Hash of what a row says, the same before it is written and after it is read."""
+    said = [_as_read(row.get(each.name), each.type) for each in table.columns if each.name != "seq"]
+    return blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def _as_read(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
+    """A value as the database gives it back."""
+    if value is None:
+        return None
+    if isinstance(kind, sa.Float):
+        return float(value) + 0.0  # SQLite has no negative zero
+    return bool(value) if isinstance(kind, sa.Boolean) else value
 
 
 def _in_one_line(error: Exception) -> str:
@@ -226,12 +280,29 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(
-        url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
-    )
+def _engine(address: str) -> sa.Engine:
+    """The engine of a database.
+
+    Raises:
+        ValueError: its driver is not installed, or nobody can read its address.
+    """
+    try:
+        url = sa.make_url(address)
+        if url.get_backend_name() != "sqlite":
+            # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not what we install.
+            return sa.create_engine(url.set(drivername="postgresql+psycopg2"), pool_pre_ping=True)
+        engine = sa.create_engine(
+            url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+        )
+    except ImportError as error:
+        raise ValueError(
+            f"the review ledger {kept(address)} needs {error.name}: pip install "
+            "'synpref-dagster[postgres]'"
+        ) from error
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise ValueError(
+            f"the review ledger {kept(address)} cannot be read: {redacted(_in_one_line(error))}"
+        ) from error
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, _: object) -> None:

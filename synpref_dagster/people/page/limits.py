@@ -47,6 +47,28 @@ def refuse_open_address(host: str, *, num_accounts: int, public_hosts: Sequence[
         )
 
 
+def checked_proxies(proxies: Sequence[str]) -> list[str]:
+    """The proxies whose word is taken for where a request comes from.
+
+    Args:
+        proxies: addresses and networks, e.g. `127.0.0.1` and `10.0.0.0/24`.
+
+    Raises:
+        ValueError: one is neither, or is everybody.
+    """
+    for each in proxies:
+        try:
+            network = ipaddress.ip_network(each)
+        except ValueError:
+            network = None
+        if network is None or network.prefixlen == 0:
+            raise ValueError(
+                f"--proxy {each!r}: name the address of your proxy, or a network like 10.0.0.0/24; "
+                "anybody else could say who they are"
+            )
+    return list(proxies)
+
+
 def refuse_leaving(host: str, *, num_staying: int, public_hosts: Sequence[str]) -> None:
     """Check where the page is to be bound while pairs are before people that may not leave.
 

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from synpref_dagster.pairs.record import first_user_turn
 from synpref_dagster.people.accounts import SESSION_SECONDS, Accounts, Annotator
@@ -164,6 +165,7 @@ class ReviewPage:
 
     def _sign_out(self, request: Request, form: Form) -> Response:
         self._author(request, form)
+        self._accounts.end_session(request.cookies[COOKIE])
         response = RedirectResponse("/sign-in", status_code=303)
         response.delete_cookie(COOKIE)
         return response
@@ -188,10 +190,13 @@ class ReviewPage:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
             body = b""
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_FORM_BYTES:
-                    raise Refusal(413, "This form is too large.")
+            try:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FORM_BYTES:
+                        raise Refusal(413, "This form is too large.")
+            except ClientDisconnect as error:
+                raise Refusal(408, "This form did not arrive as a whole.") from error
             try:
                 form = read_form(body)
             except ValueError as error:

@@ -11,6 +11,7 @@ from synpref_dagster.people.desk import ReviewDesk
 from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.page.limits import (
     LOOPBACK_HOSTS,
+    checked_proxies,
     is_loopback,
     refuse_leaving,
     refuse_open_address,
@@ -31,7 +32,7 @@ def ledger_url() -> str:
     """
     if url := os.environ.get(URL_VARIABLE):
         return url
-    store = os.environ.get(STORE_VARIABLE, DEFAULT_STORE)
+    store = os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
     folder = Path(DEFAULT_STORE if "://" in store else store)
     return f"sqlite:///{(folder / FILE_NAME).resolve()}"
 
@@ -49,7 +50,14 @@ def review_app(
     return ReviewPage(desk, accounts, clock=clock, hosts=hosts).app()
 
 
-def serve(url: str, *, host: str, port: int, public_hosts: Sequence[str] = ()) -> None:
+def serve(
+    url: str,
+    *,
+    host: str,
+    port: int,
+    public_hosts: Sequence[str] = (),
+    proxies: Sequence[str] = (),
+) -> None:
     """Serve the page until stopped.
 
     Args:
@@ -57,13 +65,18 @@ def serve(url: str, *, host: str, port: int, public_hosts: Sequence[str] = ()) -
         host: address to listen on.
         port: port to listen on.
         public_hosts: names under which people reach it; needed for any address but loopback.
+        proxies: addresses and networks of proxies that say where requests come from; nobody else
+            is believed.
 
     Raises:
         ValueError: the address is not loopback and accounts or host names are missing, or pairs
-            are before people that may not leave this machine.
+            are before people that may not leave this machine; or a proxy is no address.
     """
     import uvicorn
 
+    from synpref_dagster.people.page.patience import PatientForAWhile
+
+    believed = checked_proxies(proxies)
     store = ReviewDatabase(url)
     accounts = Accounts(store, clock=time.time)
     refuse_open_address(host, num_accounts=len(accounts.all()), public_hosts=public_hosts)
@@ -71,5 +84,12 @@ def serve(url: str, *, host: str, port: int, public_hosts: Sequence[str] = ()) -
     refuse_leaving(host, num_staying=num_staying, public_hosts=public_hosts)
     hosts = [*public_hosts, *(LOOPBACK_HOSTS if is_loopback(host) else ())]
     uvicorn.run(
-        review_app(store, hosts=hosts), host=host, port=port, log_level="warning", access_log=False
+        review_app(store, hosts=hosts),
+        host=host,
+        port=port,
+        http=PatientForAWhile,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=bool(believed),
+        forwarded_allow_ips=believed,
     )

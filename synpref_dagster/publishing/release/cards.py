@@ -37,9 +37,19 @@ with torch.inference_mode():
 print([round(reward, 4) for reward in rewards])"""
 
 
+OWN_USAGE = """from synpref_dagster.reward.scoring import load_reward_model
+
+model = load_reward_model(".")  # this folder
+conversation = [{"role": "user", "content": "Name a fruit."}]
+responses = ["An apple is a fruit.", "I will not answer that."]
+rewards = model.rewards([conversation] * 2, responses).tolist()
+print([round(reward, 4) for reward in rewards])"""
+
+
 def render_model_card(facts: Facts) -> str:
     """README.md of a released model."""
-    return _render("model_card.md.jinja", {**facts, "usage": MODEL_USAGE})
+    usage = OWN_USAGE if facts["needs_this_package"] else MODEL_USAGE
+    return _render("model_card.md.jinja", {**facts, "usage": usage})
 
 
 def render_data_card(facts: Facts) -> str:

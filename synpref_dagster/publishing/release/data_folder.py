@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from synpref_dagster.curation.release.curated_rows import SPLITS
 from synpref_dagster.curation.release.shards import EXPORT_SCHEMA
-from synpref_dagster.publishing.release.folder import MANIFEST, write_manifest
+from synpref_dagster.publishing.release.folder import MANIFEST, changed_files, write_manifest
 from synpref_dagster.storage.atomic import beside, put_in_place, remove
 
 ROWS_PER_FILE = 100_000
@@ -102,4 +102,5 @@ class _SplitFiles:
 
 
 def _same(first: Path, second: Path) -> bool:
-    return (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
+    same = (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
+    return same and not changed_files(second)

@@ -12,7 +12,13 @@ from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import SUITE
 from synpref_dagster.publishing.release.cards import tier_rows
 from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.settings.models import LossSettings
+from synpref_dagster.reward.frozen.places import backbone_of, is_frozen, needs_this_package
+from synpref_dagster.settings.models import (
+    FrozenReleaseSettings,
+    LossSettings,
+    PlainLoss,
+    is_path,
+)
 from synpref_dagster.settings.profile import Profile
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "dagster", "mlflow", "pyarrow")
@@ -32,6 +38,9 @@ SHOWN_SETTINGS = (
     "dtype",
     "weight_decay",
     "seed",
+    "layer",
+    "pooling",
+    "penalty",
 )
 
 
@@ -54,19 +63,24 @@ def model_facts(
         data: `tiers`, the training pairs by tier, and `curation`, what the filter decided.
         checkpoint: the checkpoint folder, for what its tokenizer says.
     """
-    row, release = backbone(model_size), profile.release
+    row, release = backbone(model_size, profile.backbones), profile.release
     stand_in = release.backend == "stand_in"
     given = release.given_backbone(model_size) if release.backend == "hub" else None
-    tokenizer = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
+    frozen = is_frozen(checkpoint)
+    place = backbone_of(checkpoint) if frozen else checkpoint
+    tokenizer = json.loads((place / "tokenizer_config.json").read_text(encoding="utf-8"))
     config = training["config"]
+    loss = PlainLoss() if isinstance(release, FrozenReleaseSettings) else release.loss
     return {
         "title": f"Skywork-Reward-V2 {model_size}" + (", stand-in" if stand_in else ""),
         "stand_in": stand_in,
         "architecture": row.architecture,
         "hub_id": row.hub_id,
-        "start": f"`{given}`" if given else f"[{row.hub_id}](https://huggingface.co/{row.hub_id})",
-        "base_model": None if stand_in or given else row.hub_id,
-        "licence": OWN_LICENCE if stand_in else "other" if given else row.licence,
+        "start": _start(given or row.hub_id),
+        "base_model": None if stand_in or given or is_folder(row.hub_id) else row.hub_id,
+        "licence": OWN_LICENCE if stand_in else "other" if given else row.licence or "other",
+        "frozen": {name: config[name] for name in ("layer", "pooling")} if frozen else None,
+        "needs_this_package": frozen and needs_this_package(checkpoint),
         "licence_link": None if stand_in or given else LICENCE_LINKS.get(row.licence),
         "licence_text": _licence_text(row, stand_in=stand_in, given=given),
         "profile": profile.name,
@@ -81,9 +95,19 @@ def model_facts(
         "published_of": "the paper, v3",
         "miniatures": profile.pool.kind == "synthetic_world",
         "limits": _limits(profile),
-        "loss": LOSS_WORDS.get(release.loss.name, release.loss.name.replace("_", " ")),
-        "settings": _settings(config, release.loss),
+        "loss": LOSS_WORDS.get(loss.name, loss.name.replace("_", " ")),
+        "settings": _settings(config, loss),
     }
+
+
+def _start(place: str) -> str:
+    """The backbone as a card names it: a link where it is on the hub."""
+    return f"`{place}`" if is_folder(place) else f"[{place}](https://huggingface.co/{place})"
+
+
+def is_folder(place: str) -> bool:
+    """Whether a backbone's place is a folder of somebody's machine and no id on the hub."""
+    return is_path(place) or Path(place).is_dir()
 
 
 def library_versions() -> dict[str, str]:
@@ -154,7 +178,8 @@ def _licence_text(row: Backbone, *, stand_in: bool, given: str | None) -> str:
             f"`{row.hub_id}`, and stay under its licence; that of `{row.hub_id}` is {row.licence}. "
             "The data's licences are in the curated data set's LICENSE.md."
         )
+    licence = f", {row.licence}" if row.licence else "; which that is the profile does not say"
     return (
-        f"The weights derive from `{row.hub_id}` and stay under its licence, {row.licence}. The "
+        f"The weights derive from `{row.hub_id}` and stay under its licence{licence}. The "
         "data's licences are in the curated data set's LICENSE.md."
     )

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from synpref_dagster.reward.frozen.places import is_frozen
 from synpref_dagster.storage.atomic import beside, put_in_place
+from synpref_dagster.storage.damage import CHECKSUMS
 
 MANIFEST = "training_manifest.json"
 CARD = "README.md"
-NOT_RELEASED = ("state", "built.json")
+NOT_RELEASED = ("state", "built.json", CHECKSUMS)
 READ_BYTES = 1 << 22
 PORTABLE_TOKENIZER = "PreTrainedTokenizerFast"
 OWN_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only")
@@ -42,13 +44,18 @@ def write_release(
     Raises:
         ValueError: the checkpoint has no `config.json`, so that nothing could load it.
     """
-    if not (checkpoint / "config.json").is_file():
+    if not (checkpoint / "config.json").is_file() and not is_frozen(checkpoint):
         raise ValueError(
             f"{checkpoint} is no Hugging Face folder: only backbones and stand-ins can be "
             "released, set `release.backend` to one of them"
         )
     part = beside(target)
-    shutil.copytree(checkpoint, part, ignore=lambda _, names: set(names) & set(NOT_RELEASED))
+    if is_frozen(checkpoint):
+        from synpref_dagster.reward.frozen.releasing import stand_alone
+
+        stand_alone(checkpoint, part)
+    else:
+        shutil.copytree(checkpoint, part, ignore=lambda _, names: set(names) & set(NOT_RELEASED))
     _rewrite(part / "config.json", portable_config)
     _rewrite(part / "tokenizer_config.json", portable_tokenizer_config)
     for name, text in texts.items():

@@ -8,12 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 from synpref_dagster.storage.atomic import make_once
+from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import refuse_damaged
 
 logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
 STILL_SECONDS = 30  # after which nobody is making a file any more
+REMEDY = (
+    "Put back a copy, or move it away to begin a new one: figures of earlier runs are lost, "
+    "results in the store stay"
+)
 OTHER_ARTIFACTS = "./mlruns"  # of MLflow's own default experiment, which nothing is logged to
 
 
@@ -38,12 +44,14 @@ def make_database(tracking_uri: str) -> None:
         with alone_beside(path.with_name(f"{path.name}.half-made")):
             _move_half_made(path)
         make_once(path, _make)
+        make_private(path)
     except Exception as error:
         raise ValueError(
             f"the MLflow database {path} cannot be made: {str(error).splitlines()[0]}. Free space "
             "or correct your rights there, or name another place in SYNPREF_MLFLOW_URI"
         ) from error
-    _refuse_unusable(path)
+    refuse_damaged(path, what="the MLflow database", remedy=REMEDY)
+    _refuse_newer(path)
 
 
 def _move_half_made(path: Path) -> None:
@@ -61,6 +69,7 @@ def _move_half_made(path: Path) -> None:
 def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    make_private(path)
     uri = f"{SQLITE}{path}"
     SqlAlchemyStore(uri, OTHER_ARTIFACTS).engine.dispose()
     SqlAlchemyStore._engine_map.pop(uri, None)  # another file may be made there later
@@ -70,7 +79,7 @@ def _make(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-def _refuse_unusable(path: Path) -> None:
+def _refuse_newer(path: Path) -> None:
     """Says in one line what MLflow says in many, or wrongly: it takes a newer file for an old one.
 
     A file of an older MLflow is left to it: its own advice, `mlflow db upgrade`, is right.
@@ -97,10 +106,7 @@ def versions_in(path: Path) -> set[str]:
     except sqlite3.OperationalError:
         return set()  # in use, or without this table
     except sqlite3.DatabaseError as error:
-        raise ValueError(
-            f"the MLflow database {path} cannot be read: {error}. Put back a copy, or move it away "
-            "to begin a new one: figures of earlier runs are lost, results in the store stay"
-        ) from error
+        raise ValueError(f"the MLflow database {path} cannot be read: {error}. {REMEDY}") from error
 
 
 def versions_known() -> list[str]:

@@ -4,19 +4,28 @@ Metrics are written in batches: one call per group of figures, not one per figur
 iteration k belong on the campaign's run with step k, so that eight iterations make one curve.
 """
 
+import base64
 import json
 import logging
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.benchmarks.gates import Scorecard, promotion_gates
 from synpref_dagster.pairs.texts import storable
+from synpref_dagster.resources.tracking.links import how_to_open, run_page
+from synpref_dagster.resources.tracking.outbox import Outbox
+from synpref_dagster.resources.tracking.registry import (
+    FINGERPRINT_TAG,
+    SCORECARD_TAG,
+    ModelVersion,
+    Release,
+)
+from synpref_dagster.settings.secrets import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -28,102 +37,93 @@ MAX_DIGEST_LENGTH = 36
 FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegisteredCheckpoint:
-    """A version of a registered model; `model_id` is the LoggedModel its metrics belong to."""
-
-    name: str
-    version: int
-    model_id: str
-    uri: str
-
-
 class TrackedStep:
-    """The figures, inputs and artifacts of one asset and partition, in one MLflow run.
+    """The figures, inputs, plots and models of one asset and partition, in one MLflow run.
 
-    Goes through a client, without global state.
+    Goes through an outbox, without global state.
     """
 
     def __init__(
-        self,
-        client: Any,
-        *,
-        experiment_id: str,
-        run_id: str,
-        campaign_run_id: str,
-        url: str,
-        copy_checkpoints: bool = True,
+        self, outbox: Outbox, run: Mapping[str, Any], *, base_url: str, kept_in: str
     ) -> None:
-        self._client = client
-        self._experiment_id = experiment_id
-        self._copy_checkpoints = copy_checkpoints
-        self.run_id = run_id
-        self.campaign_run_id = campaign_run_id
-        self.url = url
+        self._outbox = outbox
+        self._run = run
+        self._base_url = base_url
+        self._kept_in = kept_in
+        self.run_id = ""
+        """Empty while the run waits for MLflow, as are the next two."""
+        self.campaign_run_id = ""
+        self.page = ""
+        """Its address, or its place on pages of which no address is known."""
+
+    def start(self) -> None:
+        """Make the step's run, or continue that of an earlier attempt."""
+        run_id, delivery = self._send("start"), self._outbox.delivery
+        if run_id is not None and delivery is not None:
+            self.run_id = run_id
+            self.campaign_run_id = delivery.campaign_run(_now())
+            self.page = run_page(self._base_url, delivery.experiment_id, run_id)
+            self._how = how_to_open(delivery.tracking_uri)
+
+    def end(self, status: str) -> None:
+        """End the step's run, and the campaign's until the next step."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._send("end", status=status)
+        except MlflowException as error:
+            # The step's work is published by now: a run that cannot be closed must not undo it.
+            logger.warning("MLflow run %s could not be ended as %s: %s", self.run_id, status, error)
 
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """Dagster metadata that links to the MLflow run."""
-        return {
-            "mlflow_run": dg.MetadataValue.url(self.url),
-            "mlflow_run_id": dg.MetadataValue.text(self.run_id),
-        }
+        """Dagster metadata that lead to the MLflow run."""
+        if not self.run_id:
+            waits = f"waits for MLflow in {self._kept_in}: `synpref tracking replay` sends it"
+            return {"mlflow_run": dg.MetadataValue.text(waits)}
+        link: dg.MetadataValue = dg.MetadataValue.url(self.page)
+        if not self._base_url:
+            link = dg.MetadataValue.text(f"`{self._how}` or `make ui`, page {self.page}")
+        return {"mlflow_run": link, "mlflow_run_id": dg.MetadataValue.text(self.run_id)}
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures of this step in one batch; NaN is kept as such."""
-        self._log_points(self.run_id, [(name, value, step or 0) for name, value in metrics.items()])
+        self._log_points([(name, value, step or 0) for name, value in metrics.items()])
 
     def log_campaign_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Log figures on the campaign's run, e.g. `gold/accuracy` with step = iteration."""
-        points = [(name, value, step) for name, value in metrics.items()]
-        self._log_points(self.campaign_run_id, points)
+        self._log_points([(name, value, step) for name, value in metrics.items()], of="campaign")
 
     def log_curve(self, name: str, values: Sequence[float]) -> None:
         """Log a whole curve, e.g. a training loss: value i gets step i."""
-        self._log_points(self.run_id, [(name, value, step) for step, value in enumerate(values)])
+        self._log_points([(name, value, step) for step, value in enumerate(values)])
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log settings, nested ones by dotted names; a value too long for MLflow is cut."""
-        from mlflow.entities import Param
-
-        rows = [Param(key, _cut(value, MAX_PARAM_LENGTH)) for key, value in flattened(params)]
+        rows = [(key, _cut(value, MAX_PARAM_LENGTH)) for key, value in flattened(params)]
         for start in range(0, len(rows), MAX_PARAMS_PER_CALL):
-            self._client.log_batch(self.run_id, params=rows[start : start + MAX_PARAMS_PER_CALL])
+            self._send("params", params=rows[start : start + MAX_PARAMS_PER_CALL])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the step's run."""
-        from mlflow.entities import RunTag
-
-        rows = [RunTag(key, _cut(value, MAX_TAG_LENGTH)) for key, value in tags.items()]
-        self._client.log_batch(self.run_id, tags=rows)
+        self._send("tags", tags={key: _cut(value, MAX_TAG_LENGTH) for key, value in tags.items()})
 
     def log_input(self, name: str, fingerprint: str, *, uri: str, num_rows: int) -> None:
         """Record a data set that was read; MLflow cuts its digest, the profile holds it whole."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(
-            name=name,
-            digest=fingerprint[:MAX_DIGEST_LENGTH],
-            source_type=uri.split("://", 1)[0] if "://" in uri else "local",
-            source=json.dumps({"uri": uri}),
-            profile=json.dumps({"num_rows": num_rows, "fingerprint": fingerprint}),
-        )
-        tags = [InputTag("mlflow.data.context", "input")]
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset=dataset, tags=tags)])
+        dataset = {
+            "name": name,
+            "digest": fingerprint[:MAX_DIGEST_LENGTH],
+            "source_type": uri.split("://", 1)[0] if "://" in uri else "local",
+            "source": json.dumps({"uri": uri}),
+            "profile": json.dumps({"num_rows": num_rows, "fingerprint": fingerprint}),
+        }
+        self._send("input", dataset=dataset)
 
     def log_figure(self, name: str, png: bytes) -> None:
         """Store a plot as `figures/<name>.png`; its preview in Dagster is a matter of metadata."""
         if not FILE_NAME.fullmatch(name):
             raise ValueError(f"figure name {name!r}: use letters, digits and _ . -")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            path.write_bytes(png)
-            self._client.log_artifact(self.run_id, str(path), artifact_path="figures")
-
-    def log_artifact(self, path: str | Path, *, folder: str | None = None) -> None:
-        """Store a file by its name, or a folder's contents."""
-        log = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
-        log(self.run_id, str(path), artifact_path=folder)
+        self._send("figure", name=name, png=base64.b64encode(png).decode())
 
     def register_checkpoint(
         self,
@@ -132,75 +132,88 @@ class TrackedStep:
         *,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> RegisteredCheckpoint:
-        """Register a checkpoint folder as the next version of the model `name`.
+    ) -> ModelVersion | None:
+        """Register a checkpoint folder, where it lies, as the next version of the model `name`.
 
         Args:
             name: registered model, e.g. `demo-skywork-reward-v2-qwen3-0.6b`; no slash or colon.
             folder: the checkpoint as saved (weights, tokenizer, config).
             metrics: figures of this checkpoint, bound to it in MLflow.
             tags: e.g. the checkpoint's fingerprint.
+
+        Returns:
+            The version, None while it waits for MLflow.
         """
-        tags = dict(tags or {})
-        model = self._client.create_logged_model(
-            self._experiment_id,
-            # MLflow allows no dots here; the registered name keeps them.
-            name=re.sub(r"[^A-Za-z0-9_-]", "_", name),
-            source_run_id=self.run_id,
-            tags=tags,
-            model_type="reward_model",
+        version: ModelVersion | None = self._send(
+            "checkpoint", **_model(name, folder, metrics=metrics or {}, tags=tags or {})
         )
-        uri = self._store_checkpoint(model, Path(folder))
-        points = [(key, value, 0) for key, value in (metrics or {}).items()]
-        self._log_points(self.run_id, points, model_id=model.model_id)
-        self._ensure_registered_model(name)
-        version = self._client.create_model_version(
-            name,
-            source=uri,
-            run_id=self.run_id,
-            # An alias does not resolve to a model id in MLflow 3.17; the tag does.
-            tags={**tags, "model_id": model.model_id},
-            model_id=model.model_id,
+        return version
+
+    def release(
+        self,
+        name: str,
+        folder: str | Path,
+        *,
+        fingerprint: str,
+        card: Scorecard,
+        min_gold_accuracy: float,
+    ) -> Release:
+        """Register a release once, as candidate, and as champion when it passes all gates.
+
+        Args:
+            name: registered model.
+            folder: of the release.
+            fingerprint: of its weights, by which its version is found again.
+            card: what it is judged by.
+            min_gold_accuracy: share that the lower bound of the gold accuracy must exceed.
+
+        Returns:
+            Its gates and version. While it waits for MLflow there is no version, and no champion
+            to be held against: that is done when MLflow answers.
+        """
+        metrics = {"gold_accuracy": card.gold.value}
+        metrics |= {f"benchmark/{key}": each.value for key, each in card.benchmarks.items()}
+        tags = {FINGERPRINT_TAG: fingerprint, SCORECARD_TAG: card.to_json()}
+        known: Release | None = self._send(
+            "release",
+            card=card.to_json(),
+            min_gold_accuracy=min_gold_accuracy,
+            **_model(name, folder, metrics=metrics, tags=tags),
         )
-        logger.info("registered %s version %s", name, version.version)
-        return RegisteredCheckpoint(
-            name=name, version=int(version.version), model_id=model.model_id, uri=uri
-        )
+        gates = promotion_gates(card, None, min_gold_accuracy=min_gold_accuracy)
+        return known or Release(gates, None)
 
-    def _store_checkpoint(self, model: Any, folder: Path) -> str:
-        if not folder.is_dir():
-            self._client.finalize_logged_model(model.model_id, "FAILED")
-            raise ValueError(f"checkpoint {folder} is not a folder")
-        if self._copy_checkpoints:
-            self._client.log_model_artifacts(model.model_id, str(folder))
-        self._client.finalize_logged_model(model.model_id, "READY")
-        return str(model.artifact_location) if self._copy_checkpoints else folder.resolve().as_uri()
-
-    def _ensure_registered_model(self, name: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _log_points(
-        self, run_id: str, points: Sequence[tuple[str, float, int]], *, model_id: str | None = None
-    ) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        rows = [
-            Metric(name, float(value), now, step, model_id=model_id) for name, value, step in points
-        ]
+    def _log_points(self, points: Sequence[tuple[str, float, int]], *, of: str = "step") -> None:
+        rows = [(name, float(value), step) for name, value, step in points]
         for start in range(0, len(rows), MAX_METRICS_PER_CALL):
-            self._client.log_batch(run_id, metrics=rows[start : start + MAX_METRICS_PER_CALL])
+            self._send("metrics", of=of, points=rows[start : start + MAX_METRICS_PER_CALL])
+
+    def _send(self, kind: str, **what: Any) -> Any:
+        return self._outbox.send({"kind": kind, "run": self._run, "time": _now(), **what})
+
+
+def _model(
+    name: str, folder: str | Path, *, metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a record says of a model: all of it plain JSON."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"checkpoint {folder} is not a folder")
+    points = [(key, float(value), 0) for key, value in metrics.items()]
+    return {
+        "name": name,
+        "folder": Path(folder).resolve().as_uri(),
+        "points": points,
+        "tags": dict(tags),
+    }
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def _cut(value: object, most: int) -> str:
     """A value as a text that every store of MLflow takes; one that is cut ends in dots."""
-    text = storable(str(value))
+    text = storable(redacted(str(value)))
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -60,14 +60,19 @@ class PackForward(nn.Module):
     def _tree(self, pack: Pack) -> Tensor:
         if self.mode is Mode.TREE_LAST_LAYER:
             return score_head(self.model, scored_hidden(self.model.base_model, pack))
-        hidden_TH = self.model.base_model(
-            input_ids=pack.input_ids[None],
-            position_ids=pack.position_ids[None],
-            attention_mask=None,
-            use_cache=False,
-            tree=pack,
-        ).last_hidden_state[0]
+        hidden_TH = self.model.base_model(**tree_inputs(pack)).last_hidden_state[0]
         return score_head(self.model, hidden_TH[pack.scored])
+
+
+def tree_inputs(pack: Pack) -> dict[str, Any]:
+    """What the stock model is called with for one pack, under tree attention."""
+    return {
+        "input_ids": pack.input_ids[None],
+        "position_ids": pack.position_ids[None],
+        "attention_mask": None,
+        "use_cache": False,
+        "tree": pack,
+    }
 
 
 def scored_hidden(base: Any, pack: Pack) -> Tensor:

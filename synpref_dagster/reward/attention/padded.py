@@ -24,22 +24,27 @@ def padded_rewards(model: Any, sequences: Sequence[TokenIds]) -> Tensor:
     Returns:
         (n,) rewards, float32 or wider, in order.
     """
+    lengths = torch.tensor([len(ids) for ids in sequences])
+    hidden = model.base_model(**padded_inputs(model, sequences)).last_hidden_state
+    return score_head(model, hidden[torch.arange(len(lengths)), lengths - 1])
+
+
+def padded_inputs(model: Any, sequences: Sequence[TokenIds]) -> dict[str, Any]:
+    """What the stock model is called with for one right-padded batch."""
     device = model.score.weight.device
-    lengths = [len(ids) for ids in sequences]
-    width = max(lengths)
+    width = max(len(ids) for ids in sequences)
     input_ids = torch.full((len(sequences), width), model.config.pad_token_id)
     mask = torch.zeros_like(input_ids)
     for row, ids in enumerate(sequences):
         input_ids[row, : len(ids)] = torch.from_numpy(ids)
         mask[row, : len(ids)] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    hidden = model.base_model(
-        input_ids=input_ids.to(device),
-        attention_mask=mask.to(device),
-        position_ids=positions.to(device),
-        use_cache=False,
-    ).last_hidden_state
-    return score_head(model, hidden[torch.arange(len(lengths)), torch.tensor(lengths) - 1])
+    return {
+        "input_ids": input_ids.to(device),
+        "attention_mask": mask.to(device),
+        "position_ids": positions.to(device),
+        "use_cache": False,
+    }
 
 
 def score_head(model: Any, hidden_nH: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ The features see the response only: on an unseen topic this is mostly a length d
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,21 @@ from scipy.special import expit
 from sklearn.preprocessing import normalize
 
 from synpref_dagster.pairs.record import PreferencePair, Turn
-from synpref_dagster.reward.encoding import DroppedPairs
+from synpref_dagster.reward.encoding import identical_texts
 from synpref_dagster.reward.evaluation import evaluate_margins
-from synpref_dagster.reward.folders import published_training, unpublish, write_json
+from synpref_dagster.reward.folders import (
+    check_model,
+    publish,
+    published_training,
+    unpublish,
+    write_json,
+)
 from synpref_dagster.reward.linear.features import FloatMatrix, hand_features, hashed_words
-from synpref_dagster.reward.training.config import TrainingReport
+from synpref_dagster.reward.training.config import TrainingReport, fitting_fingerprint
+from synpref_dagster.storage.damage import keep_checksums
 
 LINEAR_FILE = "linear.npz"
 SETTINGS_FILE = "linear.json"
-IDENTICAL_TEXT = "identical_text"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +76,7 @@ class LinearRewardModel:
     @classmethod
     def load(cls, path: str | Path) -> "LinearRewardModel":
         """Load a folder written by `train_linear_reward_model`."""
+        check_model(Path(path))
         with np.load(Path(path) / LINEAR_FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         settings = json.loads((Path(path) / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -111,9 +117,10 @@ def train_linear_reward_model(
     Raises:
         ValueError: If no pair is left to train on.
     """
-    fingerprint = _fingerprint(pairs, validation, config=config)
+    fingerprint = fitting_fingerprint(asdict(config), pairs, validation)
     finished = published_training(output_dir)
     if finished is not None and finished["report"]["fingerprint"] == fingerprint:
+        keep_checksums(output_dir)
         return TrainingReport.from_json(finished["report"], reused=True)
     kept = [pair for pair in pairs if pair.chosen != pair.rejected]
     if not kept:
@@ -128,7 +135,7 @@ def train_linear_reward_model(
         history = [evaluate_margins(chosen - rejected, step=num_steps)]
     report = TrainingReport(
         num_pairs=len(kept),
-        dropped=_dropped(pairs),
+        dropped=identical_texts(pairs),
         num_steps=num_steps,
         best_step=num_steps,
         history=tuple(history),
@@ -192,28 +199,6 @@ def _features(
     return sparse.hstack([config.word_weight * weighted, sparse.csr_matrix(hand)], format="csr")
 
 
-def _dropped(pairs: Sequence[PreferencePair]) -> tuple[DroppedPairs, ...]:
-    same: dict[str, list[str]] = {}
-    for pair in pairs:
-        if pair.chosen == pair.rejected:
-            same.setdefault(pair.source, []).append(pair.pair_id.hex())
-    return tuple(
-        DroppedPairs(source=source, reason=IDENTICAL_TEXT, count=len(ids), pair_ids=tuple(ids))
-        for source, ids in sorted(same.items())
-    )
-
-
-def _fingerprint(
-    pairs: Sequence[PreferencePair], validation: Sequence[PreferencePair], *, config: LinearConfig
-) -> str:
-    hasher = blake2b(json.dumps(asdict(config), sort_keys=True).encode(), digest_size=16)
-    for part in (pairs, validation):
-        hasher.update(len(part).to_bytes(8, "little"))
-        for pair in part:
-            hasher.update(pair.pair_id)
-    return hasher.hexdigest()
-
-
 def _publish(
     folder: Path, arrays: dict[str, FloatMatrix], *, config: LinearConfig, report: TrainingReport
 ) -> None:
@@ -221,4 +206,4 @@ def _publish(
     unpublish(folder)
     write_json(folder / SETTINGS_FILE, asdict(config))
     np.savez(folder / LINEAR_FILE, **arrays)  # type: ignore[arg-type]
-    write_json(folder / "training.json", {"config": asdict(config), "report": report.to_json()})
+    publish(folder, {"config": asdict(config), "report": report.to_json()})

@@ -1,10 +1,13 @@
 """What a training run is told and what it tells: `TrainingConfig` and `TrainingReport`."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Any
 
+from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.attention.batching import pack_budget
 from synpref_dagster.reward.backbones import MAX_LENGTH_TOKENS
 from synpref_dagster.reward.encoding import DroppedPairs
@@ -153,6 +156,20 @@ class TrainingConfig:
             if name not in NOT_IN_KEY and (name not in ADDED_LATER or value != default[name])
         }
         return {**NO_LONGER_SETTINGS, **told}
+
+
+def fitting_fingerprint(
+    settings: Mapping[str, Any],
+    pairs: Sequence[PreferencePair],
+    validation: Sequence[PreferencePair],
+) -> str:
+    """Hexadecimal hash of what decides a model that is fitted without gradient steps."""
+    hasher = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
+    for part in (pairs, validation):
+        hasher.update(len(part).to_bytes(8, "little"))
+        for pair in part:
+            hasher.update(pair.pair_id)
+    return hasher.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

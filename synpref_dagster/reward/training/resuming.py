@@ -6,6 +6,7 @@ weights, bit for bit, as one that was not.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,12 @@ from synpref_dagster.reward.evaluation import Evaluation
 from synpref_dagster.reward.folders import STATE_FOLDER, write_json
 from synpref_dagster.reward.training.workers import Workers
 from synpref_dagster.storage.atomic import beside, part_of, put_in_place, remove
+from synpref_dagster.storage.damage import check_folder, file_hash, holds, write_checksums
+from synpref_dagster.storage.sealed import DamagedError
 
+logger = logging.getLogger(__name__)
+
+BEST = "best.json"  # in a point: hash of the weights beside it that were the best until then
 POINT = "step_{:08d}"
 
 
@@ -78,14 +84,23 @@ class ResumePoints:
         if not workers.is_main:
             return
         write_json(part / "progress.json", asdict(progress))
+        if (best := self._best(progress.best_step)).is_file():
+            write_json(part / BEST, {best.name: file_hash(best)})
+        write_checksums(part)
         put_in_place(part, point)
         for other in self.folder.iterdir():
             if other not in (point, self._best(progress.best_step)):
                 remove(other)
 
     def find(self, fingerprint: str) -> tuple[Progress, Path] | None:
-        """The newest complete point of the run with this fingerprint."""
+        """The newest complete and undamaged point of the run with this fingerprint."""
         for point in sorted(self.folder.glob("step_????????"), reverse=True):
+            try:
+                check_folder(point, remedy="it is not resumed")
+                self._check_best(point)
+            except DamagedError as error:
+                logger.warning("%s", error)
+                continue
             contents = json.loads((point / "progress.json").read_text(encoding="utf-8"))
             if contents["fingerprint"] == fingerprint:
                 contents["history"] = [Evaluation(**row) for row in contents["history"]]
@@ -99,6 +114,13 @@ class ResumePoints:
     def clear(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_best(self, point: Path) -> None:
+        if not (point / BEST).is_file():
+            return  # No evaluation yet, or a point of an earlier version.
+        for name, digest in json.loads((point / BEST).read_text(encoding="utf-8")).items():
+            if not holds(self.folder / name, digest):
+                raise DamagedError(f"{self.folder / name} is damaged: {point} is not resumed")
 
     def _best(self, step: int) -> Path:
         return self.folder / f"best_{step:08d}.safetensors"

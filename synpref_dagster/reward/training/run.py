@@ -40,6 +40,7 @@ from synpref_dagster.reward.training.lora import add_lora
 from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.resuming import Progress, ResumePoints
 from synpref_dagster.reward.training.workers import Workers
+from synpref_dagster.storage.damage import keep_checksums
 
 __all__ = ["LoraUpdates", "Schedule", "TrainingConfig", "TrainingReport", "train_reward_model"]
 
@@ -87,6 +88,7 @@ def train_reward_model(
     if finished is not None and finished["report"]["fingerprint"] == fingerprint:
         logger.info("reusing the finished checkpoint in %s", output_dir)
         ResumePoints(output_dir).clear()
+        keep_checksums(output_dir)
         return TrainingReport.from_json(finished["report"], reused=True)
     unpublish(output_dir)
     train, dropped = encode_pairs(pairs, encoder, margin_key=config.margin_key)

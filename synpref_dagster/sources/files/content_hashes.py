@@ -13,6 +13,7 @@ from typing import Any
 
 from synpref_dagster.sources.files.identity import file_digest
 from synpref_dagster.storage import to_path
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import read_bytes, write_bytes
 
 SETTLED_NS = 2_000_000_000
@@ -57,7 +58,7 @@ class ContentHashes:
             {"path": path, "size": one.size, "mtime_ns": one.mtime_ns, "digest": one.digest}
             for path, one in sorted(self._entries.items())
         ]
-        write_bytes(to_path(self._uri), json.dumps(rows, indent=0).encode())
+        write_bytes(to_path(self._uri), json.dumps(sealed({"files": rows}), indent=0).encode())
         self._is_saved = True
 
     def _loaded(self) -> dict[str, _Entry]:
@@ -67,11 +68,12 @@ class ContentHashes:
 
 
 def _parsed(content: bytes | None) -> dict[str, _Entry]:
-    # A table that cannot be read costs hashing, not the night.
+    # A table that is torn or damaged costs hashing, not the night. Earlier versions wrote the rows.
     try:
-        rows = json.loads(content or b"[]")
+        found = unsealed(content or b"[]")
     except ValueError:
         return {}
+    rows = found.get("files") if isinstance(found, dict) else found
     sound = filter(_is_sound, rows if isinstance(rows, list) else [])
     return {row["path"]: _Entry(row["size"], row["mtime_ns"], row["digest"]) for row in sound}
 

@@ -43,6 +43,7 @@ def table_delimiter(head: str, *, named: str | None, is_whole: bool) -> str | No
             and the header alone decides which delimiter it has.
         is_whole: whether `head` is the whole file; else its last line is left out.
     """
+    head = _from_header(head)
     first, _, rest = head.partition("\n")
     if found := _SAYS.fullmatch(first + "\n" * bool(rest)):
         return found[1]
@@ -51,6 +52,20 @@ def table_delimiter(head: str, *, named: str | None, is_whole: bool) -> str | No
     fitting = [mark for mark in marks if _rows_fit(head, mark, is_whole=is_whole)]
     both = [mark for mark in names if mark in fitting]
     return next(iter([*both, *names, *fitting, named] if named else both), None)
+
+
+def _from_header(text: str) -> str:
+    """A text without the empty and comment lines above a header."""
+    while text and (line := text.partition("\n")[0] + "\n") and _is_above_header(line):
+        text = text[len(line) :]
+    return text
+
+
+def _is_above_header(line: str) -> bool:
+    """Whether a first line is empty or a comment; names of columns may begin with a `#`."""
+    if not line.startswith("#"):
+        return not line.strip(" \t\r\n" + _OTHERS)
+    return not any(_names_columns(_header(line[1:].lstrip(), mark)) for mark in _OTHERS)
 
 
 def _rows_fit(head: str, delimiter: str, *, is_whole: bool) -> bool:
@@ -91,11 +106,10 @@ def csv_rows(stream: io.BufferedReader, *, delimiter: str, what: str) -> Iterato
     try:
         cells = csv.reader(_lines(stream), delimiter=delimiter, strict=True)
         header = next(cells, [])
-        names = [name for name in header if name]
-        if len(set(names)) != len(names):
-            raise ValueError(f"{what}: the header names a column twice: {header}")
+        _check_header(header, what)
         for row in cells:
             if row:
+                _check_order(header, row, what)
                 yield _row(number, header, row)
             number += 1
     except BrokenStreamError as error:
@@ -103,6 +117,26 @@ def csv_rows(stream: io.BufferedReader, *, delimiter: str, what: str) -> Iterato
     except csv.Error as error:
         detail = f"{error}; nothing behind it is read"
         yield RawRow(number, None, "", problem="not_csv", detail=detail)
+
+
+def _check_header(header: list[str], what: str) -> None:
+    names = [name for name in header if name]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{what}: the header names a column twice: {header}")
+
+
+def _check_order(header: list[str], row: list[str], what: str) -> None:
+    """Refuses what follows a second header that names the columns in another order."""
+    if len(header) == 1 < len(row):
+        raise ValueError(
+            f"{what}: its first line {header[0][:40]!r} is no header, and its rows have {len(row)} "
+            "cells: take out what stands above the header"
+        )
+    if row != header and row[0] in header and sorted(row) == sorted(header):
+        raise ValueError(
+            f"{what}: a second header names the columns in another order, {row}: read the files "
+            "that were put behind each other one by one"
+        )
 
 
 def _row(number: int, header: list[str], row: list[str]) -> RawRow:
@@ -123,6 +157,7 @@ def _lines(stream: io.BufferedReader) -> Iterable[str]:
     while line := stream.readline(-1):
         text = line.decode("utf-8", "surrogateescape")
         text = text.removeprefix("\ufeff") if first else text
-        if not (first and _SAYS.fullmatch(text)):
-            yield text
+        if first and (_SAYS.fullmatch(text) or _is_above_header(text)):
+            continue
         first = False
+        yield text

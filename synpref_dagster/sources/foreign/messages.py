@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from synpref_dagster.pairs.structure import ROLES
+from synpref_dagster.pairs.structure import ROLES, seen
 from synpref_dagster.sources.records import RowRejected
 
 Message = dict[str, Any]
 ROLE_KEYS = ("role", "from", "speaker")
-CONTENT_KEYS = ("content", "value", "text")
+CONTENT_KEYS = ("content", "value", "text", "parts", "message")
+OTHER_ROLE_KEYS = ("sender", "author", "type")
+"""Names that say the role where none of `ROLE_KEYS` does, and may say something else."""
 SPOKEN = {
     **{name: name for name in ROLES},
     **dict.fromkeys(("human", "prompter"), "user"),
@@ -26,7 +28,7 @@ _KNOWN = frozenset(ROLES)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
 TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
-SPEAKERS = "several_speakers"
+SPEAKERS, TWO_SYSTEMS = "several_speakers", "two_system_prompts"
 UNSUPPORTED = {
     **dict.fromkeys(
         ("tool_calls", "tool_call", "tool_call_id", "tool_responses", "tool_results", "tools"),
@@ -46,6 +48,15 @@ UNSUPPORTED = {
 """Names of fields, parts of a content and columns that a pair has no place for, and the reason."""
 IN_MESSAGES = {**UNSUPPORTED, "thought": THOUGHTS, "documents": "unsupported_content"}
 """The same of a message, where names mean less than as columns."""
+IN_PARTS = {
+    **IN_MESSAGES,
+    **dict.fromkeys(("inline_data", "file_data", "document", "blob"), MEDIA),
+    **dict.fromkeys(("executable_code", "code_execution_result"), TOOLS),
+    **dict.fromkeys(("tool_use", "tool_result"), TOOLS),
+}
+"""The same of a part of a content, which some services write without its type."""
+_OF_PARTS = frozenset({"thought", "thought_signature", "cache_control", "citations"})
+"""What says nothing in a part without a type."""
 _PART_REASONS = (("tool", TOOLS), ("function", TOOLS), ("thinking", THOUGHTS), ("reason", THOUGHTS))
 
 
@@ -68,7 +79,7 @@ def holds_something(value: object) -> bool:
     [False, False, False, False, False, True, True]
     """
     if isinstance(value, str):
-        return bool(value.strip())
+        return bool(seen(value))
     if isinstance(value, Mapping):
         return any(map(holds_something, value.values()))
     if isinstance(value, list | tuple):
@@ -143,7 +154,7 @@ def as_messages(value: object) -> list[Message] | None:
 def _is_message(value: object) -> bool:
     return (
         isinstance(value, Mapping)
-        and any(name in value for name in ROLE_KEYS)
+        and (any(name in value for name in ROLE_KEYS) or _other_role(value) is not None)
         and any(name in value for name in (*CONTENT_KEYS, "tool_calls", "function_call"))
     )
 
@@ -153,48 +164,72 @@ def _plain(message: Mapping[str, Any]) -> Message:
         reason = IN_MESSAGES.get(plain_name(name))
         if reason and holds_something(value):
             raise RowRejected(reason, detail=f"a message holds {name}"[:200])
-    role = _only(message, ROLE_KEYS)
+    role = _only(message, ROLE_KEYS) or _other_role(message)
     if isinstance(role, str):
         name = role.strip().lower()
         if name in TOOL_ROLES:
             raise RowRejected(TOOLS, detail=f"a message of role {name}")
         role = SPOKEN.get(name, role)
-    return {"role": role, "content": _content(_only(message, CONTENT_KEYS))}
+    return {"role": role, "content": _said(message)}
 
 
-def _only(message: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _other_role(message: Mapping[str, Any]) -> str | None:
+    """The role under a name that means one only where it names a known speaker."""
+    values = (message.get(name) for name in OTHER_ROLE_KEYS)
+    found = (v for v in values if isinstance(v, str) and v.strip().lower() in SPOKEN)
+    return next(found, None)
+
+
+def _said(message: Mapping[str, Any]) -> Any:
+    """The content of a message, which may stand under several names."""
+    given = [message[name] for name in CONTENT_KEYS if message.get(name) is not None]
+    parts = message.get("parts")
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        given = ["".join(parts) if value is parts else value for value in given]
+    if len(given) > 1:
+        contents = [_content(value) for value in given if holds_something(value)] or [""]
+        return _only(dict(enumerate(contents)), range(len(contents)))
+    return _content(given[0]) if given else None
+
+
+def _only(message: Mapping[Any, Any], names: Sequence[Any]) -> Any:
     """The value that stands under one of some names; two different ones cannot both count."""
     values = [message[name] for name in names if message.get(name) is not None]
     if any(value != values[0] for value in values[1:]):
-        raise RowRejected("malformed_conversation", detail=f"two of {', '.join(names)} differ")
+        detail = f"two of {', '.join(map(str, names))} differ"
+        raise RowRejected("malformed_conversation", detail=detail)
     return values[0] if values else None
 
 
 def _content(content: Any) -> Any:
     """The text of a content; a list of parts that are all text is joined as chat templates do."""
     parts = listed(content) if not isinstance(content, str) else content
-    if isinstance(parts, Mapping):
+    if isinstance(parts, Mapping) and "type" in parts:
         parts = [parts]
     if not isinstance(parts, list) or not parts:
         return parts
-    if not all(isinstance(part, Mapping) and "type" in part for part in parts):
+    if not all(isinstance(part, Mapping) for part in parts):
         return parts
     return "".join(map(_part_text, parts))
 
 
 def _part_text(part: Mapping[str, Any]) -> str:
-    kind, text = part["type"], part.get("text")
+    kind, text = str(part.get("type", "text")), part.get("text")
     beside = [n for n in part if n not in ("type", "text", "index") and holds_something(part[n])]
+    reasons = {name: IN_PARTS[plain_name(name)] for name in beside if plain_name(name) in IN_PARTS}
+    if part.get("thought") is False:
+        reasons.pop("thought", None)
+    for name, reason in reasons.items():
+        raise RowRejected(reason, detail=f"a part of a content holds {name}"[:200])
     if kind in ("text", "input_text", "output_text") and isinstance(text, str):
-        reasons = [UNSUPPORTED[name] for name in beside if name in UNSUPPORTED]
-        if not reasons:
+        others = [name for name in beside if plain_name(name) not in _OF_PARTS]
+        if "type" in part or not others:
             return text
-        raise RowRejected(reasons[0], detail=f"a part of a content holds {beside[0]}")
-    named = str(kind)
-    found = (reason for word, reason in _PART_REASONS if word in named)
-    media = any(word in named for word in ("image", "audio", "video", "file", "document"))
+        raise RowRejected("unsupported_content", detail=f"a part holds {others[0]}"[:200])
+    found = (reason for word, reason in _PART_REASONS if word in kind)
+    media = any(word in kind for word in ("image", "audio", "video", "file", "document"))
     reason = next(found, MEDIA if media else "unsupported_content")
-    raise RowRejected(reason, detail=f"a part of a content is of type {named}"[:200])
+    raise RowRejected(reason, detail=f"a part of a content is of type {kind}"[:200])
 
 
 def _check_speakers(messages: Iterable[Mapping[str, Any]]) -> None:

@@ -7,6 +7,7 @@ stored or rendered chat becomes its turns, a side that is one becomes messages.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from synpref_dagster.pairs.structure import seen
 from synpref_dagster.sources.foreign.labelled import (
     assistant_label,
     begins_chat,
@@ -15,15 +16,22 @@ from synpref_dagster.sources.foreign.labelled import (
     may_begin,
     user_label,
 )
-from synpref_dagster.sources.foreign.messages import Message, as_messages, is_plain, listed
+from synpref_dagster.sources.foreign.messages import (
+    TWO_SYSTEMS,
+    Message,
+    as_messages,
+    is_plain,
+    listed,
+)
 from synpref_dagster.sources.foreign.rendered import (
     REASON,
     ends_turn,
-    holds_token,
     rendered_messages,
     without_end,
 )
 from synpref_dagster.sources.foreign.stored import REASON as STORED, may_store, stored_messages
+from synpref_dagster.sources.foreign.templates import holds_token
+from synpref_dagster.sources.foreign.thoughts import leaves_open, opened_thought, with_thought
 from synpref_dagster.sources.records import RowRejected
 
 Side = Any  # a text, a list of messages, or what the check of the record will refuse
@@ -36,6 +44,8 @@ class _Asked(NamedTuple):
     is_open: bool = False
     """Whether the prompt was written with labels or ended with an open turn: responses go on."""
     is_rendered: bool = False
+    thought: str = ""
+    """The mark of a thought that the prompt opened for the responses."""
 
 
 def opened(conversation: object, responses: tuple[Side, Side]) -> tuple[object, tuple[Side, Side]]:
@@ -67,7 +77,7 @@ def _hides_nothing(conversation: object, responses: tuple[Side, Side]) -> bool:
     chosen, rejected = responses
     if type(chosen) is not str or type(rejected) is not str or type(conversation) is not list:
         return False
-    if may_hide(chosen) or may_hide(rejected) or may_begin(chosen):
+    if may_hide(chosen) or may_hide(rejected) or may_begin(chosen) or may_begin(rejected):
         return False
     for turn in conversation:
         if not is_plain(turn) or may_hide(turn["content"]):
@@ -102,6 +112,8 @@ def _asked(turns: list[Message]) -> _Asked:
     text = spoken[0]["content"]
     if not isinstance(text, str):
         return _Asked(turns)
+    if leaves_open(text) and not (holds_token(text) or begins_chat(text)):
+        raise RowRejected(REASON, detail="the prompt ends in a thought")
     found = hidden_messages(text)
     labelled = labelled_messages(text) if found is None else None
     said = labelled or found
@@ -109,15 +121,17 @@ def _asked(turns: list[Message]) -> _Asked:
         return _Asked(turns)
     if said[-1]["role"] != "assistant":
         return _Asked(_under(system, said), labelled is not None, labelled is None)
-    if said[-1]["content"]:
+    thought = opened_thought(str(said[-1]["content"]))
+    if thought is None:
         raise RowRejected(_kind([text]), detail="the prompt ends with a reply of the assistant")
-    return _Asked(_under(system, said[:-1]), is_open=True, is_rendered=labelled is None)
+    turns = _under(system, said[:-1])
+    return _Asked(turns, is_open=True, is_rendered=labelled is None, thought=thought)
 
 
 def _under(system: list[Message], turns: list[Message]) -> list[Message]:
     """The turns below a system turn; raises RowRejected where they have another one."""
     if system and turns and turns[0]["role"] == "system" and turns[0] != system[0]:
-        raise RowRejected("two_system_prompts", detail="the prompt holds another system prompt")
+        raise RowRejected(TWO_SYSTEMS, detail="the prompt holds another system prompt")
     return turns if turns[:1] == system else [*system, *turns]
 
 
@@ -172,20 +186,40 @@ def _with_labels(
     turns = asked.turns
     if not all(isinstance(side, str) for side in sides):
         return turns, sides
-    labels = [assistant_label(side) for side in sides]
-    if all(labels):
-        if not asked.is_open and (not turns or not _unlabelled(turns)):
-            raise RowRejected(REASON, detail=f"both responses begin with {labels[0]}:")
-        turns = turns if asked.is_open else _unlabelled(turns)
-        sides = _after_label(sides[0], labels[0]), _after_label(sides[1], labels[1])
+    turns, sides = _without_labels(asked, sides)
     chats = [labelled_messages(side) if begins_chat(side) else None for side in sides]
-    if all(chat is not None for chat in chats):
-        said = [turn["content"] for turn in chats[0] or []]
-        if all(turn["content"] in said for turn in turns if turn["role"] != "system"):
-            return turns, (chats[0], chats[1])
+    say_it = [chat is not None and _says(chat, turns) for chat in chats]
+    if all(say_it):
+        return turns, (chats[0], chats[1])
+    if any(say_it):
+        raise RowRejected(REASON, detail="one side is a whole chat, the other is not")
     if asked.is_open:
         sides = sides[0].strip(), sides[1].strip()
-    return turns, sides
+    return turns, with_thought(asked.thought, sides) if asked.thought else sides
+
+
+def _says(chat: list[Message], turns: list[Message]) -> bool:
+    """Whether a chat says what is asked; where nothing is asked, it is all there is."""
+    said = [turn["content"] for turn in chat]
+    return all(turn["content"] in said for turn in turns if turn["role"] != "system")
+
+
+def _without_labels(asked: _Asked, sides: tuple[str, str]) -> tuple[list[Message], tuple[str, str]]:
+    """Turns and texts without the label that a reply begins with.
+
+    Raises RowRejected where only one of the two has it: nothing else would be easier to learn.
+    """
+    turns, labels = asked.turns, [assistant_label(side) for side in sides]
+    wanted = str(turns[-1]["content"]) if turns else ""
+    if not any(labels) or all(label in wanted for label in labels if label):
+        return turns, sides
+    if not all(labels):
+        detail = f"one response begins with {labels[0] or labels[1]}, the other does not"
+        raise RowRejected(REASON, detail=detail)
+    if not asked.is_open and (not turns or not _unlabelled(turns)):
+        raise RowRejected(REASON, detail=f"both responses begin with {labels[0]}")
+    turns = turns if asked.is_open else _unlabelled(turns)
+    return turns, (_after_label(sides[0], labels[0]), _after_label(sides[1], labels[1]))
 
 
 def _unlabelled(turns: list[Message]) -> list[Message]:
@@ -199,4 +233,4 @@ def _unlabelled(turns: list[Message]) -> list[Message]:
 
 
 def _after_label(text: str, label: str | None) -> str:
-    return text.lstrip().removeprefix(f"{label}:").strip()
+    return seen(seen(text).removeprefix("<s>")).removeprefix(label or "").strip()

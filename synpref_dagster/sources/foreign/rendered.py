@@ -8,70 +8,34 @@ is refused. Tokens that stand in prose or in quoted code make no chat: somebody 
 import re
 
 from synpref_dagster.sources.foreign.messages import SPOKEN, TOOL_ROLES, Message
+from synpref_dagster.sources.foreign.templates import (
+    BEGIN,
+    END,
+    OPENING,
+    OPENINGS,
+    SPEAKER,
+    SPEAKER_LINES,
+    TOKEN,
+    begins_unread,
+    first_hint,
+    holds_token,
+)
 from synpref_dagster.sources.records import RowRejected
 
 REASON = "rendered_chat"
-_ANY = r"([\w-]+)"
-_ROLE = r"(user|assistant|system|human|model|developer|tool|ipython|function|observation|prompter)"
-_OPENINGS = (
-    rf"<\|im_start\|> ?{_ANY}(?:<\|im_sep\|>|\n)",  # ChatML
-    rf"<\|start_header_id\|>{_ANY}<\|end_header_id\|>",  # Llama 3
-    rf"<\|header_start\|>{_ANY}<\|header_end\|>",  # Llama 4
-    rf"<start_of_turn>{_ANY}\n",  # Gemma
-    rf"<\|start_of_role\|>{_ANY}<\|end_of_role\|>",  # Granite
-    rf"<\|start\|>{_ANY}<\|message\|>",  # Harmony
-    rf"<\|im_{_ROLE}\|>{_ROLE}<\|im_middle\|>",  # Kimi
-    r"<\|START_OF_TURN_TOKEN\|><\|(USER|CHATBOT|SYSTEM)_TOKEN\|>",  # Command
-    rf"<\|{_ROLE}\|>(?=\S|\n| ?\Z)",  # Zephyr, Phi, Tulu, GLM
-    r"<｜(User|Assistant)｜>",  # DeepSeek
-    r"<extra_id_[01]>(System|User|Assistant)\n",  # Nemotron
-    r"GPT4 Correct (User|Assistant):",  # OpenChat
-)
-_OPENING = re.compile("|".join(_OPENINGS))
-_BEGIN = re.compile(
-    r"(?:\s|<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|startoftext\|>|<BOS_TOKEN>"
-    r"|\[gMASK\]|<sop>|<｜begin▁of▁sentence｜>|\]~!b\[)*"
-)
-_END = (
-    r"(?:<\|im_end\|>|<\|eot_id\|>|<\|eom_id\|>|<\|eot\|>|<\|end_of_text\|>|<end_of_turn>"
-    r"|<\|end\|>|<\|return\|>|<\|endoftext\|>|<\|END_OF_TURN_TOKEN\|>|<\|end_of_turn\|>"
-    r"|<｜end▁of▁sentence｜>|<eos>|</s>)"
-)
-_ENDS = re.compile(rf"(?:\s*{_END})+\s*\Z")
+_LAST_END = re.compile(rf"{END}\Z")
+_TAIL = 300
+"""Characters in which tokens at the end of a text are looked for: blanks may fill the rest."""
 # Right behind a word a token closes it; behind a blank it is spoken of. Llama 2 puts one there.
-_CLOSED_WORD = re.compile(rf"(?:(?<=\S){_END}|(?<=\S)\s</s>)(?:\s*{_END})*\s*\Z")
-_CLOSED_LINE = re.compile(rf"\n{_END}(?:\s*{_END})*\s*\Z")
-_TOKEN = re.compile(
-    rf"{_END}|<\|[a-z_]+\|>|<｜[\w▁]+｜>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
-    r"|<\|[A-Za-z_]+\|>|<extra_id_\d+>|<\|(?:begin|end)_of_text\|>|<SPECIAL_\d+>"
-    r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|\[\|\w+\|\]"
-)
-_GOES_ON = re.compile(rf"{_END}\s*(?:<s>)?\s*(?:{'|'.join(_OPENINGS)}|\[INST\])")
+_CLOSED_WORD = re.compile(rf"(?:(?<=\S){END}|(?<=\S)\s</s>)(?:\s*{END})*\s*\Z")
+_CLOSED_LINE = re.compile(rf"\n{END}(?:\s*{END})*\s*\Z")
+_GOES_ON = re.compile(rf"{END}\s*(?:<s>\s*)?(?:{'|'.join(OPENINGS)}|\[INST\])")
 """A turn that ends, and the next one that begins: nobody only speaks of tokens so."""
-_SPEAKERS = re.compile(rf"^<\|{_ROLE}\|>\s*$", re.MULTILINE)
-_CUT_OFF = re.compile(rf"(?<=\S){_END}(?![`'\")\]]|\s*(?:### )?(?:USER|User|Human):)")
-_SPEAKER = re.compile(rf"<\|{_ROLE}\|>")
-_HINTS = ("<|", "<｜", "_of_turn>", "SYS>>", "<extra_id_", "</s>", "<eos>", "<SPECIAL_")
+_CUT_OFF = re.compile(rf"(?<=\S){END}(?![`'\")\]]|\s*(?:### )?(?:USER|User|Human):)")
 _LLAMA_TURN = re.compile(
-    r"\s*(?:<s>)?\s*\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
+    r"\s*(?:<s>\s*)?\[INST\](.*?)\[/INST\](.*?)(?=</s>|<s>|\[INST\]|\Z)(?:\s*</s>)?", re.S
 )
 _LLAMA_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>(.*)", re.S)
-
-
-def holds_token(text: str) -> bool:
-    """Whether a text may hold a control token of a chat: a quick look before any other."""
-    # Every row comes here: most texts hold no angle bracket at all.
-    if "<" in text and any([hint in text for hint in _HINTS]):  # noqa: C419 - faster than lazy
-        return True
-    return "[" in text and (
-        "INST]" in text or "[|" in text or "_PROMPT]" in text or "_TOOLS]" in text
-    )
-
-
-def _first_hint(text: str) -> int:
-    """Where the first control token may begin: most of a text need not be searched closely."""
-    places = (text.find(hint) for hint in ("<", "[", "GPT4"))
-    return min((place for place in places if place >= 0), default=0)
 
 
 def rendered_messages(text: str) -> list[Message] | None:
@@ -88,16 +52,18 @@ def rendered_messages(text: str) -> list[Message] | None:
     """
     if not holds_token(text):
         return None
-    start = _BEGIN.match(text)
+    start = BEGIN.match(text)
     body = text[start.end() :] if start else text
     if body.startswith("[INST]"):
         return _llama_messages(body)
-    found = list(_OPENING.finditer(body, _first_hint(body)))
+    found = list(OPENING.finditer(body, first_hint(body)))
     if found and not found[0].start():
         return _messages(body, found)
     begun = text[: len(text) - len(body)]
     if found and "｜begin▁of▁sentence｜" in begun:  # DeepSeek's system prompt has no token.
         return [_turn("system", body[: found[0].start()]), *_messages(body, found)]
+    if begins_unread(text) or begins_unread(body):
+        raise RowRejected(REASON, detail="a template that is not read")
     if begun.replace("<s>", "").strip():
         raise RowRejected(REASON, detail="a text begins with a token for the beginning")
     _refuse_parts(body, found)
@@ -110,20 +76,24 @@ def without_end(text: str) -> str:
     >>> without_end("An apple.<|im_end|>\n")
     'An apple.'
     """
-    return _ENDS.sub("", text)
+    bare = text.rstrip()
+    while found := _LAST_END.search(bare, max(0, len(bare) - _TAIL)):
+        text = bare = bare[: found.start()].rstrip()
+    return text
 
 
 def ends_turn(text: str) -> bool:
     """Whether a text ends with a token that closes its last word, and holds no other."""
     end = _end(text)
-    return end is not None and _TOKEN.search(text, _first_hint(text), end.start()) is None
+    return end is not None and TOKEN.search(text, first_hint(text), end.start()) is None
 
 
 def _end(text: str) -> re.Match[str] | None:
     """The tokens right behind the last word of a text."""
-    if text.rstrip()[-1:] != ">" or not holds_token(text) or _is_struck(text):
+    if text.rstrip()[-1:] not in (">", "[", "]") or not holds_token(text) or _is_struck(text):
         return None
-    return _CLOSED_WORD.search(text)
+    bare = text.rstrip()
+    return _CLOSED_WORD.search(bare, max(0, len(bare) - _TAIL))
 
 
 def _is_struck(text: str) -> bool:
@@ -136,13 +106,13 @@ def _messages(body: str, found: list[re.Match[str]]) -> list[Message]:
     for opening, following in zip(found, [*found[1:], None], strict=True):
         content = body[opening.end() : following.start() if following else len(body)]
         name = next(filter(None, opening.groups())).lower()
-        turns.append(_turn(name, _ENDS.sub("", content)))
+        turns.append(_turn(name, without_end(content)))
     # Templates open a system turn also where there is nothing to say in it.
     return [turn for turn in turns if turn["role"] != "system" or turn["content"]]
 
 
 def _turn(name: str, content: str) -> Message:
-    if name in TOOL_ROLES or _TOKEN.search(content):
+    if name in TOOL_ROLES or TOKEN.search(content):
         raise RowRejected(REASON, detail=f"a control token or a tool inside a {name} turn")
     return {"role": SPOKEN.get(name, name), "content": content.strip()}
 
@@ -160,21 +130,22 @@ def _llama_messages(body: str) -> list[Message]:
         if system:
             turns += [_turn("system", system[1])] * bool(system[1].strip())
             asked = system[2]
-        turns += [_turn("user", asked), _turn("assistant", _ENDS.sub("", answer))]
+        turns += [_turn("user", asked), _turn("assistant", without_end(answer))]
         place = found.end()
     return turns
 
 
 def _refuse_parts(text: str, found: list[re.Match[str]]) -> None:
     """Refuses a text that begins or ends in the middle of a rendered chat."""
-    first = _TOKEN.search(text, _first_hint(text))
+    first = TOKEN.search(text, first_hint(text))
     if first is None or _is_struck(text):
         return
-    line = _CLOSED_LINE.search(text)
+    bare = text.rstrip()
+    line = _CLOSED_LINE.search(bare, max(0, len(bare) - _TAIL))
     where = ""
     if _end(text) or (line and first.start() > line.start()):
         where = "ends with a token that closes a turn"
-    elif _opens_at_end(text.rstrip(), found):
+    elif _opens_at_end(bare, found):
         where = "ends with a token that opens a turn"
     elif not text[: first.start()].strip() and _begins_turn(text, first):
         where = "begins with a control token"
@@ -188,7 +159,7 @@ def _runs_on(text: str) -> bool:
     """Whether a text goes on with further turns, outside of what is quoted as code."""
     if "`" in text:
         return False
-    return bool(_GOES_ON.search(text)) or len(_SPEAKERS.findall(text)) > 1
+    return bool(_GOES_ON.search(text)) or len(SPEAKER_LINES.findall(text)) > 1
 
 
 def _begins_turn(text: str, first: re.Match[str]) -> bool:
@@ -197,7 +168,7 @@ def _begins_turn(text: str, first: re.Match[str]) -> bool:
         return True
     if first.group() == "[/INST]" and "[INST]" not in text:
         return True
-    return not text[first.end() :][:1].isspace() or len(_SPEAKER.findall(text)) > 1
+    return not text[first.end() :][:1].isspace() or len(SPEAKER.findall(text)) > 1
 
 
 def _opens_at_end(text: str, found: list[re.Match[str]]) -> bool:

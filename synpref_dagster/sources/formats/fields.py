@@ -17,8 +17,14 @@ from synpref_dagster.pairs.structure import (
     structural_reasons,
 )
 from synpref_dagster.sources.files.raw_rows import RawRow
-from synpref_dagster.sources.foreign.columns import repeated
-from synpref_dagster.sources.foreign.messages import Message, holds_something, is_messages, listed
+from synpref_dagster.sources.foreign.context import repeated
+from synpref_dagster.sources.foreign.messages import (
+    TWO_SYSTEMS,
+    Message,
+    holds_something,
+    is_messages,
+    listed,
+)
 from synpref_dagster.sources.foreign.opening import opened
 from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec, Unfolded
 
@@ -177,22 +183,6 @@ def asked(prompt: object) -> list[dict[str, Any]]:
     return user_turn(prompt) if holds_something(prompt) else []
 
 
-def instruction_turn(instruction: object, context: object = None) -> list[dict[str, Any]]:
-    r"""One user turn of an instruction and, below an empty line, what it is about.
-
-    >>> instruction_turn("Shorten.", "A long text.")[0]["content"]
-    'Shorten.\n\nA long text.'
-    """
-    # Files written by pandas hold NaN where there is nothing.
-    if context is None or context == "" or (isinstance(context, float) and math.isnan(context)):
-        return user_turn(instruction)
-    *before, last = user_turn(instruction) or [{}]
-    asked = last.get("content") if isinstance(last, Mapping) else None
-    if not isinstance(asked, str) or not isinstance(context, str):
-        raise RowRejected("not_text", detail="instruction and input must be texts")
-    return [*before, {**last, "content": f"{asked}\n\n{context}"}]
-
-
 def one_of(spec: SourceSpec, option: str, allowed: Sequence[str]) -> str:
     """Value of an option with a few legal values, the first being the default."""
     value = spec.options.get(option, allowed[0])
@@ -269,7 +259,7 @@ def _last_messages(
     given = conversation if isinstance(conversation, list) else []
     system = given[:1] if given and given[0]["role"] == "system" else []
     if system and shared[0]["role"] == "system" and shared[0] != system[0]:
-        raise RowRejected("two_system_prompts", detail="the messages hold another system prompt")
+        raise RowRejected(TWO_SYSTEMS, detail="the messages hold another system prompt")
     said = [str(turn["content"]) for turn in shared]
     if not all(repeated(str(turn["content"]), said) for turn in given[len(system) :]):
         raise RowRejected("prompt_not_shared", detail="the prompt is not in the messages")

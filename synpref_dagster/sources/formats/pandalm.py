@@ -12,9 +12,9 @@ from synpref_dagster.sources.formats.fields import (
     RowFormat,
     RowReader,
     finite,
-    instruction_turn,
     labelled_pair,
     required,
+    user_turn,
 )
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
@@ -33,7 +33,7 @@ def _make_reader(spec: SourceSpec) -> RowReader:
         pair = labelled_pair(
             spec,
             number,
-            conversation=instruction_turn(instruction, row.get("input")),
+            conversation=user_turn(instruction),
             responses=(first, second),
             sign=majority if count > 1 else 0,
         )
@@ -62,6 +62,6 @@ PANDALM = RowFormat(
     layout="instruction, input, response1, response2, annotator1, annotator2, annotator3",
     matches=lambda row: set(_COLUMNS) <= set(row),
     make_reader=_make_reader,
-    columns=frozenset({*_COLUMNS, "input"}),
+    columns=frozenset(_COLUMNS),
     asks="instruction",
 )

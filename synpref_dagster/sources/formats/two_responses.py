@@ -12,7 +12,6 @@ from synpref_dagster.sources.formats.fields import (
     RowFormat,
     RowReader,
     finite,
-    instruction_turn,
     labelled_pair,
     one_of,
     required,
@@ -171,9 +170,8 @@ _LAYOUTS = (
         name="offsetbias",
         columns=("instruction", "output_1", "output_2", "label"),
         responses=("output_1", "output_2"),
-        conversation=lambda row: instruction_turn(row["instruction"], row.get("input")),
+        conversation=lambda row: user_turn(row["instruction"]),
         asks="instruction",
-        beside=frozenset({"input"}),
         make_sign=lambda _: _numbered_sign,
     ),
 )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from synpref_dagster.storage.maps.tasks import Marker, find_finished, has_outputs, output_sizes
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import read_bytes, to_path, write_bytes
 
 KNOWN_TASKS = "known_tasks.json"
@@ -28,14 +29,14 @@ def keep_tasks(uri: str, tasks: Mapping[str, Marker]) -> None:
     schemas: dict[str, str] = {}
     listed = {}
     for key, marker in tasks.items():
-        document = json.loads(marker.to_json())
+        document = marker.to_document()
         for item in document.values():
             # The schemas are the same ones thousands of times.
             text = item.pop("arrow_schema")
             item["schema"] = schemas.setdefault(text, str(len(schemas)))
         listed[key] = document
     content = {"schemas": {name: text for text, name in schemas.items()}, "tasks": listed}
-    write_bytes(to_path(uri) / KNOWN_TASKS, json.dumps(content).encode())
+    write_bytes(to_path(uri) / KNOWN_TASKS, json.dumps(sealed(content)).encode())
 
 
 def _read(uri: str) -> dict[str, Marker]:
@@ -43,12 +44,12 @@ def _read(uri: str) -> dict[str, Marker]:
     if text is None:
         return {}
     try:
-        content = json.loads(text)
+        content = unsealed(text)
         found = {}
         for key, document in content["tasks"].items():
             for item in document.values():
                 item["arrow_schema"] = content["schemas"][item.pop("schema")]
-            found[key] = Marker.from_json(json.dumps(document).encode())
+            found[key] = Marker.from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # Torn, or of another version: the markers themselves are read.
     return {key: marker for key, marker in found.items() if marker is not None}

@@ -23,6 +23,7 @@ from synpref_dagster.storage.manifest import (
     read_manifest,
 )
 from synpref_dagster.storage.refs import DatasetRef
+from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import (
     file_sizes,
     join_uri,
@@ -46,22 +47,20 @@ class Marker:
     shards: dict[str, list[Shard]]
     schemas: dict[str, pa.Schema]
 
-    def to_json(self) -> bytes:
-        """Bytes of the marker's file."""
-        document = {
+    def to_document(self) -> dict[str, Any]:
+        """What the marker says, as JSON values."""
+        return {
             name: {
-                "shards": [[s.content_hash, s.num_rows, s.num_bytes] for s in shards],
+                "shards": [shard.to_list() for shard in shards],
                 "arrow_schema": self.schemas[name].serialize().to_pybytes().hex(),
             }
             for name, shards in self.shards.items()
         }
-        return json.dumps(document, sort_keys=True).encode()
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Marker | None":
-        """The marker in a file's bytes, or None when they are torn."""
+    def from_document(cls, document: Mapping[str, Any]) -> "Marker | None":
+        """The marker of `to_document`, or None when it is none."""
         try:
-            document = json.loads(text)
             shards = {
                 name: [Shard(*shard) for shard in item["shards"]] for name, item in document.items()
             }
@@ -69,7 +68,7 @@ class Marker:
                 name: pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(item["arrow_schema"])))
                 for name, item in document.items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid):
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException):
             return None
         return cls(shards, schemas)
 
@@ -121,7 +120,8 @@ def note_shard(error: Exception, inputs: Sequence[DatasetRef], group: tuple[Shar
 
 def write_marker(uri: str, key: str, marker: Marker) -> None:
     """Says that the work is finished; written after the shards it names."""
-    write_bytes(to_path(uri) / MARKER_FOLDER / f"{key}.json", marker.to_json())
+    text = json.dumps(sealed(marker.to_document(), place=key), sort_keys=True)
+    write_bytes(to_path(uri) / MARKER_FOLDER / f"{key}.json", text.encode())
 
 
 def side_by_side(
@@ -177,10 +177,18 @@ def find_finished(uri: str, keys: Sequence[str], uris: Mapping[str, str]) -> dic
     finished = {}
     for key in dict.fromkeys(keys):
         text = read_bytes(folder / f"{key}.json") if f"{key}.json" in written else None
-        marker = Marker.from_json(text) if text is not None else None
+        marker = _marker(text, key) if text is not None else None
         if marker is not None and has_outputs(marker, sizes):
             finished[key] = marker
     return finished
+
+
+def _marker(text: bytes, key: str) -> Marker | None:
+    """The marker in the file of a key, or None when it is torn, damaged or that of another key."""
+    try:
+        return Marker.from_document(unsealed(text, place=key))
+    except ValueError:
+        return None
 
 
 def output_sizes(uris: Mapping[str, str]) -> dict[str, Mapping[str, int]]:

@@ -5,7 +5,12 @@ import pytest
 
 from synpref_dagster.curation.retrieval import vector_index
 from synpref_dagster.curation.retrieval.nearest import nearest
-from synpref_dagster.curation.retrieval.vector_index import nearest_at_scale, recall
+from synpref_dagster.curation.retrieval.vector_index import (
+    StoredVectors,
+    nearest_at_scale,
+    nearest_stored,
+    recall,
+)
 
 NUM_QUERIES = 800
 
@@ -59,3 +64,33 @@ def test_a_few_queries_are_not_worth_an_index(monkeypatch):
 
 def test_recall_of_nothing_is_not_a_number():
     assert np.isnan(recall(np.empty((0, 3)), np.empty((0, 3))))
+
+
+def stored(vectors: np.ndarray, parts: list[np.ndarray]) -> StoredVectors:
+    return StoredVectors(
+        num=len(vectors), dim=vectors.shape[1],
+        portions=lambda: ((places, vectors[places]) for places in parts),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("num_parts", [1, 3, 40])
+def test_stored_vectors_give_the_same_neighbours_however_they_are_portioned(num_parts):
+    vectors = clustered(300)
+    vectors[200:] = vectors[:100]  # ties, which go to the lower place
+    shuffled = np.random.default_rng(1).permutation(300)
+    parts = [np.sort(part) for part in np.array_split(shuffled, num_parts)]
+    found, values = nearest_stored(vectors[:20], stored(vectors, parts), k=12, exact_limit=100)
+    exact = vectors[:20].astype(float) @ vectors.astype(float).T
+    for row, similarity in enumerate(exact.astype(np.float32)):
+        best = np.argsort(-similarity, kind="stable")[:12]
+        assert found[row].tolist() == best.tolist()
+        assert values[row].tolist() == similarity[best].tolist()
+
+
+def test_few_stored_vectors_are_searched_as_if_they_were_not_stored():
+    vectors = clustered(50)
+    parts = [np.arange(0, 50, 2), np.arange(1, 50, 2)]
+    found, values = nearest_stored(vectors[:5], stored(vectors, parts), k=60)
+    exact, similarities = nearest(vectors[:5], vectors, k=60, forbidden=None)
+    assert found.tolist() == exact.tolist()
+    assert values.tolist() == similarities.tolist()

@@ -18,7 +18,8 @@ from synpref_dagster.curation.verification.gold_silver import (
     undecidable_content,
     validation_conversations,
 )
-from synpref_dagster.pairs.record import id_index
+from synpref_dagster.pairs.record import id_index, table_from_frame
+from synpref_dagster.storage import to_frame
 
 
 def an_id(number, kind=b"p"):
@@ -294,7 +295,7 @@ def test_only_fresh_content_outside_validation_can_be_pulled_and_each_once():
         (1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5), (6, 6, 6), (7, 5, 5), (8, 8, 8)
     )
     free = retrievable(
-        pool,
+        table_from_frame(pool),
         gold=pd.concat([gold_of((11, 1, 1)), gold_of((20, 20, 2), split="validation")]),
         silver=silver_of((13, 3, 3)),
         # People could not decide the twin of 4; nobody answered about 6.
@@ -306,4 +307,4 @@ def test_only_fresh_content_outside_validation_can_be_pulled_and_each_once():
             }
         ),
     )
-    assert numbers_of(free["pair_id"]) == [5, 6, 8]
+    assert numbers_of(to_frame(free)["pair_id"]) == [5, 6, 8]

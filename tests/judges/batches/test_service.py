@@ -14,7 +14,6 @@ from synpref_dagster.judges.batches import files
 from synpref_dagster.judges.batches.files import collect_batch, write_batch
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import (
-    BatchPendingError,
     all_sent,
     batch_service,
     missing_requests,
@@ -24,9 +23,15 @@ from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.endpoint import EndpointJudge
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import JudgeRefusedError, JudgeUnavailableError
+from synpref_dagster.judges.requests import (
+    BatchPendingError,
+    JudgeRefusedError,
+    JudgeReply,
+    JudgeUnavailableError,
+)
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.settings.judges import JudgeEndpoint
+from synpref_dagster.storage.processes import process_name
 
 PAYER = Payer(campaign="c", asset="seed", judge="judge")
 TURNS = ({"role": "user", "content": "What is 2 + 2?"},)
@@ -260,6 +265,145 @@ def test_a_batch_reply_that_does_not_say_what_it_cost_is_booked_at_the_most(cach
     collect_batch(out, batch="b", cache=cache, prices=prices)
     assert cache.usd_by_judge("c") == {"judge": promised}
     assert promised > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_possible"),
+    [
+        ({"response": {"status_code": 400, "body": {"error": {"message": "no"}}}}, False),
+        ({"response": {"status_code": 429, "body": {}}}, False),
+        ({"response": None, "error": {"code": "batch_expired"}}, False),
+        ({"response": {"status_code": 500, "body": {}}}, True),
+        ({"response": {"status_code": 200, "body": {"choices": []}}}, True),
+        ({"response": None, "error": {"code": "what is this"}}, True),
+    ],
+    ids=["400", "429", "expired", "500", "no choices", "unknown error"],
+)
+def test_a_line_that_may_be_charged_without_a_reply_stays_possible(
+    cache, tmp_path, changes, is_possible
+):
+    judge, prices = make_judge(cache), Prices(usd_per_million_input=10.0)
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_batch(path, make_requests(judge, 1), batch="b", cache=cache, payer=PAYER, prices=prices)
+    promised = BatchLedger(cache).promised("c")
+    out.write_text(answered(path.read_text(), **changes))
+    collect_batch(out, batch="b", cache=cache, prices=prices)
+    assert Reservations(cache).committed("c") == (promised if is_possible else {})
+    assert cache.usd_by_judge("c") == {}
+
+
+def test_a_batch_and_a_call_with_the_same_question_are_both_paid_and_a_batch_once(cache, tmp_path):
+    judge, prices = make_judge(cache), Prices(usd_per_million_input=10.0)
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    [request] = make_requests(judge, 1)
+    write_batch(path, [request], batch="b", cache=cache, payer=PAYER, prices=prices)
+    reply = JudgeReply(text="{}", finish_reason="stop", mode="text", prompt_tokens=1, usd=0.5)
+    cache.add(request, reply, PAYER)  # another process asked it alone meanwhile
+    out.write_text(answered(path.read_text()))
+    for _ in range(2):  # a collector that was killed before it closed the batch collects again
+        collect_batch(out, batch="b", cache=cache, prices=prices)
+        assert Reservations(cache).committed("c") == {"judge": pytest.approx(0.5 + 0.001)}
+    assert cache.find([request.key])[request.key].usd == 0.5
+
+
+def test_a_batch_that_its_service_took_and_forgot_may_have_cost_something(cache):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_input=10.0)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), range(2))
+        promised = BatchLedger(cache).promised("c")
+        server.batches.clear()
+        batch_service(judge.client.endpoint, cache).collect_finished()
+    assert BatchLedger(cache).promised("c") == {}
+    assert Reservations(cache).committed("c") == pytest.approx(promised)
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "num_possible"),
+    [
+        ("expired", None, 3),  # it does not say what it worked on
+        ("expired", {"completed": 1, "failed": 0, "total": 4}, 0),
+        ("cancelled", {"completed": 2, "failed": 1, "total": 4}, 2),  # two are not in its files
+        ("completed", {"completed": 4, "failed": 0, "total": 4}, 3),
+        ("failed", None, 3),
+    ],
+)
+def test_what_a_batch_ended_without_stays_possible_unless_its_service_did_not_work_on_it(
+    cache, status, counts, num_possible
+):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_output=10.0)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(4), range(4))
+        each = BatchLedger(cache).promised("c")["judge"] / 4
+        server.finish("batch-0", status=status, num_answered=1, counts=counts)
+        batch_service(judge.client.endpoint, cache).collect_finished()
+    paid = cache.usd_by_judge("c")["judge"]
+    assert Reservations(cache).committed("c")["judge"] == pytest.approx(paid + num_possible * each)
+    assert Reservations(cache).possible("c")["num_calls"].tolist() == [num_possible] * bool(
+        num_possible
+    )
+    assert BatchLedger(cache).promised("c") == {}
+
+
+def test_a_batch_that_was_refused_as_a_whole_costs_nothing_and_says_whose_account_is_empty(cache):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_output=10.0)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), range(2))
+        server.finish("batch-0", status="failed", num_answered=0)
+        server.batches["batch-0"].refusal = "billing_hard_limit_reached"
+        with pytest.raises(JudgeRefusedError, match=r"No money is left on the account .*\(none\)"):
+            judge.verdicts(questions(2), range(2))
+    assert Reservations(cache).committed("c") == {}
+
+
+def test_what_a_batch_asks_is_asked_by_no_call_until_it_ends_or_is_given_up(cache):
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_input=10.0)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(2), range(2))
+        alone = make_judge(cache, server.url, usd_per_million_input=10.0)
+        with pytest.raises(BatchPendingError, match=r"2 replies .* forgive --batches"):
+            alone.verdicts(questions(3), range(3))
+        assert server.num_calls == 1  # what no batch asks
+        ledger = BatchLedger(cache)
+        assert ledger.forgive("c", before=0.0) == (0, 0.0)
+        promised = ledger.promised("c")["judge"]
+        assert ledger.forgive("c", before=9e9) == (2, pytest.approx(promised))
+        assert len(alone.verdicts(questions(3), range(3))) == 3
+        assert server.num_calls == 3
+
+
+def test_a_judge_that_went_over_to_calls_collects_what_its_batches_ended_with(cache):
+    with batch_server() as server:
+        with pytest.raises(BatchPendingError):
+            make_judge(cache, server.url, batch=True).verdicts(questions(3), range(3))
+        server.finish("batch-0", num_answered=2, num_errors=1)
+        assert len(make_judge(cache, server.url).verdicts(questions(3), range(3))) == 3
+    assert server.num_calls == 1
+
+
+def test_a_batch_does_not_carry_what_a_process_is_asking(cache):
+    held = Reservations(cache)
+    with batch_server() as server:
+        judge = make_judge(cache, server.url, batch=True, usd_per_million_input=10.0)
+        asked = make_requests(judge, 3)
+        under_way, ended, killed = (
+            held.reserve(PAYER, 0.25, fits=lambda _: True, key=each.key) for each in asked
+        )
+        held.end(ended)
+        with cache.transaction() as connection:
+            gone = f"{process_name().rpartition(':')[0]}:{2**22 + 1}"
+            connection.execute("UPDATE reservations SET owner = ? WHERE id = ?", (gone, killed))
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(3), range(3))
+        assert len(server.batches["batch-0"].lines) == 2
+        assert asked[0].key not in "".join(server.batches["batch-0"].lines)
+        held.end(under_way)
+        with pytest.raises(BatchPendingError):
+            judge.verdicts(questions(3), range(3))
+        assert len(server.batches["batch-1"].lines) == 1
 
 
 def test_a_batch_beyond_the_budget_is_not_sent(cache):

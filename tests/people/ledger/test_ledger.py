@@ -11,6 +11,7 @@ from synpref_dagster.people.ledger import database
 from synpref_dagster.people.ledger.answers import CHOICES, TOOLS, Answer, live_answers
 from synpref_dagster.people.ledger.database import ReviewDatabase, metadata
 from synpref_dagster.people.ledger.ledger import AnswerLedger
+from synpref_dagster.storage.sealed import DamagedError
 
 IDS = st.sampled_from([f"{n:032x}" for n in range(4)])
 VERDICTS = st.builds(
@@ -87,6 +88,7 @@ def test_no_row_of_any_table_can_be_changed(store, desk, accounts, table, action
     announce(desk, [make_pair(1)])
     accounts.add("ann")
     desk.open(accounts.named("ann"))
+    accounts.end_session(accounts.open_session(accounts.named("ann")))
     AnswerLedger(store).append([one()])
     with pytest.raises(sa.exc.IntegrityError, match="append-only"), store.engine.begin() as c:
         c.exec_driver_sql(action.format(table.name))
@@ -140,9 +142,30 @@ def test_other_databases_are_refused_without_showing_a_password():
     assert "secret" not in str(refusal.value)
 
 
+def test_a_row_that_says_something_else_than_was_written_is_refused_by_name(tmp_path):
+    path = tmp_path / "review.sqlite3"
+    ledger = AnswerLedger(ReviewDatabase(f"sqlite:///{path}"))
+    ledger.append([one(annotator="ann")])
+    ledger.append([one(form_token="u", annotator="bob")])
+    ledger._store.close()
+    content = path.read_bytes()
+    assert content.count(b"bob") == 1
+    path.write_bytes(content.replace(b"bob", b"rob"))
+    with pytest.raises(DamagedError, match=r"review\.sqlite3 is damaged: row 2 of review_verdicts"):
+        AnswerLedger(ReviewDatabase(f"sqlite:///{path}")).answers()
+
+
+def test_rows_of_an_earlier_version_have_no_seal_and_are_read(tmp_path):
+    url = f"sqlite:///{tmp_path / 'review.sqlite3'}"
+    AnswerLedger(ReviewDatabase(url)).append([one()])
+    with sqlite3.connect(tmp_path / "review.sqlite3") as connection:
+        connection.execute("DROP TABLE review_seals")
+    assert AnswerLedger(ReviewDatabase(url)).answers() == [one()]
+
+
 def test_a_file_that_is_no_ledger_is_named_with_what_to_do(tmp_path):
     (tmp_path / "review.sqlite3").write_bytes(b"no database" * 500)
-    with pytest.raises(ValueError, match=r"review\.sqlite3 cannot be opened: .* from a copy"):
+    with pytest.raises(ValueError, match=r"review\.sqlite3 is damaged: .* put back a copy"):
         ReviewDatabase(f"sqlite:///{tmp_path}/review.sqlite3")
 
 

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from review_cases import Clock, announce, make_pair
 
 from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.people.accounts import Accounts
 from synpref_dagster.people.label_studio import _task
 from synpref_dagster.people.ledger.answers import live_answers
 from synpref_dagster.people.ledger.batches import Batch, make_batch
@@ -217,6 +218,31 @@ def test_one_session_has_one_name_however_its_signature_is_spelt(accounts):
 def _added(accounts, name):
     accounts.add(name)
     return accounts.named(name)
+
+
+def test_a_session_that_was_signed_out_is_refused_to_whoever_kept_its_cookie(
+    desk, sign_in, accounts, store, clock: Clock
+):
+    announce(desk, [make_pair(1)])
+    browser, thief = sign_in("ann"), sign_in(None)
+    cookie = browser.cookies["synpref_review"]
+    thief.cookies.set("synpref_review", cookie)
+    html = thief.get("/").text
+    assert "question 1" in html  # as long as ann is there
+    sent = {**fields(html), "verdict": "tie"}
+    browser.post("/sign-out", data={"csrf": sent["csrf"]})
+    thief.cookies.set("synpref_review", cookie)
+    assert "question 1" not in thief.get("/").text
+    assert thief.post("/verdict", data=sent).status_code == 401
+    assert AnswerLedger(store).answers() == []
+    # However the signature is spelt, in another process, and after a restart.
+    again = Accounts(store, clock=clock)
+    for spelt in (cookie, f"{cookie}="):
+        assert accounts.with_session(spelt) is None
+        assert again.with_session(spelt) is None
+    # Another session of the same account goes on, and a new one begins.
+    other = accounts.open_session(accounts.named("ann"))
+    assert accounts.with_session(other) == accounts.named("ann")
 
 
 def test_a_new_token_ends_old_sessions(desk, sign_in, accounts):

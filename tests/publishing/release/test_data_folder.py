@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synpref_dagster.curation.release.shards import export_table
-from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 from synpref_dagster.publishing.release import data_folder
 from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
 from synpref_dagster.publishing.release.data_folder import write_export
@@ -42,21 +42,16 @@ def pair(number):
     )
 
 
-def origin(pairs, *, tier="gold", label=1):
-    return pd.DataFrame(
-        {
-            "content_id": pd.Series([each.content_id for each in pairs], dtype=object),
-            "tier": tier,
-            "label": label,
-        }
-    )
+def exported(pairs, *, split, label=1):
+    rows = pd.DataFrame({"label": label, "tier": "gold", "split": split}, index=range(len(pairs)))
+    return export_table(pairs_to_table(pairs), rows)
 
 
 @pytest.fixture
 def folder(tmp_path):
     pairs = [pair(number) for number in range(8)]
-    table = export_table(pairs[:6], origin(pairs), split="train")
-    held_out = export_table(pairs[6:], origin(pairs), split="validation")
+    table = exported(pairs[:6], split="train")
+    held_out = exported(pairs[6:], split="validation")
     return write_export(
         [table, held_out],
         tmp_path / "data",
@@ -68,7 +63,7 @@ def folder(tmp_path):
 
 def test_a_flipped_pair_is_written_under_its_new_label_and_says_so():
     flipped = pair(1).flipped()
-    [row] = export_table([flipped], origin([flipped], label=-1), split="train").to_pylist()
+    [row] = exported([pair(1)], split="train", label=-1).to_pylist()
     assert row["chosen"] == [{"role": "assistant", "content": "Stone 1."}]
     assert row["rejected"] == [{"role": "assistant", "content": "Apple 1."}]
     assert row["prompt"] == [{"role": "user", "content": "Name fruit 1."}]
@@ -89,8 +84,8 @@ def test_datasets_loads_the_folder(folder, tmp_path):
 def test_the_same_content_leaves_the_folder_alone(folder, tmp_path):
     before = (folder / "training_manifest.json").stat().st_mtime_ns
     pairs = [pair(number) for number in range(8)]
-    table = export_table(pairs[:6], origin(pairs), split="train")
-    held_out = export_table(pairs[6:], origin(pairs), split="validation")
+    table = exported(pairs[:6], split="train")
+    held_out = exported(pairs[6:], split="validation")
     write_export(
         [pa.concat_tables([table, held_out])],
         folder,
@@ -106,7 +101,7 @@ def test_files_hold_so_many_rows_each_wherever_the_tables_end(tmp_path, monkeypa
     monkeypatch.setattr(data_folder, "ROWS_PER_FILE", 4)
     pairs = [pair(number) for number in range(12)]
     tables = [
-        export_table(pairs[start:end], origin(pairs), split="train")
+        exported(pairs[start:end], split="train")
         for start, end in ((0, 1), (1, 1), (1, 7), (7, 12))
     ]
     folder = write_export(
@@ -124,7 +119,7 @@ def test_files_hold_so_many_rows_each_wherever_the_tables_end(tmp_path, monkeypa
 
 
 def test_other_numbers_of_rows_than_announced_leave_no_folder(tmp_path):
-    table = export_table([pair(1)], origin([pair(1)]), split="train")
+    table = exported([pair(1)], split="train")
     with pytest.raises(ValueError, match="1 rows of split 'train' came, 2 were announced"):
         write_export([table], tmp_path / "data", num_rows={"train": 2}, texts={}, manifest={})
     assert not (tmp_path / "data").exists()

@@ -1,4 +1,4 @@
-"""A tracking resource on a store of its module."""
+"""A tracking resource with a campaign of its own."""
 
 import re
 
@@ -7,9 +7,9 @@ import pytest
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """One migrated SQLite store for the module: creating its tables takes seconds."""
+    """One migrated SQLite store for all modules: creating its tables takes seconds."""
     return tmp_path_factory.mktemp("mlflow")
 
 
@@ -20,4 +20,5 @@ def tracking(store, request):
         experiment="tests",
         campaign=re.sub(r"\W", "_", request.node.name),
         artifact_root=str(store / "artifacts"),
+        spool=str(store / "waiting"),
     )

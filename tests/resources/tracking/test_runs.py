@@ -5,44 +5,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
 import pytest
+from tracked_steps import Dagster, client_of, step_context
 
 from synpref_dagster.resources.tracking.runs import DeletedError, MlflowTracking
-
-
-class Dagster:
-    """What Dagster knows of its runs: which of them have ended."""
-
-    def __init__(self, *ended):
-        self.ended = ended
-
-    def get_run_by_id(self, run_id):
-        return SimpleNamespace(is_finished=True) if run_id in self.ended else None
-
-
-NOTHING_ENDED = Dagster()
-
-
-def step_context(
-    asset="iteration_01/reward_model", *, run_id="run-1", partition=None, instance=NOTHING_ENDED
-):
-    key = dg.AssetKey(asset.split("/"))
-    return SimpleNamespace(
-        run=SimpleNamespace(run_id=run_id),
-        instance=instance,
-        asset_key=key,
-        selected_asset_keys={key},
-        has_partition_key=partition is not None,
-        partition_key=partition,
-    )
-
-
-def client_of(tracking):
-    return tracking._client()
 
 
 def children_of(tracking):
@@ -234,24 +203,22 @@ def test_inputs_are_recorded_by_fingerprint(tracking):
     assert "f" * 64 in dataset.profile
 
 
-def test_files_and_figures_are_stored(tracking, tmp_path):
-    (tmp_path / "report.json").write_text("{}")
+def test_figures_are_stored(tracking):
     with tracking.step(step_context()) as step:
         step.log_figure("gold_curve", b"\x89PNG")
-        step.log_artifact(tmp_path / "report.json")
         with pytest.raises(ValueError, match="figure name"):
             step.log_figure("../escape", b"")
-    client = client_of(tracking)
-    assert [f.path for f in client.list_artifacts(step.run_id, "figures")] == [
+    assert [f.path for f in client_of(tracking).list_artifacts(step.run_id, "figures")] == [
         "figures/gold_curve.png"
     ]
-    assert "report.json" in {f.path for f in client.list_artifacts(step.run_id)}
 
 
-def test_a_checkpoint_becomes_the_next_version_and_carries_its_metrics(tracking, tmp_path):
+def test_a_checkpoint_becomes_the_next_version_where_it_lies_and_carries_its_metrics(
+    tracking, tmp_path
+):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     with tracking.step(step_context()) as step:
-        versions = [
+        first, second = (
             step.register_checkpoint(
                 "reward_model.qwen3-0.6b",
                 tmp_path,
@@ -259,27 +226,18 @@ def test_a_checkpoint_becomes_the_next_version_and_carries_its_metrics(tracking,
                 tags={"fingerprint": "abc"},
             )
             for accuracy in (0.7, 0.8)
-        ]
+        )
+        with pytest.raises(ValueError, match="not a folder"):
+            step.register_checkpoint("reward_model.qwen3-0.6b", tmp_path / "absent")
     client = client_of(tracking)
-    assert [version.version for version in versions] == [1, 2]
+    assert (first.version, second.version) == (1, 2)
     newest = client.get_model_version("reward_model.qwen3-0.6b", "2")
-    assert newest.tags == {"fingerprint": "abc", "model_id": versions[1].model_id}
-    model = client.get_logged_model(versions[1].model_id)
+    assert newest.source == second.source == tmp_path.as_uri()
+    assert newest.tags["fingerprint"] == "abc"
+    model = client.get_logged_model(newest.tags["model_id"])
     assert str(model.status).endswith("READY")
     assert [(metric.key, metric.value) for metric in model.metrics] == [("gold/accuracy", 0.8)]
-    assert [f.path for f in client.list_logged_model_artifacts(model.model_id)] == [
-        "model.safetensors"
-    ]
-
-
-def test_large_checkpoints_can_stay_where_they_are(tracking, tmp_path):
-    tracking = tracking.model_copy(update={"copy_checkpoints": False})
-    with tracking.step(step_context()) as step:
-        version = step.register_checkpoint("released", tmp_path)
-        with pytest.raises(ValueError, match="not a folder"):
-            step.register_checkpoint("released", tmp_path / "absent")
-    assert version.uri == tmp_path.as_uri()
-    assert not client_of(tracking).list_logged_model_artifacts(version.model_id)
+    assert not client.list_logged_model_artifacts(model.model_id)
 
 
 def test_sixty_children_take_less_than_ten_seconds_of_processor_time(tracking):
@@ -311,12 +269,25 @@ def test_names_that_would_change_the_search_are_refused(tracking):
         pass
 
 
-def test_the_dagster_event_links_to_the_run(tracking):
+def test_a_file_that_no_server_shows_gets_no_link_but_the_command_that_opens_it(tracking):
     with tracking.step(step_context()) as step:
         pass
-    assert step.metadata["mlflow_run"].url == step.url
-    assert step.url.startswith("http://127.0.0.1:5000/#/experiments/")
+    told = step.metadata["mlflow_run"]
+    assert isinstance(told, dg.TextMetadataValue)
+    assert f"`mlflow server --backend-store-uri {tracking.tracking_uri}`" in told.text
+    assert f"/runs/{step.run_id}?" in told.text
     assert step.metadata["mlflow_run_id"].text == step.run_id
+
+
+def test_links_lead_to_the_address_that_is_set(tracking):
+    elsewhere = tracking.model_copy(update={"public_url": "https://mlflow.example.com/team/"})
+    with elsewhere.step(step_context()) as step:
+        pass
+    number = client_of(tracking).get_experiment_by_name("tests").experiment_id
+    assert step.metadata["mlflow_run"].url == (
+        f"https://mlflow.example.com/team/#/experiments/{number}/runs/{step.run_id}"
+        "?workflowType=machine_learning"
+    )
 
 
 def test_an_asset_logs_through_the_resource(tracking):

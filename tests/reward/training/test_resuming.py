@@ -67,6 +67,20 @@ def test_a_half_written_point_is_ignored(tmp_path, qwen_stand_in, pairs):
     assert seen[0] == 5
 
 
+@pytest.mark.parametrize("damaged", ["best_*.safetensors", "step_*/state.pt"])
+def test_damaged_states_are_not_resumed_from(tmp_path, qwen_stand_in, pairs, gold, damaged):
+    train(tmp_path / "straight", qwen_stand_in, pairs, gold=gold)
+    with pytest.raises(Stopped):
+        train(tmp_path / "stopped", qwen_stand_in, pairs, gold=gold, stop_at=12)
+    [file] = (tmp_path / "stopped" / "state").glob(damaged)
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(bytes(content))
+    _, seen = train(tmp_path / "stopped", qwen_stand_in, pairs, gold=gold)
+    assert seen[0] == 1
+    assert folder_fingerprint(tmp_path / "stopped") == folder_fingerprint(tmp_path / "straight")
+
+
 def test_without_points_a_run_starts_over(tmp_path, qwen_stand_in, pairs):
     config = replace(CONFIG, save_every_steps=None)
     with pytest.raises(Stopped):

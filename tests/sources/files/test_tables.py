@@ -59,11 +59,28 @@ def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
         ("x.csv", ",prompt,,chosen,\n0,a,,b,\n", {"prompt": "a", "chosen": "b"}),
         ("x.csv", "Unnamed: 0,prompt\n0,a\n", {"Unnamed: 0": "0", "prompt": "a"}),
         ("x.csv", '{"prompt": "a"}\n', {"prompt": "a"}),
+        ("x.csv", "\n \n# exported, on a Monday\n,,\nprompt,chosen\na,b\n",
+         {"prompt": "a", "chosen": "b"}),
+        ("x.txt", "\ufeff# pairs\nprompt|chosen\na|b\n", {"prompt": "a", "chosen": "b"}),
+        ("x.csv", "#,prompt,chosen\n1,a,b\n", {"#": "1", "prompt": "a", "chosen": "b"}),
     ],
 )  # fmt: skip
 def test_the_delimiter_is_what_header_and_rows_have_in_common(tmp_path, name, text, row):
     (tmp_path / name).write_text(text)
     assert found(tmp_path / name) == [row]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Our pairs\nprompt,chosen\na,b\n", "its first line 'Our pairs' is no header"),
+        ("prompt,chosen\na,b\nchosen,prompt\nc,d\n", "names the columns in another order"),
+    ],
+)
+def test_a_table_whose_columns_cannot_be_told_is_refused(tmp_path, text, said):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        rows_of(tmp_path / "x.csv")
 
 
 def test_prose_with_commas_is_no_table(tmp_path):

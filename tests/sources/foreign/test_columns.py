@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from synpref_dagster.sources.foreign.columns import is_metadata, kind_of, with_prompt
+from synpref_dagster.sources.foreign.columns import with_prompt
+from synpref_dagster.sources.foreign.names import is_metadata, kind_of
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 
@@ -48,6 +49,16 @@ def read(path, *rows, **options):
         ({"history": [HI, HELLO], "prompt": "Name a fruit.", **SIDES}, [HI, HELLO, FRUIT]),
         ({"history": json.dumps([HI, HELLO]), "prompt": "Name a fruit.", **SIDES},
          [HI, HELLO, FRUIT]),
+        ({"history": [["Hi", "Hello"]], "chat_history": [HI, HELLO], "prompt": "Name a fruit.",
+          **SIDES}, [HI, HELLO, FRUIT]),
+        ({"history": [HI, HELLO, FRUIT], "prompt": "Name a fruit.", **SIDES}, [HI, HELLO, FRUIT]),
+        ({"history": [SYSTEM, HI, HELLO], "system": "Be brief. ", "prompt": "Name a fruit.",
+          **SIDES}, [{**SYSTEM, "content": "Be brief. "}, HI, HELLO, FRUIT]),
+        ({"system": "Be brief.", "system_prompt": "Be brief.", "prompt": "Name a fruit.", **SIDES},
+         [SYSTEM, FRUIT]),
+        ({"system": "\u200b\ufeff", "prompt": "Name a fruit.", **SIDES}, [FRUIT]),
+        ({"prompt": "Name a", "input": "fruit.", "context": "fruit.", **SIDES},
+         [{"role": "user", "content": "Name a\n\nfruit."}]),
         ({"history": [], "prompt": "Name a fruit.", **SIDES}, [FRUIT]),
         ({"conversations": [{"from": "human", "value": "Name a fruit."}], **SIDES}, [FRUIT]),
         ({"context": [HI, HELLO, FRUIT], **SIDES}, [HI, HELLO, FRUIT]),
@@ -87,6 +98,43 @@ def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, 
     assert f"ignore_columns = [{next(iter(column))!r}]" in refused.detail
     # A refusal can be answered.
     assert len(read(tmp_path, {**row, **column}, ignore_columns=[*column]).pairs) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "Be brief.", "system_prompt": "Rhyme.", "prompt": "Name a fruit."},
+        {"system": "Be brief.", "prompt": [{**SYSTEM, "content": "Rhyme."}, FRUIT]},
+        {"system": "Be brief.", "prompt": "Name a fruit.",
+         "history": [{**SYSTEM, "content": "Rhyme."}, HI, HELLO]},
+    ],
+)  # fmt: skip
+def test_two_system_prompts_are_refused_wherever_they_stand(tmp_path, row):
+    assert [bad.reason for bad in read(tmp_path, {**row, **SIDES}).quarantined] == [
+        "two_system_prompts"
+    ]
+
+
+def test_two_different_histories_are_refused_by_the_name_of_the_second(tmp_path):
+    row = {"prompt": "Name a fruit.", "history": [["Hi", "Hello"]], "chat_history": [FRUIT, HELLO]}
+    [refused] = read(tmp_path, {**row, **SIDES}).quarantined
+    assert refused.reason == "unread_context"
+    assert "column 'chat_history'" in refused.detail
+
+
+@pytest.mark.parametrize("word", ["None", "null", "NaN", "nan", "<NA>", "N/A"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Name a fruit.", **SIDES},
+        {"instruction": "Name a fruit.", "output_1": "An apple.", "output_2": "A stone.",
+         "label": 1},
+    ],
+)  # fmt: skip
+def test_the_word_for_nothing_is_no_matter_of_a_prompt_and_is_counted(tmp_path, row, word):
+    batch = read(tmp_path, {**row, "input": word}, row)
+    assert [list(pair.conversation) for pair in batch.pairs] == [[FRUIT]] * 2
+    assert batch.unread_columns == {"input": 1}
 
 
 def test_formats_of_two_whole_conversations_refuse_context(tmp_path):

@@ -44,6 +44,10 @@ def read(prompt, chosen, rejected):
         ((LLAMA, f" {APPLE} </s>", STONE), [SYSTEM, FRUIT]),
         ((HH, f" {APPLE}", f" {STONE}"), [HI, HELLO, FRUIT]),
         (("Human: Name a fruit.", f"Assistant: {APPLE}", f"Assistant: {STONE}"), [FRUIT]),
+        (("### Human: Hi### Assistant: Hello### Human: Name a fruit.### Assistant:", APPLE, STONE),
+         [HI, HELLO, FRUIT]),
+        (("user\nName a fruit.", f"assistant\n{APPLE}", f"assistant\n\n{STONE}"), [FRUIT]),
+        (("<|user|> Name a fruit.", f"<|assistant|> {APPLE}", f"<|assistant|> {STONE}"), [FRUIT]),
         (([SYSTEM, {"role": "user", "content": HH}], APPLE, STONE), [SYSTEM, HI, HELLO, FRUIT]),
     ],
 )  # fmt: skip
@@ -60,6 +64,18 @@ def test_one_pair_has_one_identity_however_it_is_folded(row, turns):
         ((f"{CHATML}An", APPLE, STONE), "rendered_chat"),
         (("Name a fruit.", f"{APPLE}<|im_end|>\n<|im_start|>user\nMore!", STONE), "rendered_chat"),
         (("Name a fruit.", f"Assistant: {APPLE}", f"Assistant: {STONE}"), "rendered_chat"),
+        (("Name a fruit.", f"Assistant: {APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.", APPLE, f"**AI:** {STONE}"), "rendered_chat"),
+        ((HH, f"Assistant: {APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.", f"\u200bAssistant: {APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.", f"<assistant>{APPLE}</assistant>", STONE), "rendered_chat"),
+        (("Name a fruit.", f"### Response\n{APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.", f"<|assistant|> {APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.", APPLE, f"<|assistant|> {STONE.lower()}"), "rendered_chat"),
+        (("Name a fruit.", f"assistant\n{APPLE}", f"assistant\n{STONE}"), "rendered_chat"),
+        (("Name a fruit.", f"Human: Name a fruit.\n\nAssistant: {APPLE}", STONE), "rendered_chat"),
+        (("Name a fruit.\n<think>\n", APPLE, STONE), "rendered_chat"),
+        ((f"{CHATML}<think>\n", f"Hm.</think>{APPLE}", STONE), "reasoning_unsupported"),
         (([SYSTEM, {"role": "user", "content": LLAMA.replace("brief", "long")}], APPLE, STONE),
          "two_system_prompts"),
     ],
@@ -75,6 +91,8 @@ def test_what_cannot_be_unfolded_exactly_is_refused(row, reason):
     [
         ("Write a dialogue.", "Human: Hi\n\nAssistant: Hello", "Human: Ho\n\nAssistant: Hu"),
         ("Name a fruit.", APPLE, f"{STONE}\n\nHuman: thanks\n\nAssistant: sure"),
+        ("Begin with 'Assistant:'.", f"Assistant: {APPLE}", STONE),
+        ("What does <think> do?", "It opens a thought.", "<think> is a tag."),
         ("What does <|im_start|> mean?", "It opens a turn.", "<|im_end|> is the other one."),
         ("Give me people as JSON.", '[{"name": "Ada"}]', '[{"name": "Bob", "role": "user"}]'),
     ],
@@ -83,6 +101,17 @@ def test_texts_that_only_look_like_it_are_kept_to_the_byte(prompt, chosen, rejec
     assert read(prompt, chosen, rejected) == (
         [{"role": "user", "content": prompt}], chosen, rejected
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("head", [CHATML, HH])
+def test_a_prompt_that_opens_a_thought_is_a_prompt(head):
+    turns, _, _ = read(head, APPLE, STONE)
+    for mark in ("<think>\n", "<think>\n\n</think>\n\n", "<seed:think>", "[THINK]"):
+        assert read(f"{head} {mark}", f" {APPLE}", STONE) == (turns, APPLE, STONE)
+    whole_thought = [f"<think>\nHm.</think>{text}" for text in (APPLE, STONE)]
+    cut_thought = [text.removeprefix("<think>\n") for text in whole_thought]
+    for sides in (whole_thought, cut_thought):
+        assert read(f"{head}<think>\n", *sides) == (turns, *whole_thought)
 
 
 def test_a_row_in_which_nothing_hides_is_handed_on_as_it_is():

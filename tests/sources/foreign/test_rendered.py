@@ -33,8 +33,17 @@ CHATML = chatml(*TURNS)
          ASKED),
         ("<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n", ALL),
         ("<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>", ASKED),
+        (CHATML.replace("\n", "\r\n"), ALL),
         ("<|user|>\nHi\n<|assistant|>\nHello", ASKED),
         ("<|user|>Hi<|assistant|>Hello", ASKED),
+        ("<|user|> Hi <|assistant|> Hello", ASKED),
+        ("<seed:bos>system\nBe brief.<seed:eos><seed:bos>user\nHi<seed:eos>"
+         "<seed:bos>assistant\nHello<seed:eos>", ALL),
+        ("]~!b[]~b]user name=Ada\nHi[e~[\n]~b]ai name=M\nHello[e~[\n", ASKED),
+        ("<bos><|turn>user\nHi<turn|>\n<|turn>model\nHello<turn|>\n", ASKED),
+        ("[|system|]Be brief.[|endofturn|]\n[|user|]Hi\n[|assistant|]Hello[|endofturn|]\n", ALL),
+        ("<|startoftext|><|bom|><|user|> Hi<|eom|><|bom|><|assistant|> Hello<|eom|>", ASKED),
+        ("<s><|user_start|>Hi<|user_end|><|assistant_start|>Hello<|assistant_end|>", ASKED),
         ("<｜begin▁of▁sentence｜>Be brief.<｜User｜>Hi<｜Assistant｜>Hello<｜end▁of▁sentence｜>",
          ALL),
         ("<extra_id_0>System\nBe brief.\n<extra_id_1>User\nHi\n<extra_id_1>Assistant\nHello", ALL),
@@ -57,7 +66,12 @@ def test_a_rendered_chat_is_its_turns(text, turns):
         "Hi\n<|im_end|>\n",
         "Hello.<|endoftext|>Human resources are",
         "<|endoftext|>Hello",
-        "<|user|> Hi <|assistant|> Hello",
+        "<|user|> hi <|assistant|> hello",
+        "Hi<seed:eos><seed:bos>assistant\n",
+        "Hi[e~[\n]~b]ai\n",
+        "Hi<turn|>\n<|turn>model\n",
+        "<|User|>:Hi<eoh>\n<|Bot|>:",
+        "<|BOT|>user\nHi<|EOT|><|BOT|>assistant\n",
         "<|im_start|>user Hi<|im_end|>",
         "<|im_start|>user\nWhat is <|im_start|>?<|im_end|>\n",
         "<|im_start|>tool\nx<|im_end|>\n",
@@ -93,7 +107,17 @@ def test_talk_of_tokens_is_text(text):
 
 
 @pytest.mark.parametrize(
-    "end", ["<|im_end|>", "<|eot_id|>\n", "</s>", " </s>", "<|end|><|endoftext|>"]
+    "end",
+    [
+        "<turn|>",
+        "[e~[\n",
+        "<seed:eos>",
+        "<|im_end|>",
+        "<|eot_id|>\n",
+        "</s>",
+        " </s>",
+        "<|end|><|endoftext|>",
+    ],
 )
 def test_tokens_behind_the_last_word_are_taken_off(end):
     assert ends_turn(f"An apple.{end}")

@@ -10,6 +10,14 @@ from synpref_dagster.sources.records import RowRejected
 
 CHAT = [{"role": "user", "content": "What's up?"}, {"role": "assistant", "content": 'All "well".'}]
 SHAREGPT = [{"from": "human", "value": "What's up?"}, {"from": "gpt", "value": 'All "well".'}]
+GEMINI = [
+    {"role": "user", "parts": [{"text": "What's up?"}]},
+    {"role": "model", "parts": [{"text": "All "}, {"text": '"well".'}]},
+]
+RESPONSES = [
+    {"type": "message", "role": one["role"], "content": [{"type": kind, "text": one["content"]}]}
+    for one, kind in zip(CHAT, ("input_text", "output_text"), strict=True)
+]
 ARRAY = np.array(CHAT, dtype=object)
 
 
@@ -26,6 +34,24 @@ ARRAY = np.array(CHAT, dtype=object)
         json.dumps({"messages": CHAT}),
         json.dumps(json.dumps(CHAT)),
         json.dumps([{"id": 1, **message} for message in CHAT]),
+        f"\ufeff{json.dumps(CHAT)}",
+        f"\u200b {json.dumps(CHAT)}\n\u2060",
+        f"```json\n{json.dumps(CHAT, indent=2)}\n```",
+        f"```\r\n{json.dumps(CHAT)}\r\n```\n",
+        repr(json.dumps(CHAT).encode()),
+        json.dumps(GEMINI),
+        json.dumps({"contents": GEMINI}),
+        json.dumps({"model": "m", "output": RESPONSES}),
+        json.dumps(RESPONSES),
+        json.dumps(
+            [
+                {"type": {"user": "human"}.get(one["role"], "ai"), "content": one["content"]}
+                for one in CHAT
+            ]
+        ),
+        json.dumps([{"sender": one["role"], "text": one["content"]} for one in CHAT]),
+        json.dumps([[one["role"], one["content"]] for one in CHAT]),
+        repr([(one["role"], one["content"]) for one in CHAT]),
     ],
 )
 def test_a_stored_chat_is_its_messages(text):
@@ -45,6 +71,23 @@ def test_one_stored_message_is_one_message(text):
         json.dumps(CHAT)[:-4],
         repr(CHAT)[:-1],
         repr(CHAT).replace("}, {", "} {"),
+        f"{json.dumps(CHAT)};",
+        f"```json\n{json.dumps(CHAT)[:-9]}\n```",
+        "".join(map(json.dumps, CHAT)),
+        json.dumps({"system_instruction": "Be brief.", "contents": GEMINI}),
+        json.dumps({"request": {"body": {"messages": CHAT}}}),
+        json.dumps({"prompt": CHAT[:1], "reply": CHAT[1:]}),
+        json.dumps([CHAT, CHAT]),
+        json.dumps([{"type": "human", "data": {"content": "Hi"}}]),
+        json.dumps([{"author": {"role": "user"}, "content": {"parts": ["Hi"]}}]),
+        json.dumps({"user": "Hi", "assistant": "Hello"}),
+        json.dumps([{"human": "Hi", "ai": "Hello"}]),
+        json.dumps([*CHAT, {"role": "critic", "content": "Too short."}]),
+        "[{role: 'user', content: 'Hi'}, {role: 'assistant', content: 'Hello'}]",
+        "- role: user\n  content: Hi\n- role: assistant\n  content: Hello\n",
+        "messages:\n  - role: user\n    content: Hi\n",
+        "[HumanMessage(content='Hi'), AIMessage(content='Hello')]",
+        "ChatMessage(role='user', content='Hi')",
     ],
 )
 def test_a_stored_chat_that_cannot_be_read_exactly_is_refused(text):
@@ -66,6 +109,13 @@ def test_a_stored_chat_that_cannot_be_read_exactly_is_refused(text):
         f"{json.dumps(CHAT)} is what I send. Why does it fail?",
         f"Why does this fail? {json.dumps(CHAT)}",
         "[sic] the role: content",
+        '{"user": "ada", "model": "x1", "system": "linux"}',
+        '{"type": "user", "name": "Ada"}',
+        '{"role": "user", "permissions": ["read"]}',
+        "- role: the part of an actor\n  content: what is in it",
+        f"```json\n{json.dumps(CHAT)}\n```\nWhy does this fail?",
+        "```python\nmessages = [1]\n```",
+        "Human rights and AI: a message (content follows)",
     ],
 )
 def test_json_that_is_no_chat_and_talk_of_chats_stay_text(text):

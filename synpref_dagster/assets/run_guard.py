@@ -1,0 +1,60 @@
+"""Before a step begins: its run belongs to the campaign, and has one profile from end to end.
+
+Runs read the profile's file in processes of their own. A file that changed while a run was under
+way ends it: half a run under each would be no campaign's. A tag says what a run was made under.
+"""
+
+import dagster as dg
+
+from synpref_dagster.resources.campaign import PROFILE_TAG, TAKE_OVER_TAG, Campaign
+
+PROFILE_OF_TAG = "synpref/profile_fingerprint_of"
+"""The run that the fingerprint is of: one that repeats another inherits its tags."""
+RELOAD = (
+    "reload the code location (in the UI under Deployment, Code locations; or start `make ui` or "
+    "`dagster dev` again)"
+)
+
+
+def refuse_foreign_run(context: dg.AssetExecutionContext, campaign: Campaign) -> None:
+    """Pass a step whose run belongs to this campaign and has its profile; note both on the run.
+
+    Raises:
+        Failure: another campaign owns the keys; the profile changed since the run began; or the
+            run was planned with another graph than its profile gives now.
+    """
+    instance = context.instance
+    run = instance.get_run_by_id(context.run.run_id)
+    if run is None:
+        return  # an asset that is called by hand
+    if run.tags.get(TAKE_OVER_TAG) != "true" and (why := campaign.refusal_to_mix(instance)):
+        raise dg.Failure(why, allow_retries=False)
+    now = campaign.run_tags()
+    if run.tags.get(PROFILE_OF_TAG) == run.run_id:
+        if (then := run.tags.get(PROFILE_TAG)) != now[PROFILE_TAG]:
+            raise dg.Failure(
+                f"the profile {campaign.profile.name} changed while this run was under way ({then} "
+                f"when it began, {now[PROFILE_TAG]} now): start it again; finished steps are kept",
+                allow_retries=False,
+            )
+    elif not _is_planned_alike(context, run):
+        raise dg.Failure(
+            f"the profile {campaign.profile.name} gives other assets than when this run was "
+            f"planned: {RELOAD}, then start the run again",
+            allow_retries=False,
+        )
+    _tag(instance, run, {**now, PROFILE_OF_TAG: run.run_id})
+
+
+def _tag(instance: dg.DagsterInstance, run: dg.DagsterRun, tags: dict[str, str]) -> None:
+    if any(run.tags.get(name) != value for name, value in tags.items()):
+        instance.add_run_tags(run.run_id, tags)
+
+
+def _is_planned_alike(context: dg.AssetExecutionContext, run: dg.DagsterRun) -> bool:
+    """Whether who asked for a run saw the steps and inputs that it has here."""
+    if run.job_snapshot_id is None:
+        return True
+    planned = context.instance.get_job_snapshot(run.job_snapshot_id)
+    here = context.job_def.get_job_snapshot()
+    return bool(planned.dep_structure_snapshot == here.dep_structure_snapshot)

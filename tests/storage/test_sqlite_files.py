@@ -1,0 +1,69 @@
+"""A damaged SQLite file is refused by name before anybody works with it."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from synpref_dagster.storage import sqlite_files
+from synpref_dagster.storage.sealed import DamagedError
+from synpref_dagster.storage.sqlite_files import refuse_damaged
+
+PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "a file.sqlite"
+    with closing(sqlite3.connect(found)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)")
+        connection.executemany("INSERT INTO t (text) VALUES (?)", [("row " * 50,)] * 500)
+        connection.commit()
+    sqlite_files._found_sound.clear()
+    return found
+
+
+def check(path):
+    refuse_damaged(path, what="the book", remedy="Put a copy of it back.")
+
+
+def overwrite(path, start, content):
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def test_a_sound_file_passes_and_so_does_one_that_is_not_there(path, tmp_path):
+    check(path)
+    check(tmp_path / "not there")
+    assert not (tmp_path / "not there").exists()
+
+
+@pytest.mark.parametrize("start", [0, 2 * PAGE, 20 * PAGE])
+def test_a_damaged_page_is_refused_with_name_and_remedy_in_one_line(path, start):
+    overwrite(path, start, b"\xff" * 64)
+    with pytest.raises(
+        DamagedError, match=r"the book .*a file\.sqlite is damaged: .*a copy"
+    ) as said:
+        check(path)
+    assert str(said.value).endswith(". Put a copy of it back.")
+    assert "\n" not in str(said.value)
+
+
+def test_a_file_that_was_cut_short_is_refused(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DamagedError, match="is damaged"):
+        check(path)
+
+
+def test_a_file_in_use_passes(path):
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        check(path)
+
+
+def test_a_file_is_looked_through_once_per_process(path):
+    check(path)
+    overwrite(path, 2 * PAGE, b"\xff" * 64)
+    check(path)
