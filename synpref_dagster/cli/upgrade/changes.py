@@ -54,11 +54,13 @@ def _copy(source: str, target: str) -> str:
         if not source.endswith(("-wal", "-shm")):  # they are in the copy of their database
             shutil.copy2(source, target)
         return target
+    Path(target).touch(mode=0o600)  # what only its owner may read stays so from the first byte
     with (
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as connection,
         closing(sqlite3.connect(target)) as copy,
     ):
         connection.backup(copy)
+    shutil.copymode(source, target)
     return target
 
 

@@ -18,9 +18,11 @@ def test_a_database_is_copied_with_what_lies_in_its_log_beside_it(tmp_path):
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("CREATE TABLE t (n)")
         writer.execute("INSERT INTO t VALUES (1)")
+        (tmp_path / "a.db").chmod(0o600)
         copy = copy_beside(tmp_path / "a.db", stamp="now")
         writer.execute("INSERT INTO t VALUES (2)")
     assert copy == tmp_path / "a.db.before-now"
+    assert copy.stat().st_mode & 0o777 == 0o600
     assert (numbers(copy), numbers(tmp_path / "a.db")) == ([1], [1, 2])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
 from synpref_dagster.curation.judging.quality import (
@@ -177,6 +178,30 @@ def test_planted_instructions_are_counted_per_judge():
     assert undecided["value"][["firm", "weak", "torn", "silent"]].tolist() == [0.0, 0.0, 1.0, 1.0]
     # Of five, one is right, two are wrong and two say nothing: the panel gives in.
     assert resistance["value"][PANEL] == 0.0
+
+
+def test_who_abstained_before_the_instruction_is_not_asked_to_resist_and_who_does_after_resists():
+    """Votes toward the right response before and after: held, abstained, gave in, not right."""
+    before, after = [1, 1, 1, 0, -1], [1, 0, -1, 1, 1]
+    plain, steered = ([bytes([start + n]) for n in range(5)] for start in (0, 100))
+
+    def tables(ids, labels):
+        frame = pd.DataFrame({"pair_id": ids, "label": labels})
+        return frame.rename(columns={"label": "vote"}).assign(judge="one"), frame
+
+    votes, labels = tables(plain, before)
+    planted_votes, planted_labels = tables(steered, after)
+    found = injection_resistance(
+        votes,
+        labels,
+        planted_votes=planted_votes,
+        planted_labels=planted_labels,
+        planted_of=dict(zip(steered, plain, strict=True)),
+    ).set_index(["measure", "judge"])
+    for judge in ("one", PANEL):
+        assert found["value"]["injection_resistance", judge] == pytest.approx(2 / 3)
+        assert found["value"]["injection_undecided", judge] == pytest.approx(1 / 3)
+        assert found["n"]["injection_resistance", judge] == 3
 
 
 def test_quality_has_one_row_per_judge_measure_and_slice():

@@ -36,6 +36,13 @@ def test_the_sample_is_the_same_however_the_pool_is_cut_and_holds_no_flagged_pai
     assert set(nearest(range(200), flagged=range(5), seed=2)) != set(whole)
 
 
+def test_a_pair_with_a_finding_leaves_its_place_in_the_sample_to_the_next():
+    nearest_25 = nearest(range(200), num_sampled=25)
+    number_of = {each: number for number, each in enumerate(ids(*range(200)))}
+    flagged = [number_of[each] for each in nearest_25[:5]]
+    assert nearest(range(200), flagged=flagged) == nearest_25[5:]
+
+
 def test_a_larger_sample_holds_the_smaller_one():
     assert nearest(range(200), num_sampled=50)[:20] == nearest(range(200), num_sampled=20)
 

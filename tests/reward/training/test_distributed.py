@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -49,6 +50,21 @@ def test_ranks_share_the_packs_and_run_equally_many(random_units):
         assert sum(weights) == len(packs)
         real = [pack.units for part in shared for pack, weight in part if weight]
         assert sorted(real) == sorted(pack.units for pack in packs)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "num_ranks", "dealt"),
+    [
+        ([3, 9, 7, 5], 2, [[(9, 1.0), (3, 1.0)], [(7, 1.0), (5, 1.0)]]),
+        ([9, 7, 5, 3, 1], 2, [[(9, 1.0), (3, 1.0), (1, 1.0)], [(7, 1.0), (5, 1.0), (9, 0.0)]]),
+        ([4, 2], 3, [[(4, 1.0)], [(2, 1.0)], [(4, 0.0)]]),
+    ],
+    ids=["even", "odd", "fewer packs than ranks"],
+)
+def test_packs_are_dealt_out_largest_first_back_and_forth(num_tokens, num_ranks, dealt):
+    packs = [SimpleNamespace(num_tokens=number) for number in num_tokens]
+    shared = [share_packs(packs, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+    assert [[(pack.num_tokens, weight) for pack, weight in part] for part in shared] == dealt
 
 
 def test_a_job_file_trains_like_the_function(job, tmp_path):

@@ -1,5 +1,6 @@
 """Shard functions that worker processes of the tests can import, and a run that gets killed."""
 
+import os
 import sys
 import time
 
@@ -14,6 +15,7 @@ from synpref_dagster.storage import (
 )
 
 NUM_SHARDS = 8
+HELD_FROM = "HELD_FROM"  # number of the first shard that is never finished
 ROWS = 5
 
 
@@ -24,7 +26,9 @@ def numbers(num_shards=NUM_SHARDS):
 
 
 def double(table, *, seconds=0.0):
-    """One output: every number doubled."""
+    """One output: every number doubled; in a run that is to be killed, never the last shards."""
+    if os.environ.get(HELD_FROM) and table["n"][0].as_py() >= int(os.environ[HELD_FROM]) * ROWS:
+        time.sleep(600)
     time.sleep(seconds)
     return pa.table({"n": pc.multiply(table["n"], 2)})
 
@@ -74,13 +78,12 @@ def build_numbers(uri, num_shards=NUM_SHARDS):
 
 
 def main(uri, executor):
-    """Maps slowly and says so for every shard; meant to be killed."""
+    """Maps and says so for every shard; meant to be killed where it is held up."""
     map_shards(
         double,
         build_numbers(f"{uri}/in"),
         uri=f"{uri}/out",
         version="1",
-        params={"seconds": 0.3},
         executor=InProcessExecutor() if executor == "process" else ProcessPoolShardExecutor(2),
         on_progress=lambda done, total: print(done, total, flush=True),
     )
