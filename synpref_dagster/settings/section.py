@@ -1,6 +1,6 @@
 """What every table of a profile is built on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -27,9 +27,9 @@ class Section(BaseModel):
     @classmethod
     def _truth_is_no_number(cls, table: Any) -> Any:
         for name, value in table.items() if isinstance(table, Mapping) else ():
-            wanted = cls.model_fields[name].annotation if name in cls.model_fields else None
-            if isinstance(value, bool) and {int, float} & {wanted, *get_args(wanted)}:
-                raise ValueError(f"{name} is {_value(value)}, which is no number")
+            found = [part for part in _parts(value) if isinstance(part, bool)]
+            if found and name in cls.model_fields and _is_number(cls.model_fields[name].annotation):
+                raise ValueError(f"{name} is {_value(found[0])}, which is no number")
         return table
 
     @model_validator(mode="after")
@@ -52,6 +52,17 @@ class Section(BaseModel):
 
     def _told(self, name: str, values: tuple[object, ...]) -> str:
         return f"{name} is {_value(getattr(self, name))}" if values else f"{name} is not set"
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _is_number(kind: object) -> bool:
+    """Whether a type is a number, or takes one or several."""
+    return kind in (int, float) or any(map(_is_number, get_args(kind)))
 
 
 def _wanted(name: str, values: tuple[object, ...]) -> str:

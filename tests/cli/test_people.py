@@ -31,7 +31,7 @@ def test_a_damaged_ledger_is_named_and_left_as_it_is(review, tmp_path, command):
     code, said = review(*command, "--ledger", f"sqlite:///{ledger}")
     assert code == 2
     assert len(said) == 1
-    assert f"the review ledger sqlite:///{ledger} cannot be opened" in said[0]
+    assert f"the review ledger {ledger} is damaged" in said[0]
     assert "file is not a database" in said[0]
     assert ledger.read_bytes() == b"no database" * 400
 
