@@ -18,6 +18,7 @@ from synpref_dagster.pairs.progress import (
     FilesSkipped,
     JudgeReplies,
     ProgressFact,
+    ResponsesRead,
     TrackerAway,
     tell,
 )
@@ -199,6 +200,7 @@ FACTS = {
     JudgeReplies: JudgeReplies(
         judge="gpt", done=1, total=4, per_second=2.0, usd=0.0, seconds_left=None
     ),
+    ResponsesRead: ResponsesRead(done=1, total=5, per_second=2.0),
     BeforePeople: BeforePeople(num_pairs=1200),
     FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
     TrackerAway: TrackerAway(why="[no] reply", kept_in="store/waiting"),
@@ -227,6 +229,7 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
     assert (bars, waits) == {
         ChunksDone: ([("chunks", 3, 49)], False),
         JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
+        ResponsesRead: ([("backbone reads  2.0/s, 2 s left", 1, 5)], False),
         BeforePeople: ([], True),
         FilesSkipped: ([], False),
         TrackerAway: ([], False),

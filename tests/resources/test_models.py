@@ -15,14 +15,17 @@ from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.torchrun import launch
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import flattened
-from synpref_dagster.reward import stand_ins
+from synpref_dagster.reward import from_profile, stand_ins
 from synpref_dagster.reward.backbones import backbone
+from synpref_dagster.reward.frozen import model as frozen_model
 from synpref_dagster.reward.linear import model
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.stand_ins import make_stand_in
 from synpref_dagster.reward.training import run
 from synpref_dagster.settings.models import (
     FocalLoss,
+    FrozenReleaseSettings,
+    FrozenSettings,
     HubReleaseSettings,
     HubSettings,
     LinearSettings,
@@ -59,6 +62,10 @@ OTHER = {
     "num_processes": (2, "num_processes"),
     "model_size": ("llama-3.2-1b", "backbone"),
     "max_length_tokens": (77, "config.max_length_tokens"),
+    "layers": ((3, 5), "config.layers"),
+    "poolings": (("last",), "config.poolings"),
+    "penalties": ((2.0,), "config.penalties"),
+    "dtype": ("float32", "config.dtype"),
     "backbone": ("/models/mine", "backbone"),
     "backbones": ({SIZE: "/models/mine"}, "backbone"),
     "centre_coefficient": (0.25, "config.loss.centre_coefficient"),
@@ -98,6 +105,14 @@ def trained_with(monkeypatch, tmp_path):
         launch, "train_with_torchrun", lambda _, workers, *__, **told: seen(workers, **told)
     )
     monkeypatch.setattr(model, "train_linear_reward_model", lambda *_, **told: seen(1, **told))
+    # What "auto" is depends on the machine; here it is never what a test sets instead.
+    monkeypatch.setattr(from_profile, "reading_dtype", lambda: "bfloat16")
+    monkeypatch.setattr(RewardModels, "_frozen", lambda _, row, config: (row.hub_id, config))
+    monkeypatch.setattr(
+        frozen_model,
+        "train_frozen_reward_model",
+        lambda *_, reader, **told: seen(1, backbone_path=reader, **told),
+    )
 
     def arrived(section, table):
         profile = Profile.model_validate({**load_profile("smoke").model_dump(), section: table})
@@ -203,8 +218,10 @@ def test_no_member_of_a_union_is_forgotten_here():
         StandInSettings,
         LinearSettings,
         HubSettings,
+        FrozenSettings,
         StandInReleaseSettings,
         HubReleaseSettings,
+        FrozenReleaseSettings,
     }
     used = {name for _, _, name in CASES}
     nested = {name for loss in LOSSES for name in loss.model_fields} - {"name"}

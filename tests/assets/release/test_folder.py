@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import dagster as dg
 import pandas as pd
 import pytest
 
@@ -33,7 +34,7 @@ def test_scores_of_another_model_are_refused_with_the_nights_of_both():
         context=SimpleNamespace(
             partition_key="qwen3-0.6b", instance=SimpleNamespace(fetch_materializations=records)
         ),
-        campaign=SimpleNamespace(frame=lambda ref: scored),
+        campaign=SimpleNamespace(frame=lambda ref: scored, key=dg.AssetKey),
     )
     refuse_other_scores(step, ModelRef("m", "old"), {SCORED: None})
     with pytest.raises(

@@ -301,12 +301,3 @@ def test_an_asset_logs_through_the_resource(tracking):
     result = dg.materialize([reward_model], resources={"tracking": tracking})
     event = result.asset_materializations_for_node("reward_model")[0]
     assert "mlflow_run" in event.metadata
-
-
-def test_a_link_to_a_server_is_without_the_password_that_its_address_has():
-    tracking = MlflowTracking(
-        tracking_uri="https://ann:pa55word@ml.lan/", campaign="c", experiment="e"
-    )
-    assert tracking._run_url("1", "2") == (
-        "https://ml.lan/#/experiments/1/runs/2?workflowType=machine_learning"
-    )
