@@ -9,6 +9,7 @@ from rich.console import Console
 
 from synpref_dagster.cli.refusals import load_or_refuse, refuse, say
 from synpref_dagster.settings.profile import Profile
+from synpref_dagster.storage.writers import StoreInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,16 +49,24 @@ def replay(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
 @contextmanager
 def at_end_of_run(shown: Console, profile: Profile) -> "Iterator[None]":
     """However a run ends: brings what waits to MLflow if it answers, and says what waits still."""
+    has_run = True
     try:
         yield
+    except StoreInUseError:
+        has_run = False
+        raise
     finally:
-        tracking = _tracking(profile)
-        # How the run ended is not hidden behind a store or a database that is away as well.
-        with suppress(OSError, ValueError):
-            tracking.replay()
-        with suppress(OSError):
-            for line in unsent(tracking) or [f"MLflow: {tracking.where()}"]:
-                _print(shown, line)
+        if has_run:
+            _send_and_say(shown, _tracking(profile))
+
+
+def _send_and_say(shown: Console, tracking: "MlflowTracking") -> None:
+    # How the run ended is not hidden behind a store or a database that is away as well.
+    with suppress(OSError, ValueError):
+        tracking.replay()
+    with suppress(OSError):
+        for line in unsent(tracking) or [f"MLflow: {tracking.where()}"]:
+            _print(shown, line)
 
 
 def say_unsent(shown: Console, profile: Profile) -> None:

@@ -4,7 +4,7 @@ Whoever materializes a size of `skywork_reward_v2` alone, as a backfill in the U
 otherwise have a model without scores, card and row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
@@ -33,7 +33,11 @@ def release_sensor(loaded: LoadedProfile) -> dg.SensorDefinition:
         now = loaded.tick(context.instance)
         if isinstance(now, dg.SkipReason):
             return now
-        requests = list(unreleased(context.instance, loaded.prefix, tags=now.run_tags()))
+        requests = list(
+            unreleased(
+                context.instance, now.profile.sizes(), prefix=loaded.prefix, tags=now.run_tags()
+            )
+        )
         if not requests:
             return dg.SkipReason("every size that was trained is released, or its run is under way")
         return dg.SensorResult(run_requests=requests)
@@ -42,17 +46,22 @@ def release_sensor(loaded: LoadedProfile) -> dg.SensorDefinition:
 
 
 def unreleased(
-    instance: dg.DagsterInstance, prefix: str = "", *, tags: Mapping[str, str] | None = None
+    instance: dg.DagsterInstance,
+    sizes: Collection[str],
+    *,
+    prefix: str = "",
+    tags: Mapping[str, str] | None = None,
 ) -> Iterator[dg.RunRequest]:
     """A request for each size whose model is newer than its release.
 
     Args:
         instance: where the history is.
+        sizes: those of the profile; a size that it no longer has is asked for no more.
         prefix: the profile's `key_prefix`.
         tags: of the runs.
     """
     keys = (key_of(TRAINED, prefix), key_of(RELEASED, prefix))
-    for size in sorted(instance.get_materialized_partitions(keys[0])):
+    for size in sorted(instance.get_materialized_partitions(keys[0]) & {*sizes}):
         trained, released = (_latest(instance, key, size) for key in keys)
         if trained is None or (released and released.storage_id > trained.storage_id):
             continue

@@ -35,22 +35,23 @@ def made(instance, key, size):
 
 
 def sizes(instance):
-    return [request.partition_key for request in unreleased(instance)]
+    return [request.partition_key for request in unreleased(instance, (SIZE, OTHER))]
 
 
 def test_each_training_without_a_release_asks_for_one_run(instance):
     assert sizes(instance) == []
     made(instance, TRAINED, SIZE)
     made(instance, TRAINED, OTHER)
-    [first, second] = unreleased(instance)
+    [first, second] = unreleased(instance, (SIZE, OTHER))
     assert [first.partition_key, second.partition_key] == [SIZE, OTHER]
     assert first.asset_selection == [dg.AssetKey(name) for name in FOLLOWING]
-    [again, _] = unreleased(instance)
+    [again, _] = unreleased(instance, (SIZE, OTHER))
     assert again.run_key == first.run_key
+    made(instance, TRAINED, "a-size-of-old")  # no partition of the profile any more
     made(instance, RELEASED, SIZE)
     assert sizes(instance) == [OTHER]
     made(instance, TRAINED, SIZE)
-    [newer, _] = unreleased(instance)
+    [newer, _] = unreleased(instance, (SIZE, OTHER))
     assert newer.partition_key == SIZE
     assert newer.run_key != first.run_key
 

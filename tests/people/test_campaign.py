@@ -163,6 +163,17 @@ def test_a_bucket_fills_again_and_keys_do_not_share_it():
     assert [limiter.allows("a") for _ in range(2)] == [True, False]
 
 
+def test_a_clock_that_is_set_back_shuts_nobody_out():
+    now = [10_000.0]
+    limiter = RateLimiter(per_second=1, burst=2, clock=lambda: now[0])
+    assert limiter.allows("ann")
+    now[0] -= 3_600
+    assert limiter.allows("ann")
+    assert not limiter.allows("ann")
+    now[0] += 1
+    assert limiter.allows("ann")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.org", "::"])
 def test_other_addresses_need_accounts_and_a_name(host):
     with pytest.raises(ValueError, match="add-annotator"):

@@ -17,6 +17,7 @@ from synpref_dagster.cli.instance import (
 )
 from synpref_dagster.cli.upgrade.changes import Change
 from synpref_dagster.resources.tracking.database import SQLITE, versions_in, versions_known
+from synpref_dagster.settings.secrets import kept
 
 SCHEDULES = "schedules"
 SERVER = "; copy the server's database first"
@@ -106,7 +107,7 @@ def ledger_changes(url: str) -> Iterator[Change]:
     from synpref_dagster.people.ledger.database import other_columns
 
     missing, unknown = other_columns(url)
-    shown = str(path) if url.startswith(SQLITE) else url.split("@")[-1]
+    shown = str(path) if url.startswith(SQLITE) else kept(url)
     for names, says in (
         (missing, "it lacks {}: open it with the version that wrote it, and carry the answers over "
          "with `synpref review export` and `import`"),

@@ -240,7 +240,7 @@ def other_columns(url: str) -> tuple[list[str], list[str]]:
         Columns that it lacks, and columns that we do not know, as `table.column`. A table that is
         not there lacks nothing: it is made when the ledger is opened.
     """
-    engine = sa.create_engine(whole(checked_ledger(url)))
+    engine = _engine(whole(checked_ledger(url)))
     try:
         inspector = sa.inspect(engine)
         found = {

@@ -95,7 +95,7 @@ class RateLimiter:
         """Whether this key may do one more request now; asking counts."""
         now = self.clock()
         level, since = self._buckets.get(key, (self.burst, now))
-        level = min(self.burst, level + (now - since) * self.per_second)
+        level = min(self.burst, level + max(0.0, now - since) * self.per_second)
         if len(self._buckets) >= MAX_TRACKED and key not in self._buckets:
             self._buckets.pop(next(iter(self._buckets)))
         self._buckets[key] = (level - 1 if level >= 1 else level, now)
