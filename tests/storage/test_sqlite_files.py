@@ -2,12 +2,13 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from synpref_dagster.storage import sqlite_files
 from synpref_dagster.storage.sealed import DamagedError
-from synpref_dagster.storage.sqlite_files import refuse_damaged
+from synpref_dagster.storage.sqlite_files import open_read_only, refuse_damaged
 
 PAGE = 4096
 
@@ -37,6 +38,22 @@ def test_a_sound_file_passes_and_so_does_one_that_is_not_there(path, tmp_path):
     check(path)
     check(tmp_path / "not there")
     assert not (tmp_path / "not there").exists()
+
+
+@pytest.mark.parametrize("name", ["a#b.db", "a?b.db", "a%41b.db", "a?mode=rwc#.db"])
+def test_a_file_is_read_by_its_very_name_and_never_made_or_changed(
+    path, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    path.replace(tmp_path / name)
+    for place in (tmp_path / name, Path(name)):
+        with open_read_only(place) as connection:
+            assert connection.execute("SELECT COUNT(*) FROM t").fetchall() == [(500,)]
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                connection.execute("DELETE FROM t")
+    with pytest.raises(sqlite3.OperationalError), open_read_only(tmp_path / f"not {name}"):
+        pytest.fail("there is none")
+    assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("start", [0, 2 * PAGE, 20 * PAGE])
