@@ -67,6 +67,15 @@ def test_a_damaged_page_is_refused_with_name_and_remedy_in_one_line(path, start)
     assert "\n" not in str(said.value)
 
 
+def test_damage_that_sqlite_tells_in_broken_letters_or_many_lines_is_told_in_one(path):
+    content = path.read_bytes()
+    for broken in (b"CREATE T\xf6BLE", b"CREATE\n\n`TABLE"[:12]):
+        path.write_bytes(content.replace(b"CREATE TABLE", broken))
+        with pytest.raises(DamagedError, match=r"a file\.sqlite is damaged: .*a copy") as said:
+            check(path)
+        assert len(str(said.value).splitlines()) == 1
+
+
 def test_a_file_that_was_cut_short_is_refused(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
