@@ -24,7 +24,7 @@ from synpref_dagster.people.page.rendering import visible
 VERDICTS = CHOICES[:4]  # what a person can say; nobody withdraws in Label Studio
 
 
-MAX_DIGITS = 18  # of a user's id
+MAX_DIGITS = 18  # of an id
 
 
 class UnusableError(Exception):
@@ -62,6 +62,17 @@ def shown_texts(item: ReviewItem) -> dict[str, Any]:
             for turn in item.conversation
         ],
     }
+
+
+def as_id(value: Any) -> int | None:
+    """The number of a user or project, which some versions write as text; None for anything else.
+
+    >>> as_id("7"), as_id(7), as_id(True), as_id(None)
+    (7, 7, None, None)
+    """
+    if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_DIGITS:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_export(
@@ -193,10 +204,8 @@ def _verdict(values: list[Mapping[str, Any]] | None) -> Any:
 
 def _annotator(completed_by: Any, names: Mapping[int, str]) -> str:
     """The user's name; two users are never one, so nobody is guessed."""
-    user = completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by
-    if isinstance(user, str) and user.isdecimal() and len(user) <= MAX_DIGITS:
-        user = int(user)
-    if isinstance(user, bool) or not isinstance(user, int):
+    user = as_id(completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by)
+    if user is None:
         raise UnusableError("nobody is named as its annotator")
     if user not in names:
         raise UnusableError(f"user {user} is unknown here: deleted, or of another organization")

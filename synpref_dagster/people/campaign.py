@@ -209,9 +209,13 @@ class People:
             double_share=self._settings.double_share,
             staying=self._staying,
         )
-        self._desk.announce(batch, items)
         if self._settings.backend == "label_studio":
-            self._label_studio().announce(batch, items)
+            # First, since a batch that is at the desk is announced nowhere again.
+            try:
+                self._label_studio().announce(batch, items)
+            except LabelStudioError as error:
+                raise NoLabelStudioError(str(error)) from error
+        self._desk.announce(batch, items)
 
     def _refuse_disagreement(self, wanted: str) -> None:
         answers = [v for case in self._desk.cases(wanted) for v in case.answers.values()]

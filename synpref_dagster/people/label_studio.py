@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from synpref_dagster.pairs.texts import printable
-from synpref_dagster.people.annotations import Pulled, read_export, shown_texts
+from synpref_dagster.people.annotations import LeftOut, Pulled, as_id, read_export, shown_texts
 from synpref_dagster.people.ledger.answers import TOOLS
 from synpref_dagster.people.ledger.batches import Batch, ReviewItem, side_for
 from synpref_dagster.people.page.rendering import visible
@@ -69,16 +69,21 @@ class LabelStudio:
     def announce(self, batch: Batch, items: Sequence[ReviewItem]) -> list[int]:
         """One project per number of wanted annotators; existing ones are completed, not doubled.
 
+        Tasks that somebody added there are left alone.
+
         Returns:
             Ids of the batch's projects.
+
+        Raises:
+            LabelStudioError: the server refuses the token, or does not answer as one.
         """
-        known = self._projects(batch.batch_id)
+        known = dict(self._projects(batch.batch_id, Pulled()))
         projects = []
         by_wanted = sorted(items, key=lambda item: (item.num_wanted, item.position))
         for num_wanted, group in groupby(by_wanted, key=lambda item: item.num_wanted):
             title = f"{batch.batch_id} x{num_wanted}"
             project = known.get(title) or self._create(title, batch, num_wanted=num_wanted)
-            present = {task["pair_id"] for task in self._tasks(project)}
+            present = self._pairs(project)
             missing = [item for item in group if item.pair_id not in present]
             for start in range(0, len(missing), TASKS_PER_REQUEST):
                 tasks = [{"data": _task(item)} for item in missing[start:][:TASKS_PER_REQUEST]]
@@ -92,9 +97,10 @@ class LabelStudio:
         Raises:
             LabelStudioError: the server refuses the token, or does not answer as one.
         """
-        names, pulled = self._names(), Pulled()
+        pulled = Pulled()
+        names = self._names(pulled)
         shown = {item.pair_id: item for item in items}
-        for project in self._projects(batch.batch_id).values():
+        for _, project in self._projects(batch.batch_id, pulled):
             tasks = self._call("GET", f"projects/{project}/export?exportType=JSON")
             found = read_export(tasks, project=project, batch=batch, items=shown, names=names)
             pulled.answers += found.answers
@@ -102,14 +108,16 @@ class LabelStudio:
         pulled.answers.sort(key=lambda answer: (answer.created_at, answer.form_token))
         return pulled
 
-    def _names(self) -> dict[int, str]:
+    def _names(self, pulled: Pulled) -> dict[int, str]:
         """User id -> name; a user without a name is told from others by the id."""
-        return {
-            int(user["id"]): printable(
-                str(user.get("email") or user.get("username") or f"label-studio-user-{user['id']}")
-            )
-            for user in self._listed("users/")
-        }
+        names: dict[int, str] = {}
+        for place, user in enumerate(self._listed("users/"), 1):
+            if (number := as_id(user.get("id"))) is None:
+                pulled.left_out.append(LeftOut(f"user {place} of the list", "it has no id"))
+                continue
+            name = user.get("email") or user.get("username") or f"label-studio-user-{number}"
+            names[number] = printable(str(name))
+        return names
 
     def _create(self, title: str, batch: Batch, *, num_wanted: int) -> int:
         about = {
@@ -119,27 +127,52 @@ class LabelStudio:
             "maximum_annotations": num_wanted,
             "show_collab_predictions": False,
         }
-        return int(self._call("POST", "projects/", about)["id"])
+        answer = self._call("POST", "projects/", about)
+        project = as_id(answer.get("id")) if isinstance(answer, Mapping) else None
+        if project is None:
+            raise self._strange("projects/", f"gives no id of the new project {title!r}", answer)
+        return project
 
-    def _projects(self, batch_id: str) -> dict[str, int]:
-        found = self._listed("projects/?page_size=1000")
-        return {p["title"]: int(p["id"]) for p in found if p["title"].startswith(f"{batch_id} x")}
+    def _projects(self, batch_id: str, pulled: Pulled) -> list[tuple[str, int]]:
+        """Titles and ids of a batch's projects; one without a title may be anybody's."""
+        path, found = "projects/?page_size=1000", []
+        for project in self._listed(path):
+            number, title = as_id(project.get("id")), project.get("title")
+            if not isinstance(title, str):
+                shown = "?" if number is None else number
+                pulled.left_out.append(LeftOut(f"project {shown}", "it has no title"))
+            elif title.startswith(f"{batch_id} x"):
+                if number is None:
+                    raise self._strange(path, f"gives no id of the project {title!r}", project)
+                found.append((title, number))
+        return found
 
-    def _tasks(self, project: int) -> list[Mapping[str, Any]]:
+    def _pairs(self, project: int) -> set[str]:
+        """Pairs that have a task in a project."""
         path = f"projects/{project}/export?exportType=JSON&download_all_tasks=true"
-        return [task["data"] for task in self._call("GET", path)]
+        tasks = self._call("GET", path)
+        if not isinstance(tasks, list):
+            raise self._strange(path, f"gives no list of the tasks of project {project}", tasks)
+        data = [task.get("data") for task in tasks if isinstance(task, Mapping)]
+        pairs = [each.get("pair_id") for each in data if isinstance(each, Mapping)]
+        return {each for each in pairs if isinstance(each, str)}
 
     def _listed(self, path: str) -> list[Mapping[str, Any]]:
         """All entries of a list, which some versions give in pages."""
         found: list[Mapping[str, Any]] = []
-        page: str | None = path
-        while page:
-            answer = self._call("GET", page)
-            if isinstance(answer, list):
-                return found + answer
-            found += answer["results"]
-            page = answer.get("next") and answer["next"].partition("/api/")[2]
-        return found
+        pages = [path]
+        while True:
+            answer = self._call("GET", pages[-1])
+            listed = answer.get("results") if isinstance(answer, Mapping) else answer
+            if not isinstance(listed, list) or not all(isinstance(e, Mapping) for e in listed):
+                raise self._strange(path, "gives no list of objects", answer)
+            found += listed
+            if not isinstance(answer, Mapping) or not (following := answer.get("next")):
+                return found
+            page = str(following).partition("/api/")[2]
+            if not page or page in pages:
+                raise self._strange(path, "names no next page under /api/", following)
+            pages.append(page)
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         response = self._sent(method, path, body)
@@ -173,9 +206,24 @@ class LabelStudio:
         )
         if not response.ok:
             raise LabelStudioError(self._refusal(path, response))
-        access = str(response.json()["access"])
+        try:
+            access = response.json().get("access")
+        except (ValueError, AttributeError):
+            access = None
+        if not isinstance(access, str) or not access:
+            # What it says may be a token: it is not shown.
+            raise self._strange(path, "gives no access token for the personal one", None)
         remember(access)
         self._session.headers["Authorization"] = f"Bearer {access}"
+
+    def _strange(self, path: str, what: str, answer: Any) -> LabelStudioError:
+        """Something that is none of Label Studio's answers."""
+        said = "" if answer is None else f": {printable(redacted(str(answer))[:MAX_SAID])}"
+        return LabelStudioError(
+            f"Label Studio at {self._url}: /api/{path} {what}{said}. Look whether "
+            "people.label_studio_url is its address, with no page of another server before it, "
+            "and whether the token's owner may see users and projects there"
+        )
 
     def _refusal(self, path: str, response: requests.Response) -> str:
         said = printable(redacted(response.text).strip()[:MAX_SAID])

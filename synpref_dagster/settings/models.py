@@ -6,7 +6,6 @@ obey is refused. The same holds for the losses, by `name`. None stands for what 
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -237,6 +236,15 @@ class FrozenSettings(FrozenReleaseSettings):
     model_size: Called = "qwen3-0.6b"
 
 
+def _checked_size(name: str) -> str:
+    if "..." in name or name in ("all", "none"):
+        raise ValueError(
+            f"backbone name {name!r}: give another one, without '...': Dagster reads a range of "
+            "sizes in it, and --sizes all of them in 'all' and no one in 'none'"
+        )
+    return checked_name("backbone", name, spaces=False)
+
+
 class BackboneSettings(Section):
     """One size of a profile: a backbone of your own, or one of the eight with other numbers.
 
@@ -244,7 +252,7 @@ class BackboneSettings(Section):
     `[reward_model]` and `[release]` come before those of a row, for they speak of all sizes.
     """
 
-    name: Annotated[str, AfterValidator(partial(checked_name, "backbone", spaces=False))]
+    name: Annotated[str, AfterValidator(_checked_size)]
     """Partition key, and part of the names of releases."""
     path: Place | None = None
     """Local folder or hub id; may be left out for one of the eight."""

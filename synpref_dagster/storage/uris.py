@@ -153,7 +153,8 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
         if not folder.is_dir():
             return {}
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            sizes = {entry.name: _size(entry) for entry in entries if entry.is_file()}
+        return {name: size for name, size in sizes.items() if size is not None}
     try:
         with explained(folder):
             found = folder.fs.ls(folder.path, detail=True)
@@ -164,6 +165,13 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
         for entry in found
         if entry["type"] == "file"
     }
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:  # somebody took it away since the folder was listed
+        return None
 
 
 def remove_leftovers(folder: AnyPath) -> int:

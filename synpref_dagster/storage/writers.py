@@ -111,7 +111,11 @@ class _Presence:
         """
         for attempt in range(MAX_ATTEMPTS):
             self._write(holds=False)
-            others = self._others()
+            try:
+                others = self._others()
+            except BaseException:  # a file left there would hold up others
+                self.leave()
+                raise
             if not others:
                 self._write(holds=True)
                 self._ended = threading.Event()

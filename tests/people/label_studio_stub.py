@@ -11,10 +11,22 @@ PROJECT = 7
 
 
 @contextmanager
-def label_studio(batch_id, tasks, *, users=(), takes=LEGACY, page_size=100, access_calls=99):
+def label_studio(
+    batch_id,
+    tasks,
+    *,
+    users=(),
+    takes=LEGACY,
+    page_size=100,
+    access_calls=99,
+    projects=None,
+    refreshed=None,
+    posted=None,
+):
     """Address of a server that exports `tasks`; it takes one kind of token only.
 
-    An access token that it gives ends after `access_calls` calls.
+    An access token that it gives ends after `access_calls` calls. `projects` and `refreshed` are
+    answered as they are, in place of ours; what is sent to a path is put into `posted`.
     """
     given = []
 
@@ -24,6 +36,13 @@ def label_studio(batch_id, tasks, *, users=(), takes=LEGACY, page_size=100, acce
 
         def do_POST(self):
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if "token" not in self.path:
+                posted.append((self.path, sent))
+                self.answer(201, {"task_count": len(sent)})
+                return
+            if refreshed is not None:
+                self.answer(200, refreshed)
+                return
             known = takes == PERSONAL and sent == {"refresh": PERSONAL}
             if known:
                 given.append(access_calls)
@@ -37,7 +56,9 @@ def label_studio(batch_id, tasks, *, users=(), takes=LEGACY, page_size=100, acce
             elif "/export" in self.path:
                 self.answer(200, tasks)
             elif "users" in self.path:
-                self.answer(200, list(users))
+                self.answer(200, users if isinstance(users, dict) else list(users))
+            elif projects is not None:
+                self.answer(200, projects)
             else:
                 self.answer(200, self.projects())
 
@@ -63,7 +84,7 @@ def label_studio(batch_id, tasks, *, users=(), takes=LEGACY, page_size=100, acce
             return True
 
         def answer(self, status, body):
-            data = json.dumps(body).encode()
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -4,10 +4,11 @@ import json
 import math
 import time
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
-from label_studio_stub import LEGACY, PERSONAL, label_studio
+from label_studio_stub import LEGACY, PERSONAL, PROJECT, label_studio
 from review_cases import ATTRIBUTES, make_pair
 
 from synpref_dagster.people.annotations import read_export
@@ -310,6 +311,97 @@ def test_a_campaign_takes_what_is_sound_and_says_what_is_left_out(tmp_path, monk
         people._settings = people._settings.model_copy(update={"label_studio_url": url})
         with pytest.raises(NoLabelStudioError, match="takes personal access tokens only"):
             people.pull()
+
+
+def test_tasks_that_somebody_added_there_by_hand_are_left_alone():
+    by_hand = [{"id": 8, "data": {"text": "mine"}}, {"id": 9, "data": None}, "no task"]
+    posted = []
+    with label_studio(BATCH.batch_id, by_hand, posted=posted) as url:
+        assert LabelStudio(url, token=LEGACY).announce(BATCH, [ITEM]) == [PROJECT]
+    [(path, [sent])] = posted
+    assert path == f"/api/projects/{PROJECT}/import"
+    assert sent["data"]["pair_id"] == ITEM.pair_id
+    posted.clear()
+    with label_studio(BATCH.batch_id, [task(), *by_hand], posted=posted) as url:
+        LabelStudio(url, token=LEGACY).announce(BATCH, [ITEM])
+    assert posted == []
+
+
+def test_users_without_an_id_and_projects_without_a_title_are_left_out_by_name():
+    users = [{"id": "1", "email": "ann@example.org"}, {"email": "x"}, {"id": None}, {"id": True}]
+    ours = {"id": PROJECT, "title": f"{BATCH.batch_id} x1"}
+    projects = {"results": [{"id": 3}, {"title": None}, ours, {"title": "of others"}]}
+    with label_studio(BATCH.batch_id, [task(annotation())], users=users, projects=projects) as url:
+        pulled = LabelStudio(url, token=LEGACY).pull(BATCH, [ITEM])
+    assert [answer.annotator for answer in pulled.answers] == ["ann@example.org"]
+    assert [str(each) for each in pulled.left_out] == [
+        "user 2 of the list: it has no id",
+        "user 3 of the list: it has no id",
+        "user 4 of the list: it has no id",
+        "project 3: it has no title",
+        "project ?: it has no title",
+    ]
+
+
+def test_of_two_projects_of_one_title_both_are_read():
+    titled = {"title": f"{BATCH.batch_id} x1"}
+    projects = [{"id": PROJECT, **titled}, {"id": 8, **titled}]
+    with label_studio(
+        BATCH.batch_id, [task(annotation(completed_by=None))], projects=projects
+    ) as url:
+        pulled = LabelStudio(url, token=LEGACY).pull(BATCH, [ITEM])
+    assert [each.place.partition(",")[0] for each in pulled.left_out] == ["project 7", "project 8"]
+
+
+@pytest.mark.parametrize(
+    ("act", "served", "said"),
+    [
+        ("pull", {"users": {"detail": "x"}}, "/api/users/ gives no list of objects: {'detail'"),
+        ("pull", {"users": {"results": 3}}, "/api/users/ gives no list of objects"),
+        ("pull", {"users": ["ann"]}, "/api/users/ gives no list of objects: ['ann']"),
+        ("pull", {"users": {"results": [], "next": 5}}, "/api/users/ names no next page"),
+        (
+            "pull",
+            {"users": {"results": [], "next": "http://h/api/users/"}},
+            "/api/users/ names no next page under /api/: http://h/api/users/",
+        ),
+        ("pull", {"projects": {"detail": "x"}}, "/api/projects/?page_size=1000 gives no list"),
+        ("pull", {"projects": [{"title": BATCH.batch_id + " x1"}]}, "gives no id of the project"),
+        ("announce", {"projects": []}, "gives no id of the new project"),
+        ("announce", {"tasks": {"detail": "x"}}, "gives no list of the tasks of project 7: {'det"),
+        ("pull", {"refreshed": b"<html>"}, "/api/token/refresh gives no access token"),
+        ("pull", {"refreshed": {"token": "t"}}, "/api/token/refresh gives no access token"),
+        ("pull", {"refreshed": []}, "/api/token/refresh gives no access token"),
+        ("announce", {"refreshed": {"access": 5}}, "/api/token/refresh gives no access token"),
+    ],
+)
+def test_what_no_label_studio_answers_is_told_in_a_line_with_server_and_remedy(act, served, said):
+    token = PERSONAL if "refreshed" in served else LEGACY
+    served = {"tasks": [], "posted": [], "takes": token, **served}
+    items = [ITEM]
+    with (
+        label_studio(BATCH.batch_id, **served) as url,
+        pytest.raises(LabelStudioError) as error,
+    ):
+        getattr(LabelStudio(url, token=token), act)(BATCH, items)
+    [line] = str(error.value).splitlines()
+    assert line.startswith(f"Label Studio at {url}: /api/")
+    assert said in line
+    assert "Look whether people.label_studio_url is its address" in line
+
+
+def test_a_batch_that_a_server_did_not_take_is_announced_again(tmp_path, monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, LEGACY)
+    people = make_people(tmp_path, "http://127.0.0.1:9")
+    about = pd.DataFrame([{"pair_id": PAIR.pair_id, **ATTRIBUTES}])
+    for projects in ({"detail": "x"}, None):
+        posted = []
+        with label_studio("b", [], projects=projects, posted=posted) as url:
+            people._settings = people._settings.model_copy(update={"label_studio_url": url})
+            with pytest.raises(NoLabelStudioError, match="/api/projects/"):
+                people.ask("gold", [PAIR], lambda: about)
+        assert people.waiting() == []
+    assert [path for path, _ in posted] == ["/api/projects/"]
 
 
 def make_people(tmp_path, url):

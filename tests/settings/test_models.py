@@ -180,6 +180,12 @@ def with_backbones(*rows, **sections):
     return Profile.model_validate({**SMOKE, **FROZEN, **sections, "backbones": rows})
 
 
+@pytest.mark.parametrize("name", ["a..b", "all-mine", "None", "1.5"])
+def test_names_that_only_look_like_words_of_sizes_and_ranges_are_fine(name):
+    row, model = {**OWN, "name": name}, {**FROZEN["reward_model"], "model_size": name}
+    assert with_backbones(row, reward_model=model).sizes() == (name,)
+
+
 def test_the_sizes_are_the_rows_of_the_profile_or_the_eight():
     assert with_backbones(OWN, {"name": "qwen3-4b"}).sizes() == ("mine", "qwen3-4b")
     assert load_profile("smoke").sizes() == MODEL_SIZES
@@ -192,6 +198,10 @@ def test_the_sizes_are_the_rows_of_the_profile_or_the_eight():
         ([OWN, OWN], {}, "stand there twice"),
         ([{**OWN, "name": "a b"}], {}, "backbone name 'a b'"),
         ([{**OWN, "name": "a/b"}], {}, "backbone name 'a/b'"),
+        ([{**OWN, "name": "a...b"}], {}, "backbone name 'a...b': give another one"),
+        ([{**OWN, "name": "a...."}], {}, "backbone name 'a....': give another one"),
+        ([{**OWN, "name": "all"}], {}, "backbone name 'all': give another one"),
+        ([{**OWN, "name": "none"}], {}, "backbone name 'none': give another one"),
         ([{**OWN, "path": "a b c"}], {}, "neither a folder nor a hub id"),
         ([{"name": "qwen3-4b", "revision": "main"}], {}, "revision and gguf_file speak of a path"),
         (

@@ -2,12 +2,13 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from synpref_dagster.storage import sqlite_files
 from synpref_dagster.storage.sealed import DamagedError
-from synpref_dagster.storage.sqlite_files import refuse_damaged
+from synpref_dagster.storage.sqlite_files import open_read_only, refuse_damaged
 
 PAGE = 4096
 
@@ -39,6 +40,22 @@ def test_a_sound_file_passes_and_so_does_one_that_is_not_there(path, tmp_path):
     assert not (tmp_path / "not there").exists()
 
 
+@pytest.mark.parametrize("name", ["a#b.db", "a?b.db", "a%41b.db", "a?mode=rwc#.db"])
+def test_a_file_is_read_by_its_very_name_and_never_made_or_changed(
+    path, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    path.replace(tmp_path / name)
+    for place in (tmp_path / name, Path(name)):
+        with open_read_only(place) as connection:
+            assert connection.execute("SELECT COUNT(*) FROM t").fetchall() == [(500,)]
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                connection.execute("DELETE FROM t")
+    with pytest.raises(sqlite3.OperationalError), open_read_only(tmp_path / f"not {name}"):
+        pytest.fail("there is none")
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("start", [0, 2 * PAGE, 20 * PAGE])
 def test_a_damaged_page_is_refused_with_name_and_remedy_in_one_line(path, start):
     overwrite(path, start, b"\xff" * 64)
@@ -48,6 +65,15 @@ def test_a_damaged_page_is_refused_with_name_and_remedy_in_one_line(path, start)
         check(path)
     assert str(said.value).endswith(". Put a copy of it back.")
     assert "\n" not in str(said.value)
+
+
+def test_damage_that_sqlite_tells_in_broken_letters_or_many_lines_is_told_in_one(path):
+    content = path.read_bytes()
+    for broken in (b"CREATE T\xf6BLE", b"CREATE\n\n`TABLE"[:12]):
+        path.write_bytes(content.replace(b"CREATE TABLE", broken))
+        with pytest.raises(DamagedError, match=r"a file\.sqlite is damaged: .*a copy") as said:
+            check(path)
+        assert len(str(said.value).splitlines()) == 1
 
 
 def test_a_file_that_was_cut_short_is_refused(path):

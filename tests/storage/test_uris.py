@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,22 @@ from synpref_dagster.storage.uris import (
 def test_local_uris_are_plain_paths():
     assert to_path("a/b") == Path("a/b")
     assert to_path("file:///data/my%20pool") == Path("/data/my pool")
+
+
+def test_a_file_that_is_taken_away_while_a_folder_is_listed_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / "goes").write_bytes(b"1")
+    (tmp_path / "stays").write_bytes(b"12")
+    listed = os.scandir
+
+    @contextmanager
+    def scandir(folder):
+        with listed(folder) as entries:
+            found = list(entries)
+        (tmp_path / "goes").unlink()
+        yield found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert file_sizes(tmp_path) == {"stays": 2}
 
 
 def test_other_protocols_are_refused_with_the_known_ones():

@@ -128,6 +128,7 @@ def test_a_file_that_says_nothing_is_named(root):
     left.write_bytes(b'{"half"')
     with pytest.raises(StoreInUseError, match="does not say who writes"), writing(root, MINE):
         pytest.fail("both write")
+    assert files(root) == ["left.json"]
     left.unlink()
     with writing(root, MINE):
         pass

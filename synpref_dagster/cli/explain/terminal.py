@@ -16,6 +16,7 @@ from synpref_dagster.cli.explain.records import SHOWN_DIGITS
 from synpref_dagster.cli.explain.search import FoundInQuarantine
 from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, in_words
 from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.pairs.texts import printable
 
 LEAST_WIDTH = 100
 STEP_WIDTH = 27  # the longest name of a step, `consistency_filtered_subset`
@@ -71,15 +72,6 @@ def shortened(text: str, characters: int) -> str:
     """
     line = printable(" ".join(text.split()))
     return line if len(line) <= characters else line[: characters - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """A text without what could steer a terminal.
-
-    >>> printable("a" + chr(27) + "[31mb")
-    'a?[31mb'
-    """
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def shortened_names(names: Sequence[str]) -> list[str]:

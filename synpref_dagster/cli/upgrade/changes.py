@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from synpref_dagster.storage.sqlite_files import open_read_only
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -56,7 +58,7 @@ def _copy(source: str, target: str) -> str:
         return target
     Path(target).touch(mode=0o600)  # what only its owner may read stays so from the first byte
     with (
-        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as connection,
+        open_read_only(Path(source)) as connection,
         closing(sqlite3.connect(target)) as copy,
     ):
         connection.backup(copy)

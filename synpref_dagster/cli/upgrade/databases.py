@@ -1,8 +1,6 @@
 """Databases of an older version: Dagster's instance, MLflow, the review ledger, judges' replies."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from synpref_dagster.cli.instance import (
 from synpref_dagster.cli.upgrade.changes import Change
 from synpref_dagster.resources.tracking.database import SQLITE, versions_in, versions_known
 from synpref_dagster.settings.secrets import kept
+from synpref_dagster.storage.sqlite_files import open_read_only
 
 SCHEDULES = "schedules"
 SERVER = "; copy the server's database first"
@@ -129,7 +128,7 @@ def reply_changes(path: Path) -> Iterator[Change]:
     from synpref_dagster.judges.cache import CACHE_VERSION, ReplyCache
     from synpref_dagster.judges.requests import BROKEN_OFF
 
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with open_read_only(path) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version == CACHE_VERSION:
             return

@@ -20,11 +20,13 @@ from synpref_dagster.settings.secrets import kept, redacted, whole
 from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 from synpref_dagster.storage.sealed import DamagedError
-from synpref_dagster.storage.sqlite_files import refuse_damaged
+from synpref_dagster.storage.sqlite_files import BROKEN_LETTERS, refuse_damaged
 
 BUSY_SECONDS = 30
 REMEDY = "What people said is nowhere else: put back a copy of the file"
-DAMAGE = re.compile("malformed|not a database|Could not decode")
+DAMAGE = re.compile(
+    "malformed|not a database|Could not decode|no such (table|column)|has no column named"
+)
 WRITER_LOCK = 0x5E71E3  # any number of our own: Postgres advisory lock of the one writer at a time
 
 metadata = sa.MetaData()
@@ -126,6 +128,8 @@ class ReviewDatabase:
             refuse_damaged(path, what="the review ledger", remedy=REMEDY)
         try:
             self._set_up()
+        except UnicodeDecodeError as error:
+            raise self._damaged(BROKEN_LETTERS) from error
         except (sa.exc.DatabaseError, OSError) as error:
             said = redacted(f"the review ledger {self.url} cannot be opened: {_in_one_line(error)}")
             if self.engine.dialect.name != "sqlite":
@@ -213,6 +217,8 @@ class ReviewDatabase:
         """What SQLite only finds while it reads, a broken page or letter, is told with the file."""
         try:
             yield
+        except UnicodeDecodeError as error:
+            raise self._damaged(BROKEN_LETTERS) from error
         except sa.exc.DatabaseError as error:
             said = _in_one_line(error)
             if self.engine.dialect.name != "sqlite" or not DAMAGE.search(said):

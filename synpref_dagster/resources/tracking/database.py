@@ -10,7 +10,7 @@ from pathlib import Path
 from synpref_dagster.storage.atomic import make_once
 from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
-from synpref_dagster.storage.sqlite_files import refuse_damaged
+from synpref_dagster.storage.sqlite_files import open_read_only, refuse_damaged
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def versions_in(path: Path) -> set[str]:
         ValueError: it is damaged.
     """
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with open_read_only(path) as connection:
             return {
                 each for (each,) in connection.execute("SELECT version_num FROM alembic_version")
             }
@@ -133,7 +133,7 @@ def _unknown(found: set[str]) -> set[str]:
 def _is_half_made(path: Path) -> bool:
     """Whether nothing is in a database, not even the experiment that MLflow begins with."""
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with open_read_only(path) as connection:
             names = connection.execute("SELECT name FROM sqlite_master").fetchall()
             known = {name for (name,) in names} & {"experiments", "runs", "registered_models"}
             return not any(

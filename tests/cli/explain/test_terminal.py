@@ -37,7 +37,7 @@ def history(*events, missing=()):
 
 def test_texts_are_shortened_and_shown_as_they_are_but_for_control_characters():
     text = printed(lambda console: print_history(console, history()))
-    assert "[bold]2 + 2?[/bold]?[31m" in text
+    assert r"[bold]2 + 2?[/bold]\x1b[31m" in text
     assert text.count("It is 4.") < 30
     assert "…" in text
     assert "\x1b" not in text

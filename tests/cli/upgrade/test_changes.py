@@ -26,6 +26,16 @@ def test_a_database_is_copied_with_what_lies_in_its_log_beside_it(tmp_path):
     assert (numbers(copy), numbers(tmp_path / "a.db")) == ([1], [1, 2])
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%41b"])
+def test_a_database_with_signs_of_addresses_in_its_path_is_copied_whole(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with closing(sqlite3.connect(tmp_path / name / name)) as writer, writer:
+        writer.execute("CREATE TABLE t (n)")
+        writer.execute("INSERT INTO t VALUES (4)")
+    assert numbers(copy_beside(tmp_path / name / name, stamp="now")) == [4]
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_a_folder_is_copied_with_databases_and_other_files(tmp_path):
     (tmp_path / "history" / "runs").mkdir(parents=True)
     with closing(sqlite3.connect(tmp_path / "history" / "runs" / "b.db")) as writer, writer:

@@ -182,6 +182,16 @@ def test_errors_that_an_old_cache_kept_as_replies_are_counted_and_asked_again(tm
     assert [*reply_changes(path)] == []
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%41b"])
+def test_a_cache_with_signs_of_addresses_in_its_path_is_found(tmp_path, name):
+    path = tmp_path / name
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_TABLES)
+    [change] = reply_changes(path)
+    assert change.says == f"goes from version 0 to {CACHE_VERSION}"
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_a_cache_of_a_newer_version_is_left_alone(tmp_path):
     path = tmp_path / "replies.sqlite"
     ReplyCache(path).close()

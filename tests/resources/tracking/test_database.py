@@ -39,6 +39,21 @@ def test_a_file_that_is_there_stays_as_it_is(path):
     assert path.stat().st_ino == before
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%41b"])
+def test_signs_of_addresses_in_a_path_hide_neither_version_nor_rows(tmp_path, name):
+    path = tmp_path / name
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('f')")
+        connection.execute("CREATE TABLE experiments (n INTEGER)")
+    assert database.versions_in(path) == {"f"}
+    assert database._is_half_made(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO experiments VALUES (0)")
+    assert not database._is_half_made(path)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_other_stores_are_left_to_mlflow(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for other in ("http://127.0.0.1:9", "postgresql://u:p@h/d", "sqlite:///:memory:"):
