@@ -23,8 +23,8 @@ from synpref_dagster.sources.foreign.messages import (
     as_messages,
     holds_something,
     is_messages,
-    plain_name,
 )
+from synpref_dagster.sources.foreign.unsupported import plain_name
 from synpref_dagster.sources.records import RowRejected
 
 REASON = "messages_stored_as_text"
@@ -54,6 +54,16 @@ _NOTED = re.compile(
     re.IGNORECASE,
 )
 """How messages begin in a notation that is not read."""
+_SAYS = rf"(?:{'|'.join(CONTENT_KEYS)})"
+_SHOWN = re.compile(
+    # Objects of any class as Python prints them, in a list or alone.
+    rf"[\[(\s]*(?:[A-Za-z_][\w.]*\(|<[A-Z]\w*\s)\s*(?=\w+=)(?=(?s:.*?)\b{_SAYS}=)"
+    rf"(?=(?s:.*?)\b(?:{_NAMES})=<?(?:[\w.]*\.)?[\"']?(?i:{_SPEAKERS})\b)"
+    # One message of YAML, in either order.
+    rf"|(?:{_NAMES}):[ \t]*[\"']?(?i:{_SPEAKERS})[\"']?[ \t]*\r?\n\s*{_SAYS}:"
+    rf"|{_SAYS}:[ \t][^\n]*\n(?:{_NAMES}):[ \t]*[\"']?(?i:{_SPEAKERS})[\"']?[ \t]*(?:\r?\n|\Z)"
+)
+"""The same without a sign or a name at the beginning that tells it."""
 _NAMING = frozenset(
     ("id", "uuid", "conversation_id", "model", "created", "created_at", "timestamp", "title")
 )
@@ -67,9 +77,9 @@ MAX_DEPTH = 6  # of a value in which speakers are looked for
 def may_store(text: str) -> bool:
     """Whether a text begins so that it may store messages: a quick look before any other."""
     begun = text if "!" < text[:1] < "\x7f" else seen(text)
-    if begun[:1] not in _FIRST or not begun:
+    if not begun or (begun[:1] not in _FIRST and not _SHOWN.match(begun)):
         return False
-    return begun.startswith("```") or bool(_BEGINS.match(begun) or _NOTED.match(begun))
+    return begun.startswith("```") or _is_noted(begun) or bool(_BEGINS.match(begun))
 
 
 def stored_messages(text: str) -> list[Message] | None:
@@ -87,7 +97,7 @@ def stored_messages(text: str) -> list[Message] | None:
     bare = seen(text)
     if fenced := _FENCE.fullmatch(bare):
         bare = seen(fenced[1])
-    if _NOTED.match(bare):
+    if _is_noted(bare):
         raise RowRejected(REASON, detail="messages in a notation that is not read")
     if not (_BEGINS.match(bare) and _SPEAKER.search(bare)):
         return None
@@ -101,6 +111,10 @@ def stored_messages(text: str) -> list[Message] | None:
     if found is None and _speaks(value):
         raise RowRejected(REASON, detail="speakers in a layout that is not read")
     return found
+
+
+def _is_noted(text: str) -> bool:
+    return bool(_NOTED.match(text) or _SHOWN.match(text))
 
 
 def _exact(value: Any) -> list[Message] | None:
