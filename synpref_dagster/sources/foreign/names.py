@@ -9,6 +9,7 @@ from synpref_dagster.sources.foreign.unsupported import (
     plain_name,
     singular,
     unplaced,
+    words_of,
 )
 from synpref_dagster.sources.records import RowRejected
 
@@ -22,15 +23,21 @@ _HISTORY = """
     previous_messages past_messages prior_turns previous_conversation
 """
 PROMPTS = """
-    prompt question query instruction instructions user_prompt user_message user_query user_input messages
-    conversation conversations dialogue dialog post
+    prompt question query instruction instructions user_prompt user_message user_query user_input
+    messages conversation conversations dialogue dialog post
 """
 ABOUT = "input inputs context contexts passage passages document documents article articles"
-_UNPLACED = frozenset(
-    "context document passage article persona background knowledge snippet artifact".split()
+_UNPLACED = words_of(
+    """
+    context document passage article persona background knowledge snippet artifact
+    """
 )
 """What names end with, in the singular, that hold something said with no known place."""
-_SYSTEM_ENDS = frozenset("prompt message instruction text content turn msg".split())
+_SYSTEM_ENDS = words_of(
+    """
+    prompt message instruction text content turn msg
+    """
+)
 _METADATA = """
     id ids idx index uid uuid guid key hash row number num count source sources dataset subset split
     domain category categories type types kind class model models generator engine score scores

@@ -3,6 +3,12 @@
 import re
 from functools import lru_cache
 
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text, each once."""
+    return frozenset(text.split())
+
+
 TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
 UNKNOWN = "unsupported_content"
 UNSUPPORTED = {
@@ -47,21 +53,30 @@ _METADATA = """
     recipient channel session conversation thread device platform format mime markdown avatar
     role roles sender speaker gender age end vote votes upvotes downvotes likes pii review reviews
 """
-METADATA = frozenset(_METADATA.split())
+METADATA = words_of(_METADATA)
 """Words in the names of fields of a message that say nothing of what was said."""
-_SAID = frozenset(
-    "context document passage article instruction system persona background knowledge input prompt"
-    " question history artifact result snippet evidence quote reference text content body".split()
+_SAID = words_of(
+    """
+    context document passage article instruction system persona background knowledge input
+    prompt question history artifact result snippet evidence quote reference text content
+    body
+    """
 )
 """What names end with, in the singular, that hold a part of what was said."""
-_MEDIA = frozenset(
-    "image img photo picture pic screenshot audio video media multimodal attachment pixel".split()
+_MEDIA = words_of(
+    """
+    image img photo picture pic screenshot audio video media multimodal attachment pixel
+    """
 )
-_MEDIA_ENDS = _MEDIA | frozenset(
-    "path file url uri link data byte bytes b64 base64 id name value values embed embeds".split()
+_MEDIA_ENDS = _MEDIA | words_of(
+    """
+    path file url uri link data byte bytes b64 base64 id name value values embed embeds
+    """
 )
-_TOOL_ENDS = frozenset(
-    "json definition schema spec list tool function call output result response use choice".split()
+_TOOL_ENDS = words_of(
+    """
+    json definition schema spec list tool function call output result response use choice
+    """
 )
 
 
