@@ -27,7 +27,7 @@ from synpref_dagster.sources.foreign.names import (
     reason_of,
     unread,
 )
-from synpref_dagster.sources.foreign.stored import may_store, stored_messages
+from synpref_dagster.sources.foreign.stored import is_said_pair, may_store, stored_messages
 from synpref_dagster.sources.records import RowRejected
 
 Row = Mapping[str, Any]
@@ -111,7 +111,7 @@ class ColumnReader:
         if not given:
             return row, []
         placed = {} if self.asks is None else {n: k for n, k in given.items() if k != "unplaced"}
-        for name in given.keys() - placed.keys():
+        for name in (each for each in given if each not in placed):
             if not repeats(row[name], row, self.columns):
                 raise unread(name)
         if self.asks is None or not placed:
@@ -154,7 +154,15 @@ def _kind_by_shape(value: object) -> str:
     inside = found if isinstance(found, list) else [found]
     if any(isinstance(one, Mapping) and "bytes" in one and {*one} <= _OF_FILES for one in inside):
         return "media"
-    return "unplaced" if is_messages(found) and all(map(_is_spoken, inside)) else ""
+    if isinstance(found, Mapping) and not is_messages(found):
+        return "unplaced" if any(map(_is_chat, found.values())) else ""
+    return "unplaced" if _is_chat(found) or (inside and all(map(is_said_pair, inside))) else ""
+
+
+def _is_chat(value: object) -> bool:
+    """Whether somebody known speaks in every one of a list of messages."""
+    found = listed(value)
+    return isinstance(found, list) and is_messages(found) and all(map(_is_spoken, found))
 
 
 def _is_spoken(message: Mapping[str, Any]) -> bool:

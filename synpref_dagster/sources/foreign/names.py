@@ -16,7 +16,7 @@ from synpref_dagster.sources.records import RowRejected
 REASON = "unread_context"
 _SYSTEM = """
     system system_prompt system_message system_instruction system_instructions sys_prompt
-    developer_prompt
+    developer_prompt sys preamble
 """
 _HISTORY = """
     history chat_history conversation_history dialogue_history dialog_history previous_turns
@@ -33,6 +33,12 @@ _UNPLACED = words_of(
     """
 )
 """What names end with, in the singular, that hold something said with no known place."""
+_EARLIER = words_of(
+    "previous prior past earlier preceding chat conversation message dialogue dialog"
+)
+"""What names of earlier turns begin with."""
+_TURNS = words_of("turn message conversation dialogue dialog utterance exchange history log")
+"""What they end with, in the singular."""
 _SYSTEM_ENDS = words_of(
     """
     prompt message instruction text content turn msg
@@ -89,8 +95,10 @@ def _kind_by_words(plain: str) -> str:
     words = [singular(word) for word in plain.split("_")]
     if words[-1] == "result" and "search" in words:
         return "unplaced"
-    if not METADATA.isdisjoint(plain.split("_")):
+    if not (METADATA - {"source", "sources"}).isdisjoint(plain.split("_")):
         return ""
+    if words[0] in _EARLIER and words[-1] in _TURNS:
+        return "history"
     if "system" in words[:-1] and words[-1] in _SYSTEM_ENDS:
         return "system"
     return "unplaced" if words[-1] in _UNPLACED else ""

@@ -119,7 +119,7 @@ def _is_noted(text: str) -> bool:
 
 def _exact(value: Any) -> list[Message] | None:
     """The messages that a value is, or holds under one name beside nothing else."""
-    if isinstance(value, list | tuple) and value and all(map(_is_said_pair, value)):
+    if isinstance(value, list | tuple) and value and all(map(is_said_pair, value)):
         value = [{"role": role, "content": content} for role, content in value]
     if isinstance(value, dict) and not is_messages(value):
         inside = [name for name, each in value.items() if is_messages(each) and _spoken(each)]
@@ -129,7 +129,8 @@ def _exact(value: Any) -> list[Message] | None:
     return as_messages(value) if is_messages(value) and _spoken(value) else None
 
 
-def _is_said_pair(value: Any) -> bool:
+def is_said_pair(value: Any) -> bool:
+    """Whether a value is a pair of a known role and what it says."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -194,7 +195,7 @@ def _speaks(value: Any, depth: int = MAX_DEPTH) -> bool:
         value = list(value.values())
     if not isinstance(value, list | tuple) or not depth:
         return False
-    return any(_is_said_pair(each) or _speaks(each, depth - 1) for each in value)
+    return any(is_said_pair(each) or _speaks(each, depth - 1) for each in value)
 
 
 def _names_speaker(value: Mapping[str, Any]) -> bool:
