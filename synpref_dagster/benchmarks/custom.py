@@ -12,7 +12,7 @@ comparison is left out and counted with its reason: whoever reads the score read
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -51,7 +51,8 @@ def load_custom(
         ValueError: the name is taken or malformed, or nothing there is a comparison.
     """
     checked_own_benchmark(name)
-    items, others = _sorted_out(name, read(Path(path)))
+    unread: Counter[str] = Counter()
+    items, others = _sorted_out(name, _counted(read(Path(path)), unread))
     if not items:
         counts = Counter(each.reason for each in others)
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
@@ -72,15 +73,18 @@ def load_custom(
         expected_total=len(items),
         expected_counts={name: sum(item.group == name for item in items) for name in subsets},
         left_out=tuple(others),
+        unread_columns=dict(unread),
     )
     return benchmark, items
 
 
 def left_out(suite: Iterable[tuple[Benchmark, object]]) -> dict[str, Any]:
-    """As facts under `left_out`: rows that are no comparison, by benchmark and reason, and some.
+    """As facts: rows that are no comparison, by benchmark and reason, and some; columns not read.
 
-    Empty where nothing was left out.
+    Under `left_out` and `unread_benchmark_columns` (column -> rows that held something in it), each
+    only where there is one.
     """
+    suite = list(suite)
     told = {
         benchmark.name: {
             "rows_by_reason": dict(Counter(each.reason for each in benchmark.left_out)),
@@ -89,7 +93,16 @@ def left_out(suite: Iterable[tuple[Benchmark, object]]) -> dict[str, Any]:
         for benchmark, _ in suite
         if benchmark.left_out
     }
-    return {"left_out": told} if told else {}
+    unread = {each.name: dict(each.unread_columns) for each, _ in suite if each.unread_columns}
+    facts = {"left_out": told, "unread_benchmark_columns": unread}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _counted(rows: Iterable[RawRow], unread: Counter[str]) -> Iterator[RawRow]:
+    """The rows; how many of them held something in each column that was not read is added up."""
+    for row in rows:
+        unread.update(row.unread)
+        yield row
 
 
 def _sorted_out(name: str, rows: Iterable[RawRow]) -> tuple[list[BenchmarkItem], list[LeftOut]]:

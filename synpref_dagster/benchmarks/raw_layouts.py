@@ -43,6 +43,8 @@ class RawRow:
     problem: str = ""
     """Why it could not be read, as a reason code; it has no values then."""
     detail: str = ""
+    unread: tuple[str, ...] = ()
+    """Columns that held something and were not read, where the reader tells."""
 
     @property
     def place(self) -> str:

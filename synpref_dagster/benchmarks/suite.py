@@ -58,7 +58,8 @@ class Benchmark:
 
     `name` is also the file stem below a benchmarks folder; `aliases` are the other stems in use.
     `expected_counts` are the items per subset of the published set, `expected_total` all of them.
-    `left_out` are the rows of a suite of one's own that are no comparison.
+    `left_out` are the rows of a suite of one's own that are no comparison, `unread_columns` are
+    columns that were not read there -> rows that held something in them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Benchmark:
     hub: tuple[HubDataset, ...] = ()
     aliases: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    unread_columns: Mapping[str, int] = field(default_factory=dict)
 
 
 SUITE: tuple[Benchmark, ...] = (

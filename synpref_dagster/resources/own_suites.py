@@ -7,11 +7,14 @@ from typing import Any
 from synpref_dagster.benchmarks.raw_layouts import RawRow as BenchmarkRow
 from synpref_dagster.sources.files.folders import source_files
 from synpref_dagster.sources.files.rows import read_rows as read_file_rows
+from synpref_dagster.sources.foreign.columns import ColumnReader
 from synpref_dagster.sources.foreign.opening import opened
 from synpref_dagster.sources.formats.fields import user_turn
 from synpref_dagster.sources.records import RowRejected, SourceSpec
 
 CANDIDATE_COLUMNS = {"chosen", "rejected", "candidates"}
+COLUMNS = frozenset({"prompt", "labels", "id", "subset", *CANDIDATE_COLUMNS})
+"""Columns that a suite of one's own is read from; others belong to the prompt, or are counted."""
 
 
 def own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
@@ -21,20 +24,40 @@ def own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
         ValueError: there is no such file, or none that is read.
     """
     is_folder = path.is_dir()
+    columns = ColumnReader(COLUMNS, "prompt", guesses=False)
     for file in source_files(str(path)).data:
         origin = _origin(path, Path(str(file)), is_folder=is_folder)
         spec = SourceSpec(name=name, path=file, origin="human", licence="")
         number = -1
         for number, row in enumerate(read_file_rows(spec)):  # blank lines have no number
+            columns.unread.clear()
             try:
-                values = _unfolded(row.value or {})
+                values = _unfolded(_with_context(row.value or {}, columns))
             except RowRejected as error:
                 detail = error.detail or "a chat hides in its texts"
                 yield BenchmarkRow({}, origin, number, error.reasons[0], detail)
                 continue
-            yield BenchmarkRow(values, origin, number, row.problem, row.detail)
+            unread = tuple(columns.unread)
+            yield BenchmarkRow(values, origin, number, row.problem, row.detail, unread=unread)
         if is_folder and number < 0:
             yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
+
+
+def _with_context(values: Mapping[str, Any], columns: ColumnReader) -> Mapping[str, Any]:
+    """A row whose other columns are in its prompt, as those of a source are.
+
+    Raises:
+        RowRejected: a column may belong to the conversation and cannot be put there.
+    """
+    # Several candidates are no turns of one conversation.
+    several = {
+        name: values[name]
+        for name in CANDIDATE_COLUMNS & values.keys()
+        if isinstance(values[name], list | tuple)
+    }
+    single = {name: value for name, value in values.items() if name not in several}
+    read = columns.read(single)
+    return values if read is single else {**read, **several}
 
 
 def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from oracles import marks_in_memory
 
+from synpref_dagster.benchmarks.custom import left_out
 from synpref_dagster.curation.contamination.rules import DecontaminationConfig
 from synpref_dagster.curation.pool.screening import screen_structure
 from synpref_dagster.curation.pool.selection import select_clean
@@ -497,6 +498,45 @@ def test_a_chat_that_hides_in_a_suite_of_ones_own_is_unfolded_or_left_out(tmp_pa
     assert len(items) == 3
     assert [each.reason for each in benchmark.left_out][:1] == ["rendered_chat"]
     assert len(benchmark.left_out) == 2
+
+
+def test_columns_beside_a_suite_of_ones_own_are_in_its_prompt_left_out_or_counted(tmp_path):
+    system = {"role": "system", "content": "Be a pirate."}
+    hi, hello = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+    asked = {"role": "user", "content": "Name a fruit."}
+    many = {"prompt": [asked], "candidates": ["Apple.", "Stone."], "labels": [1, 0]}
+    several = {"prompt": "Name a fruit.", "chosen": ["Apple.", "Pear."], "rejected": ["Stone."]}
+    rows = [
+        ROW | {"system": "Be a pirate."},
+        many | {"history": [["Hi", "Hello"]], "system": "Be a pirate."},
+        several | {"input": "Pear."},
+        ROW | {"difficulty": "hard", "author": "Ada"},
+        ROW | {"difficulty": "easy"},
+        ROW | {"images": ["a.png"]},
+        many | {"tools": ["weather"]},
+        ROW | {"persona": "A pirate."},
+        ROW | {"prompt": [{**asked, "context": "Apples grow."}]},
+    ]
+    (tmp_path / "suite.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    own = sources_of(tmp_path, custom_benchmarks={"my_suite": str(tmp_path / "suite.jsonl")})
+    benchmark, items = own.benchmarks()[-1]
+    assert [list(item.conversation) for item in items] == [
+        [system, asked],
+        [system, hi, hello, asked],
+        [{"role": "user", "content": "Name a fruit.\n\nPear."}],
+        [asked],
+        [asked],
+    ]
+    assert items[2].candidates == ("Apple.", "Pear.", "Stone.")
+    assert [(each.place[-1], each.reason) for each in benchmark.left_out] == [
+        ("5", "multimodal_unsupported"),
+        ("6", "tool_calls_unsupported"),
+        ("7", "unread_context"),
+        ("8", "unsupported_content"),
+    ]
+    facts = left_out(own.benchmarks())
+    assert facts["unread_benchmark_columns"] == {"my_suite": {"difficulty": 2, "author": 1}}
+    assert set(facts["left_out"]["my_suite"]["rows_by_reason"].values()) == {1}
 
 
 def test_a_published_benchmark_without_a_named_subset_is_refused_before_anything_is_scored(

@@ -125,7 +125,7 @@ def _other_splits(listed: dict[str, UPath], name: str, split: str | None) -> set
     splits = _json(listed[name]).get("splits")
     folder = name.removesuffix(SPLITS)
     where = listed[name].parent
-    if not isinstance(splits, list) or not splits:
+    if not isinstance(splits, list) or not splits or not all(isinstance(s, str) for s in splits):
         raise ValueError(f"{listed[name]} names no splits: save the data set again")
     if split is None and len(splits) > 1:
         raise ValueError(
@@ -147,11 +147,18 @@ def _beside_saved(listed: dict[str, UPath], name: str) -> set[str]:
     if "_data_files" not in state:
         return set()  # Some other file of this name.
     folder = name.removesuffix(STATE)
-    kept = {f"{folder}{each['filename']}" for each in state["_data_files"]}
+    files = state["_data_files"]
+    if not isinstance(files, list) or not all(map(_names_a_file, files)):
+        raise ValueError(f"{listed[name]} does not name its files: save the data set again")
+    kept = {f"{folder}{each['filename']}" for each in files}
     if gone := sorted(kept - listed.keys()):
         raise ValueError(f"{listed[name]} lists {gone[0]}, which is not there: copy it as well")
     below: Iterable[str] = (each for each in listed if each.startswith(folder))
     return {each for each in below if "/" not in each.removeprefix(folder)} - kept
+
+
+def _names_a_file(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("filename"), str)
 
 
 def _json(file: UPath) -> dict[str, Any]:
@@ -159,6 +166,8 @@ def _json(file: UPath) -> dict[str, Any]:
         value = json.loads(file.read_bytes())
     except ValueError as error:
         raise ValueError(f"{file} is no JSON ({error}): save the data set again") from error
+    except RecursionError as error:
+        raise ValueError(f"{file} is nested too deeply: save the data set again") from error
     return value if isinstance(value, dict) else {}
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from synpref_dagster.pairs.structure import seen
 from synpref_dagster.sources.foreign.context import repeats, with_context
 from synpref_dagster.sources.foreign.messages import (
-    MEDIA,
-    UNSUPPORTED,
+    ROLE_KEYS,
+    SPOKEN,
     holds_something,
+    is_messages,
     listed,
-    plain_name,
 )
 from synpref_dagster.sources.foreign.names import (
     SENTENCE,
@@ -24,14 +24,17 @@ from synpref_dagster.sources.foreign.names import (
     is_metadata,
     is_remark,
     kind_of,
+    reason_of,
     unread,
 )
+from synpref_dagster.sources.foreign.stored import is_said_pair, may_store, stored_messages
 from synpref_dagster.sources.records import RowRejected
 
 Row = Mapping[str, Any]
 _BLANK = frozenset({"", "[]", "{}"})
 _MISSING = frozenset({"null", "none", "nan", "<na>", "n/a", "nat"})
 """What tables write where nothing was, in lower case."""
+_OF_FILES = frozenset({"bytes", "path", "filename", "mime_type"})
 MAX_NAMED, OTHERS = 200, "(further columns)"
 
 
@@ -70,7 +73,7 @@ class ColumnReader:
             # Counted, since it may have been said: nothing tells the word from an empty place.
             self._count(missing)
             left = {name: kind for name, kind in left.items() if name not in missing}
-        kinds = {name: kind for name, kind in left.items() if kind}
+        kinds = {n: kind for n in left if (kind := left[n] or _kind_by_shape(row[n]))}
         if not kinds and not self.guesses:
             self._count(left)
             return row
@@ -98,8 +101,8 @@ class ColumnReader:
             if kind == "media" and not isinstance(row[name], bool | int | float)
         ]
         if media:
-            reason = UNSUPPORTED.get(plain_name(media[0]), MEDIA)
-            raise RowRejected(reason, detail=advice(media[0], "holds what no pair has a place for"))
+            detail = advice(media[0], "holds what no pair has a place for")
+            raise RowRejected(reason_of(media[0]), detail=detail)
         given = {
             name: kind
             for name, kind in kinds.items()
@@ -107,12 +110,13 @@ class ColumnReader:
         }
         if not given:
             return row, []
-        if self.asks is None:
-            left = [name for name in given if not repeats(row[name], row, self.columns)]
-            if left:
-                raise unread(left[0])
+        placed = {} if self.asks is None else {n: k for n, k in given.items() if k != "unplaced"}
+        for name in (each for each in given if each not in placed):
+            if not repeats(row[name], row, self.columns):
+                raise unread(name)
+        if self.asks is None or not placed:
             return row, list(given)
-        return {**row, self.asks: with_context(row, self.asks, given)}, list(given)
+        return {**row, self.asks: with_context(row, self.asks, placed)}, list(given)
 
 
 def refuse_other_prompts(row: Row, names: Iterable[str]) -> None:
@@ -138,6 +142,39 @@ def with_prompt(row: Row) -> Row:
         return reader.read(row)
     except RowRejected:
         return row
+
+
+def _kind_by_shape(value: object) -> str:
+    """What a value under a name that says nothing is: a file, a conversation, or nothing known."""
+    if isinstance(value, str):
+        return "unplaced" if may_store(value) and _stores_chat(value) else ""
+    found = listed(value)
+    if not isinstance(found, list | Mapping):
+        return ""
+    inside = found if isinstance(found, list) else [found]
+    if any(isinstance(one, Mapping) and "bytes" in one and {*one} <= _OF_FILES for one in inside):
+        return "media"
+    if isinstance(found, Mapping) and not is_messages(found):
+        return "unplaced" if any(map(_is_chat, found.values())) else ""
+    return "unplaced" if _is_chat(found) or (inside and all(map(is_said_pair, inside))) else ""
+
+
+def _is_chat(value: object) -> bool:
+    """Whether somebody known speaks in every one of a list of messages."""
+    found = listed(value)
+    return isinstance(found, list) and is_messages(found) and all(map(_is_spoken, found))
+
+
+def _is_spoken(message: Mapping[str, Any]) -> bool:
+    roles = (message.get(name) for name in ROLE_KEYS)
+    return any(isinstance(role, str) and role.strip().lower() in SPOKEN for role in roles)
+
+
+def _stores_chat(text: str) -> bool:
+    try:
+        return stored_messages(text) is not None
+    except RowRejected:
+        return False  # Whether it is a chat cannot be told; it is counted as not read.
 
 
 def _may_be_text(value: object) -> bool:

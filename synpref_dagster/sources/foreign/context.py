@@ -12,10 +12,10 @@ from synpref_dagster.sources.foreign.messages import (
     holds_something,
     is_messages,
     listed,
-    plain_name,
 )
 from synpref_dagster.sources.foreign.names import ABOUT, PROMPTS, unread
 from synpref_dagster.sources.foreign.opening import hidden_messages
+from synpref_dagster.sources.foreign.unsupported import plain_name
 from synpref_dagster.sources.records import RowRejected
 
 Row = Mapping[str, Any]

@@ -1,15 +1,21 @@
 """Lists of messages in every spelling people use, as {role, content} of three roles.
 
 Ids, times, models and training weights beside role and content are metadata: they say nothing of
-what was said. Calls of tools, pictures and thoughts are part of it and have no place in a pair.
+what was said. Calls of tools, pictures and thoughts are part of it and have no place in a pair;
+what nobody knows may be, and is refused where it says something.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from synpref_dagster.pairs.structure import ROLES, seen
+from synpref_dagster.sources.foreign.unsupported import (
+    MEDIA,
+    THOUGHTS,
+    TOOLS,
+    in_message,
+    in_part,
+)
 from synpref_dagster.sources.records import RowRejected
 
 Message = dict[str, Any]
@@ -17,6 +23,8 @@ ROLE_KEYS = ("role", "from", "speaker")
 CONTENT_KEYS = ("content", "value", "text", "parts", "message")
 OTHER_ROLE_KEYS = ("sender", "author", "type")
 """Names that say the role where none of `ROLE_KEYS` does, and may say something else."""
+_READ = frozenset({*ROLE_KEYS, *CONTENT_KEYS, *OTHER_ROLE_KEYS})
+_MAY_SAY = (str, bytes, list, tuple, Mapping)
 SPOKEN = {
     **{name: name for name in ROLES},
     **dict.fromkeys(("human", "prompter"), "user"),
@@ -27,49 +35,8 @@ SPOKEN = {
 _KNOWN = frozenset(ROLES)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "observation", "ipython"})
-TOOLS, MEDIA, THOUGHTS = "tool_calls_unsupported", "multimodal_unsupported", "reasoning_unsupported"
 SPEAKERS, TWO_SYSTEMS = "several_speakers", "two_system_prompts"
-UNSUPPORTED = {
-    **dict.fromkeys(
-        ("tool_calls", "tool_call", "tool_call_id", "tool_responses", "tool_results", "tools"),
-        TOOLS,
-    ),
-    **dict.fromkeys(("function", "functions", "function_call", "function_calls"), TOOLS),
-    **dict.fromkeys(("image", "images", "image_url", "image_path", "pixel_values"), MEDIA),
-    **dict.fromkeys(("audio", "audios", "video", "videos", "input_audio", "file", "files"), MEDIA),
-    **dict.fromkeys(("tool_plan", "tool_outputs", "tool_output", "tool_invocations"), TOOLS),
-    **dict.fromkeys(("function_response", "function_responses"), TOOLS),
-    **dict.fromkeys(("attachments", "experimental_attachments", "media", "image_urls"), MEDIA),
-    **dict.fromkeys(("audio_url", "audio_urls", "video_url", "video_urls"), MEDIA),
-    **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "thoughts"), THOUGHTS),
-    **dict.fromkeys(("reasoning_details", "thinking_blocks", "chain_of_thought"), THOUGHTS),
-    "refusal": "unsupported_content",
-}
-"""Names of fields, parts of a content and columns that a pair has no place for, and the reason."""
-IN_MESSAGES = {**UNSUPPORTED, "thought": THOUGHTS, "documents": "unsupported_content"}
-"""The same of a message, where names mean less than as columns."""
-IN_PARTS = {
-    **IN_MESSAGES,
-    **dict.fromkeys(("inline_data", "file_data", "document", "blob"), MEDIA),
-    **dict.fromkeys(("executable_code", "code_execution_result"), TOOLS),
-    **dict.fromkeys(("tool_use", "tool_result"), TOOLS),
-}
-"""The same of a part of a content, which some services write without its type."""
-_OF_PARTS = frozenset({"thought", "thought_signature", "cache_control", "citations"})
-"""What says nothing in a part without a type."""
 _PART_REASONS = (("tool", TOOLS), ("function", TOOLS), ("thinking", THOUGHTS), ("reason", THOUGHTS))
-
-
-@lru_cache(maxsize=10_000)
-def plain_name(name: object) -> str:
-    """A name in one spelling, without a number behind it.
-
-    >>> plain_name("chatHistory"), plain_name("Chat History"), plain_name("image-2")
-    ('chat_history', 'chat_history', 'image')
-    """
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
-    text = re.sub(r"[\s\-.]+", "_", split).lower()
-    return re.sub(r"_\d+\Z", "", text)
 
 
 def holds_something(value: object) -> bool:
@@ -161,8 +128,9 @@ def _is_message(value: object) -> bool:
 
 def _plain(message: Mapping[str, Any]) -> Message:
     for name, value in message.items():
-        reason = IN_MESSAGES.get(plain_name(name))
-        if reason and holds_something(value):
+        if name in _READ or not holds_something(value):
+            continue
+        if reason := in_message(name, is_said=isinstance(value, _MAY_SAY)):
             raise RowRejected(reason, detail=f"a message holds {name}"[:200])
     role = _only(message, ROLE_KEYS) or _other_role(message)
     if isinstance(role, str):
@@ -216,16 +184,16 @@ def _content(content: Any) -> Any:
 def _part_text(part: Mapping[str, Any]) -> str:
     kind, text = str(part.get("type", "text")), part.get("text")
     beside = [n for n in part if n not in ("type", "text", "index") and holds_something(part[n])]
-    reasons = {name: IN_PARTS[plain_name(name)] for name in beside if plain_name(name) in IN_PARTS}
     if part.get("thought") is False:
-        reasons.pop("thought", None)
-    for name, reason in reasons.items():
-        raise RowRejected(reason, detail=f"a part of a content holds {name}"[:200])
-    if kind in ("text", "input_text", "output_text") and isinstance(text, str):
-        others = [name for name in beside if plain_name(name) not in _OF_PARTS]
-        if "type" in part or not others:
-            return text
-        raise RowRejected("unsupported_content", detail=f"a part holds {others[0]}"[:200])
+        beside.remove("thought")
+    is_typed = "type" in part
+    is_text = kind in ("text", "input_text", "output_text") and isinstance(text, str)
+    for name in beside:
+        is_said = is_text and (not is_typed or isinstance(part[name], _MAY_SAY))
+        if reason := in_part(name, is_said=is_said, is_typed=is_typed):
+            raise RowRejected(reason, detail=f"a part of a content holds {name}"[:200])
+    if is_text:
+        return str(text)
     found = (reason for word, reason in _PART_REASONS if word in kind)
     media = any(word in kind for word in ("image", "audio", "video", "file", "document"))
     reason = next(found, MEDIA if media else "unsupported_content")

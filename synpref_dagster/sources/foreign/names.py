@@ -2,23 +2,48 @@
 
 from functools import lru_cache
 
-from synpref_dagster.sources.foreign.messages import MEDIA, TOOLS, UNSUPPORTED, plain_name
+from synpref_dagster.sources.foreign.unsupported import (
+    MEDIA,
+    TOOLS,
+    UNSUPPORTED,
+    plain_name,
+    singular,
+    unplaced,
+    words_of,
+)
 from synpref_dagster.sources.records import RowRejected
 
 REASON = "unread_context"
 _SYSTEM = """
     system system_prompt system_message system_instruction system_instructions sys_prompt
-    developer_prompt
+    developer_prompt sys preamble
 """
 _HISTORY = """
     history chat_history conversation_history dialogue_history dialog_history previous_turns
     previous_messages past_messages prior_turns previous_conversation
 """
 PROMPTS = """
-    prompt question query instruction user_prompt user_message user_query user_input messages
-    conversation conversations dialogue dialog post
+    prompt question query instruction instructions user_prompt user_message user_query user_input
+    messages conversation conversations dialogue dialog post
 """
-ABOUT = "input inputs context passage document article"
+ABOUT = "input inputs context contexts passage passages document documents article articles"
+_UNPLACED = words_of(
+    """
+    context document passage article persona background knowledge snippet artifact
+    """
+)
+"""What names end with, in the singular, that hold something said with no known place."""
+_EARLIER = words_of(
+    "previous prior past earlier preceding chat conversation message dialogue dialog"
+)
+"""What names of earlier turns begin with."""
+_TURNS = words_of("turn message conversation dialogue dialog utterance exchange history log")
+"""What they end with, in the singular."""
+_SYSTEM_ENDS = words_of(
+    """
+    prompt message instruction text content turn msg
+    """
+)
 _METADATA = """
     id ids idx index uid uuid guid key hash row number num count source sources dataset subset split
     domain category categories type types kind class model models generator engine score scores
@@ -56,8 +81,27 @@ def kind_of(name: object) -> str:
 
     >>> kind_of("System Prompt"), kind_of("chatHistory"), kind_of("image_2"), kind_of("score")
     ('system', 'history', 'media', '')
+    >>> kind_of("system_text"), kind_of("img_path"), kind_of("retrieved_contexts")
+    ('system', 'media', 'unplaced')
     """
-    return KINDS.get(plain_name(name), "")
+    plain = plain_name(name)
+    return KINDS[plain] if plain in KINDS else _kind_by_words(plain)
+
+
+def _kind_by_words(plain: str) -> str:
+    """The kind of a name that no list has, by its words: "unplaced" has to be said elsewhere."""
+    if unplaced(plain):
+        return "media"
+    words = [singular(word) for word in plain.split("_")]
+    if words[-1] == "result" and "search" in words:
+        return "unplaced"
+    if not (METADATA - {"source", "sources"}).isdisjoint(plain.split("_")):
+        return ""
+    if words[0] in _EARLIER and words[-1] in _TURNS:
+        return "history"
+    if "system" in words[:-1] and words[-1] in _SYSTEM_ENDS:
+        return "system"
+    return "unplaced" if words[-1] in _UNPLACED else ""
 
 
 @lru_cache(maxsize=10_000)
@@ -73,6 +117,12 @@ def is_metadata(name: str) -> bool:
 def is_remark(name: str) -> bool:
     """Whether the name of a column says that sentences about the data stand in it."""
     return not REMARKS.isdisjoint(plain_name(name).split("_"))
+
+
+def reason_of(name: object) -> str:
+    """Why a column of kind "media" refuses its row."""
+    plain = plain_name(name)
+    return UNSUPPORTED.get(plain) or unplaced(plain) or MEDIA
 
 
 def advice(name: str, what: str) -> str:

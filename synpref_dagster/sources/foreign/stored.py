@@ -23,8 +23,8 @@ from synpref_dagster.sources.foreign.messages import (
     as_messages,
     holds_something,
     is_messages,
-    plain_name,
 )
+from synpref_dagster.sources.foreign.unsupported import plain_name
 from synpref_dagster.sources.records import RowRejected
 
 REASON = "messages_stored_as_text"
@@ -54,6 +54,16 @@ _NOTED = re.compile(
     re.IGNORECASE,
 )
 """How messages begin in a notation that is not read."""
+_SAYS = rf"(?:{'|'.join(CONTENT_KEYS)})"
+_SHOWN = re.compile(
+    # Objects of any class as Python prints them, in a list or alone.
+    rf"[\[(\s]*(?:[A-Za-z_][\w.]*\(|<[A-Z]\w*\s)\s*(?=\w+=)(?=(?s:.*?)\b{_SAYS}=)"
+    rf"(?=(?s:.*?)\b(?:{_NAMES})=<?(?:[\w.]*\.)?[\"']?(?i:{_SPEAKERS})\b)"
+    # One message of YAML, in either order.
+    rf"|(?:{_NAMES}):[ \t]*[\"']?(?i:{_SPEAKERS})[\"']?[ \t]*\r?\n\s*{_SAYS}:"
+    rf"|{_SAYS}:[ \t][^\n]*\n(?:{_NAMES}):[ \t]*[\"']?(?i:{_SPEAKERS})[\"']?[ \t]*(?:\r?\n|\Z)"
+)
+"""The same without a sign or a name at the beginning that tells it."""
 _NAMING = frozenset(
     ("id", "uuid", "conversation_id", "model", "created", "created_at", "timestamp", "title")
 )
@@ -67,9 +77,9 @@ MAX_DEPTH = 6  # of a value in which speakers are looked for
 def may_store(text: str) -> bool:
     """Whether a text begins so that it may store messages: a quick look before any other."""
     begun = text if "!" < text[:1] < "\x7f" else seen(text)
-    if begun[:1] not in _FIRST or not begun:
+    if not begun or (begun[:1] not in _FIRST and not _SHOWN.match(begun)):
         return False
-    return begun.startswith("```") or bool(_BEGINS.match(begun) or _NOTED.match(begun))
+    return begun.startswith("```") or _is_noted(begun) or bool(_BEGINS.match(begun))
 
 
 def stored_messages(text: str) -> list[Message] | None:
@@ -87,7 +97,7 @@ def stored_messages(text: str) -> list[Message] | None:
     bare = seen(text)
     if fenced := _FENCE.fullmatch(bare):
         bare = seen(fenced[1])
-    if _NOTED.match(bare):
+    if _is_noted(bare):
         raise RowRejected(REASON, detail="messages in a notation that is not read")
     if not (_BEGINS.match(bare) and _SPEAKER.search(bare)):
         return None
@@ -103,9 +113,13 @@ def stored_messages(text: str) -> list[Message] | None:
     return found
 
 
+def _is_noted(text: str) -> bool:
+    return bool(_NOTED.match(text) or _SHOWN.match(text))
+
+
 def _exact(value: Any) -> list[Message] | None:
     """The messages that a value is, or holds under one name beside nothing else."""
-    if isinstance(value, list | tuple) and value and all(map(_is_said_pair, value)):
+    if isinstance(value, list | tuple) and value and all(map(is_said_pair, value)):
         value = [{"role": role, "content": content} for role, content in value]
     if isinstance(value, dict) and not is_messages(value):
         inside = [name for name, each in value.items() if is_messages(each) and _spoken(each)]
@@ -115,7 +129,8 @@ def _exact(value: Any) -> list[Message] | None:
     return as_messages(value) if is_messages(value) and _spoken(value) else None
 
 
-def _is_said_pair(value: Any) -> bool:
+def is_said_pair(value: Any) -> bool:
+    """Whether a value is a pair of a known role and what it says."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -180,7 +195,7 @@ def _speaks(value: Any, depth: int = MAX_DEPTH) -> bool:
         value = list(value.values())
     if not isinstance(value, list | tuple) or not depth:
         return False
-    return any(_is_said_pair(each) or _speaks(each, depth - 1) for each in value)
+    return any(is_said_pair(each) or _speaks(each, depth - 1) for each in value)
 
 
 def _names_speaker(value: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ beginning, like those of sets that hold the whole; responses without an end of i
 
 import re
 
-from synpref_dagster.sources.foreign.messages import THOUGHTS
+from synpref_dagster.sources.foreign.unsupported import THOUGHTS
 from synpref_dagster.sources.records import RowRejected
 
 _NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "seed:think", "mm:think")

@@ -150,6 +150,32 @@ def test_a_saved_file_that_is_missing_is_refused(tmp_path):
         source_files(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("state.json", '{"_data_files": [{"name": "x"}]}', "does not name its files"),
+        ("state.json", '{"_data_files": [{"filename": null}]}', "does not name its files"),
+        ("state.json", '{"_data_files": ["x"]}', "does not name its files"),
+        ("state.json", '{"_data_files": null}', "does not name its files"),
+        ("state.json", "[" * 200_000, "is nested too deeply"),
+        ("state.json", "{", "is no JSON"),
+        ("dataset_dict.json", '{"splits": [["train"]]}', "names no splits"),
+        ("dataset_dict.json", "[" * 200_000, "is nested too deeply"),
+    ],
+)
+def test_a_broken_list_of_saved_files_is_refused_by_its_name(tmp_path, file, text, problem):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=f"{file} {problem}.*save the data set again") as caught:
+        source_files(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", '{"step": 7}'])
+def test_a_file_of_the_same_name_that_lists_no_files_is_data(tmp_path, text):
+    (tmp_path / "state.json").write_text(text)
+    assert names(tmp_path, source_files(str(tmp_path)).data) == ["state.json"]
+
+
 def test_a_delta_table_is_refused(tmp_path):
     write(tmp_path, "part-0.parquet", "_delta_log/0.json")
     with pytest.raises(ValueError, match="is a Delta table"):

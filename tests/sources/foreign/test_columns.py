@@ -37,6 +37,12 @@ def read(path, *rows, **options):
          [{"role": "user", "content": "Name a\n\nfruit."}]),
         ({"input": "Name a fruit.", **SIDES}, [FRUIT]),
         ({"system": "Be brief.", "question": "Name a fruit.", **SIDES}, [SYSTEM, FRUIT]),
+        ({"system_text": "Be brief.", "instructions": "Name a fruit.", **SIDES}, [SYSTEM, FRUIT]),
+        ({"preamble": "Be brief.", "prompt": "Name a fruit.", **SIDES}, [SYSTEM, FRUIT]),
+        ({"earlier_turns": [["Hi", "Hello"]], "prompt": "Name a fruit.", **SIDES},
+         [HI, HELLO, FRUIT]),
+        ({"prompt": "Name a", "contexts": "fruit.", **SIDES},
+         [{"role": "user", "content": "Name a\n\nfruit."}]),
         ({"systemPrompt": "Be brief.", "Question": "Name a fruit.", **SIDES}, [SYSTEM, FRUIT]),
         ({"system": "Be brief.", "prompt": [FRUIT], **SIDES}, [SYSTEM, FRUIT]),
         ({"system": None, "prompt": "Name a fruit.", **SIDES}, [FRUIT]),
@@ -87,6 +93,31 @@ def test_context_is_part_of_the_conversation(tmp_path, row, turns):
         ({"history": [["Hi", "Hello", "Bye"]]}, "unread_context"),
         ({"question": "What is the time?"}, "unread_context"),
         ({"system": ["Be brief."]}, "unread_context"),
+        ({"thread": [HI, HELLO]}, "unread_context"),
+        ({"earlier": json.dumps([HI, HELLO])}, "unread_context"),
+        ({"turn_zero": {"from": "human", "value": "Hi"}}, "unread_context"),
+        ({"thread": [["user", "Hi"], ["assistant", "Hello"]]}, "unread_context"),
+        ({"record": {"messages": [HI, HELLO]}}, "unread_context"),
+        ({"earlier_turns": ["Hi", "Hello"]}, "unread_context"),
+        ({"source_documents": ["Apples grow."]}, "unread_context"),
+        ({"persona": "A pirate."}, "unread_context"),
+        ({"background": "It is late."}, "unread_context"),
+        ({"knowledge": ["Apples grow."]}, "unread_context"),
+        ({"documents": ["Apples grow."]}, "unread_context"),
+        ({"retrieved_contexts": "Apples grow."}, "unread_context"),
+        ({"search_results": [{"title": "x"}]}, "unread_context"),
+        ({"instructions": "What is the time?"}, "unread_context"),
+        ({"thing": {"bytes": "x", "path": None}}, "multimodal_unsupported"),
+        ({"things": [{"bytes": None, "path": "a.png"}]}, "multimodal_unsupported"),
+        ({"photo": "a.png"}, "multimodal_unsupported"),
+        ({"image_file": "a.png"}, "multimodal_unsupported"),
+        ({"img_path": "a.png"}, "multimodal_unsupported"),
+        ({"images_url": ["a.png"]}, "multimodal_unsupported"),
+        ({"screenshot": "a.png"}, "multimodal_unsupported"),
+        ({"multi_modal_data": {"image": "x"}}, "multimodal_unsupported"),
+        ({"tools_json": "[{}, 1]"}, "tool_calls_unsupported"),
+        ({"tool_definitions": ["x"]}, "tool_calls_unsupported"),
+        ({"available_functions": ["x"]}, "tool_calls_unsupported"),
     ],
 )
 def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, column, reason):
@@ -98,6 +129,35 @@ def test_a_column_that_has_no_place_in_a_pair_refuses_its_row_by_name(tmp_path, 
     assert f"ignore_columns = [{next(iter(column))!r}]" in refused.detail
     # A refusal can be answered.
     assert len(read(tmp_path, {**row, **column}, ignore_columns=[*column]).pairs) == 1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"thread": [FRUIT]},
+        {"instructions": "Name a fruit."},
+        {"persona": "Name a fruit."},
+    ],
+)
+def test_a_column_that_repeats_what_is_read_does_no_harm(tmp_path, column):
+    row = {"prompt": "Name a fruit.", **SIDES, **column}
+    [pair] = read(tmp_path, row).pairs
+    assert list(pair.conversation) == [FRUIT]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"image_count": 2, "has_image": True, "num_tools": 1},
+        {"document_id": "d", "context_length": "7", "system_prompt_id": "s"},
+        {"annotation_tools": ["label studio"], "judge_system_prompt": "Rate it."},
+        {"annotators": [{"role": "admin", "content": "x"}], "votes": [{"path": "a"}]},
+    ],
+)
+def test_metadata_whose_name_or_shape_is_alike_is_counted(tmp_path, column):
+    batch = read(tmp_path, {"prompt": "Name a fruit.", **SIDES, **column})
+    assert [list(pair.conversation) for pair in batch.pairs] == [[FRUIT]]
+    assert set(batch.unread_columns) == set(column)
 
 
 @pytest.mark.parametrize(

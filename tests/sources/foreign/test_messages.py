@@ -38,6 +38,26 @@ def test_every_spelling_gives_the_same_messages(spelled):
     assert as_messages(spelled) == [HI, HELLO]
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"uuid": "x", "created_at": "today", "updatedAt": "today", "user_id": "ada"},
+        {"model_name": "m", "temperature": 0.7, "usage": {"input_tokens": 7}, "stop_reason": "end"},
+        {"annotations": [{"rating": 3}], "loss_mask": [1, 1], "metadata": {"a": "x"}},
+        {"hashed_ip": "x", "header": {"accept": "x"}, "country": "Chile", "language": "English"},
+        {"whatever": 7, "other": True, "context": "", "search_results": [], "picture": None},
+        {"input_tokens": ["H", "i"], "document_id": "x", "parent": "x", "children": ["y"]},
+    ],
+)
+def test_fields_that_say_nothing_of_what_was_said_are_no_part_of_a_message(about):
+    assert as_messages([{**HI, **about}, HELLO]) == [HI, HELLO]
+
+
+def test_metadata_of_parts_is_no_part_of_a_text():
+    part = {"type": "output_text", "text": "Hi", "annotations": [{"id": "x"}], "logprobs": [1]}
+    assert as_messages([{**HI, "content": [part]}]) == [HI]
+
+
 def test_a_lone_message_is_a_list_of_one():
     assert as_messages({"from": "human", "value": "Hi"}) == [HI]
 
@@ -67,6 +87,20 @@ def test_a_lone_message_is_a_list_of_one():
         ({"role": "user", "parts": [{"inlineData": {"data": "x"}}]}, "multimodal_unsupported"),
         ({**HI, "content": [{"toolUse": {"name": "f"}}]}, "tool_calls_unsupported"),
         ({**HI, "content": [{"image": {"format": "png"}}]}, "multimodal_unsupported"),
+        ({**HI, "context": "The doc says 42."}, "unsupported_content"),
+        ({**HI, "system": "Be a pirate."}, "unsupported_content"),
+        ({**HI, "input": "teh"}, "unsupported_content"),
+        ({**HI, "source_documents": ["The doc says 42."]}, "unsupported_content"),
+        ({**HI, "search_results": [{"url": "x"}]}, "unsupported_content"),
+        ({**HELLO, "artifacts": [{"code": "x"}]}, "unsupported_content"),
+        ({**HELLO, "whatever": {"a": "x"}}, "unsupported_content"),
+        ({**HI, "content": [{"type": "text", "text": "?", "context": "The doc says 42."}]},
+         "unsupported_content"),
+        ({**HELLO, "tool": "weather"}, "unsupported_content"),
+        ({**HELLO, "toolCallResults": ["12 degrees"]}, "tool_calls_unsupported"),
+        ({**HI, "picture": "a.png"}, "multimodal_unsupported"),
+        ({**HI, "images_base64": ["x"]}, "multimodal_unsupported"),
+        ({**HI, "multi_modal_data": {"image": "x"}}, "multimodal_unsupported"),
     ],
 )  # fmt: skip
 def test_what_a_pair_has_no_place_for_is_refused(message, reason):

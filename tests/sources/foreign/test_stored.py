@@ -126,3 +126,40 @@ def test_calls_of_tools_in_a_stored_chat_are_refused_as_such():
     with pytest.raises(RowRejected) as caught:
         stored_messages(json.dumps([*CHAT, {"role": "tool", "content": "x"}]))
     assert caught.value.reasons == ("tool_calls_unsupported",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Message(role='assistant', content='a b')]",
+        "[Turn(role='user', content='a b'), Turn(role='assistant', content='c')]",
+        "namespace(role='user', content='a b')",
+        "Turn(id=7, content='a, (b)', role='assistant')",
+        "chat.Turn(speaker=<Role.USER: 'user'>, text='a b')",
+        "(Turn(role=Role.ASSISTANT, content='a b'),)",
+        "<Turn role='user' content='a b'>",
+        "role: user\ncontent: hello",
+        "from: human\r\nvalue: |\r\n  hello",
+        "content: hello\nrole: user\n",
+        "```yaml\nrole: user\ncontent: hello\n```",
+    ],
+)
+def test_messages_as_objects_print_them_and_as_yaml_are_refused(text):
+    with pytest.raises(RowRejected) as caught:
+        stored_messages(text)
+    assert caught.value.reasons == ("messages_stored_as_text",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Message(size=3, content='a b')",
+        "Call namespace(role='user', content='a') to make one.",
+        "role: a user is somebody who asks.\ncontent: what is said",
+        "from: user\nSubject: hello",
+        "Point(x=1, y=2)",
+        "Employee(role='admin', text='a b')",
+    ],
+)
+def test_objects_and_lines_of_which_nobody_known_speaks_are_text(text):
+    assert stored_messages(text) is None
