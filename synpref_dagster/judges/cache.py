@@ -26,8 +26,8 @@ from synpref_dagster.storage.processes import alone_beside
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
-CACHE_VERSION = 1
-"""Of the file, as SQLite's `user_version`; 0 before errors in a choice were told from replies."""
+CACHE_VERSION = 2
+"""Of the file, as SQLite's `user_version`; raised when `BROKEN_OFF` tells more from replies."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 OWN_TABLES = frozenset({"replies", "spending", "reservations", "batches"})
 NOTHING_RESERVED = 0  # for a call that costs nothing

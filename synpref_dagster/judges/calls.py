@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from synpref_dagster.curation.judging.replies import Failure
-from synpref_dagster.judges.errors import UNPAID, Told, told
+from synpref_dagster.judges.errors import UNPAID, Told, shown, told
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
@@ -30,7 +30,13 @@ from synpref_dagster.judges.requests import (
     read_completion,
 )
 from synpref_dagster.settings.judges import JudgeEndpoint
-from synpref_dagster.settings.secrets import from_environment, redacted, whole, without_known
+from synpref_dagster.settings.secrets import (
+    all_redacted,
+    from_environment,
+    redacted,
+    whole,
+    without_known,
+)
 
 LOGGER = logging.getLogger(__name__)
 
@@ -182,9 +188,10 @@ class EndpointCaller:
         import openai
 
         started = time.monotonic()
+        sent = request.body(form)
         async with self._purse.attempt(request) as attempt:
             try:
-                body = await self._client.post(COMPLETIONS, cast_to=object, body=request.body(form))
+                body = await self._client.post(COMPLETIONS, cast_to=object, body=sent)
                 answer = read_completion(without_known(body), form.mode)
             except openai.APIStatusError as error:
                 attempt.is_free = certainly_free(error)
@@ -199,11 +206,20 @@ class EndpointCaller:
                 return CallFailure(failure="server_error", detail=redacted(str(error))[:200]), None
             if isinstance(answer, JudgeReply):
                 answer = replace(answer, seconds=time.monotonic() - started)
-                answer = self._purse.book(attempt, answer)
-            else:
-                # Whoever has no money or no access is charged nothing, whatever the status says.
-                attempt.is_free = bool(answer.stops)
-            return answer, None
+                return self._purse.book(attempt, answer), None
+            # Whoever has no money or no access is charged nothing, whatever the status says.
+            attempt.is_free = bool(answer.stops)
+            return self._refused_in(answer, form, sent) or (answer, None)
+
+    def _refused_in(
+        self, failure: CallFailure, form: RequestForm, sent: Mapping[str, Any]
+    ) -> _Refused | None:
+        """The refusal of a field in a body of status 200, None for any other failure."""
+        said = failure.said.as_refusal() if failure.said is not None else None
+        if said is None or said.meaning != "rejected":
+            return None
+        is_about_us = form.without(said, sent) is not None
+        return _Refused(said, None) if is_about_us or said.named(self.endpoint.extra) else None
 
     def _refuse_extra(self, said: Told) -> None:
         wrong = said.named(self.endpoint.extra) if said.meaning == "rejected" else None
@@ -226,12 +242,14 @@ class EndpointCaller:
 def refused_client(endpoint: JudgeEndpoint, failure: CallFailure) -> JudgeRefusedError:
     """Why a judge is asked no further: its account, its key or its model."""
     key = endpoint.api_key_env or "(none)"
-    todo = (
-        f"No money is left on the account of the key in {key}: fill it up and run again, only what "
-        "is missing is asked"
-        if failure.stops == "no_money"
-        else f"Check the model name {endpoint.model!r} and the key in {key}"
-    )
+    todo = f"Check the model name {endpoint.model!r} and the key in {key}"
+    if failure.stops == "no_money":
+        todo = (
+            f"No money is left on the account of the key in {key}: fill it up and run again, only "
+            "what is missing is asked"
+        )
+    elif failure.said is not None and failure.said.led_to:
+        todo = f"Check `base_url`: an API leads nowhere else; then the key in {key}"
     said = failure.detail.rstrip(".")
     return JudgeRefusedError(
         f"judge {endpoint.name!r} at {endpoint.base_url} answered {said}. {todo}"
@@ -255,7 +273,10 @@ def certainly_free(error: Exception) -> bool:
 
 def error_of(error: Any) -> Told:
     """What an `openai.APIStatusError` says."""
-    return told(_decoded(error.response), status=int(error.status_code))
+    said = told(_decoded(error.response), status=int(error.status_code))
+    if not error.response.history:
+        return said
+    return replace(said, led_to=shown(all_redacted(error.response.url.path)))
 
 
 def _decoded(response: Any) -> Any:

@@ -10,7 +10,7 @@ sent, and for the sentence by which one provider says that an account is empty.
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -88,6 +88,12 @@ SERVER_ERROR = frozenset(
     | {"deadline_exceeded", "timeout", "service_unavailable", "internal_server", "internal_failure"}
     | {"model_timeout", "model_error", "request_time_out"}
 )
+BAD_REQUEST = frozenset(
+    {"bad_request", "badrequest", "invalid_request_error", "invalid_request", "invalid_argument"}
+    | {"unsupported_parameter", "unknown_parameter", "invalid_parameter", "unsupported_value"}
+    | {"invalid_value", "invalid_type", "extra_forbidden", "validation_error", "bad_request_error"}
+)
+"""Codes of bodies of status 200 that refuse what was sent."""
 BY_CODE: tuple[tuple[Meaning, frozenset[str]], ...] = (
     ("no_money", NO_MONEY),
     ("content_filter", CONTENT_FILTER),
@@ -141,6 +147,8 @@ ECHOES = frozenset(
 )
 """Where bodies repeat what was sent: texts of pairs, which must decide nothing."""
 TEXT_NAMES = ("message", "msg", "detail", "error_description", "title", "error_msg", "status_msg")
+BARE_CODE = re.compile(r"[A-Za-z0-9][\w.#-]*", re.ASCII)
+"""A text of one word is a code, wherever an error has its text."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]")
 
@@ -161,6 +169,8 @@ class Told:
     """It is about what this one request says: a filter flagged it."""
     is_empty: bool = False
     """It begins with a sentence that says that no money is left."""
+    led_to: str = ""
+    """The path of the page that said it, where a redirect led away from what was asked."""
 
     @property
     def meaning(self) -> Meaning:
@@ -174,6 +184,15 @@ class Told:
         if self.status >= 500:
             return "server_error"
         return BY_STATUS.get(self.status, "rejected" if self.status else "server_error")
+
+    def as_refusal(self) -> "Told":
+        """The same, as if its status were the 400 that a body of status 200 leaves out.
+
+        Where a status or a known code says what it is, it stays as it is.
+        """
+        if self.status or self._by_code() not in (None, "rejected"):
+            return self
+        return replace(self, status=400)
 
     def _by_code(self) -> Meaning | None:
         if any(MONEY.search(code) for code in self.codes if " " not in code):
@@ -211,17 +230,21 @@ def told(body: Any, *, status: int = 0) -> Told:
 
     Args:
         body: decoded JSON, or a text that is none.
-        status: HTTP status of the reply; a status of 200 is replaced by the one in the body.
+        status: HTTP status of the reply; a status of 200 is replaced by the one in the body, and by
+            400 where the body points at a field of the request.
     """
     body = all_redacted(body)  # before anything is cut or looked at: endpoints echo keys
     parts = list(islice(_mappings(body), MAX_OBJECTS))
-    codes = {code for each in parts for code in _codes(each)}
+    codes = {*_bare_codes(body), *(code for each in parts for code in _codes(each))}
+    places = tuple(_places(parts))
     if status < 400:
         status = next((int(code) for code in sorted(codes) if _is_status(code)), 0)
+        is_refusal = places or not BAD_REQUEST.isdisjoint(map(_plain, codes))
+        status = status or (400 if is_refusal else 0)
     return Told(
         status=status,
         codes=frozenset(codes),
-        places=tuple(_places(parts)),
+        places=places,
         text=_text(body, parts),
         is_moderated=any(each.get("flagged_input") or each.get("moderation") for each in parts),
         is_empty=any(said.lower().startswith(EMPTY) for said in _said(parts)),
@@ -295,11 +318,25 @@ def _codes(part: Mapping[str, Any]) -> Iterator[str]:
             yield str(value).lower()
             if plain in NUMBERED:
                 yield f"{plain}={value}".lower()
+        elif plain in (*TEXT_NAMES, "error", "errors"):
+            yield from _bare_codes(value)
+
+
+def _bare_codes(value: Any) -> Iterator[str]:
+    """The codes in the place of a text, or of a list of texts, in lower case."""
+    for each in value[:20] if isinstance(value, list) else [value]:
+        word = each.strip().rstrip(".!") if isinstance(each, str) else ""
+        if _is_code(word) and BARE_CODE.fullmatch(word):
+            yield word.lower()
+
+
+def _plain(code: str) -> str:
+    return code.replace("-", "_")
 
 
 def _spellings(code: str) -> Iterator[str]:
     """A code as our tables may have it: `space#RateLimited.sort` is `rate_limited` there."""
-    own = code.rpartition("#")[2].replace("-", "_")
+    own = _plain(code.rpartition("#")[2])
     for part in (own, own.partition(".")[0]):
         for word in (part, part.removesuffix("exception").rstrip("_")):
             yield word
@@ -316,10 +353,9 @@ def _is_status(code: str) -> bool:
 
 def _places(parts: list[Mapping[str, Any]]) -> Iterator[str]:
     for each in parts:
-        if isinstance(each.get("param"), str):
-            yield each["param"].partition(".")[0].partition("[")[0]
-        if isinstance(each.get("field"), str):
-            yield each["field"].partition(".")[0].partition("[")[0]
+        for name in ("param", "field"):
+            if isinstance(each.get(name), str) and each[name].strip():
+                yield each[name].partition(".")[0].partition("[")[0]
         if isinstance(each.get("loc"), list):
             yield from (str(step) for step in each["loc"] if step != "body")
 

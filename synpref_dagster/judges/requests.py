@@ -26,11 +26,14 @@ CUT_SHORT = frozenset({"length", "max_tokens", "model_length", "max_output_token
 """`finish_reason` of a reply without its end, in lower case, as providers call it."""
 FILTERED = frozenset(
     {"content_filter", "refusal", "sensitive", "safety", "recitation", "blocklist"}
-    | {"prohibited_content", "spii"}
+    | {"prohibited_content", "spii", "image_safety", "content_filtered", "guardrail_intervened"}
 )
 """`finish_reason` of a reply that a filter took."""
 BROKEN_OFF = frozenset(
     {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled"}
+    | {"canceled", "timeout", "timed_out", "time_limit", "server_error", "internal_error", "failed"}
+    | {"interrupted", "preempted", "repetition", "repetition_truncation", "malformed_response"}
+    | {"malformed_function_call", "unexpected_tool_call", "too_many_tool_calls"}
 )
 """`finish_reason` of what is no reply: the server stopped in the middle of it."""
 MAX_TOKENS = 2**53
@@ -166,6 +169,8 @@ class CallFailure:
     detail: str = ""
     stops: Literal["no_money", "no_access", ""] = ""
     """It is about the account, the key or the model: no other request would do better."""
+    said: Told | None = field(default=None, compare=False, repr=False)
+    """The error that the endpoint told, where it told one."""
 
 
 CallResult = JudgeReply | CallFailure
@@ -212,27 +217,36 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
     choice = choices[0]
     if not isinstance(choice, Mapping):
         return _no_completion(body)
-    finish_reason = storable(str(choice.get("finish_reason") or ""))[:100]
+    native = _reason(choice, "native_finish_reason")
+    finish_reason = _reason(choice, "finish_reason") or native
+    ends = {finish_reason.lower(), native.lower()}
     message = choice.get("message")
     error = choice.get("error") or (isinstance(message, Mapping) and message.get("error"))
-    if error or finish_reason.lower() in BROKEN_OFF:
-        return failure_of(told(error or {"message": f"ended by {finish_reason}"}))
-    if message is None and finish_reason.lower() in CUT_SHORT | FILTERED:
+    if error or ends & BROKEN_OFF:
+        why = " ".join(sorted(ends & BROKEN_OFF))
+        return failure_of(told(error or {"message": f"ended by {why}"}))
+    if message is None and ends & (CUT_SHORT | FILTERED):
         message = {}  # why it says nothing is all that it says
     if not isinstance(message, Mapping):
         return _no_completion(body)
     text = _answer_text(message.get("content"))
     if text is None:
         return _no_completion(body)
+    # Routers call what a filter took a plain stop, and say beside it what their provider called it.
+    is_filtered = finish_reason.lower() in FILTERED or (not text.strip() and bool(ends & FILTERED))
     prompt_tokens, completion_tokens = _tokens(body.get("usage"))
     return JudgeReply(
         text=storable(text),
         finish_reason=finish_reason,
         mode=mode,
-        refused=bool(message.get("refusal")) or finish_reason.lower() in FILTERED,
+        refused=bool(message.get("refusal")) or is_filtered,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
     )
+
+
+def _reason(choice: Mapping[str, Any], name: str) -> str:
+    return storable(str(choice.get(name) or ""))[:100]
 
 
 def failure_of(error: Told) -> CallFailure:
@@ -243,10 +257,13 @@ def failure_of(error: Told) -> CallFailure:
         "server_error": "server_error",
     }
     said = f"{error.status or ''}: {error.text}".removeprefix(": ")
+    if error.led_to:
+        said += f" (a redirect led to {error.led_to!r})"
     return CallFailure(
         failure=failures.get(error.meaning, "rejected"),
         detail=said,
         stops=error.meaning if error.meaning in ("no_money", "no_access") else "",
+        said=error,
     )
 
 
@@ -264,8 +281,10 @@ def _no_completion(body: Any) -> CallFailure:
     """Not even an error in a known place; its codes are looked at all the same."""
     # What a model writes must not be taken for what its server says.
     has_choices = isinstance(body, Mapping) and bool(body.get("choices"))
-    failure = failure_of(told(None if has_choices else body))
-    return replace(failure, detail=f"the reply is no chat completion: {shown(all_redacted(body))}")
+    error = told(None if has_choices else body)
+    detail = f"the reply is no chat completion: {shown(all_redacted(body))}"
+    # A page that happens to name a field refuses nothing.
+    return replace(failure_of(error), detail=detail, said=error if error.status else None)
 
 
 def _answer_text(content: Any) -> str | None:

@@ -73,10 +73,11 @@ def verdict(choice, reason="because"):
 
 
 @contextmanager
-def serve(answer) -> Iterator[FakeServer]:
-    """Run the server on a free port of loopback until the block ends."""
+def serve(answer, *, login=404) -> Iterator[FakeServer]:
+    """Run the server on a free loopback port until the block ends; `login`: that page.s status."""
     fake = FakeServer()
     app = FastAPI()
+    app.get("/login")(lambda: Response("<html>log in</html>", status_code=login))
 
     @app.post("/v1/chat/completions")
     def completions(body: dict[str, Any], request: Request):

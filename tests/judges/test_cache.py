@@ -119,12 +119,15 @@ def test_a_damaged_cache_is_named_with_what_to_do(tmp_path):
         ReplyCache(tmp_path / "replies.sqlite")
 
 
-def test_errors_that_were_once_kept_as_replies_are_asked_again_and_stay_paid(tmp_path):
+@pytest.mark.parametrize(("version", "ended"), [(0, "error"), (1, "MALFORMED_FUNCTION_CALL")])
+def test_errors_that_were_once_kept_as_replies_are_asked_again_and_stay_paid(
+    tmp_path, version, ended
+):
     cache = ReplyCache(tmp_path / "replies.sqlite")
-    for number, finish in enumerate(["stop", "error", "length"]):
+    for number, finish in enumerate(["stop", ended, "length"]):
         cache.add(request(number), replace(reply(), finish_reason=finish), PAYER)
     with cache.transaction() as connection:
-        connection.execute("PRAGMA user_version = 0")  # as files from before have it
+        connection.execute(f"PRAGMA user_version = {version}")  # as files from before have it
     cache.close()
     for _ in range(2):
         cache = ReplyCache(cache.path)

@@ -324,11 +324,20 @@ def test_an_error_in_a_choice_is_no_answer_and_is_asked_again_by_the_next_run(ma
         ("seed", {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}),
         ("temperature", {"error": {"param": "temperature", "code": "unsupported_value"}}),
         ("max_tokens", {"error": {"param": "max_tokens", "code": "unsupported_parameter"}}),
+        ("seed", {"error": {"code": 400, "param": "seed", "message": "x"}}),
+        ("seed", {"error": "no 'seed' here"}),
+        ("temperature", {"error": {"type": "invalid_request_error", "message": "no temperature"}}),
     ],
 )
-def test_a_field_that_is_refused_is_not_sent_again_and_said_once(make_judge, caplog, kind, shape):
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_field_that_is_refused_is_not_sent_again_and_said_once(
+    make_judge, caplog, kind, shape, status
+):
+    if status == 200 and isinstance(shape, list):
+        shape = shape[0]
+
     def answer(body):
-        return json_error(400, shape) if kind in body else fake.verdict("tie")
+        return json_error(status, shape) if kind in body else fake.verdict("tie")
 
     with fake.serve(answer) as server:
         judge = make_judge(server.url, max_concurrency=1)
@@ -371,10 +380,39 @@ def test_a_form_that_does_not_help_is_not_kept(make_judge, cache):
         assert cache.form(server.url, "m") == RequestForm()
 
 
-def test_a_refused_field_of_the_profile_stops_the_judge_and_is_named(make_judge):
+def test_a_page_that_happens_to_name_a_field_refuses_nothing(make_judge, cache):
+    page = "<html>https://schema.org seed max_tokens</html>"
+    with fake.serve(scripted(lambda: fake.Response(page), fake.verdict("tie"))) as server:
+        assert one_verdict(make_judge(server.url)).choice == "tie"
+        assert server.num_calls == 2
+        assert cache.form(server.url, "m") == RequestForm()
+
+
+def test_a_value_that_a_body_of_status_200_refuses_is_not_sent_again(make_judge):
+    body = {"error": {"param": "max_tokens", "code": "integer_above_max_value"}}
+    with fake.serve(scripted(lambda: json_error(200, body))) as server:
+        found = one_verdict(make_judge(server.url))
+    assert (found.reason, server.num_calls) == ("rejected", 1)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_redirect_to_a_page_suggests_the_base_url(make_judge, status):
+    def to_login():
+        return fake.Response(status_code=302, headers={"location": "/login?next=sk-x"})
+
+    with (
+        fake.serve(scripted(to_login), login=status) as server,
+        pytest.raises(JudgeRefusedError, match=r"led to '/login'\)\. Check `base_url`") as told,
+    ):
+        one_verdict(make_judge(server.url))
+    assert "sk-x" not in str(told.value)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_refused_field_of_the_profile_stops_the_judge_and_is_named(make_judge, status):
     body = {"error": {"message": "unknown", "param": "reasoning_effort"}}
     with (
-        fake.serve(scripted(lambda: json_error(400, body))) as server,
+        fake.serve(scripted(lambda: json_error(status, body))) as server,
         pytest.raises(JudgeRefusedError, match="Take reasoning_effort out of its `extra`"),
     ):
         one_verdict(make_judge(server.url, extra={"reasoning_effort": "low"}))

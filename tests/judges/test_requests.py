@@ -177,6 +177,10 @@ def completion(content="hello", *, finish="stop", usage=(10, 5), **choice):
         (completion(finish="network_error"), "server_error"),
         (completion(finish="insufficient_system_resource"), "server_error"),
         (completion(finish="ABORT"), "server_error"),
+        (completion(finish="timeout"), "server_error"),
+        (completion(finish="MALFORMED_FUNCTION_CALL"), "server_error"),
+        (completion(finish="repetition_truncation"), "server_error"),
+        (completion(native_finish_reason="MALFORMED_FUNCTION_CALL"), "server_error"),
         (completion(error={"code": 429}), "rate_limited"),
         (completion(message=None), "server_error"),
         (completion(message="hello"), "server_error"),
@@ -210,6 +214,15 @@ def test_a_filter_took_the_reply_whatever_it_is_called(finish):
     for body in (completion("", finish=finish), completion(finish=finish, message=None)):
         found = read_completion(body, "text").parsed(make_request("x"))
         assert found.failure == "refused"
+
+
+@pytest.mark.parametrize("content", ["", " ", None])
+@pytest.mark.parametrize("finish", ["stop", None])
+def test_a_filter_may_be_named_beside_a_plain_stop(content, finish):
+    body = completion(content, finish=finish, native_finish_reason="SAFETY")
+    assert read_completion(body, "text").refused
+    whole = completion("hello", finish="stop", native_finish_reason="SAFETY")
+    assert not read_completion(whole, "text").refused
 
 
 @pytest.mark.parametrize("finish", ["length", "model_length", "MAX_TOKENS"])

@@ -7,7 +7,7 @@ different ways, is an abstention with a typed reason, never a label.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,22 +30,45 @@ Failure = Literal[
     "ambiguous",
 ]
 Reading = Literal["strict", "tolerant"]
-REPLIES_VERSION = 2
+REPLIES_VERSION = 3
 """Raised when the same reply is read differently: what was read before is read again, for free."""
-_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
-THOUGHT_BEGINS = re.compile(
-    rf"<{_TAG}(?:\s[^<>]*)?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
-    r"|<\|channel\|>(?:analysis|commentary)|\A(?-i:analysis(?=[A-Z]))",
+_NAME = (
+    r"(?:think|thinking|thought|thoughts|reason|reasoning|reflection|scratchpad|analysis|plan"
+    r"|planning|draft|cot|chain[_-]of[_-]thoughts?|thought[_-]process|(?:inner|internal)[_-]monologue)"
+)
+_TAG = rf"(?:\w+:)?{_NAME}"
+_MARK = r"(?:think|thought|reason|analy[sz]|reflect|scratch|monolog|draft|plan|\bcot\b)"
+THOUGHT_ENDS = re.compile(
+    rf"</{_TAG}\s*>|\[/{_NAME}\]|◁/think▷|<[|｜]\s*(?:/|[^<>|｜]{{0,20}}end)[^<>|｜]{{0,40}}{_MARK}"
+    rf"[^<>|｜]{{0,40}}[|｜]>|<[|｜][^<>|｜]{{0,40}}{_MARK}[^<>|｜]{{0,40}}end[|｜]>|</[|｜][^<>|｜]{{1,60}}[|｜]>"
+    r"|<unused95>|<\|channel\|>final(?:<\|message\|>)?|(?-i:assistantfinal)",
     re.IGNORECASE,
 )
-THOUGHT_ENDS = re.compile(
-    rf"</{_TAG}\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
-    r"|<\|channel\|>final(?:<\|message\|>)?|(?-i:assistantfinal)",
+THOUGHT_BEGINS = re.compile(
+    rf"<{_TAG}(?:\s[^<>]*)?>|\[{_NAME}\]|◁think▷|<[|｜][^<>|｜]{{0,40}}{_MARK}[^<>|｜]{{0,40}}[|｜]>"
+    rf"|```[ \t]*{_NAME}\b|<\|channel\|>(?:analysis|commentary)|\A(?-i:analysis(?=[A-Z]))",
     re.IGNORECASE,
 )
 """How models mark what they think, also where a template wrote the beginning: tags, with a prefix
-as `seed:think` too, marks of Mistral, Kimi, Cohere and OpenThinker, and the channels of gpt-oss,
-also when a server took their marks away (`analysisWe ... assistantfinal`)."""
+as `seed:think` too, marks of Mistral, Kimi, Cohere, DeepSeek, Gemma and OpenThinker, and the
+channels of gpt-oss, also when a server took their marks away (`analysisWe ... assistantfinal`)."""
+_ANY_TAG = re.compile(
+    r"<!--|(?P<comment>-->)|<\s*+(?P<end>/?+)\s*+(?P<name>[^\W\d][\w.:▁-]*+)(?:[\s/][^<>]*+)?>"
+    r"|<[|｜](?P<mark>[^<>|｜]{1,60})[|｜]>"
+)
+_WRAPPERS = re.compile(
+    r"(?:(?:final|answer|output|json|result|results|verdict)[_-]?)+"
+    r"|br|hr|pre|code|s|eos|bos|pad|(?:start|end)_of_turn",
+    re.IGNORECASE,
+)
+"""Tags around an answer, and those that end a line, a listing or a text."""
+_OWN_MARKS = re.compile(
+    r"im_|eot|eom|end|eos|bos|pad|begin.of.(?:text|sentence|solution)|start|assistant|message"
+    r"|return|final|response|answer|constrain|channel|turn",
+    re.IGNORECASE,
+)
+"""Marks between the parts of a conversation: servers forget to take them away."""
+_QUOTED = re.compile(r"`[^`{}\n]*+`")
 MAX_OBJECTS = 50  # a reply of nothing but braces must not take long to read
 JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -87,8 +110,8 @@ def parse_reply(text: str, schema: Mapping[str, Any]) -> ParsedReply:
         if _fits(whole, schema):
             return ParsedReply(fields=_storable(whole))
         return ParsedReply(failure="off_schema")
-    found, around = _objects(answer_part(text))
-    if THOUGHT_BEGINS.search(around):
+    found, around = _objects(_after_tags(answer_part(text)))
+    if THOUGHT_BEGINS.search(around) or _has_open_tag(around):
         return ParsedReply(failure="unfinished_thought", reading="tolerant")
     fitting = [each for each in found if _fits(each, schema)]
     if not fitting:
@@ -156,30 +179,61 @@ def _as_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _after_tags(text: str) -> str:
+    """What follows the last end of an unknown tag, as of a thought; within objects is none."""
+    outside = list(text)
+    for _, begin, end in _spans(text) or []:
+        outside[begin:end] = " " * (end - begin)
+    ends = [found.end() for found, is_end in _tags("".join(outside)) if is_end]
+    return text[ends[-1] :] if ends else text
+
+
+def _has_open_tag(around: str) -> bool:
+    """Whether a tag that nobody knows begins in what is around objects, and never ends."""
+    return any(not is_end for _, is_end in _tags(around))
+
+
+def _tags(text: str) -> Iterator[tuple[re.Match[str], bool]]:
+    """Every tag of a name that is none of an answer, and whether it is the end of one."""
+    # What is quoted is spoken about; blanks keep the places.
+    text = _QUOTED.sub(lambda found: " " * len(found[0]), text)
+    for found in _ANY_TAG.finditer(text):
+        name, mark = found["name"], found["mark"]
+        if (name and _WRAPPERS.fullmatch(name)) or (mark and _OWN_MARKS.match(mark.strip())):
+            continue
+        yield found, bool(found["end"] or found["comment"])
+
+
 def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
     """Every JSON object that starts somewhere in a text, outermost ones only, and what is around.
 
     No object where there are more than `MAX_OBJECTS` beginnings: a later one might disagree.
     """
+    spans = _spans(text)
+    if spans is None:
+        return [], text
+    edges = [0, *(edge for _, begin, end in spans for edge in (begin, end)), len(text)]
+    around = [text[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+    return [value for value, _, _ in spans], " ".join(around)
+
+
+def _spans(text: str) -> list[tuple[dict[str, Any], int, int]] | None:
+    """Objects of a text with where they begin and end; None for too many beginnings."""
     decoder = json.JSONDecoder(object_pairs_hook=_once)
-    found: list[dict[str, Any]] = []
-    around: list[str] = []
-    position = rest = 0
-    for tried in range(MAX_OBJECTS + 1):
+    found: list[tuple[dict[str, Any], int, int]] = []
+    position = 0
+    for _ in range(MAX_OBJECTS):
         position = text.find("{", position)
         if position < 0:
-            break
-        if tried == MAX_OBJECTS:
-            return [], text
+            return found
         try:
             value, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
             position += 1
             continue
-        found.append(value)
-        around.append(text[rest:position])
-        position = rest = end
-    return found, " ".join([*around, text[rest:]])
+        found.append((value, position, end))
+        position = end
+    return found if text.find("{", position) < 0 else None
 
 
 def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Replies are read strictly, then tolerantly, and what is unclear is a typed failure."""
 
 import json
+import time
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE, PERSONAL_DATA
 from synpref_dagster.curation.judging.replies import answer_part, parse_reply, verdict_from_reply
@@ -56,6 +57,8 @@ def test_what_is_unclear_is_a_typed_abstention(text, failure):
     assert (found.choice, found.reason, found.confidence) == ("abstain", failure, 0.0)
 
 
+NAMES = ["reason", "plan", "draft", "cot", "chain_of_thought", "thought_process"]
+NAMES += ["inner_monologue", "Überlegung", "my-notes", "x:y"]
 DRAFT = f"draft: {reply('candidate_2', 'x')}"
 
 
@@ -74,6 +77,16 @@ DRAFT = f"draft: {reply('candidate_2', 'x')}"
         ("analysisWe compare. ", "assistantfinal"),
         ("[THINK]", "[/THINK]"),
         ("◁think▷", "◁/think▷"),
+        ("[REASONING]", "[/REASONING]"),
+        ("<|think|>", "<|/think|>"),
+        ("<|think|>", "<|end_of_think|>"),
+        ("<|think_start|>", "<|think_end|>"),
+        ("<|begin▁of▁thinking|>", "<|end▁of▁thinking|>"),
+        ("<｜begin▁of▁thinking｜>", "<｜end▁of▁thinking｜>"),
+        ("<unused94>thought\n", "<unused95>"),
+        ("<!-- ", " -->"),
+        ("<inner monologue>", "</inner monologue>"),
+        *((f"<{name}>", f"</{name}>") for name in NAMES),
         ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
     ],
 )
@@ -87,12 +100,67 @@ def test_only_what_follows_the_last_thought_counts(begin, end):
 
 @pytest.mark.parametrize(
     "begin",
-    ["<think>", "<thinking>", "[THINK]", "<|channel|>analysis", "<seed:think>", "<scratchpad>"],
+    [
+        *(
+            "<think>",
+            "<thinking>",
+            "[THINK]",
+            "<|channel|>analysis",
+            "<seed:think>",
+            "<scratchpad>",
+        ),
+        *("<|think|>", "<|begin▁of▁thinking|>", "<unused94>thought", "<|plan|>", "<|musing|>"),
+        *("<!--", "```thought\n", "< plan >", '<step n="1">', "<plan/>"),
+        *(f"<{name}>" for name in NAMES),
+    ],
 )
 def test_a_thought_that_never_ends_is_an_abstention(begin):
     assert read(f"{begin}{DRAFT} let me check").failure == "unfinished_thought"
     assert read(f"{reply('tie')} {begin} or not?").failure == "unfinished_thought"
     assert read(f"<think>a</think>{begin}{DRAFT}").failure == "unfinished_thought"
+
+
+KNOWN = ["final", "answer", "output", "json", "result", "results", "verdict", "br", "hr", "pre"]
+KNOWN += ["code", "s", "eos", "bos", "pad"]
+
+
+@settings(max_examples=40)
+@given(st.from_regex(r"[A-Za-z][a-z_]{0,12}", fullmatch=True).filter(lambda x: x not in KNOWN))
+def test_an_object_within_a_tag_that_nobody_knows_is_no_verdict(name):
+    draft, answer = reply("candidate_2"), reply("tie")
+    for text in (f"<{name}>{draft}", f"<{name}>{draft}</{name}>", f"<{name}>\n{draft} or {draft}"):
+        assert read(text).fields is None
+    assert read(f"<{name}>{draft}</{name}>{answer}").fields["verdict"] == "tie"
+    assert read(f"{draft}</{name}>{answer}").fields["verdict"] == "tie"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<answer>", "</answer>"),
+        ("<final_answer>", "</final_answer>"),
+        ("<plan>first</plan><output>", "</output>"),
+        ("<json>\n```json\n", "\n```\n</json>"),
+        ("", "</s>"),
+        ("", "<|im_end|>"),
+        ("<|im_start|>assistant\n", "<|im_end|>\n"),
+        ("", "<end_of_turn>"),
+        ("", "<｜end▁of▁sentence｜>"),
+        ("Both write `List<String>` and `<div>`. ", ""),
+        ("One has 1 < 2, the other 3 > 2. ", ""),
+        ("The page <div>x</div> is the same. ", ""),
+    ],
+)
+def test_tags_around_an_answer_and_what_is_quoted_hide_nothing(before, after):
+    assert read(f"{before}{reply('tie', 'says </b> and <b>')}{after}").fields["verdict"] == "tie"
+
+
+@pytest.mark.parametrize("odd", ["<", "< ", "<a ", "<|", "<|think", "-->", "`", "</a ", "<a\t/"])
+def test_a_reply_of_nothing_but_beginnings_of_tags_is_read_quickly(odd):
+    start = time.monotonic()
+    assert read(odd * 20_000).fields is None
+    assert read(odd + " " * 50_000).fields is None
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
