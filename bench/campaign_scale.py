@@ -116,15 +116,25 @@ def result(night: str, num_pairs: int, row: dict[str, Any], *, recorded: bool) -
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
-    """Markdown: per night one table of all sizes, then what is out of line."""
+    """Markdown: per night one table of all sizes, then what is out of line.
+
+    A step of the second night also says which share of the first one's time it took.
+    """
     lines = []
+    first = {row["name"].removeprefix("first_night_"): row["ours"]["cpu_seconds"] for row in rows}
     for night, recorded in product(NIGHTS, (False, True)):
         of_night = [
             row for row in rows if (row["night"], row.get("recorded", False)) == (night, recorded)
         ]
         sizes = sorted({row["num_pairs"] for row in of_night})
         names = list(dict.fromkeys(row["asset"] for row in of_night))
-        cells = {(row["asset"], row["num_pairs"]): row["ours"] for row in of_night}
+        cells = {
+            (row["asset"], row["num_pairs"]): {
+                **row["ours"],
+                "of": first.get(row["name"].removeprefix("second_night_")),  # None: it is the first
+            }
+            for row in of_night
+        }
         head = [f"{size // 1000}K: CPU s, GB" for size in sizes]
         said = ", recorded answers" if recorded else ""
         lines += ["", f"| {night} night{said} | {' | '.join(head)} | out of line |"]
@@ -136,10 +146,11 @@ def tables(rows: list[dict[str, Any]]) -> str:
 
 
 def costs(ours: dict[str, Any] | None) -> str:
-    """CPU seconds and peak memory, of which some 0.55 GB are imports."""
+    """CPU seconds and peak memory, of which some 0.25 to 0.55 GB are imports."""
     if ours is None:
         return "not run"
-    return f"{ours['cpu_seconds']:.1f}, {ours['peak_gb']:.2f}"
+    share = f" ({ours['cpu_seconds'] / ours['of']:.2f}x)" if ours["of"] else ""
+    return f"{ours['cpu_seconds']:.1f}, {ours['peak_gb']:.2f}{share}"
 
 
 def judged(cells: dict[tuple[str, int], Any], name: str, sizes: list[int]) -> str:
