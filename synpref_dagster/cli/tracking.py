@@ -9,7 +9,6 @@ from rich.console import Console
 
 from synpref_dagster.cli.refusals import load_or_refuse, refuse, say
 from synpref_dagster.settings.profile import Profile
-from synpref_dagster.storage.writers import StoreInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +48,8 @@ def replay(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
 @contextmanager
 def at_end_of_run(shown: Console, profile: Profile) -> "Iterator[None]":
     """However a run ends: brings what waits to MLflow if it answers, and says what waits still."""
+    from synpref_dagster.storage.writers import StoreInUseError
+
     has_run = True
     try:
         yield

@@ -6,9 +6,11 @@ sequence classifier whose head is not trained. It is made once for a campaign.
 
 import json
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,8 @@ def _classifier(row: Backbone) -> Any:
     transformers_logging.disable_progress_bar()
     if row.gguf_file is None:
         return load_classifier(row.hub_id, new_head_seed=0, revision=row.revision)
-    found = AutoModelForCausalLM.from_pretrained(row.hub_id, dtype=torch.float32, **_where(row))
+    with redirect_stderr(StringIO()):  # a bar of its own, which nothing else silences
+        found = AutoModelForCausalLM.from_pretrained(row.hub_id, dtype=torch.float32, **_where(row))
     config = found.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are dequantised: it no longer speaks of them
