@@ -113,14 +113,14 @@ def checked_ledger(address: str) -> str:
     shown = kept(address)
     if address != address.strip() or (kind != "sqlite" and _parts(shown) is None):
         raise ValueError(f"{shown!r} cannot be read: write postgresql://user@host:port/database")
-    if kind == "sqlite" and not _names_a_file(address):
+    if kind == "sqlite" and _is_in_memory(address):
         raise ValueError(f"{shown!r} names no file, and what people say would end with the process")
     return shown
 
 
-def _names_a_file(address: str) -> bool:
-    place = address.partition(":///")[2].removeprefix("file:").partition("?")[0]
-    return place not in ("", ":memory:") and "mode=memory" not in address
+def _is_in_memory(address: str) -> bool:
+    place = address.partition("://")[2].removeprefix("/").removeprefix("file:").partition("?")[0]
+    return place in ("", ":memory:") or "mode=memory" in address
 
 
 def checked_cluster(address: str) -> str:

@@ -132,7 +132,9 @@ def test_a_run_of_one_campaign_holds_up_no_other(instance):
 def test_a_training_of_one_campaign_asks_for_its_own_release(instance):
     trained = dg.AssetMaterialization(key_of("skywork_reward_v2", "a"), partition="qwen3-0.6b")
     instance.report_runless_asset_event(trained)
-    assert list(unreleased(instance)) == list(unreleased(instance, "b")) == []
-    [request] = unreleased(instance, "a")
+    sizes = ["qwen3-0.6b"]
+    assert list(unreleased(instance, sizes)) == []
+    assert list(unreleased(instance, sizes, prefix="b")) == []
+    [request] = unreleased(instance, sizes, prefix="a")
     names = ["benchmark_scores", "model_release", "leaderboard"]
     assert request.asset_selection == [dg.AssetKey(["a", name]) for name in names]
