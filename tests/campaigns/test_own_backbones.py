@@ -49,7 +49,7 @@ def test_sizes_partitions_leaderboard_registry_and_cards_are_those_of_the_profil
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "home"))
     (folder / "home").mkdir()
     profile = profile_of(made)
-    run_campaign(profile, sizes=list(SIZES))
+    run_campaign(profile, sizes=list(SIZES), loggers={}, on_stage=lambda _: None)
     defs = build_defs(profile)
     graph = defs.resolve_asset_graph()
     release = graph.get(dg.AssetKey("model_release"))
