@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from synpref_dagster.cli.instance import narrow_history, open_instance
+from synpref_dagster.cli.instance import full_disks_told, narrow_history, open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError, refuse_unfinished
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.resources.campaign import STARTED_TAG, TAKE_OVER_TAG, Campaign
@@ -86,7 +86,7 @@ def run_campaign(
     with open_instance() as instance:
         if not take_over and (why := campaign.refusal_to_mix(instance)):
             raise CampaignFailedError(why, advice="Nothing was run.")
-        with campaign.writing(instance):
+        with full_disks_told(), campaign.writing(instance):
             end_dead_runs(instance)
             for stage in campaign_stages(sizes):
                 on_stage(stage)

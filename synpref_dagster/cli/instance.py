@@ -1,13 +1,15 @@
 """Dagster's instance: made whole on first use, and what is said when it is broken."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
 import dagster as dg
 import yaml
 
-from synpref_dagster.cli.outcomes import CampaignFailedError
+from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
 from synpref_dagster.definitions.pools import limit_pools
 from synpref_dagster.settings.secrets import redacted
 from synpref_dagster.storage.atomic import beside, make_once, put_in_place, remove
@@ -44,7 +46,7 @@ def open_instance() -> dg.DagsterInstance:
     Raises:
         CampaignFailedError: nothing can be written there, or what is there cannot be used.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
+    home = home_of_dagster()
     try:
         make_private_folder(home)
         make_settings(home / SETTINGS_FILE)
@@ -64,10 +66,7 @@ def open_instance() -> dg.DagsterInstance:
         narrow_history(home)
     except Exception as error:
         if _is_about_writing(error):
-            raise CampaignFailedError(
-                f"the Dagster instance at {home} cannot be written: {_said(error)}",
-                advice=f"Free space on its disk. {WRITABLE}",
-            ) from error
+            raise _unwritable(home, error) from error
         raise CampaignFailedError(
             f"the Dagster instance at {home} cannot be opened: {_said(error)}",
             advice=f"Correct {SETTINGS_FILE} there when that is named. When its files are damaged "
@@ -75,6 +74,35 @@ def open_instance() -> dg.DagsterInstance:
             "folder: the history of runs is lost, results in the store stay and are found again.",
         ) from error
     return instance
+
+
+def home_of_dagster() -> Path:
+    """`DAGSTER_HOME`, by default `.dagster_home`."""
+    return Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
+
+
+@contextmanager
+def full_disks_told() -> Iterator[None]:
+    """An instance that cannot be written any more ends a campaign as it would end its start.
+
+    Raises:
+        CampaignFailedError: Dagster could not write down what happens.
+    """
+    try:
+        yield
+    except (CampaignFailedError, CampaignWaitingError):
+        raise
+    except Exception as error:
+        if not _is_about_writing(error):
+            raise
+        raise _unwritable(home_of_dagster(), error) from error
+
+
+def _unwritable(home: Path, error: Exception) -> CampaignFailedError:
+    return CampaignFailedError(
+        f"the Dagster instance at {home} cannot be written: {_said(error)}",
+        advice=f"Free space on its disk. {WRITABLE}",
+    )
 
 
 def narrow_history(home: Path) -> None:

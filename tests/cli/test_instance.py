@@ -6,7 +6,7 @@ from errno import ENOSPC
 import pytest
 
 from synpref_dagster.cli import instance as made
-from synpref_dagster.cli.instance import open_instance
+from synpref_dagster.cli.instance import full_disks_told, open_instance
 from synpref_dagster.cli.outcomes import CampaignFailedError
 
 
@@ -143,3 +143,25 @@ def test_a_file_in_the_place_of_the_history_is_named(home):
     (home / "history").write_text("mine")
     assert f"move {home / 'history'} away" in refusal()
     assert (home / "history").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(ENOSPC, "No space left on device", "/x/history/runs.db"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_disk_that_fills_up_under_way_ends_a_campaign_in_a_line(error, monkeypatch, tmp_path):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with pytest.raises(CampaignFailedError, match="cannot be written") as told, full_disks_told():
+        raise RuntimeError("an event could not be kept") from error
+    assert str(tmp_path) in str(told.value)
+    assert told.value.advice.startswith("Free space on its disk.")
+
+
+def test_other_errors_under_way_stay_what_they_are():
+    for error in (CampaignFailedError("disk is full", advice="x"), KeyError("disk")):
+        with pytest.raises(type(error)) as raised, full_disks_told():
+            raise error
+        assert raised.value is error
