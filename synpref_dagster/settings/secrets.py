@@ -24,11 +24,12 @@ MAX_DEPTH = 60
 """Of lists and mappings; what others nest deeper nobody reads."""
 NAMED_SO = re.compile(r"(KEY|KEYS|TOKEN|TOKENS|SECRET|PASSWORD|PASSWD|PASS|PWD)$")
 _NAMES = (
-    r"passw(?:or)?d|pwd|passphrase|secret|api[_-]?key|apikey|access[_-]?key|auth[_-]?token|"
+    r"(?:ssl)?passw(?:or)?d|pwd|passphrase|secret|api[_-]?key|apikey|access[_-]?key|auth[_-]?token|"
     r"access[_-]?token|refresh[_-]?token|id[_-]?token|client[_-]?secret|session[_-]?token|"
     r"x-amz-(?:signature|credential|security-token)|signature|sig"
 )
 _HEADERS = r"(?:proxy-)?authorization|x-(?:goog-)?api-key|api-key|x-auth-token|(?:set-)?cookie"
+_VARIABLE = r"(?-i:[A-Z][A-Z0-9_]{0,60}(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD))"
 _BARE = r"[^\s\"'\\,;&<>(){}\[\]]+"
 _ADDRESS = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,19}://)(?P<info>[^\s/?#\"'<>]*)@", re.IGNORECASE
@@ -48,6 +49,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?\")[^\"\n]*", rf"\1{MASK}"),
         (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?')[^'\n]*", rf"\1{MASK}"),
         (rf"(?<![\w-])((?:{_NAMES})\s*[:=]\s*){_BARE}", rf"\1{MASK}"),
+        (rf"(?<![\w-])({_VARIABLE}\s*=\s*[\"']?){_BARE}", rf"\1{MASK}"),
         (r"\b(bearer|basic)\s+(?=\S*(?-i:[A-Z0-9=]))[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
     )
 ) + tuple(
