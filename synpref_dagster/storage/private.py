@@ -29,7 +29,8 @@ def make_private(path: Path) -> None:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         os.close(handle)
     for each in (path, *(path.with_name(path.name + end) for end in SIBLINGS)):
-        _set_mode(each, mode)
+        if each.is_file():  # a folder by mistake is refused by who opens it, and stays as it is
+            _set_mode(each, mode)
 
 
 def make_private_folder(path: Path) -> None:

@@ -103,3 +103,12 @@ def test_a_link_is_followed_to_the_file_it_means(tmp_path):
     (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
     make_private(tmp_path / "link.db")
     assert modes(tmp_path)["real.db"] == "0o600"
+
+
+def test_a_folder_in_the_place_of_a_file_keeps_its_rights(tmp_path):
+    folders = [tmp_path / "reviews", tmp_path / "reviews-wal"]
+    for each in folders:
+        each.mkdir()
+        each.chmod(0o755)
+    make_private(folders[0])
+    assert [stat.S_IMODE(each.stat().st_mode) for each in folders] == [0o755, 0o755]

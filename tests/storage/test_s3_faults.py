@@ -12,8 +12,8 @@ pytestmark = pytest.mark.servers
 
 
 def work(bucket):
-    """Writes three shards, maps over them, reads what came out."""
-    source = build_numbers(f"s3://{bucket}/in", 3)
+    """Writes six shards, maps over them, reads what came out."""
+    source = build_numbers(f"s3://{bucket}/in", 6)
     mapped = map_shards(double, source, uri=f"s3://{bucket}/out", version="1", params={})
     verify(mapped.ref)
     return mapped.ref.fingerprint, read_table(mapped.ref)["n"].to_pylist()
