@@ -124,8 +124,10 @@ KNOWN = ["final", "answer", "output", "json", "result", "results", "verdict", "b
 KNOWN += ["code", "s", "eos", "bos", "pad"]
 
 
-@settings(max_examples=40)
-@given(st.from_regex(r"[A-Za-z][a-z_]{0,12}", fullmatch=True).filter(lambda x: x not in KNOWN))
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.from_regex(r"[A-Za-z][a-z_]{0,12}", fullmatch=True).filter(lambda x: x.lower() not in KNOWN)
+)
 def test_an_object_within_a_tag_that_nobody_knows_is_no_verdict(name):
     draft, answer = reply("candidate_2"), reply("tie")
     for text in (f"<{name}>{draft}", f"<{name}>{draft}</{name}>", f"<{name}>\n{draft} or {draft}"):
