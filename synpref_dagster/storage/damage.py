@@ -5,6 +5,7 @@ that the step that wrote it is computed again by the next start. Folders that ot
 (checkpoints, tokenizers, vocabularies) have `checksums.json`; a damaged one is refused by name.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
 ASIDE = ".damaged"
-READ_BYTES = 1 << 22
 _compared: set[tuple[object, ...]] = set()
 
 
@@ -163,11 +163,8 @@ def _is_kept(name: Path, without: str) -> bool:
 
 def file_hash(file: Path) -> str:
     """blake2b-128 of a local file, as 32 hexadecimal digits."""
-    hasher = blake2b(digest_size=16)
     with file.open("rb") as stream:
-        while chunk := stream.read(READ_BYTES):
-            hasher.update(chunk)
-    return hasher.hexdigest()
+        return hashlib.file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _state(file: Path) -> tuple[object, ...]:

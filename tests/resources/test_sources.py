@@ -25,7 +25,6 @@ from synpref_dagster.reward import shards as reward_shards
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.sources import shards as reading
 from synpref_dagster.sources.files import content_hashes
-from synpref_dagster.sources.files.identity import file_digest
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.storage import (
     InProcessExecutor,
@@ -36,6 +35,7 @@ from synpref_dagster.storage import (
     read_manifest,
     read_table,
 )
+from synpref_dagster.storage.damage import file_hash
 from synpref_dagster.storage.maps.ids import only_ids
 
 PROMPTS = pd.DataFrame(
@@ -372,9 +372,9 @@ def hashed(monkeypatch):
 
     def digest(file):
         names.append(file.name)
-        return file_digest(file)
+        return file_hash(file)
 
-    monkeypatch.setattr(content_hashes, "file_digest", digest)
+    monkeypatch.setattr(content_hashes, "file_hash", digest)
     return names
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synpref_dagster.sources.files.identity import file_digest
 from synpref_dagster.storage import to_path
+from synpref_dagster.storage.damage import file_hash
 from synpref_dagster.storage.sealed import sealed, unsealed
 from synpref_dagster.storage.uris import read_bytes, write_bytes
 
@@ -42,7 +42,7 @@ class ContentHashes:
         known = entries.get(path)
         if known and (known.size, known.mtime_ns) == (about.st_size, about.st_mtime_ns):
             return known.digest
-        entry = _Entry(about.st_size, about.st_mtime_ns, file_digest(file))
+        entry = _Entry(about.st_size, about.st_mtime_ns, file_hash(file))
         if now - entry.mtime_ns >= SETTLED_NS:
             entries[path] = entry
             self._is_saved = False

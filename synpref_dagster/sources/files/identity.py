@@ -8,19 +8,13 @@ from typing import Any, cast
 from upath import UPath
 
 from synpref_dagster.sources.files.folders import files_below, place_of
+from synpref_dagster.storage.damage import file_hash
 
 VERSION_FIELDS = ("ETag", "etag", "md5Hash", "VersionId", "LastModified", "mtime", "created")
 """What object stores call the version of a file; the first ones name its content."""
 
 
-def file_digest(file: Path) -> str:
-    """Digest of the bytes of a local file, whatever it is called."""
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16))
-    return digest.hexdigest()
-
-
-def content_identity(path: str, *, digest: Callable[[Path], str] = file_digest) -> str:
+def content_identity(path: str, *, digest: Callable[[Path], str] = file_hash) -> str:
     """Identity of the content of a file or of all files below a folder.
 
     Local files count by their bytes, wherever they lie; files in an object store by address, size

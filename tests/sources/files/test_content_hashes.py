@@ -6,7 +6,7 @@ import pytest
 
 from synpref_dagster.sources.files import content_hashes
 from synpref_dagster.sources.files.content_hashes import ContentHashes
-from synpref_dagster.sources.files.identity import file_digest
+from synpref_dagster.storage.damage import file_hash
 
 HOUR_NS = 3600 * 10**9
 
@@ -35,7 +35,7 @@ def count(monkeypatch):
     """Calls of the hash function."""
     calls = []
     monkeypatch.setattr(
-        content_hashes, "file_digest", lambda path: calls.append(path) or file_digest(path)
+        content_hashes, "file_hash", lambda path: calls.append(path) or file_hash(path)
     )
     return calls
 
@@ -46,14 +46,14 @@ def age(path, by_ns):
 
 
 def test_an_unchanged_file_is_not_hashed_again(table, file, count):
-    assert ContentHashes(str(table)).digest(file) == file_digest(file)
+    assert ContentHashes(str(table)).digest(file) == file_hash(file)
     assert count == []
 
 
 @pytest.mark.parametrize("text", ["two", "longer"])
 def test_a_file_of_another_time_or_size_is_hashed_again(table, file, count, text):
     file.write_text(text)
-    assert ContentHashes(str(table)).digest(file) == file_digest(file)
+    assert ContentHashes(str(table)).digest(file) == file_hash(file)
     assert len(count) == 1
 
 
@@ -66,7 +66,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_remembered(table, file, count):
     os.utime(file, ns=(fresh, fresh))  # Two changes within one tick of the clock.
     assert hashes.digest(file) != first
     hashes.save([str(file)])
-    assert ContentHashes(str(table)).digest(file) == file_digest(file)
+    assert ContentHashes(str(table)).digest(file) == file_hash(file)
     assert len(count) == 3
 
 
@@ -80,9 +80,9 @@ def test_a_bad_or_missing_table_costs_hashing_and_is_written_anew(table, file, c
     else:
         table.write_bytes(content)
     hashes = ContentHashes(str(table))
-    assert hashes.digest(file) == file_digest(file)
+    assert hashes.digest(file) == file_hash(file)
     hashes.save([str(file)])
-    assert ContentHashes(str(table)).digest(file) == file_digest(file)
+    assert ContentHashes(str(table)).digest(file) == file_hash(file)
     assert len(count) == 1
 
 
