@@ -35,9 +35,10 @@ test:
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow and not servers'
 
 test-slow:
-	@scripts/install.sh dev,postgres,retrieval,crowd
+	@scripts/install.sh dev,postgres,retrieval,crowd,gguf
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
+	@scripts/services/smollm2.sh install
 	$(BIN)/python -m pytest -m slow
 
 test-servers:

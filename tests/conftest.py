@@ -72,7 +72,7 @@ class S3Server:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's shell reaches a test."""
     for name in list(os.environ):
-        if name.startswith(_SETTINGS) and name != "SYNPREF_REAL_DATA":
+        if name.startswith(_SETTINGS) and name not in ("SYNPREF_REAL_DATA", "SYNPREF_SMOLLM2"):
             monkeypatch.delenv(name)
 
 
@@ -82,6 +82,17 @@ def real_data() -> Path:
     folder = Path(os.environ.get("SYNPREF_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set SYNPREF_REAL_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct, a real language model, or a skip that says how."""
+    script = ROOT / "scripts" / "services" / "smollm2.sh"
+    installed = ROOT / ".services" / "smollm2-135m-instruct"
+    folder = Path(os.environ.get("SYNPREF_SMOLLM2", installed))
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip(f"no weights at {folder}: run {script} install")
     return folder
 
 

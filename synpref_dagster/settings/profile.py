@@ -245,5 +245,13 @@ def _profile_text(wanted: str) -> str:
     return packaged.read_text(encoding="utf-8")
 
 
+def smollm2_place() -> str:
+    """Backbone of profile `real`: folder or hub id in `SYNPREF_SMOLLM2`, else the hub's."""
+    return os.environ.get("SYNPREF_SMOLLM2") or "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
 def _expand(text: str) -> str:
-    return text.replace("${SYNPREF_REAL_DATA}", real_data_folder())
+    known = {"SYNPREF_REAL_DATA": real_data_folder(), "SYNPREF_SMOLLM2": smollm2_place()}
+    for name, place in known.items():
+        text = text.replace(f"${{{name}}}", place)
+    return text
