@@ -11,16 +11,21 @@ export DAGSTER_DISABLE_TELEMETRY ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help demo ui test test-slow test-servers check bench
+.PHONY: help demo real ui test test-slow test-servers check bench
 
 help:
 	@echo 'make demo          the whole campaign on the embedded world, offline, with a report'
+	@echo 'make real          real answers and a real language model (SmolLM2), in three settings'
 	@echo 'make ui            Dagster, MLflow and the review page on loopback'
 	@echo 'make test          the quick tests, no server'
 	@echo 'make test-slow     the long tests: acceptance, kill -9, vLLM, Label Studio'
 	@echo 'make test-servers  the tests against real servers: S3, Postgres, Ray, Dagster, browser'
 	@echo 'make check         ruff, mypy, import directions, function length'
 	@echo 'make bench         all measurements of bench/, into bench/results/'
+
+real:
+	@scripts/install.sh gguf
+	@scripts/real.sh
 
 demo:
 	@scripts/install.sh

@@ -26,6 +26,7 @@ VARIANTS = {  # order and wording of the training sets that are compared
     "filtered_corrected": "curated + recycled: kept and flipped",
     "gold_silver": "gold and silver only",
     "final": "curated + recycled + gold + silver",
+    "truth": "(right labels, where they are known)",
 }
 
 VERDICTS = {  # what a claim came to, as it is printed
@@ -38,9 +39,7 @@ VERDICTS = {  # what a claim came to, as it is printed
 
 def print_report(console: Console, report: Numbers) -> None:
     """Print a report (see `curation/evidence/report.py`) in the order of the figure."""
-    # A pipe has no width of its own; tables cut to 80 columns would hide their numbers.
-    if console.width < LEAST_WIDTH:
-        console = Console(file=console.file, width=LEAST_WIDTH, no_color=console.no_color)
+    console = wide(console)
     console.rule(f"profile {report['profile']}, seed {report['seed']}")
     for line in report["simulated"]:
         console.print(f"[yellow]simulated:[/yellow] {line}", highlight=False)
@@ -62,6 +61,13 @@ def print_report(console: Console, report: Numbers) -> None:
         console.print("[bold]Next[/bold]")
         for line in report["next_steps"]:
             console.print(f"  {line}", highlight=False, markup=False)
+
+
+def wide(console: Console) -> Console:
+    """A pipe has no width of its own; tables cut to 80 columns would hide their numbers."""
+    if console.width >= LEAST_WIDTH:
+        return console
+    return Console(file=console.file, width=LEAST_WIDTH, no_color=console.no_color)
 
 
 def shown(accuracy: Numbers | None) -> str:
@@ -99,7 +105,8 @@ def _short(number: float) -> str:
     return f"{number:.3f}".replace("0.", ".", 1)
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
+    """A table of the report: names to the left, numbers to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
@@ -108,7 +115,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _pool_table(report: Numbers) -> Table:
     pool = report["pool"]
-    table = _table("Rows", "what", "pairs")
+    table = table_of("Rows", "what", "pairs")
     table.add_row("read", f"{pool['read']:,}")
     for row in pool.get("unread_columns", []):
         table.add_row(
@@ -127,7 +134,7 @@ def _pool_table(report: Numbers) -> Table:
 
 
 def _label_table(report: Numbers) -> Table:
-    table = _table("Labels that are right, against the sealed truth", "labels", "accuracy")
+    table = table_of("Labels that are right, against the sealed truth", "labels", "accuracy")
     names = {
         "before": "clean pool, source labels",
         "kept": "kept",
@@ -141,14 +148,14 @@ def _label_table(report: Numbers) -> Table:
 
 
 def _precision_table(report: Numbers) -> Table:
-    table = _table("Precision of machine decisions", "rule", "kept", "flipped")
+    table = table_of("Precision of machine decisions", "rule", "kept", "flipped")
     for rule, parts in report["filter_precision"].items():
         table.add_row(rule.replace("_", " "), shown(parts["kept"]), shown(parts["flipped"]))
     return table
 
 
 def _model_table(report: Numbers) -> Table:
-    table = _table(
+    table = table_of(
         f"Reward models on {_test_set(report)}", "trained on", "accuracy", "where length misleads"
     )
     against = report["rm_accuracy_against_length"]
@@ -164,7 +171,7 @@ def _iteration_table(report: Numbers) -> Table:
         "clean test": report["test_accuracy_by_iteration"],
     }
     measured = {name: rows for name, rows in columns.items() if rows}
-    table = _table("Reward model by iteration", "iteration", *measured)
+    table = table_of("Reward model by iteration", "iteration", *measured)
     for number, row in enumerate(zip(*measured.values(), strict=True)):
         table.add_row(str(number), *(shown(found) for found in row))
     return table
@@ -172,7 +179,7 @@ def _iteration_table(report: Numbers) -> Table:
 
 def _judge_table(report: Numbers) -> Table:
     title = f"Judges' agreement on {_test_set(report)}"
-    table = _table(title, "exemplars", "all", "objective", "subjective")
+    table = table_of(title, "exemplars", "all", "objective", "subjective")
     parts = report["judge_agreement_by_objectivity"]
     for choice, found in report["judge_agreement"].items():
         table.add_row(
@@ -185,7 +192,7 @@ def _judge_table(report: Numbers) -> Table:
 
 
 def _people_table(report: Numbers) -> Table:
-    table = _table("How far people agree", "asked by", "verdicts", "alpha", "equal answers")
+    table = table_of("How far people agree", "asked by", "verdicts", "alpha", "equal answers")
     people = report.get("people") or {}
     for name, found in {**people.get("asset", {}), **people.get("all", {})}.items():
         figures = (found.get("alpha"), found.get("pairwise"))
@@ -205,7 +212,7 @@ def _leaderboard_table(report: Numbers) -> Table | str:
         return "Leaderboard: no benchmark was named, releases were measured on gold alone\n"
     headlines = [name for name in SHORT_NAMES if name in rows[0]]
     title = "Leaderboard of the releases, in points"
-    table = _table(title, "model size", *(SHORT_NAMES[name] for name in headlines), "average")
+    table = table_of(title, "model size", *(SHORT_NAMES[name] for name in headlines), "average")
     for row in rows:
         values = [row[name] for name in (*headlines, "average")]
         table.add_row(
@@ -216,7 +223,7 @@ def _leaderboard_table(report: Numbers) -> Table | str:
 
 
 def _claims_table(report: Numbers) -> Table:
-    table = _table("What held, and what did not", "claim", "measured", "needed", "n", "")
+    table = table_of("What held, and what did not", "claim", "measured", "needed", "n", "")
     table.columns[0].no_wrap = False  # sentences
     for claim in report["claims"]:
         least = claim["threshold"]

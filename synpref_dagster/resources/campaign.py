@@ -209,6 +209,14 @@ class Campaign(dg.ConfigurableResource):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def shared_folder(self) -> Path:
+        """Local folder of what is known by its content and serves every campaign beside this one.
+
+        Two levels above the campaign's own (profile and seed), so that its models find it above
+        them.
+        """
+        return self.local_folder().parents[1]
+
     def dataset(
         self,
         name: str,

@@ -219,7 +219,7 @@ class RewardModels(dg.ConfigurableResource):
         from synpref_dagster.reward.frozen.preparing import prepare_backbone
         from synpref_dagster.reward.frozen.reading import Reading, opened_reader
 
-        home = self.campaign.local_folder()
+        home = self.campaign.shared_folder()
         prepared = prepare_backbone(row, home / BACKBONES, layers=config.layers)
         reading = Reading(
             backbone=prepared.folder.name,

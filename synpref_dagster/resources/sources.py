@@ -24,7 +24,7 @@ from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_s
 from synpref_dagster.pairs.record import ID_BYTES
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.own_suites import own_rows
-from synpref_dagster.settings.pool import SourceSettings
+from synpref_dagster.settings.pool import CROWD_VOTES, SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
 from synpref_dagster.sources.files.folders import SourceFiles, source_files
 from synpref_dagster.sources.files.identity import content_identity, listing_identity
@@ -98,7 +98,9 @@ class PoolSources(dg.ConfigurableResource):
     def specs(self) -> list[SourceSpec]:
         """The sources of the pool, in reading order."""
         if not self.is_synthetic:
-            return [_spec(source) for source in self.campaign.profile.pool.sources]
+            pool = self.campaign.profile.pool
+            made = pool.vote_options(self.campaign.seed)
+            return [_spec(source, made) for source in pool.sources]
         return [
             SourceSpec(
                 name=name,
@@ -381,5 +383,12 @@ def _listed_paths(spec: SourceSpec) -> list[str | None]:
         return [spec.path]
 
 
-def _spec(source: SourceSettings) -> SourceSpec:
-    return SourceSpec(**source.model_dump(exclude={"may_leave"}))
+def _spec(source: SourceSettings, vote_options: Mapping[str, Any]) -> SourceSpec:
+    spec = SourceSpec(**source.model_dump(exclude={"may_leave"}))
+    if source.format != CROWD_VOTES:
+        return spec
+    options = {**vote_options, **spec.options}
+    excluded = [*spec.options.get("exclude_debates", ()), *vote_options.get("exclude_debates", ())]
+    if excluded:
+        options["exclude_debates"] = list(dict.fromkeys(excluded))
+    return replace(spec, options=options)

@@ -17,6 +17,7 @@ import numpy as np
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign, table_to_pairs
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
+from synpref_dagster.settings.pool import CROWD_VOTES
 from synpref_dagster.sources.majorities import majority_gold
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
@@ -52,8 +53,11 @@ class SealedTruth(dg.ConfigurableResource):
 
     def fingerprint(self) -> str:
         """What the truth depends on."""
-        test_debates = list(self.campaign.profile.pool.test_debates)
-        return str(hash_json([self.sources.fingerprint(), test_debates]))
+        return str(hash_json([self.sources.fingerprint(), list(self._test_debates)]))
+
+    @property
+    def _test_debates(self) -> tuple[str, ...]:
+        return self.campaign.profile.pool.held_out_debates(self.campaign.seed)
 
     def evaluation_pairs(self, held_out: list[PreferencePair]) -> list[PreferencePair]:
         """The clean test set, or the gold validation pairs where the campaign has no truth."""
@@ -68,11 +72,14 @@ class SealedTruth(dg.ConfigurableResource):
         """The truth; a campaign without one knows no label and has no test pair."""
         if self.sources.is_synthetic:
             return _world_truth(self.sources.world_folder() / "sealed")
-        profile = self.campaign.profile
-        if not profile.pool.test_debates:
+        if not self._test_debates:
             return Truth(signs={}, test_pairs=[])
-        files = sorted({source.path for source in profile.pool.sources if source.path})
-        signs, test_pairs = majority_gold(files, test_debates=set(profile.pool.test_debates))
+        files = {
+            source.path: source.name
+            for source in self.campaign.profile.pool.sources
+            if source.path and source.format == CROWD_VOTES
+        }
+        signs, test_pairs = majority_gold(files, test_debates=set(self._test_debates))
         return Truth(signs=signs, test_pairs=test_pairs)
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: a plain Hugging Face folder plus `training.json`, which is written last."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def load_classifier(
     _refuse_adapter(path)
     check_model(Path(path))
     transformers_logging.disable_progress_bar()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _without_a_report():
         torch.manual_seed(new_head_seed or 0)
         model, found = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -77,6 +78,17 @@ def load_classifier(
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return model
+
+
+@contextmanager
+def _without_a_report() -> Iterator[None]:
+    """What a checkpoint lacks is refused below; the library's table of it would only puzzle."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _refuse_adapter(path: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +24,7 @@ LOOKED: Needs = {"enabled": (True,)}
 MOST_MADE = 10_000_000
 """Pairs of the synthetic world: it is made in memory."""
 READ: Needs = {"kind": ("sources",)}
+CROWD_VOTES = "crowd_votes"  # the format whose rows know a debate, and several votes
 
 
 class PersonalDataSettings(Section):
@@ -72,6 +73,15 @@ class NearDuplicateSettings(Section):
     """Whether a campaign makes the report; without, materialise `near_duplicates` by hand."""
     min_similarity: float = Field(default=0.8, ge=0.5, le=1)
     """Jaccard similarity of the word 5-grams of two pairs from which on they are reported."""
+
+
+class LabelNoiseSettings(Section):
+    """Noise put into the labels of crowd-vote sources, to see what curation makes of it."""
+
+    flip_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the labels that are turned round."""
+    longer_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the labels that say that the longer response is better, whatever people said."""
 
 
 class ExportSettings(Section):
@@ -125,7 +135,11 @@ class PoolSettings(Section):
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {
         **dict.fromkeys(
-            ("sources", "allow_missing_files", "recorded_verdicts", "test_debates"), READ
+            (
+                *("sources", "allow_missing_files", "recorded_verdicts", "test_debates"),
+                *("test_splits", "label_noise"),
+            ),
+            READ,
         ),
         "world": {"kind": ("synthetic_world",)},
     }
@@ -145,7 +159,10 @@ class PoolSettings(Section):
     """Who plays the people: the world's recorded verdicts, or the votes that ship with sources.
     `kind` decides it alone; this says it in words, and kept its place for earlier campaigns."""
     test_debates: tuple[Called, ...] = ()
-    """Held-out conversations' debates (crowd-vote sources): the clean test set."""
+    """Debates of crowd-vote sources that the pool does not read: the clean test set."""
+    test_splits: tuple[tuple[Called, ...], ...] = ()
+    """Several such lists, in place of `test_debates`: seed 0 holds out the first, 1 the second."""
+    label_noise: LabelNoiseSettings = LabelNoiseSettings()
     ngram_words: int = Field(default=13, ge=1, le=1000)
     """Words of an n-gram that counts as contamination (App. D.1: 13)."""
     recheck_contamination: bool = False
@@ -164,15 +181,45 @@ class PoolSettings(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"sources need different names, got {', '.join(names)}")
+        self._check_crowd_votes()
         check_benchmarks(self.benchmarks, self.benchmark_subsets)
         for name in self.custom_benchmarks:
             checked_own_benchmark(name)
         return self
 
+    def _check_crowd_votes(self) -> None:
+        if self.test_debates and self.test_splits:
+            raise ValueError("give test_debates or test_splits, not both")
+        if not all(self.test_splits):
+            raise ValueError("test_splits holds an empty list: name the debates of each split")
+        asked = {
+            "test_debates": self.test_debates,
+            "test_splits": self.test_splits,
+            "label_noise": self.label_noise != LabelNoiseSettings(),
+        }
+        if not any(source.format == CROWD_VOTES for source in self.sources):
+            for name in (name for name, is_asked in asked.items() if is_asked):
+                raise ValueError(
+                    f"{name} is about sources of format {CROWD_VOTES!r}, and none is of it: "
+                    "set the format of the source with the votes"
+                )
+
+    def held_out_debates(self, seed: int) -> tuple[str, ...]:
+        """Debates of the clean test set of one seed."""
+        if self.test_splits:
+            return self.test_splits[seed % len(self.test_splits)]
+        return self.test_debates
+
+    def vote_options(self, seed: int) -> dict[str, Any]:
+        """What the pool asks of every crowd-vote source: leave the test set out, put noise in."""
+        noise = {name: share for name, share in self.label_noise.model_dump().items() if share}
+        held_out = self.held_out_debates(seed)
+        return {**noise, **({"exclude_debates": list(held_out)} if held_out else {})}
+
     @property
     def has_test_set(self) -> bool:
         """Whether a clean test set lies beside people's gold."""
-        return self.kind == "synthetic_world" or bool(self.test_debates)
+        return self.kind == "synthetic_world" or bool(self.test_debates or self.test_splits)
 
     def staying(self) -> list[str]:
         """Names of the sources whose texts may not leave this machine."""

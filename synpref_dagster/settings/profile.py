@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -153,7 +153,7 @@ def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile
     Raises:
         ValueError: no such profile, or its content is not a legal profile.
     """
-    values = tomllib.loads(_expand(_profile_text(name or wanted_profile())))
+    values = _profile_values(name or wanted_profile())
     if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
         try:
             seed = int(from_environment)
@@ -225,6 +225,28 @@ def mlflow_artifact_root() -> str:
     database = mlflow_uri().removeprefix("sqlite:///")
     folder = Path(DEFAULT_STORE) if database == mlflow_uri() else Path(database).parent
     return str(Path(folder, "mlflow_artifacts").resolve())
+
+
+def _profile_values(wanted: str, *, extended: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a profile says, on top of the one that it `extends`."""
+    if wanted in extended:
+        raise ValueError(f"profiles extend each other: {' -> '.join((*extended, wanted))}")
+    values = tomllib.loads(_expand(_profile_text(wanted)))
+    if (base := values.pop("extends", None)) is None:
+        return values
+    if not isinstance(base, str):
+        raise ValueError(f"profile {wanted!r}: extends is {base!r}: name one profile")
+    return _merged(_profile_values(base, extended=(*extended, wanted)), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; everything else, lists too, takes the place of the base's."""
+    both = {
+        key: _merged(base[key], value)
+        for key, value in values.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return {**base, **values, **both}
 
 
 def _profile_text(wanted: str) -> str:

@@ -5,19 +5,21 @@ For evidence and reports only: what the pool's labels are drawn from is in `form
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence, Set as AbstractSet
+from collections.abc import Iterator, Mapping, Set as AbstractSet
 from typing import Any
 
-from synpref_dagster.pairs.record import PreferencePair, canonical_sign
+from synpref_dagster.pairs.record import PreferencePair, Turn, canonical_sign
+from synpref_dagster.sources.formats.fields import user_turn
 
 
 def majority_gold(
-    files: Sequence[str], *, test_debates: AbstractSet[str]
+    files: Mapping[str, str], *, test_debates: AbstractSet[str]
 ) -> tuple[dict[bytes, int], list[PreferencePair]]:
     """The settled contents of all files, and the pairs of some debates, as their majority has them.
 
     Args:
-        files: gzip-compressed JSON lines with `gold`: a or b, or anything else for a tie.
+        files: path -> source, of gzip-compressed JSON lines with `gold`: a or b, or anything else
+            for a tie.
         test_debates: names of the debates whose pairs are wanted.
 
     Returns:
@@ -26,8 +28,8 @@ def majority_gold(
     """
     signs: dict[bytes, set[int]] = {}
     test: dict[bytes, PreferencePair] = {}
-    for row in _rows(files):
-        pair = _gold_pair(row)
+    for source, row in _rows(files):
+        pair = _gold_pair(row, source)
         if pair is None:
             continue
         sign = canonical_sign(pair.chosen, pair.rejected)
@@ -39,22 +41,24 @@ def majority_gold(
     return settled, [pair for content, pair in test.items() if content in settled]
 
 
-def _gold_pair(row: dict[str, Any]) -> PreferencePair | None:
+def _gold_pair(row: dict[str, Any], source: str) -> PreferencePair | None:
     responses = {"a": row["response_a"], "b": row["response_b"]}
     if row["gold"] not in responses or responses["a"].strip() == responses["b"].strip():
         return None
     better = str(row["gold"])
     return PreferencePair(
-        conversation=({"role": "user", "content": row["prompt"]},),
+        conversation=tuple(
+            Turn(role=turn["role"], content=turn["content"]) for turn in user_turn(row["prompt"])
+        ),
         chosen=responses[better],
         rejected=responses["b" if better == "a" else "a"],
-        source=row["debate"],
+        source=source,
         origin="human",
     )
 
 
-def _rows(files: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for file in files:
+def _rows(files: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for file, source in sorted(files.items()):
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             for line in lines:
-                yield json.loads(line)
+                yield source, json.loads(line)

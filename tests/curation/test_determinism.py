@@ -80,7 +80,9 @@ silver_2, left = extend_silver(
 decisions = ids.assign(decision=["kept", "flipped", "discarded"] * 30)
 rows = random_exemplars(ids, gold=gold_2, k=3, rng=np.random.default_rng(7))
 parts = [seed, gold, dropped, silver, pulled, labels, batch, gold_2, dropped_2, silver_2, left]
-parts += list(training_variants(ids, decisions, gold=gold_2, silver=silver_2, seed=8).values())
+parts += list(training_variants(
+    ids, decisions, gold=gold_2, silver=silver_2, seed=8, right=dict.fromkeys(ids["pair_id"], 1)
+).values())
 parts += [[each.tolist() for each in rows + forbidden_exemplars(ids, gold_2)]]
 parts = [each.to_csv() if hasattr(each, "to_csv") else repr(each) for each in parts]
 assert len(gold_2) > len(gold) and len(silver_2) > len(silver) and len(left)

@@ -22,6 +22,7 @@ from synpref_dagster.curation.pool.shards import screen_pool
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.reward import shards as reward_shards
+from synpref_dagster.settings.pool import PoolSettings
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.sources import shards as reading
 from synpref_dagster.sources.files import content_hashes
@@ -576,3 +577,38 @@ def test_published_files_beside_the_world_change_what_the_benchmarks_depend_on(t
     file.write_text("two\n", encoding="utf-8")
     second = sources_of(tmp_path, benchmarks={"judge_bench": str(file)}).benchmark_fingerprint()
     assert len({plain, first, second}) == 3
+
+
+VOTED = {"path": "votes.jsonl.gz", "format": "crowd_votes", "origin": "human"}
+
+
+def voting_sources(tmp_path, *sources, seed=0, **pool):
+    base = load_profile("smoke", seed=seed)
+    settings = PoolSettings(kind="sources", sources=sources, **pool)
+    changed = base.model_copy(update={"pool": settings})
+    campaign = Campaign(profile_json=changed.model_dump_json(), store_root=str(tmp_path / "store"))
+    return {spec.name: dict(spec.options) for spec in PoolSources(campaign=campaign).specs()}
+
+
+@pytest.mark.parametrize(("seed", "held_out"), [(0, ["a"]), (1, ["b", "c"]), (2, ["a"])])
+def test_debates_of_the_test_set_of_a_seed_are_not_in_its_pool(tmp_path, seed, held_out):
+    sources = ({**VOTED, "name": "votes"}, {"name": "plain", "path": "x", "origin": "human"})
+    options = voting_sources(tmp_path, *sources, seed=seed, test_splits=[["a"], ["b", "c"]])
+    assert options == {"votes": {"exclude_debates": held_out}, "plain": {}}
+
+
+def test_what_a_source_leaves_out_itself_stays_left_out(tmp_path):
+    source = {**VOTED, "name": "votes", "options": {"exclude_debates": ["z", "a"]}}
+    options = voting_sources(tmp_path, source, test_debates=["a", "b"])
+    assert options["votes"]["exclude_debates"] == ["z", "a", "b"]
+
+
+def test_noise_is_for_votes_and_a_source_may_have_its_own(tmp_path):
+    sources = (
+        {**VOTED, "name": "one"},
+        {**VOTED, "name": "two", "options": {"flip_share": 0.1}},
+        {"name": "plain", "path": "x", "origin": "human"},
+    )
+    noise = {"flip_share": 0.3, "longer_share": 0.5}
+    options = voting_sources(tmp_path, *sources, label_noise=noise)
+    assert options == {"one": noise, "two": {**noise, "flip_share": 0.1}, "plain": {}}

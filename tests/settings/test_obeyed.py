@@ -16,6 +16,7 @@ from synpref_dagster.settings.stages import CLAIM_NAMES
 
 SMOKE = load_profile("smoke").model_dump()
 SOURCE = {"name": "mine", "path": "x", "origin": "human"}
+VOTES = {**SOURCE, "format": "crowd_votes"}
 JUDGE = {"name": "one", "base_url": "http://one/v1", "model": "m"}
 HUB = {"name": "mine", "hub_id": "a/b", "revision": "c", "origin": "human"}
 
@@ -53,6 +54,33 @@ LINES = [
         {"pool": {"kind": "sources", "sources": [SOURCE], "world": {"num_wild": 7}}},
         "pool: world is set, but kind is 'sources': nobody obeys it. Take it out, or set kind to "
         "'synthetic_world'",
+    ),
+    *(
+        (
+            {"pool": {"kind": "sources", "sources": [SOURCE], name: value}},
+            f"pool: {name} is about sources of format 'crowd_votes', and none is of it: set "
+            "the format of the source with the votes",
+        )
+        for name, value in (
+            ("test_debates", ["a"]),
+            ("test_splits", [["a"]]),
+            ("label_noise", {"longer_share": 0.5}),
+        )
+    ),
+    (
+        {"pool": {"kind": "sources", "sources": [VOTES], "test_splits": [["a"], []]}},
+        "pool: test_splits holds an empty list: name the debates of each split",
+    ),
+    (
+        {
+            "pool": {
+                "kind": "sources",
+                "sources": [VOTES],
+                "test_splits": [["a"]],
+                "test_debates": ["b"],
+            }
+        },
+        "pool: give test_debates or test_splits, not both",
     ),
     (
         {"pool": {"kind": "sources"}},
@@ -152,7 +180,9 @@ def test_what_nobody_obeys_is_refused_in_one_line(changes, line):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"pool": {"kind": "sources", "sources": [SOURCE], "test_debates": ["a"]}},
+        {"pool": {"kind": "sources", "sources": [VOTES], "test_debates": ["a"]}},
+        {"pool": {"kind": "sources", "sources": [VOTES], "test_splits": [["a"], ["b"]]}},
+        {"pool": {"kind": "sources", "sources": [VOTES], "label_noise": {"flip_share": 0.3}}},
         {"pool": {"kind": "sources", "sources": [HUB], "allow_missing_files": True}},
         {"pool": {"benchmarks": {"rm_bench": "x"}, "benchmark_subsets": {"rm_bench": ["chat"]}}},
         {"pool": {"pii": {"action": "drop", "drop_level": 3, "num_sampled": 9}}},

@@ -50,7 +50,10 @@ def test_every_packaged_profile_is_legal_and_named_after_its_file(name):
 
 
 def test_the_profiles_of_the_readme_are_there():
-    assert set(packaged_profiles()) == {"demo", "paper", "real", "real_votes", "smoke"}
+    assert set(packaged_profiles()) == {
+        *("demo", "paper", "smoke"),
+        *("real", "real_turned", "real_biased"),
+    }
 
 
 def test_the_environment_may_set_the_key_prefix_and_takes_it_away(write_profile, monkeypatch):
@@ -127,23 +130,75 @@ def test_campaigns_of_two_profiles_or_seeds_never_share_a_folder(monkeypatch):
     }
 
 
-def test_real_data_is_found_where_the_environment_says(monkeypatch):
+def test_real_data_and_backbone_are_found_where_the_environment_says(monkeypatch):
     monkeypatch.setenv("SYNPREF_REAL_DATA", "/data/public")
+    monkeypatch.setenv("SYNPREF_SMOLLM2", "/models/smollm2")
     assert real_data_folder() == "/data/public"
-    [source] = load_profile("real").pool.sources
-    assert source.path == "/data/public/ukp_convincing_arguments/pairs.jsonl.gz"
+    real = load_profile("real")
+    assert real.pool.sources[0].path == "/data/public/ukp_convincing_arguments/pairs.jsonl.gz"
+    assert real.backbones[0].path == "/models/smollm2"
 
 
-def test_the_two_real_profiles_differ_in_the_source_label_only():
-    real, votes = (load_profile(name).model_dump() for name in ("real", "real_votes"))
-    flips = [
-        profile["pool"]["sources"][0]["options"].pop("flip_share", 0.0) for profile in (real, votes)
+def test_the_real_profiles_differ_in_the_noise_of_their_labels_only():
+    plain, *noisy = (
+        load_profile(name).model_dump() for name in ("real", "real_turned", "real_biased")
+    )
+    noise = [profile["pool"].pop("label_noise") for profile in (plain, *noisy)]
+    assert [(each["flip_share"], each["longer_share"]) for each in noise] == [
+        (0.0, 0.0),
+        (0.3, 0.0),
+        (0.0, 0.5),
     ]
-    assert flips == [0.3, 0.0]
-    for profile in (real, votes):
-        for told in ("name", "next_steps", "simulated", "evidence"):
+    for profile in (plain, *noisy):
+        for told in ("name", "evidence"):
             del profile[told]
-    assert real == votes
+    assert all(profile == plain for profile in noisy)
+
+
+def test_the_splits_of_the_real_profiles_share_no_debate():
+    splits = [load_profile("real", seed=seed).pool.test_splits[seed] for seed in range(3)]
+    names = [name for split in splits for name in split]
+    assert len(names) == len(set(names)) == 27
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a profile file; gives its path."""
+
+    def write(name, text):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_a_profile_extends_another_table_by_table(written):
+    base = written("base.toml", 'extends = "smoke"\nname = "base"\n[judges]\nnum_samples = 3\n')
+    path = written(
+        "top.toml", f'extends = "{base}"\nname = "top"\n[filtering]\nguard_floor = 0.7\n'
+    )
+    smoke, top = load_profile("smoke"), load_profile(path)
+    assert (top.name, top.judges.num_samples, top.filtering.guard_floor) == ("top", 3, 0.7)
+    assert top.filtering.unsure_band == smoke.filtering.unsure_band
+    assert top.pool == smoke.pool
+
+
+def test_a_list_takes_the_place_of_the_one_that_is_extended(written):
+    source = (
+        '[[pool.sources]]\nname = "mine"\npath = "x"\norigin = "human"\nformat = "crowd_votes"\n'
+    )
+    path = written("mine.toml", f'extends = "real"\nname = "mine"\n{source}')
+    assert [source.name for source in load_profile(path).pool.sources] == ["mine"]
+
+
+def test_profiles_that_extend_each_other_are_refused(written, tmp_path):
+    other = tmp_path / "two.toml"
+    one = written("one.toml", f'extends = "{other}"\n')
+    written("two.toml", f'extends = "{one}"\n')
+    with pytest.raises(ValueError, match=r"extend each other: .*one\.toml -> .*two\.toml -> "):
+        load_profile(one)
+    with pytest.raises(ValueError, match="extends is 3: name one profile"):
+        load_profile(written("three.toml", "extends = 3\n"))
 
 
 def test_tracking_lies_beside_its_database(monkeypatch, tmp_path):

@@ -25,10 +25,10 @@ def votes(tmp_path):
 
 def test_pairs_of_held_out_debates_have_the_better_response_first(votes):
     file = votes("one.gz", ("tea", "x", "y", "a"), ("sea", "v", "w", "b"), ("sea", "t", "u", "a"))
-    signs, pairs = majority_gold([file], test_debates={"sea"})
+    signs, pairs = majority_gold({file: "crowd"}, test_debates={"sea"})
     assert [(pair.chosen, pair.rejected, pair.source) for pair in pairs] == [
-        ("w", "v", "sea"),
-        ("t", "u", "sea"),
+        ("w", "v", "crowd"),
+        ("t", "u", "crowd"),
     ]
     assert len(signs) == 3
     for pair in pairs:
@@ -37,11 +37,21 @@ def test_pairs_of_held_out_debates_have_the_better_response_first(votes):
 
 def test_ties_and_responses_that_are_one_settle_nothing(votes):
     file = votes("one.gz", ("sea", "x", "y", "equal"), ("sea", "x", " x", "a"))
-    assert majority_gold([file], test_debates={"sea"}) == ({}, [])
+    assert majority_gold({file: "crowd"}, test_debates={"sea"}) == ({}, [])
 
 
 def test_opposite_majorities_of_two_files_settle_nothing(votes):
-    files = [votes("one.gz", ("sea", "x", "y", "a")), votes("two.gz", ("sea", "y", "x", "a"))]
-    assert majority_gold(files, test_debates={"sea"}) == ({}, [])
-    [pair] = majority_gold(files[:1], test_debates={"sea"})[1]
+    one, two = votes("one.gz", ("sea", "x", "y", "a")), votes("two.gz", ("sea", "y", "x", "a"))
+    assert majority_gold({one: "p", two: "q"}, test_debates={"sea"}) == ({}, [])
+    [pair] = majority_gold({one: "p"}, test_debates={"sea"})[1]
     assert (pair.chosen, pair.rejected) == ("x", "y")
+
+
+def test_a_prompt_may_be_a_conversation(votes):
+    turns = [{"role": "user", "content": "Which?"}]
+    file = votes("one.gz", ("sea", "x", "y", "a"))
+    with gzip.open(file, "wt", encoding="utf-8") as rows:
+        answers = {"response_a": "x", "response_b": "y", "gold": "a", "debate": "sea"}
+        rows.write("\n".join(json.dumps({"prompt": p, **answers}) for p in (turns, "Which?")))
+    signs, _ = majority_gold({file: "crowd"}, test_debates=set())
+    assert len(signs) == 1  # the same pair, written in two ways

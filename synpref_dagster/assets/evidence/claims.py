@@ -4,7 +4,7 @@ Of the assets only this module and `judges` hold the `SealedTruth` resource. Wit
 (real campaigns) the gold validation pairs take its place, and the report says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,9 +28,9 @@ from synpref_dagster.curation.evidence.label_accuracy import (
     accuracy_on,
     decided_by_machine,
     label_accuracy,
-    longer_is_better,
 )
 from synpref_dagster.curation.evidence.report import evaluated_on
+from synpref_dagster.curation.evidence.variants import LONGER, variants_by_pair
 from synpref_dagster.curation.filtering.decision import flip_precision_of_rules
 from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
 from synpref_dagster.curation.release.training_sets import training_variants
@@ -110,7 +110,7 @@ def iteration_curve(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="3", pool="gpu"))
+@dg.asset(**box(GROUP, kinds={"pytorch", "parquet"}, code_version="4", pool="gpu"))
 def curation_variants(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -121,16 +121,17 @@ def curation_variants(
     gold: SelectionRef,
     silver: SelectionRef,
 ) -> dg.MaterializeResult:
-    """One RM per training set: original labels, equally many, filtered, corrected, final.
+    """One RM per training set: original labels, equally many, filtered, corrected, final, truth.
 
     All with the same backbone, steps and validation set; longer-is-better stands beside them.
+    `accuracy` has their shares and the claims about them, `by_pair` every margin they rest on.
     """
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
         clean_pool = decided_pool(campaign, consistency_filtered_subset)
         held_out = campaign.labelled(clean_pool.kept, verified.query("split == 'validation'"))
 
-        def compute() -> pd.DataFrame:
+        def compute() -> dict[str, pd.DataFrame]:
             test = truth.evaluation_pairs(held_out)
             sets = training_variants(
                 campaign.frame(clean_pool.kept),
@@ -138,28 +139,24 @@ def curation_variants(
                 gold=verified,
                 silver=campaign.frame(silver.kept),
                 seed=campaign.seed,
+                right=_right_labels(campaign, clean_pool, truth),
             )
-            about = {"variant": "longer_is_better", "num_pairs": 0}
-            rows = accuracy_rows(about, test, longer_is_better(test))
-            right = {}
+            margins, num_pairs = {}, {LONGER: 0}
             for name, labels in sets.items():
                 pairs = campaign.labelled(clean_pool.kept, labels)
                 place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
                 model = models.train(f"{step.name}/{name}", pairs, held_out, **place).ref
-                right[name] = models.margins(model, test) > 0
-                about = {"variant": name, "num_pairs": len(pairs)}
-                rows += accuracy_rows(about, test, right[name])
-            about = {"variant": "", "num_pairs": 0, "slice": DIFFERENCE}
-            return pd.DataFrame(
-                rows + [{**about, **row} for row in claim_rows(model_claims(right))]
-            )
+                margins[name], num_pairs[name] = models.margins(model, test), len(pairs)
+            by_pair = variants_by_pair(test, margins)
+            return {"accuracy": _variant_rows(test, by_pair, num_pairs), "by_pair": by_pair}
 
-        variants = step.dataset(
+        variants = step.parts(
             compute,
+            ["accuracy", "by_pair"],
             inputs=[clean_pool, consistency_filtered_subset, gold, silver, truth.fingerprint()],
             params=key_material(campaign.profile.reward_model),
         )
-        whole = campaign.frame(variants).query("slice == 'all'").set_index("variant")
+        whole = campaign.frame(variants["accuracy"]).query("slice == 'all'").set_index("variant")
         return step.result(
             variants,
             metrics=whole["value"].to_dict(),
@@ -170,6 +167,28 @@ def curation_variants(
                 intervals={str(name): (row["low"], row["high"]) for name, row in whole.iterrows()},
             ),
         )
+
+
+def _right_labels(
+    campaign: Campaign, clean_pool: SelectionRef, truth: SealedTruth
+) -> dict[bytes, int]:
+    """pair_id -> +1 where the source label is right, -1 where wrong; nobody knows the others."""
+    pairs = campaign.pairs(clean_pool.kept)
+    signs = truth.truth.labels(pairs)
+    return {pair.pair_id: int(sign) for pair, sign in zip(pairs, signs, strict=True) if sign}
+
+
+def _variant_rows(
+    test: Sequence[PreferencePair], by_pair: pd.DataFrame, num_pairs: Mapping[str, int]
+) -> pd.DataFrame:
+    right = {name: by_pair[name].to_numpy() > 0 for name in num_pairs}
+    rows = [
+        row
+        for name, number in num_pairs.items()
+        for row in accuracy_rows({"variant": name, "num_pairs": number}, test, right[name])
+    ]
+    about = {"variant": "", "num_pairs": 0, "slice": DIFFERENCE}
+    return pd.DataFrame(rows + [{**about, **row} for row in claim_rows(model_claims(right))])
 
 
 @dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))

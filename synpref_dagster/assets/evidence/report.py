@@ -57,25 +57,24 @@ def campaign_report(
     flip_evidence: DatasetRef,
     filter_audit: DatasetRef,
     iteration_curve: DatasetRef,
-    curation_variants: DatasetRef,
+    curation_variants: dict[str, DatasetRef],
     judge_audit: dict[str, DatasetRef],
     people_audit: DatasetRef,
     leaderboard: DatasetRef,
 ) -> dg.MaterializeResult:
-    """`report.json` and `report.html`: what came in, what was decided, what held, what did not.
-
-    Each section names the night of its figures: a night makes some of them anew, not all.
-    """
+    """`report.json` and `report.html`: what came in, what was decided, what held, what did not."""
+    # A night makes some figures anew, not all: each section names the night of its own.
     night_of = partial(_night_of, context.instance, campaign)
     measured: dict[str, DatasetRef] = {
         "filter_audit": filter_audit,
         "iteration_curve": iteration_curve,
-        "curation_variants": curation_variants,
+        "curation_variants": curation_variants["accuracy"],
         "people_audit": people_audit,
     }
     judged = {"judge_audit": judge_audit["agreement"], "judge_quality": judge_audit["quality"]}
-    decided: dict[str, Result] = {"clean_pool": clean_pool, SUBSET: consistency_filtered_subset}
-    told = {**decided, "flip_evidence": flip_evidence, "judge_audit": judge_audit, **measured}
+    told: dict[str, Result] = {"clean_pool": clean_pool, SUBSET: consistency_filtered_subset}
+    told |= {"flip_evidence": flip_evidence, "judge_audit": judge_audit, **measured}
+    told |= {"curation_variants": curation_variants}
     evidence = {**measured, **judged, "leaderboard": leaderboard}
     with campaign_step(context, campaign, tracking, evidence) as step:
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}

@@ -39,8 +39,8 @@ def backbone_features(
 ) -> dg.MaterializeResult:
     """What the frozen backbone says of every response of the clean pool, each read once.
 
-    The features are kept by content in the campaign's `features/`: a night reads new responses
-    only, and every model of the campaign is a head on them.
+    The features are kept by content in the store's `features/`: a night reads new responses only,
+    and every model of this campaign, and of others beside it, is a head on them.
     """
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         reader = models.stages_reader()
@@ -55,7 +55,7 @@ def backbone_features(
             partial(
                 read_shard,
                 reading=reader.reading,
-                home=campaign.local_folder(),
+                home=campaign.shared_folder(),
                 on_read=on_read,
             ),
             step.ids(clean_pool.kept),

@@ -4,7 +4,7 @@ The final models train on curated + gold + silver pairs; the 40M model sees the 
 (paper Sec. 4.1). The comparison sets of the evidence are drawn here as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from synpref_dagster.pairs.ids import rows_in_id_order
 from synpref_dagster.pairs.record import is_among
 
 TRAINING_COLUMNS = ["pair_id", "content_id", "label"]
+TRUTH = "truth"  # the training set of right labels
 TIER_OF_DECISION = {KEPT: "curated", FLIPPED: "recycled"}
 
 
@@ -112,11 +113,23 @@ def training_variants(
     gold: pd.DataFrame,
     silver: pd.DataFrame,
     seed: int,
+    right: Mapping[bytes, int],
 ) -> dict[str, pd.DataFrame]:
-    """The training sets that are compared, by name."""
+    """The training sets that are compared, by name.
+
+    Args:
+        pool: pair_id, content_id, conversation_id of every clean pair.
+        decisions: what became of it.
+        gold: gold pairs with label and split.
+        silver: silver pairs with label.
+        seed: draws the sample of equal size.
+        right: pair_id -> +1 the source label is right, -1 it is wrong; where a campaign knows
+            of any, `truth` is the pool under right labels: what no curation can beat.
+    """
     held_out = validation_conversations(gold)
     filtered = merge_labels([decided_labels(decisions, [KEPT])], held_out=held_out)
     corrected = merge_labels([decided_labels(decisions, [KEPT, FLIPPED])], held_out=held_out)
+    known = {TRUTH: true_labels(pool, right, held_out=held_out)} if right else {}
     return {
         "original": original_labels(pool, held_out=held_out),
         "original_equal_size": original_labels(
@@ -128,4 +141,14 @@ def training_variants(
         "final": final_training_set(
             decisions, gold=gold, silver=silver, held_out=held_out, with_recycled=True
         ),
+        **known,
     }
+
+
+def true_labels(
+    pool: pd.DataFrame, right: Mapping[bytes, int], *, held_out: set[bytes]
+) -> pd.DataFrame:
+    """The pairs of the pool whose right label is known, under it."""
+    label = pool["pair_id"].map(right)
+    known = pool[label.notna()].assign(label=label.dropna().astype("int8"))
+    return merge_labels([known], held_out=held_out)

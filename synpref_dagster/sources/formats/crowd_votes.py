@@ -33,14 +33,17 @@ def _looks_like_votes(row: Row) -> bool:
 
 
 def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
-    """Reader with the options `debates` and `exclude_debates` (names) and `flip_share` (0 to 1).
+    """Reader with `debates`, `exclude_debates` (names), `flip_share`, `longer_share` (0 to 1).
+
+    The latter two put noise into the labels: some are turned round, some say that the longer
+    response is better whatever the votes say.
 
     The label depends on the seed, the pair's content and its votes only: neither the place of a
     row, nor the order of its responses or votes, nor the selected debates change it.
     """
     include = _names(spec, "debates")
     exclude = _names(spec, "exclude_debates") or frozenset()
-    flip_share = _flip_share(spec)
+    flip_share, longer_share = _share(spec, "flip_share"), _share(spec, "longer_share")
 
     def read(row: Row, number: int) -> ParsedRow | None:
         prompt, first, second, votes = required(row, "prompt", "response_a", "response_b", "votes")
@@ -62,23 +65,39 @@ def _make_reader(spec: SourceSpec, seed: int) -> RowReader:
         to_sorted = canonical_sign(as_shown.chosen, as_shown.rejected)
         signs = [(annotator, sign * to_sorted) for annotator, sign in cast]
         key = (seed, int.from_bytes(as_shown.content_id, "big"))
-        label = _draw_label([sign for _, sign in signs], key, flip_share=flip_share)
+        longer = np.sign(len(as_shown.chosen) - len(as_shown.rejected)) * to_sorted
+        label = _draw_label(
+            [sign for _, sign in signs],
+            key,
+            flip_share=flip_share,
+            longer=int(longer),
+            longer_share=longer_share,
+        )
         verdicts = (RecordedVerdict(as_shown.content_id, *vote) for vote in signs)
         return ParsedRow(as_shown if label == to_sorted else as_shown.flipped(), tuple(verdicts))
 
     return read
 
 
-def _draw_label(signs: Sequence[int], key: tuple[int, int], *, flip_share: float) -> int:
+def _draw_label(
+    signs: Sequence[int],
+    key: tuple[int, int],
+    *,
+    flip_share: float,
+    longer: int,
+    longer_share: float,
+) -> int:
     """+1 or -1: one of the votes that are no ties, turned round with probability `flip_share`.
 
-    Votes against the sorted order give a label against the sorted order. One number is drawn
-    however many votes there are, so that a vote added to a repeated pair seldom changes its label.
+    With probability `longer_share` it is the sign of the longer response instead. Votes against
+    the sorted order give a label against the sorted order. One number is drawn for the vote however
+    many votes there are, so that a vote added to a repeated pair seldom changes its label.
     """
     num_decided = sum(sign != 0 for sign in signs)
     rng = np.random.default_rng(key)
     label = 1 if rng.random() * num_decided < signs.count(1) else -1
-    return -label if rng.random() < flip_share else label
+    label = -label if rng.random() < flip_share else label
+    return longer if longer and rng.random() < longer_share else label
 
 
 def _read_votes(votes: Any) -> list[tuple[str, int]]:
@@ -105,10 +124,10 @@ def _names(spec: SourceSpec, option: str) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def _flip_share(spec: SourceSpec) -> float:
-    share = spec.options.get("flip_share", 0.0)
+def _share(spec: SourceSpec, option: str) -> float:
+    share = spec.options.get(option, 0.0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise ValueError(f"source {spec.name!r}: flip_share {share!r} must be from 0 to 1")
+        raise ValueError(f"source {spec.name!r}: {option} {share!r} must be from 0 to 1")
     return float(share)
 
 
@@ -119,5 +138,5 @@ CROWD_VOTES = RowFormat(
     make_reader=Drawing(_make_reader),
     columns=frozenset({"prompt", "response_a", "response_b", "votes", "debate"}),
     asks="prompt",
-    options=frozenset({"debates", "exclude_debates", "flip_share"}),
+    options=frozenset({"debates", "exclude_debates", "flip_share", "longer_share"}),
 )

@@ -138,7 +138,7 @@ def test_the_variants_differ_in_labels_and_size_but_never_train_on_validation():
     decisions = POOL.assign(decision=(["kept"] * 5 + ["flipped"] * 3 + ["discarded"] * 2) * 4)
     gold = pd.concat([labelled((100, 1)), labelled((0, 1), split="validation")])
     silver = labelled((200, -1))
-    sets = training_variants(POOL, decisions, gold=gold, silver=silver, seed=0)
+    sets = training_variants(POOL, decisions, gold=gold, silver=silver, seed=0, right={})
     sizes = {name: len(labels) for name, labels in sets.items()}
     assert sizes == {
         "original": 38,
@@ -153,6 +153,20 @@ def test_the_variants_differ_in_labels_and_size_but_never_train_on_validation():
     assert set(sets["filtered"]["label"]) == {1}
     assert (sets["filtered_corrected"]["label"] == -1).sum() == 12
     assert labels_of(sets["gold_silver"]) == {100: 1, 200: -1}
+
+
+def test_the_truth_trains_where_it_is_known_under_the_right_label():
+    pool = frame((n, n, n) for n in range(4))
+    right = {an_id(0): 1, an_id(1): -1, an_id(3): 1}
+    sets = training_variants(
+        pool,
+        pool.assign(decision="kept"),
+        gold=labelled((0, 1), split="validation"),
+        silver=NOTHING,
+        seed=0,
+        right=right,
+    )
+    assert labels_of(sets["truth"]) == {1: -1, 3: 1}
 
 
 def test_the_sample_of_original_labels_does_not_depend_on_the_order_of_the_pool():

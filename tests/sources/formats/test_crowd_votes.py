@@ -206,3 +206,25 @@ def test_the_ukp_arguments_are_read_row_by_row(real_data):
     verdicts = [verdict for batch in batches for verdict in batch.recorded_verdicts]
     assert len({verdict.annotator for verdict in verdicts}) > 100
     assert len(verdicts) == 53_940
+
+
+def test_a_share_of_the_labels_says_that_the_longer_response_is_better():
+    rows = [row("a", "a", first=f"no {n}", second=f"a longer one {n}") for n in range(400)]
+    said = [reader(longer_share=0.5)(one, 0).pair.chosen.startswith("a longer") for one in rows]
+    assert 160 < sum(said) < 240
+    always = [reader(longer_share=1)(one, 0).pair.chosen.startswith("a longer") for one in rows]
+    assert all(always)
+    level = row("a", "a", first="left", second="wide")
+    assert reader(longer_share=1)(level, 0).pair.chosen == "left"  # neither is the longer one
+
+
+def test_a_bias_changes_no_label_that_it_does_not_touch():
+    rows = [row("a", "b", "b", first=f"left {n}", second=f"wide {n}") for n in range(300)]
+    plain, biased = (labels_of(reader(3, **more), rows) for more in ({}, {"longer_share": 1.0}))
+    assert plain == biased
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, True, "half"])
+def test_a_share_is_a_number_from_0_to_1(share):
+    with pytest.raises(ValueError, match=r"longer_share .* must be from 0 to 1"):
+        reader(longer_share=share)

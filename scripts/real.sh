@@ -1,0 +1,37 @@
+#!/bin/sh
+# Profile `real` in its three settings, each on its three test sets, then one table per setting.
+#
+#   scripts/real.sh [SEEDS]        for instance: scripts/real.sh "0"; default "0 1 2"
+#
+# A campaign that ran is found again, and one that was killed continues. All of them share the
+# features of the backbone. Benchmarks come last, of the releases of seed 0; without them:
+# BENCHMARKS=0 scripts/real.sh
+set -eu
+cd "$(dirname "$0")/.."
+
+bin=${VENV:-.venv}/bin
+SYNPREF_SMOLLM2=${SYNPREF_SMOLLM2:-$(scripts/services/smollm2.sh install)}
+DAGSTER_HOME=${DAGSTER_HOME:-$PWD/.dagster_home_real}
+export SYNPREF_SMOLLM2 DAGSTER_HOME
+mkdir -p "$DAGSTER_HOME"
+seeds=${1:-0 1 2}
+settings="real real_turned real_biased"
+
+campaign() { # PROFILE SEED SIZES: one instance holds them all, told apart by their prefix
+    echo "== $1, seed $2"
+    SYNPREF_KEY_PREFIX="$1_$2" "$bin/synpref" run --profile "$1" --seed "$2" --sizes "$3"
+}
+
+"$bin/python" scripts/real_mix.py "${SYNPREF_REAL_DATA:-../shared/data}" .synpref/real_mix
+for seed in $seeds; do
+    for setting in $settings; do
+        campaign "$setting" "$seed" none
+    done
+done
+# shellcheck disable=SC2086  # a word per setting
+"$bin/synpref" compare $settings --seeds "$(echo "$seeds" | tr ' ' ,)"
+if [ "${BENCHMARKS:-1}" = 1 ]; then
+    for setting in $settings; do
+        campaign "$setting" "${seeds%% *}" all
+    done
+fi

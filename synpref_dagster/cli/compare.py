@@ -1,0 +1,85 @@
+"""`synpref compare`: what training sets are worth, over several campaigns and settings at once."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from synpref_dagster.cli.report import VARIANTS, VERDICTS, shown, table_of, wide
+from synpref_dagster.settings.profile import Profile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORIGINAL, LONGER = "original", "longer_is_better"
+EVIDENCE = "curation_variants"
+
+
+def compare_campaigns(
+    console: Console, campaigns: Mapping[str, Sequence[Profile]], *, output: Path | None
+) -> list[str]:
+    """Print one set of tables per setting.
+
+    Args:
+        console: where to.
+        campaigns: setting -> its campaigns, one per split or seed.
+        output: a file for all rows as JSON lines, too.
+
+    Returns:
+        Campaigns that have no evidence yet, by name.
+    """
+    from synpref_dagster.curation.evidence.variants import compared
+
+    console, missing, lines = wide(console), [], []
+    for setting, profiles in campaigns.items():
+        found = {profile.campaign_name(): _by_pair(profile) for profile in profiles}
+        missing += [name for name, table in found.items() if table is None]
+        splits = [table for table in found.values() if table is not None]
+        if not splits:
+            continue
+        rows = compared(splits, over=(LONGER, ORIGINAL))
+        _print_setting(console, setting, rows, num_splits=len(splits))
+        lines += [{"setting": setting, **row} for row in rows.to_dict("records")]
+    if output is not None:
+        output.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return missing
+
+
+def _by_pair(profile: Profile) -> "pd.DataFrame | None":
+    from synpref_dagster.cli.explain.records import CampaignRecords
+    from synpref_dagster.storage import read_frame
+
+    found = CampaignRecords(profile, profile.store_root()).ref(EVIDENCE)
+    return read_frame(found["by_pair"]) if isinstance(found, dict) else None
+
+
+def _print_setting(
+    console: Console, setting: str, rows: "pd.DataFrame", *, num_splits: int
+) -> None:
+    console.rule(f"{setting}: {num_splits} split{'s' if num_splits > 1 else ''} pooled")
+    cells = {
+        (row["source"], row["slice"], row["variant"], row["over"]): row
+        for row in rows.to_dict("records")
+    }
+    for source in dict.fromkeys(rows["source"]):
+        columns = ("trained on", "all pairs", "where length misleads", "gain over original labels")
+        table = table_of(f"{setting}: {source or 'all sources'}", *columns)
+        for variant, title in VARIANTS.items():
+            if (source, "all", variant, "") not in cells:
+                continue
+            gain = cells.get((source, "all", variant, ORIGINAL))
+            table.add_row(
+                title,
+                shown(cells[source, "all", variant, ""]),
+                shown(cells[source, "against_length", variant, ""]),
+                "-" if gain is None else f"{shown(gain).partition(' n=')[0]} {_verdict(gain)}",
+            )
+        console.print(table)
+
+
+def _verdict(gain: Mapping[str, Any]) -> str:
+    """Whether the whole interval of a gain is above zero, below it, or has zero inside."""
+    outcome = "held" if gain["low"] > 0 else "not held" if gain["high"] <= 0 else "not decided"
+    return VERDICTS[outcome]
