@@ -46,16 +46,15 @@ def real(workplace, real_data, smollm2):
     """Reports of the campaigns on real answers with a real backbone, by profile."""
     mix = [sys.executable, "scripts/real_mix.py", str(real_data), ".synpref/real_mix"]
     subprocess.run(mix, cwd=ROOT, check=True)
-    places = {
-        name: workplace(name, SYNPREF_REAL_DATA=str(real_data), SYNPREF_SMOLLM2=str(smollm2))
-        for name in ("real", "real_turned")
-    }
-    shared = {"SYNPREF_STORE": str(places["real"].base / "store")}  # features are read once
-    for name, place in places.items():
-        place = replace(place, settings={**place.settings, **shared})
+    given = {"SYNPREF_REAL_DATA": str(real_data), "SYNPREF_SMOLLM2": str(smollm2)}
+    first = workplace("real", **given, SYNPREF_KEY_PREFIX="real")
+    # In one store: the features of the backbone are read once.
+    second = replace(
+        first, profile="real_turned", settings={**given, "SYNPREF_KEY_PREFIX": "real_turned"}
+    )
+    for place in (first, second):
         place.campaign("--sizes", "none")
-        places[name] = place
-    return {name: place.report() for name, place in places.items()}
+    return {place.profile: place.report() for place in (first, second)}
 
 
 def test_a_model_of_curated_labels_beats_one_of_the_original_labels(demo):
