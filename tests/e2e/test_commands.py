@@ -68,7 +68,12 @@ def test_a_campaign_prints_one_line_per_asset_and_no_noise(finished):
     # A smoke model is too weak for its promotion gate, and a check that fails is always shown.
     shown_checks = [line for line in progress if line.startswith("  check ")]
     assert all("model_release promotion_gates" in line for line in shown_checks), shown_checks
-    known = ("  done ", "  check ", "─")
+    known = (
+        "  done ",
+        "  check ",
+        "─",
+        "MLflow: mlflow server ",
+    )  # the last: how to open its pages
     headers = [line for line in progress if line and not line.startswith(known)]
     shape = r"(curate_pool|release_models \[qwen3-0.6b\]|refresh_leaderboard)  (\d+) assets"
     found = [re.fullmatch(shape, line) for line in headers]
