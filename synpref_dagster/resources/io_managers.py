@@ -15,6 +15,9 @@ from synpref_dagster.storage import DatasetRef, SelectionRef, to_json
 from synpref_dagster.storage.refs import find_ref
 from synpref_dagster.storage.uris import storage_options, write_bytes
 
+GATHERS = "allow_missing_partitions"
+"""Metadata of an input that takes every partition that is there, by name."""
+
 
 class RefFiles(dg.UPathIOManager):
     """Stores a reference, a mapping of references, or a plain JSON mapping."""
@@ -38,6 +41,17 @@ class RefFiles(dg.UPathIOManager):
         """Read; an object store's errors quote its address."""
         with no_secrets_in_errors():
             return super().load_input(context)
+
+    def load_partitions(self, context: dg.InputContext) -> Any:
+        """One object of a partition's own input; a mapping where an asset gathers all of them.
+
+        Dagster gives a lone partition without its name, and a profile may have one size only.
+        """
+        found = super().load_partitions(context)
+        names = context.asset_partition_keys
+        if len(names) > 1 or not context.definition_metadata.get(GATHERS):
+            return found
+        return {} if found is None else {names[0]: found}
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Writes the reference as JSON."""

@@ -24,7 +24,7 @@ def majority_gold(
 
     Returns:
         content_id -> +1 when the response that sorts first is better, -1 when the other one is;
-        and the pairs, whose chosen response is the better one.
+        and the pairs by content, whose chosen response is the better one.
     """
     signs: dict[bytes, set[int]] = {}
     test: dict[bytes, PreferencePair] = {}
@@ -38,7 +38,8 @@ def majority_gold(
             test[pair.content_id] = pair
     # The same two arguments can occur twice with opposite majorities: nobody knows then.
     settled = {content: next(iter(both)) for content, both in signs.items() if len(both) == 1}
-    return settled, [pair for content, pair in test.items() if content in settled]
+    # By content: the first few of them are a fair draw, not the first file.
+    return settled, [pair for content, pair in sorted(test.items()) if content in settled]
 
 
 def _gold_pair(row: dict[str, Any], source: str) -> PreferencePair | None:

@@ -5,7 +5,7 @@ import json
 import dagster as dg
 import pytest
 
-from synpref_dagster.resources.io_managers import RefIOManager
+from synpref_dagster.resources.io_managers import GATHERS, RefIOManager
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef
 
 SIZES = dg.StaticPartitionsDefinition(["qwen3-0.6b", "qwen3-0.8b", "llama-3.1-8b-40m"])
@@ -124,3 +124,25 @@ def test_missing_partitions_fail_unless_the_input_allows_them(tmp_path, allowed)
     )
     assert result.success is allowed
     assert sorted(seen) == (["qwen3-0.6b", "qwen3-0.8b"] if allowed else [])
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_lone_partition_is_gathered_by_its_name_too(tmp_path, is_made):
+    seen = []
+
+    @dg.asset(io_manager_key="refs", partitions_def=dg.StaticPartitionsDefinition(["mine"]))
+    def model() -> ModelRef:
+        return ModelRef("/models/mine", "f2")
+
+    @dg.asset(
+        io_manager_key="refs",
+        ins={"model": dg.AssetIn(metadata={GATHERS: True})},
+    )
+    def leaderboard(model: dict[str, ModelRef]) -> dict:
+        seen.append(model)
+        return {}
+
+    if is_made:
+        materialize([model], str(tmp_path), partition_key="mine")
+    materialize([model, leaderboard], str(tmp_path), selection=[leaderboard])
+    assert seen == [{"mine": ModelRef("/models/mine", "f2")} if is_made else {}]

@@ -26,10 +26,11 @@ def votes(tmp_path):
 def test_pairs_of_held_out_debates_have_the_better_response_first(votes):
     file = votes("one.gz", ("tea", "x", "y", "a"), ("sea", "v", "w", "b"), ("sea", "t", "u", "a"))
     signs, pairs = majority_gold({file: "crowd"}, test_debates={"sea"})
-    assert [(pair.chosen, pair.rejected, pair.source) for pair in pairs] == [
+    assert {(pair.chosen, pair.rejected, pair.source) for pair in pairs} == {
         ("w", "v", "crowd"),
         ("t", "u", "crowd"),
-    ]
+    }
+    assert pairs == sorted(pairs, key=lambda pair: pair.content_id)
     assert len(signs) == 3
     for pair in pairs:
         assert signs[pair.content_id] == canonical_sign(pair.chosen, pair.rejected)

@@ -21,6 +21,7 @@ from synpref_dagster.pairs.progress import ChunksDone, tell
 from synpref_dagster.publishing.plots import bar_plot, leaderboard_plot, line_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.io_managers import GATHERS
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.reward.shards import score_candidates
@@ -109,7 +110,7 @@ def benchmark_scores(
 
 @dg.asset(
     **box(GROUP, kinds={"python", "parquet"}, code_version="2"),
-    ins={"benchmark_scores": dg.AssetIn(metadata={"allow_missing_partitions": True})},
+    ins={"benchmark_scores": dg.AssetIn(metadata={GATHERS: True})},
 )
 def leaderboard(
     context: dg.AssetExecutionContext,

@@ -22,6 +22,7 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import leaderboard_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.io_managers import GATHERS
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -92,7 +93,7 @@ def judge_scores(
 
 @dg.asset(
     **box(GROUP, kinds={"python", "parquet"}),
-    ins={"benchmark_scores": dg.AssetIn(metadata={"allow_missing_partitions": True})},
+    ins={"benchmark_scores": dg.AssetIn(metadata={GATHERS: True})},
 )
 def judge_leaderboard(
     context: dg.AssetExecutionContext,
