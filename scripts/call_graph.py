@@ -19,6 +19,7 @@ from pathlib import Path
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 REST = "<module>"  # what a module does when it is imported, beside defining names
+NO_DATA = {".py", ".pyc", ".typed"}
 NOT_COUNTED = (ast.Import, ast.ImportFrom, ast.Pass)
 
 
@@ -29,12 +30,14 @@ class Definition:
     name: str
     module: str
     nodes: list[ast.AST] = field(default_factory=list)
+    content: bytes = b""
+    """Of a file that is no code."""
 
     @cached_property
     def hash(self) -> str:
         """Of what it does, 16 hexadecimal digits."""
-        told = repr([_told(node) for node in self.nodes])
-        return blake2b(told.encode(), digest_size=8).hexdigest()
+        told = self.content or repr([_told(node) for node in self.nodes]).encode()
+        return blake2b(told, digest_size=8).hexdigest()
 
     @cached_property
     def speaks_of(self) -> "SpokenOf":
@@ -78,6 +81,11 @@ class CallGraph:
         self._methods: dict[str, dict[str, str]] = {}
         for path in sorted(package.rglob("*.py")):
             self._read(path)
+        for path in sorted(package.rglob("*.*")):
+            if path.is_file() and path.suffix not in NO_DATA:
+                folder = path.parent.relative_to(package).as_posix()
+                name = f"{folder}:{path.name}"
+                self.definitions[name] = Definition(name, folder, content=path.read_bytes())
 
     def of_function(self, module: str, qualified_name: str) -> str:
         """The definition that holds a function: of one made within another, the other one.
@@ -111,7 +119,7 @@ class CallGraph:
             if name in found or name.startswith(stops):
                 continue
             found.add(name)
-            waiting += self._spoken_of[name]
+            waiting += [*self._spoken_of[name], *self._entered_in.get(name, ())]
             if name in self._methods:
                 classes.append(self._methods[name])
                 waiting += self._called(self._methods[name], spoken)
@@ -140,21 +148,65 @@ class CallGraph:
     def _find_spoken_of(self, name: str) -> list[str]:
         definition = self.definitions[name]
         told = definition.speaks_of
+        if definition.content:
+            return []
         imported = self._imported[definition.module]
         if told.imports:
             imported = imported.copy()
             for node in told.imports:
                 imported |= self._bound(node, definition.module)
         found: list[str] = []
+        folder = definition.module.rpartition("/")[0] or "."
         for each in told.texts:
             place = self._place(each.partition(":")[0])
             found += self._all_of(place) if place else []
+            below, _, file = f"{folder}/{each}".rpartition("/")
+            found += [name for name in [f"{below}:{file}"] if name in self.definitions]
         for first, inner in told.names:
             where = imported.get(first, (definition.module, first))
             found += self._resolve(*where, [inner] if inner else [])
         if f"{definition.module}:{REST}" in self.definitions:
             found.append(f"{definition.module}:{REST}")
         return sorted({*found})
+
+    @cached_property
+    def _entered_in(self) -> dict[str, set[str]]:
+        """Definition -> those that enter themselves there when their module is imported.
+
+        Who reaches a registry by its table meets them, and who does by the function that fills it.
+        """
+        found: dict[str, set[str]] = {}
+        for name, definition in self.definitions.items():
+            for place in self._filled_by(definition):
+                tables = [each for each in self._spoken_of[place] if self._is_value(each)]
+                for registry in {place, *tables} - {name}:
+                    found.setdefault(registry, set()).add(name)
+        return found
+
+    def _filled_by(self, definition: Definition) -> Iterator[str]:
+        for node in definition.nodes:
+            for filler in _fillers(node):
+                yield from self._at(definition.module, filler)
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                for place in self._at(definition.module, base):
+                    if hook := self._methods.get(place, {}).get("__init_subclass__"):
+                        yield from (place, hook)
+
+    def _at(self, module: str, spoken: ast.AST) -> list[str]:
+        """Definitions that the beginning of `name.name.name` stands for."""
+        names = []
+        while isinstance(spoken, ast.Attribute):
+            names.append(spoken.attr)
+            spoken = spoken.value
+        if not isinstance(spoken, ast.Name):
+            return []
+        where = self._imported[module].get(spoken.id, (module, spoken.id))
+        return self._resolve(*where, names[-1:])
+
+    def _is_value(self, name: str) -> bool:
+        """Whether a definition is a constant of a module, as tables are."""
+        nodes = self.definitions[name].nodes
+        return any(isinstance(each, ast.Assign | ast.AnnAssign) for each in nodes)
 
     def _resolve(self, module: str, name: str, rest: Iterable[str]) -> list[str]:
         """Definitions that a name of a module, or a name within that one, stands for."""
@@ -255,6 +307,23 @@ class _Lazy(dict[str, list[str]]):
     def __missing__(self, name: str) -> list[str]:
         self[name] = self.find(name)
         return self[name]
+
+
+def _fillers(node: ast.AST) -> Iterator[ast.AST]:
+    """What a definition calls or changes to enter itself somewhere, when its module is imported.
+
+    Decorators, statements that call (`register(f)`, `TABLE.update(...)`), and assignments to a part
+    of something (`TABLE["name"] = f`).
+    """
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        for each in node.decorator_list:
+            yield each.func if isinstance(each, ast.Call) else each
+    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Subscript | ast.Attribute):
+                yield target.value
+    elif isinstance(node, ast.stmt):
+        yield from (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:

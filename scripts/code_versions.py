@@ -17,6 +17,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +71,25 @@ class Code:
         self.graph = graph
         self.behind: dict[str, set[str]] = {}
         versions: dict[str, str] = {}
+        roots: defaultdict[str, set[str]] = defaultdict(set)
         for name, root, version in entries:
-            if name not in versions:
-                versions[name] = version
-                self.behind[name] = graph.reached([root], stops=NO_OUTCOME)
+            versions.setdefault(name, version)
+            roots[name].add(root)
+        for name, own in roots.items():
+            self.behind[name] = graph.reached(own, stops=NO_OUTCOME)
         known = sorted(set().union(*self.behind.values()))
         self.table = Table(versions, {each: graph.definitions[each].hash for each in known})
 
     @classmethod
     def of_the_project(cls) -> "Code":
-        """That of all assets; those of an iteration are taken once, without its number."""
+        """That of all assets a profile may have; those of an iteration once, without number."""
         from synpref_dagster.definitions.build import build_defs
+        from synpref_dagster.settings.profile import Profile, load_profile
 
-        graph = CallGraph(ROOT / "synpref_dagster")
-        return cls(graph, _entries(build_defs("demo"), graph))
+        graph, demo = CallGraph(ROOT / "synpref_dagster"), load_profile("demo")
+        frozen = {**demo.model_dump(), "reward_model": {"backend": "frozen"}}
+        profiles = [demo, Profile.model_validate(frozen)]
+        return cls(graph, chain(*(_entries(build_defs(each), graph) for each in profiles)))
 
     def covered_by(self, constants: Sequence[str]) -> set[str]:
         """What is stored under versions of their own: all that those reach who speak of them."""

@@ -123,6 +123,7 @@ def night_reason(
             SETTINGS,
             now=campaign.settings_fingerprint(),
             told=campaign.settings_told,
+            unheard=campaign.is_unheard,
         )
         or stale_reason(instance, filtering_steps(context, prefix), prefix=prefix)
     )
@@ -159,6 +160,7 @@ def changed_fact(
     *,
     now: str,
     told: Callable[[], Mapping[str, str]],
+    unheard: Callable[[str], bool] | None = None,
 ) -> str | None:
     """That a fact an asset was made under is another one now, and where, or None.
 
@@ -168,6 +170,7 @@ def changed_fact(
         name: of the fact.
         now: what it is now.
         told: gives its parts by name, see `told_as`.
+        unheard: whether a part, which an earlier version kept, is one that is no longer looked at.
     """
     event = instance.get_latest_materialization_event(asset)
     if event is None or event.asset_materialization is None:
@@ -177,7 +180,12 @@ def changed_fact(
     if then is not None and then.value == now:
         return None
     kept = metadata.get(told_as(name))
-    where = differences(kept.value, told()) if kept is not None else ""
+    if kept is None or not isinstance(kept.value, Mapping):
+        return f"{name} changed"
+    heard = {part: each for part, each in kept.value.items() if not (unheard and unheard(part))}
+    where = differences(heard, told())
+    if len(heard) < len(kept.value) and not where:
+        return None
     return f"{name} changed{where and ': '}{where}"
 
 

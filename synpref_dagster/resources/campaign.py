@@ -5,7 +5,7 @@ results are addressed by what they were computed from, so that a restarted campa
 finished steps and a changed input never meets an old result.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
@@ -19,8 +19,9 @@ import pyarrow as pa
 from synpref_dagster.curation.filtering.content_labels import labels_in_pool
 from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
+from synpref_dagster.resources.heard import is_unheard, settings_told
 from synpref_dagster.settings.leaving import Destination
-from synpref_dagster.settings.models import key_material
+from synpref_dagster.settings.names import begins_like_an_asset
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
     DatasetRef,
@@ -42,14 +43,6 @@ SETTINGS = "settings"  # metadata: fingerprint of the profile that an asset was 
 STARTED_TAG = "synpref/started_at"  # of a run: Unix time at which its campaign was started
 FINGERPRINT_DIGITS = 16  # of a profile, in a tag
 POOL, ATTRIBUTES, FITTED_ON = "pool", "attributes", "fitted_on"  # facts: what data rest on
-UNHEARD: dict[str, Any] = {
-    # Parts of a profile that decide about no pair: where work is done, what leaves, releases,
-    # texts for reports, keys in Dagster.
-    **dict.fromkeys(["executor", "shards", "release", "gates", "simulated", "next_steps"], True),
-    "key_prefix": True,
-    "pool": {"sources": {"__all__": {"may_leave"}}},
-    "export": {"trusted_hosts"},
-}
 FIRST_ASSET = "raw_pool"
 """Every campaign begins with it: who made it last owns the keys of an instance."""
 STORE = "store"  # metadata of a materialization: the campaign's folder, whole
@@ -121,14 +114,15 @@ class Campaign(dg.ConfigurableResource):
         """Why this campaign may not write into an instance, in one line; None when it may.
 
         Keys belong to a whole instance: two campaigns with the same keys would take each other's
-        results for their own. A campaign is the same whatever its settings are, as long as profile
-        name and seed are, and its store is where it was or no longer there: then it was moved.
+        results for their own. They are those of the campaign that made `raw_pool` last; where it
+        has no history, of the one that made any other asset last. A campaign is the same whatever
+        its settings are, as long as profile name and seed are, and its store is where it was or no
+        longer there: then it was moved.
         """
-        key, mine = self.key(FIRST_ASSET), self.about()
-        event = instance.get_latest_materialization_event(key)
-        if event is None or event.asset_materialization is None:
+        mine, made = self.about(), _made_last(instance, self.profile.key_prefix)
+        if made is None:
             return None
-        told = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
+        key, told = made
         store = told.get(STORE)
         same_name = all(told.get(name, mine[name]) == mine[name] for name in ("profile", "seed"))
         if same_name and (store in (None, mine[STORE]) or not _has_campaign(str(store))):
@@ -171,12 +165,11 @@ class Campaign(dg.ConfigurableResource):
 
     def settings_told(self) -> dict[str, str]:
         """Setting by its name in the profile -> what identifies its value, and never the value."""
-        told = self.profile.model_dump(mode="json", exclude=UNHEARD)
-        told["reward_model"] = key_material(self.profile.reward_model)
-        size = getattr(self.profile.reward_model, "model_size", None)
-        rows = [row for row in told.pop("backbones") if row["name"] == size]
-        told |= {"backbones": rows} if rows else {}  # those of the releases decide about no pair
-        return {name: str(hash_json(value))[:8] for name, value in _by_name("", told)}
+        return settings_told(self.profile)
+
+    def is_unheard(self, setting: str) -> bool:
+        """Whether a name that `settings_told` once gave is of a setting that decides nothing."""
+        return is_unheard(self.profile, setting)
 
     def writing(self, instance: dg.DagsterInstance) -> AbstractContextManager[None]:
         """Be the one campaign that writes the store; other runs of the same one may be there too.
@@ -345,15 +338,35 @@ class Campaign(dg.ConfigurableResource):
         return read_table(ref, columns=list(columns) if columns is not None else None)
 
 
-def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value below a section, by names as people write them: `pool.sources.crowd.licence`."""
-    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        value = {str(each.get("name", number)): each for number, each in enumerate(value)}
-    if not isinstance(value, dict) or not value:
-        yield place, value
-        return
-    for name, each in value.items():
-        yield from _by_name(f"{place}.{name}" if place else str(name), each)
+def _made_last(
+    instance: dg.DagsterInstance, prefix: str
+) -> tuple[dg.AssetKey, dict[str, Any]] | None:
+    """The asset that says whose keys these are, and its metadata; None when nothing was made."""
+    first = key_of(FIRST_ASSET, prefix)
+    event = instance.get_latest_materialization_event(first)
+    if event is not None and event.asset_materialization is not None:
+        return first, _values(event.asset_materialization)
+    keys = [each for each in instance.all_asset_keys() if _is_of(each, prefix)]
+    made = [
+        (record.storage_id, each.asset_entry.asset_key, _values(record.asset_materialization))
+        for each in instance.get_asset_records(keys)
+        if (record := each.asset_entry.last_materialization_record) is not None
+        and record.asset_materialization is not None
+    ]
+    # By its number in the log: clocks of several machines are not of one time.
+    ours = [each for each in made if {"profile", "seed"} <= {*each[2]}]
+    return max(ours, key=lambda each: each[0])[1:] if ours else None
+
+
+def _values(made: dg.AssetMaterialization) -> dict[str, Any]:
+    return {name: entry.value for name, entry in made.metadata.items()}
+
+
+def _is_of(key: dg.AssetKey, prefix: str) -> bool:
+    """Whether a key is one of a campaign with this prefix; without, those have one part or two."""
+    if prefix:
+        return key.path[0] == prefix
+    return len(key.path) == 1 or begins_like_an_asset(key.path[0])
 
 
 def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:
@@ -363,6 +376,8 @@ def _as_table(result: pd.DataFrame | pa.Table) -> pa.Table:
 def _has_campaign(store: str) -> bool:
     """Whether a campaign's results are in a store; one that cannot be asked counts as there."""
     try:
-        return bool(to_path(f"{store}/refs/{FIRST_ASSET}.json").exists())
+        return any(True for _ in to_path(f"{store}/refs").iterdir())
+    except FileNotFoundError:
+        return False
     except Exception:  # noqa: BLE001 - of any library that knows the address
         return True

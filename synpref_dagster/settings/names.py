@@ -43,9 +43,14 @@ def checked_prefix(prefix: str) -> str:
     Raises:
         ValueError: it cannot become that, or keys of a campaign without one begin like it.
     """
-    if prefix and (not _PREFIX.fullmatch(prefix) or _KEPT_FOR_ASSETS.fullmatch(prefix)):
+    if prefix and (not _PREFIX.fullmatch(prefix) or begins_like_an_asset(prefix)):
         raise ValueError(
             f"key_prefix {prefix!r}: use 1 to {MAX_PREFIX_CHARS} ASCII letters, digits, _ and -, "
             "begin with a letter or digit; 'people' and 'iteration_01' are taken by assets"
         )
     return prefix
+
+
+def begins_like_an_asset(part: str) -> bool:
+    """Whether the first part of a key is that of an asset whose key has two parts."""
+    return bool(_KEPT_FOR_ASSETS.fullmatch(part))

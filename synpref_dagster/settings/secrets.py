@@ -23,14 +23,35 @@ SURE_CHARS = 16
 MAX_DEPTH = 60
 """Of lists and mappings; what others nest deeper nobody reads."""
 NAMED_SO = re.compile(r"(KEY|KEYS|TOKEN|TOKENS|SECRET|PASSWORD|PASSWD|PASS|PWD)$")
-_NAMES = (
-    r"(?:ssl)?passw(?:or)?d|pwd|passphrase|secret|api[_-]?key|apikey|access[_-]?key|auth[_-]?token|"
-    r"access[_-]?token|refresh[_-]?token|id[_-]?token|client[_-]?secret|session[_-]?token|"
-    r"x-amz-(?:signature|credential|security-token)|signature|sig"
+_PASSWORD = r"passw(?:or)?[dt]|passphrase|pwd"
+_NAMES = (  # whatever stands behind them is secret
+    rf"{_PASSWORD}|api[_-]?key|access[_-]?key(?:[_-]?id)?|"
+    r"(?:secret|private|account|subscription|auth|signing|master|licen[cs]e)[_-]?key|"
+    r"(?:api|auth|access|refresh|id|session|private|oauth|job|hf)[_-]?token|client[_-]?secret|"
+    r"x-(?:amz|goog)-(?:signature|credential|security-token)"
 )
-_HEADERS = r"(?:proxy-)?authorization|x-(?:goog-)?api-key|api-key|x-auth-token|(?:set-)?cookie"
+_WORDS = r"token|secret|credentials?|signature|jwt"
+"""Words of any text: what stands behind them is secret where it looks like one."""
+_HEADERS = (
+    r"(?:proxy-)?authorization|(?:x-)?api-key|x-[a-z-]{1,40}?-(?:key|token|secret)|private-token|"
+    r"job-token|ocp-apim-subscription-key"
+)
 _VARIABLE = r"(?-i:[A-Z][A-Z0-9_]{0,60}(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD))"
-_BARE = r"[^\s\"'\\,;&<>(){}\[\]]+"
+_NOTHING = r"(?!(?:none|null|nil|true|false|required|optional)\b)"
+_BARE = rf"{_NOTHING}[^\s\"'\\,;&<>(){{}}\[\]]+"
+_IN_TOKEN = r"[A-Za-z0-9_.~+/=%-]"
+_TELLING = (  # letters and digits, or long
+    rf"(?:(?=[A-Za-z_.~+/=%-]{{0,200}}\d)(?={_IN_TOKEN}{{0,200}}[A-Za-z]){_IN_TOKEN}{{8,}}|"
+    r"[A-Za-z_-]{20,})"
+)
+_BEFORE = r"(?<![\w-])(?P<said>[\w-]{0,40}?(?:"
+_QUERY = re.compile(  # in an address, also where that stands in another one
+    r"(?P<said>(?:[?&;#]|%3F|%26)"
+    rf"(?:[\w.\[%~-]{{0,60}}?(?:{_NAMES}|{_WORDS}|\bpass|\bpw|\bsig)\]?(?:=|%3D)|"
+    rf"(?:[\w.%~-]{{0,60}}(?:[_.~-]|%5F|%2D))?(?:key|code|auth|session|session_?id|sid|ticket)(?:=|%3D)"
+    rf"(?={_TELLING})))(?P<value>(?:(?!%26)[^\s\"'\\,;&#<>{{}}])+)",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,19}://)(?P<info>[^\s/?#\"'<>]*)@", re.IGNORECASE
 )
@@ -45,12 +66,29 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # In quotes: JSON, dictionaries, pairs of bytes. Then lines and what is said in a sentence.
         (rf"((?:{_HEADERS})[\"']?\s*[:=,]\s*b?\")[^\"\n]*", rf"\1{MASK}"),
         (rf"((?:{_HEADERS})[\"']?\s*[:=,]\s*b?')[^'\n]*", rf"\1{MASK}"),
+        (rf"((?:{_HEADERS})\s*[:=]\s*)(?:digest|aws4|oauth|hawk|signature)\b[^\n]*", rf"\1{MASK}"),
         (rf"((?:{_HEADERS})\s*[:=]\s*)(?:(?:basic|bearer|token|apikey)\s+)?{_BARE}", rf"\1{MASK}"),
-        (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?\")[^\"\n]*", rf"\1{MASK}"),
-        (rf"(?<![\w-])((?:{_NAMES})[\"']?\s*[:=]\s*b?')[^'\n]*", rf"\1{MASK}"),
-        (rf"(?<![\w-])((?:{_NAMES})\s*[:=]\s*){_BARE}", rf"\1{MASK}"),
+        (r"((?:set-)?cookie[\"']?\s*[:,]\s*b?[\"']?)(?=[^\s=:\"']{1,100}=)[^\"'\n]*", rf"\1{MASK}"),
+        (rf"{_BEFORE}{_NAMES}|secret)\\+[\"']\s*:\s*\\+[\"'])[^\"'\\\n]*", rf"\g<said>{MASK}"),
+        (rf"{_BEFORE}{_NAMES}|secret)[\"']?\s*[:=]\s*b?\")[^\"\n]*", rf"\g<said>{MASK}"),
+        (rf"{_BEFORE}{_NAMES}|secret)[\"']?\s*[:=]\s*b?')[^'\n]*", rf"\g<said>{MASK}"),
+        (rf"{_BEFORE}{_NAMES})\s*[:=]\s*){_BARE}", rf"\g<said>{MASK}"),
+        (rf"{_BEFORE}secret|signature)=){_BARE}", rf"\g<said>{MASK}"),
+        (
+            rf"{_BEFORE}{_NAMES}|{_WORDS})\\*[\"']?\s*[:=,]\s*b?\\*[\"']?){_TELLING}",
+            rf"\g<said>{MASK}",
+        ),
+        (rf"(?P<said><[\w:]{{0,40}}?(?:{_NAMES}|{_WORDS})[a-z]{{0,20}}>)[^<]+", rf"\g<said>{MASK}"),
+        (rf"(?<!\S)(--[a-z-]{{0,40}}?(?:{_NAMES}|{_WORDS})[ =])(?!-){_BARE}", rf"\1{MASK}"),
         (rf"(?<![\w-])({_VARIABLE}\s*=\s*[\"']?){_BARE}", rf"\1{MASK}"),
-        (r"\b(bearer|basic)\s+(?=\S*(?-i:[A-Z0-9=]))[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
+        (rf"(?<![\w-])({_VARIABLE}[\"']?[:,]?\s+[\"']?){_TELLING}", rf"\1{MASK}"),
+        (r"((?-i:\bToken)\s+)(?=[A-Za-z0-9]{0,200}\d)[A-Za-z0-9]{16,}", rf"\1{MASK}"),
+        (
+            r"(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)[^\s\"'<>]+",
+            rf"\1{MASK}",
+        ),
+        (r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]+", rf"\1{MASK}"),
+        (r"\b(bearer|basic)[\s:]+(?=\S*(?-i:[A-Z0-9=]))[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
     )
 ) + tuple(
     (re.compile(rf"(?<![A-Za-z0-9]){pattern}"), MASK)
@@ -91,6 +129,7 @@ def redacted(text: str) -> str:
     text = _without_known(text)
     text = _ADDRESS.sub(_masked_info, text)
     text = _SLASHED.sub(_masked_info, text)
+    text = _QUERY.sub(rf"\g<said>{MASK}", text)
     for pattern, by in _SHAPES:
         text = pattern.sub(by, text)
     return text
@@ -202,8 +241,8 @@ def _secrets_of(address: str) -> Iterable[str]:
             yield from (password, unquote(password))
             if password:
                 yield _base64(f"{unquote(user)}:{unquote(password)}")
-    for value in re.findall(rf"[?&](?:{_NAMES})=([^&#\s]+)", address, re.IGNORECASE):
-        yield from (value, unquote(value))
+    for found in _QUERY.finditer(address):
+        yield from (found["value"], unquote(found["value"]))
 
 
 def _masked_info(found: re.Match[str]) -> str:

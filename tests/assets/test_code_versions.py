@@ -139,6 +139,74 @@ def test_what_changes_no_outcome_is_not_open(package, module, old, new):
     assert found(before, code(package)) == {}
 
 
+READERS = """
+from tiny.registry import TABLE, reader, enter
+
+@reader("a")
+def read_a(row):
+    return "by a decorator"
+
+class Reader:
+    def __init_subclass__(cls):
+        TABLE[cls.__name__] = cls
+
+def read_b(row):
+    return "by a call"
+
+def read_c(row):
+    return "by an assignment"
+
+def read_d(row):
+    return "by nobody"
+
+enter("b", read_b)
+TABLE["c"] = read_c
+"""
+REGISTRY = """
+TABLE = {}
+
+def reader(name):
+    def entered(function):
+        TABLE[name] = function
+        return function
+    return entered
+
+def enter(name, function):
+    TABLE[name] = function
+
+def find(name):
+    return TABLE[name]
+"""
+SUBCLASS = """
+from tiny.readers import Reader
+
+class Odd(Reader):
+    def __init__(self):
+        self.said = "by its base class"
+"""
+
+
+@pytest.mark.parametrize("by", ["a decorator", "a call", "an assignment", "its base class"])
+def test_what_enters_itself_in_a_registry_is_reached_with_it(package, by):
+    for name, text in {"readers": READERS, "registry": REGISTRY, "odd": SUBCLASS}.items():
+        (package / f"{name}.py").write_text(text)
+    edit(package, "assets/box", "from tiny import rules", "from tiny import registry, rules")
+    edit(package, "assets/box", "return rules.VERSION", "return registry.find('a')")
+    before = code(package)
+    edit(package, "odd" if by == "its base class" else "readers", f'"by {by}"', '"otherwise"')
+    assert [*found(before, code(package))] == ["shown"]
+    assert "readers:read_d" not in before.behind["shown"]
+    assert not {each for each in before.behind["kept"] if each.startswith(("readers", "odd"))}
+
+
+def test_a_file_that_is_read_by_its_name_is_code_as_well(package):
+    (package / "names.csv").write_text("name\nann\n")
+    edit(package, "rules", 'VERSION = "1"', 'VERSION = "names.csv"')
+    before = code(package)
+    (package / "names.csv").write_text("name\nbob\n")
+    assert found(before, code(package)) == {"shown": (".:names.csv",)}
+
+
 def test_a_rule_that_moves_as_it_is_is_not_open_and_one_that_is_edited_on_the_way_is(package):
     before = code(package)
     (package / "late.py").rename(package / "elsewhere.py")
@@ -193,10 +261,12 @@ def test_no_rule_was_edited_without_its_version(now):
         ("consistency_filtered_subset", "curation/filtering/decision"),
         ("benchmark_scores", "benchmarks/best_of_n"),
         ("curation_variants", "curation/evidence/claims"),
+        ("leaderboard", "benchmarks:published.csv"),
+        ("backbone_features", "reward/frozen/reading"),
     ],
 )
 def test_rules_stand_behind_the_assets_of_their_box(now, asset, module):
-    assert any(each.startswith(f"{module}:") for each in now.behind[asset])
+    assert any(each.partition(":")[0] == module or each == module for each in now.behind[asset])
 
 
 def test_what_no_outcome_depends_on_stands_behind_nothing(now):

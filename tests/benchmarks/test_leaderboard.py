@@ -1,8 +1,12 @@
+import io
+
 import numpy as np
 import pytest
 
+from synpref_dagster.benchmarks import leaderboard as module
 from synpref_dagster.benchmarks.leaderboard import (
     leaderboard,
+    published_since,
     reference_scores,
     reference_sub_scores,
 )
@@ -107,3 +111,12 @@ def test_a_checkpoint_without_any_benchmark_has_a_row_and_no_average():
 def test_every_headline_key_is_known_to_the_suite():
     assert [row.name for row in SUITE] == list(BENCHMARK_NAMES)
     assert len({row.title for row in SUITE}) == 7
+
+
+def test_corrected_published_numbers_are_another_board_and_the_first_ones_the_stored(monkeypatch):
+    assert published_since() == {}
+    corrected = [io.BytesIO(b"model,kind\na,release\n"), io.BytesIO(b"model,kind\nb,release\n")]
+    monkeypatch.setattr(module, "_open", lambda name: corrected.pop())
+    first, second = published_since(), published_since()
+    assert [*first] == [*second] == ["published"]
+    assert first != second

@@ -53,6 +53,9 @@ class Fixed:
     def settings_told(self):
         return self.settings
 
+    def is_unheard(self, name):
+        return name.startswith("evidence.")
+
 
 class Location:
     """A code location of four assets whose content, facts and code version the test sets."""
@@ -208,6 +211,16 @@ def test_changed_settings_are_a_reason_until_the_filtering_has_run(filtered):
     assert filtered.tick() == ("settings_changed_filtering.guard_floor", None)
     filtered.run("filter_pool")
     assert filtered.tick()[0] is None
+
+
+def test_settings_that_an_earlier_version_looked_at_are_no_reason_and_stand_in_none(filtered):
+    decides = filtered.facts.settings
+    filtered.facts.settings = {**decides, "evidence.num_judged": "1"}
+    filtered.run("filter_pool")
+    filtered.facts.settings = decides
+    assert filtered.tick()[0] is None
+    filtered.facts.settings = {"filtering.guard_floor": "0.9"}
+    assert filtered.tick() == ("settings_changed_filtering.guard_floor", None)
 
 
 def test_changed_code_is_a_reason(filtered):

@@ -48,9 +48,75 @@ def test_a_secret_is_known_by_its_shape(said, shown):
     assert redacted(shown) == shown
 
 
+VALUE = "S3cr3tV4lue"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # Addresses, signed ones, and such in others.
+        "https://h/x?token={}&a=1",
+        "https://h/x?a=1;access_token={}",
+        "https://h/x?key={}&x=1",
+        "https://h/x?hf_token={}",
+        "https://h/x?X-Amz-Credential=AK{}/2026&X-Amz-Signature={}&X-Amz-Security-Token={}",
+        "https://h/x?X-Goog-Credential={}&X-Goog-Signature={}",
+        "https://h/x?AWSAccessKeyId={}&Signature={}&Expires=1",
+        "https://h/x?sv=1&sig={}%3D&se=2",
+        "https://h/x#access_token={}&token_type=bearer",
+        "https://h/x?session_id={}&code={}&jwt={}",
+        "https://h/x?api%5Fkey={}",
+        "https://h/x?next=%2Fy%3Ftoken%3D{}%26a%3D1",
+        "https://h/x?id=1&amp;password={}",
+        # Headers.
+        "Authorization: Token {}",
+        "curl -H 'Authorization: Bearer {}'",
+        'Authorization: Digest username="a", response="{}"',
+        "Authorization: AWS4-HMAC-SHA256 Credential=AK/1, Signature={}",
+        "X-Vault-Token: {}",
+        "X-Auth-Key: {}",
+        "Ocp-Apim-Subscription-Key: {}",
+        "Cookie: session={}; id={}",
+        "bearer:{}",
+        # Settings, options, JSON within JSON, XML.
+        "token={} host=x",
+        '{{"token": "{}"}}',
+        "('token', '{}')",
+        "aws_secret_access_key = {}",
+        "apiToken={}",
+        "db_password={}",
+        "PGPASSWORD: {}",
+        "--password {} --db x",
+        "--hf-token={}",
+        "AccountKey={}==;EndpointSuffix=x",
+        '{{\\"api_key\\":\\"{}\\"}}',
+        "OPENAI_API_KEY: {}",
+        "<AWSAccessKeyId>{}</AWSAccessKeyId>",
+        "https://hooks.slack.com/services/T0/B0/{}",
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
+    ],
+)
+def test_a_secret_is_found_wherever_people_and_libraries_write_it(said):
+    told = redacted(said.format(VALUE, VALUE, VALUE))
+    assert VALUE not in told
+    assert "***" in told
+    assert redacted(told) == told
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        # What models and tables say of tokens, keys and signatures.
+        "token = 5 tokens, tokens=512, max_tokens: 700, token: 5 of 12, next token: Paris",
+        "pad_token=<pad> eos_token='</s>' token='<|eot|>' token: [SEP] token=None",
+        '{"completion_tokens": 5, "token": null, "key": "prompt", "session": 3}',
+        "key=iteration_01/gold, primary key=id, sort_key: name, key_prefix=real, hotkey=a1",
+        "signature: def f(x), signature=(a, b), sig = 0.01, significance: 3",
+        "the secret: practise; a secret = a thing; cookie: a biscuit; pass: 12, pass=3",
+        "password=None, password: null, no token was given, tokenizer=gpt2, token_type=bearer",
+        "https://h/x?page=2&key_words=a&code=404&passing=1&monkey=banana",
+        "turn on --token-limit 5 and --key-prefix real; Tokens 12; Token limit reached",
+        "api_key_env=OPENAI_API_KEY names a variable; AWS_SECRET_ACCESS_KEY is not set",
         "postgresql://ann@db/r and sqlite:////srv/a@b.sqlite3",
         "http://host:8080/a@b, see https://host/@ann",
         "needs its key in the environment variable OPENAI_API_KEY, which is not set",
@@ -125,6 +191,15 @@ def test_what_is_nested_without_end_is_cut_off():
         "sk-",
         'password="',
         "a@",
+        "?token",
+        "&a_",
+        "x-",
+        "api_",
+        "cookie:",
+        "<token",
+        "--a",
+        "A_",
+        "-----BEGIN PRIVATE KEY-----",
     ],
 )
 def test_no_text_of_an_endpoint_takes_long(part):

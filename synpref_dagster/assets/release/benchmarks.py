@@ -14,7 +14,10 @@ from synpref_dagster.benchmarks.best_of_n import best_of_k_curves
 from synpref_dagster.benchmarks.candidates import build_candidates, full_score_table
 from synpref_dagster.benchmarks.custom import left_out
 from synpref_dagster.benchmarks.items import align_rewards
-from synpref_dagster.benchmarks.leaderboard import leaderboard as build_leaderboard
+from synpref_dagster.benchmarks.leaderboard import (
+    leaderboard as build_leaderboard,
+    published_since,
+)
 from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import evaluate
 from synpref_dagster.pairs.progress import ChunksDone, tell
@@ -138,7 +141,7 @@ def leaderboard(
                 trained_on=subsets,
             ),
             inputs=[f"{size}:{ref.fingerprint}:{subsets[size]}" for size, ref in results.items()],
-            params={"with_differences": True} if real else None,
+            params={**({"with_differences": True} if real else {}), **published_since()},
         )
         frame = campaign.frame(board)
         published = frame.set_index("model_size")["published_average"].dropna().to_dict()

@@ -17,7 +17,10 @@ from synpref_dagster.assets.release.score_checks import Suite
 from synpref_dagster.assets.step import Step, box, campaign_step
 from synpref_dagster.assets.views import embed_new, gold_exemplars, stage_one_views
 from synpref_dagster.benchmarks.judged import Comparison, comparisons, evaluate_votes
-from synpref_dagster.benchmarks.leaderboard import leaderboard as build_leaderboard
+from synpref_dagster.benchmarks.leaderboard import (
+    leaderboard as build_leaderboard,
+    published_since,
+)
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import leaderboard_plot
 from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
@@ -121,6 +124,7 @@ def judge_leaderboard(
         board = step.dataset(
             compute,
             inputs=[judged, *(f"{size}:{ref.fingerprint}" for size, ref in releases.items())],
+            params=published_since(),
         )
         frame = campaign.frame(board)
         return step.result(

@@ -1,0 +1,77 @@
+"""Which settings a night heeds: those that decide about a pair or that the export speaks of.
+
+Any other may be changed without a night: where work is done and what it may cost, where answers are
+kept, releases, reports and their texts. `tests/resources/test_heard.py` has the table of all.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from synpref_dagster.settings.models import key_material
+from synpref_dagster.settings.profile import Profile
+from synpref_dagster.storage import hash_json
+
+WAYS_TO_ASK = dict.fromkeys(
+    (
+        *("api_key_env", "usd_per_million_input", "usd_per_million_output", "max_usd"),
+        *("batch", "batch_price_share", "max_batches"),
+        *("max_concurrency", "max_attempts", "timeout_seconds"),
+    ),
+    True,
+)
+UNHEARD: dict[str, Any] = {
+    **dict.fromkeys(["executor", "shards", "release", "gates", "simulated", "next_steps"], True),
+    **dict.fromkeys(["key_prefix", "evidence"], True),
+    "pool": {
+        "sources": {"__all__": {"may_leave": True}},
+        "allow_missing_files": True,
+        "recorded_verdicts": True,
+        "near_duplicates": True,
+        "pii": {"num_sampled": True},
+    },
+    "people": {"ledger_url": True, "label_studio_url": True},
+    "judges": {"max_usd": True, "cache": True, "endpoints": {"__all__": WAYS_TO_ASK}},
+    "backbones": {"__all__": {"licence": True}},
+    "export": {"trusted_hosts": True},
+}
+"""What a dump of a profile leaves out."""
+DIGITS = 8  # of a hash
+
+
+def settings_told(profile: Profile) -> dict[str, str]:
+    """Setting by its name in the profile -> what identifies its value, and never the value."""
+    told = profile.model_dump(mode="json", exclude=UNHEARD)
+    told["reward_model"] = key_material(profile.reward_model)
+    told["reward_model"].pop("num_processes")
+    if profile.judges.kind != "endpoints":
+        told["judges"].pop("endpoints")  # they are kept for later
+    size = getattr(profile.reward_model, "model_size", None)
+    rows = [row for row in told.pop("backbones") if row["name"] == size]
+    told |= {"backbones": rows} if rows else {}  # those of the releases decide about no pair
+    return {name: str(hash_json(value))[:DIGITS] for name, value in _by_name("", told)}
+
+
+def is_unheard(profile: Profile, name: str) -> bool:
+    """Whether a name that `settings_told` gave in an earlier version decides nothing.
+
+    Args:
+        profile: as it is now.
+        name: as people write it, `judges.endpoints.big.max_usd`.
+    """
+    if UNHEARD.get(name.partition(".")[0]) is True:
+        return True
+    every = profile.model_dump(mode="json")
+    every["reward_model"] = key_material(profile.reward_model)
+    known = {each for each, _ in _by_name("", every)}
+    return name in known and name not in settings_told(profile)
+
+
+def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value below a section, by names as people write them: `pool.sources.crowd.licence`."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        value = {str(each.get("name", number)): each for number, each in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        yield place, value
+        return
+    for name, each in value.items():
+        yield from _by_name(f"{place}.{name}" if place else str(name), each)
