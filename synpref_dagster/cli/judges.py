@@ -31,12 +31,12 @@ SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's se
 
 @contextmanager
 def damage_refused() -> "Iterator[None]":
-    """End the command in one line where the reply cache turns out to be damaged."""
-    from synpref_dagster.judges.cache import DamagedCacheError
+    """End the command in one line where the reply cache is damaged, or its disk full."""
+    from synpref_dagster.judges.cache import CacheFullError, DamagedCacheError
 
     try:
         yield
-    except DamagedCacheError as error:
+    except (DamagedCacheError, CacheFullError) as error:
         refuse(console, error)
 
 
@@ -233,7 +233,7 @@ def _opened(profile: Profile) -> "ReplyCache":
     try:
         cache = ReplyCache(path)
         _receipts(profile, cache).carry_over()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         refuse(console, error)
     return cache
 

@@ -15,6 +15,11 @@ MEND_FIRST = (
     "Change what the message names first, in the profile, the sources or the environment; "
     f"as it is, it fails again. Then start the same command: {KEPT}"
 )
+FULL = (
+    "A disk is full: free space where the message says. Then start the same command: "
+    f"{KEPT} Nothing that was paid for or said by people is lost."
+)
+FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
 MAYBE_AGAIN = f"{AGAIN} Should the same error come back, it does not pass by itself."
 ONCE_DONE = "Start this command again when they are done"
 PASSING = frozenset(  # classes of errors that a later attempt may not meet
@@ -104,6 +109,8 @@ def refuse_unfinished(
 def advice_after(failures: list[dg.DagsterEvent]) -> str:
     """What to do after these step failures: a lasting one decides, since it has to be mended."""
     kinds = {_kind(each) for each in failures}
+    if any(map(_is_full, failures)):
+        return FULL
     if LASTING in kinds:
         return MEND_FIRST
     return AGAIN if kinds == {PASSING} else MAYBE_AGAIN
@@ -121,6 +128,15 @@ def _kind(failure: dg.DagsterEvent) -> frozenset[str] | None:
     # A `dg.Failure` is how a step says that it will not go on by itself.
     told = failure.step_failure_data.user_failure_data is not None
     return LASTING if told or LASTING & set(classes) else None
+
+
+def _is_full(failure: dg.DagsterEvent) -> bool:
+    error = failure.step_failure_data.error
+    while error is not None:
+        if any(words in error.message for words in FULL_WORDS):
+            return True
+        error = error.cause
+    return False
 
 
 def _where(people: PeopleSettings) -> str:

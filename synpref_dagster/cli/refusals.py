@@ -62,8 +62,8 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
             missing.append(str(error))
             try:
                 is_unheard = not _has_replied(profile, endpoint)
-            except ValueError as damaged:
-                refuse(console, damaged)
+            except (ValueError, OSError) as unusable:
+                refuse(console, unusable)
             if is_unheard:
                 unheard.append(str(error))
     if unheard:

@@ -11,15 +11,18 @@ from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.assets.run_guard import RELOAD
 from synpref_dagster.definitions.jobs import CURATE_POOL, ENDING_A_NIGHT, FILTER_POOL, active_run
 from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.people.queueing import BatchStatus
 from synpref_dagster.resources.campaign import SETTINGS, Campaign, key_of, name_of, told_as
 from synpref_dagster.resources.sources import LISTING, PoolSources
 from synpref_dagster.settings.profile import Profile
+from synpref_dagster.storage import hash_json
 
 RAW_POOL, SUBSET = "raw_pool", "consistency_filtered_subset"
 REASON_TAG = "synpref/reason"
+CODE_TAG = "synpref/code_fingerprint"  # of a run: the code of the location that asked for it
 MAX_TAG_LENGTH = 63
 NUM_NAMED = 3  # settings or files in a reason
 # Written by Dagster on every materialisation.
@@ -53,13 +56,16 @@ def nightly_schedule(loaded: LoadedProfile) -> dg.ScheduleDefinition:
         idle = idle_reason(context.instance, now)
         if idle is not None:
             return dg.SkipReason(idle)
-        reason = night_reason(context, campaign, sources, prefix=loaded.prefix)
+        steps = filtering_steps(context, loaded.prefix)
+        reason = night_reason(context.instance, campaign, sources, steps, prefix=loaded.prefix)
         if reason is None:
             return dg.SkipReason(
-                "sources, settings, inputs and code of the filtering are those of its last run"
+                other_code_reason(context.instance, steps, prefix=loaded.prefix)
+                or "sources, settings, inputs and code of the filtering are those of its last run"
             )
         context.log.info(f"a night runs: {reason}")
-        return dg.RunRequest(tags={**now.run_tags(), REASON_TAG: tag_value(reason)})
+        asked = {REASON_TAG: tag_value(reason), CODE_TAG: code_fingerprint(steps)}
+        return dg.RunRequest(tags={**now.run_tags(), **asked})
 
     return nightly_filtering
 
@@ -105,10 +111,14 @@ def told_waiting(statuses: Sequence[BatchStatus]) -> str:
 
 
 def night_reason(
-    context: dg.ScheduleEvaluationContext, campaign: Campaign, sources: PoolSources, *, prefix: str
+    instance: dg.DagsterInstance,
+    campaign: Campaign,
+    sources: PoolSources,
+    steps: Sequence["StepVersion"],
+    *,
+    prefix: str,
 ) -> str | None:
     """What changed since the last filtering, by name; None when nothing did."""
-    instance = context.instance
     return (
         changed_fact(
             instance,
@@ -125,7 +135,7 @@ def night_reason(
             told=campaign.settings_told,
             unheard=campaign.is_unheard,
         )
-        or stale_reason(instance, filtering_steps(context, prefix), prefix=prefix)
+        or stale_reason(instance, steps, prefix=prefix)
     )
 
 
@@ -207,7 +217,8 @@ def stale_reason(
 
     Each materialisation records the data version of every input that it read. A re-materialised
     input of the same content changes nothing; one that changed while a run was under way is seen,
-    because what was read is compared, not when.
+    because what was read is compared, not when. Another version of the code is no reason where this
+    code itself asked for the run that had it: see `other_code_reason`.
 
     Args:
         instance: where the history is.
@@ -219,7 +230,7 @@ def stale_reason(
         tags = _latest_tags(instance, step.key)
         if tags is None:
             return f"{name} never materialized"
-        if tags.get(CODE_VERSION_TAG) != step.code_version:
+        if tags.get(CODE_VERSION_TAG) != step.code_version and not _asked_by(instance, step, steps):
             return f"{name} code changed"
         for parent in step.parents:
             used = tags.get(f"{INPUT_VERSION_TAG}/{parent.to_user_string()}")
@@ -227,6 +238,40 @@ def stale_reason(
             if now != used:
                 return f"{name_of(parent, prefix)} changed"
     return None
+
+
+def other_code_reason(
+    instance: dg.DagsterInstance, steps: Sequence[StepVersion], *, prefix: str = ""
+) -> str | None:
+    """That runs have other code than the code location that asks for them, or None.
+
+    A code location keeps the code that it was loaded with, runs read it anew. After an upgrade
+    without a reload each night would find "code changed", and change nothing about it.
+    """
+    for step in steps:
+        made = (_latest_tags(instance, step.key) or {}).get(CODE_VERSION_TAG)
+        if made != step.code_version and _asked_by(instance, step, steps):
+            return (
+                f"runs have other code than this code location, which was loaded before it changed "
+                f"({name_of(step.key, prefix)} is version {made} there and {step.code_version} "
+                f"here): {RELOAD}"
+            )
+    return None
+
+
+def code_fingerprint(steps: Sequence[StepVersion]) -> str:
+    """What code a location was loaded with, as far as nights go by it."""
+    versions = sorted((step.key.to_user_string(), step.code_version) for step in steps)
+    return str(hash_json(versions))[:MAX_TAG_LENGTH]
+
+
+def _asked_by(
+    instance: dg.DagsterInstance, step: StepVersion, steps: Sequence[StepVersion]
+) -> bool:
+    """Whether the run that made a step last was asked for by a location with this very code."""
+    event = instance.get_latest_materialization_event(step.key)
+    run = instance.get_run_by_id(event.run_id) if event is not None else None
+    return run is not None and run.tags.get(CODE_TAG) == code_fingerprint(steps)
 
 
 def tag_value(text: str) -> str:

@@ -11,27 +11,50 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
+from logging import getLogger
 from pathlib import Path
 from secrets import randbelow
+from typing import Any
 
 import pandas as pd
 
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import BROKEN_OFF, JudgeError, JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import (
+    BROKEN_OFF,
+    AskTally,
+    JudgeError,
+    JudgeReply,
+    JudgeRequest,
+)
 from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.sqlite_files import add_columns, is_full, keep_totals
+
+logger = getLogger(__name__)
 
 BUSY_SECONDS = 60.0
 KEYS_PER_QUERY = 500
+NUM_NAMED = 3  # damaged replies in a line
 CACHE_VERSION = 2
 """Of the file, as SQLite's `user_version`; raised when `BROKEN_OFF` tells more from replies."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+BOUGHT_AGAIN = (
+    "Put a copy of it back, or move it away: then all replies are bought again, and what was spent "
+    "counts"
+)
 OWN_TABLES = frozenset({"replies", "spending", "reservations", "batches"})
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
+REPLY_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(REPLY_FIELDS, str),
+    **dict.fromkeys(("refused", "prompt_tokens", "completion_tokens"), int),
+    **dict.fromkeys(("usd", "seconds"), float),
+}
+"""As the columns have them."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY, campaign TEXT NOT NULL, asset TEXT NOT NULL, judge TEXT NOT NULL,
@@ -67,16 +90,10 @@ CREATE TABLE IF NOT EXISTS renamed_fields (
 RESERVED_LATER = dict.fromkeys(("key", "owner"), "TEXT NOT NULL DEFAULT ''")
 """Columns of reservations: the question, and the process that waits for its answer."""
 ASKED_NOW = "CREATE INDEX IF NOT EXISTS asked_now ON reservations (key) WHERE owner != ''"
-OPENED = """
-INSERT INTO open_totals SELECT campaign, judge, {num}, {usd} FROM {rows}
-ON CONFLICT (campaign, judge) DO UPDATE SET num = num + excluded.num, usd = usd + excluded.usd;
-"""
-CLOSED = """
-UPDATE open_totals SET num = num - 1, usd = MAX(0, usd - old.{usd})
-WHERE campaign = old.campaign AND judge = old.judge AND {is_open};
-DELETE FROM open_totals WHERE campaign = old.campaign AND judge = old.judge AND num <= 0;
-"""
-"""The last one takes what rounding left with it."""
+SEALED = {"seal": "TEXT NOT NULL DEFAULT ''"}
+"""Column of replies: a hash of the rest. SQLite does not notice when a value becomes another."""
+UNSEALED = "CREATE INDEX IF NOT EXISTS unsealed ON replies (key) WHERE seal = ''"
+SEAL = f"UPDATE replies SET seal = seal_of(key, {', '.join(REPLY_FIELDS)}) WHERE seal = ''"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +109,10 @@ class DamagedCacheError(JudgeError, ValueError):
     """The file of the replies is damaged, or is no such file."""
 
 
+class CacheFullError(JudgeError, OSError):
+    """The disk of the replies is full; nothing that is in the file is lost."""
+
+
 class ReplyCache:
     """Replies by request key, and what was spent; safe to share between threads and processes."""
 
@@ -99,7 +120,8 @@ class ReplyCache:
         """Open or create.
 
         Raises:
-            DamagedCacheError: the file is damaged, or is no such cache.
+            DamagedCacheError: the file is damaged, cannot be opened, or is no such cache.
+            CacheFullError: its disk is full.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +140,14 @@ class ReplyCache:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)
+                # Letters that are broken are damage, which a seal tells of; SQLite's word is none.
+                self._connection.text_factory = _as_text
+                self._connection.create_function("seal_of", -1, _seal, deterministic=True)
                 with self.transaction() as connection:
                     add_columns(connection, "reservations", RESERVED_LATER)
+                    add_columns(connection, "replies", SEALED)
+                    connection.execute(UNSEALED)
+                    connection.execute(SEAL)  # those of earlier versions, as they are
                     connection.execute(ASKED_NOW)
                     keep_totals(connection, "reservations", usd="usd")
                     self.identity = self._identity()
@@ -134,20 +162,44 @@ class ReplyCache:
         with self._lock:
             self._connection.close()
 
-    def find(self, keys: Sequence[str]) -> dict[str, JudgeReply]:
-        """The replies that are there, by key."""
+    def find(self, keys: Sequence[str], *, tally: AskTally | None = None) -> dict[str, JudgeReply]:
+        """The replies that are there, by key; damaged ones are removed, so that they are asked.
+
+        Args:
+            keys: of requests.
+            tally: counts the damaged ones.
+        """
         found: dict[str, JudgeReply] = {}
+        damaged: list[str] = []
         distinct = list(dict.fromkeys(keys))
         for start in range(0, len(distinct), KEYS_PER_QUERY):
             part = distinct[start : start + KEYS_PER_QUERY]
             marks = ",".join("?" * len(part))
-            query = f"SELECT key, {', '.join(REPLY_FIELDS)} FROM replies WHERE key IN ({marks})"
+            columns = f"seal, key, {', '.join(REPLY_FIELDS)}"
+            query = f"SELECT {columns} FROM replies WHERE key IN ({marks})"
             with self._reading():
                 rows = self._connection.execute(query, part).fetchall()
-            for key, *values in rows:
+            for seal, key, *values in rows:
+                if seal not in ("", _seal(key, *values)):
+                    damaged.append(key)
+                    continue
                 known = dict(zip(REPLY_FIELDS, values, strict=True))
                 found[key] = JudgeReply(**{**known, "refused": bool(known["refused"])})
+        if damaged:
+            self._forget_damaged(damaged)
+        if tally is not None:
+            tally.num_damaged += len(damaged)
         return found
+
+    def _forget_damaged(self, keys: Sequence[str]) -> None:
+        """What they cost stays booked."""
+        logger.warning(
+            "%d replies in %s no longer say what was kept (%s%s): they are asked again",
+            *(len(keys), self.path, ", ".join(keys[:NUM_NAMED])),
+            ", ..." if len(keys) > NUM_NAMED else "",
+        )
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in keys])
 
     def knows(self, endpoint: str, model: str) -> bool:
         """Whether a model at this base URL has ever replied."""
@@ -196,7 +248,8 @@ class ReplyCache:
             batch: the batch that it comes from, known to the ledger. What a batch still owes is
                 booked and owed no longer, also when somebody else was answered the same before.
         """
-        row = {**row, "created_at": time.time()}
+        said = (REPLY_TYPES[name](row[name]) for name in REPLY_FIELDS)
+        row = {**row, "created_at": time.time(), "seal": _seal(row["key"], *said)}
         columns = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
         with self.transaction() as connection:
@@ -262,7 +315,7 @@ class ReplyCache:
 
     def export(self, path: str | Path) -> int:
         """All replies as one Parquet file; returns how many."""
-        frame = self.table("SELECT * FROM replies ORDER BY key")
+        frame = self.table("SELECT * FROM replies ORDER BY key").drop(columns=[*SEALED])
         frame.astype({"refused": bool}).to_parquet(path, index=False)
         return len(frame)
 
@@ -285,11 +338,17 @@ class ReplyCache:
         if tables and not tables & OWN_TABLES:
             raise sqlite3.DatabaseError("it holds tables of something else")
 
-    def _unusable(self, error: Exception, done: str = "opened") -> DamagedCacheError:
-        return DamagedCacheError(
-            f"the judges' reply cache {self.path} cannot be {done}: {error}. Put a copy of it "
-            "back, or move it away: then all replies are bought again, and what was spent counts"
-        )
+    def _unusable(self, error: Exception, done: str = "opened") -> JudgeError:
+        said = f"the judges' reply cache {self.path} cannot be"
+        if is_full(error):
+            return CacheFullError(
+                f"{said} written: {error}. Free space on its disk: replies that are in it stay, "
+                "and what was under way counts as possibly paid (`synpref judges bill`)"
+            )
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code not in DAMAGED:
+            return DamagedCacheError(f"{said} {done}: {error}. Correct its place or its rights")
+        return DamagedCacheError(f"{said} {done}: {error}. {BOUGHT_AGAIN}")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -299,7 +358,7 @@ class ReplyCache:
                 yield
             except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
                 cause = error if isinstance(error, sqlite3.DatabaseError) else error.__cause__
-                if getattr(cause, "sqlite_errorcode", None) in DAMAGED:
+                if getattr(cause, "sqlite_errorcode", None) in (*DAMAGED, sqlite3.SQLITE_FULL):
                     raise self._unusable(cause or error, "read") from error
                 raise
 
@@ -324,49 +383,20 @@ class ReplyCache:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # of a full disk SQLite has rolled back
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
 
-def add_columns(connection: sqlite3.Connection, table: str, columns: Mapping[str, str]) -> None:
-    """Give a table of an earlier version the columns that it lacks."""
-    known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-    for name, kind in columns.items():
-        if name not in known:
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+def _seal(*row: Any) -> str:
+    """What a reply's row says, its key first, as 16 hexadecimal digits."""
+    return blake2b(repr(row).encode(), digest_size=8).hexdigest()
 
 
-def keep_totals(
-    connection: sqlite3.Connection, table: str, *, usd: str, is_open: str = "TRUE"
-) -> None:
-    """Let the database itself keep what the open rows of a table come to, whoever writes them.
-
-    Args:
-        connection: in a transaction, so that no row comes between the first sum and its keeping.
-        table: one with campaign and judge.
-        usd: its column of US dollars.
-        is_open: whether a row counts, with `{row}` for the row.
-    """
-    name = f"{table}_opened"
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?"
-    if connection.execute(query, (name,)).fetchone():
-        return
-    new, old, any_row = (is_open.format(row=row) for row in ("new", "old", table))
-    one = f"(SELECT new.campaign AS campaign, new.judge AS judge) WHERE {new}"
-    opened = OPENED.format(num=1, usd=f"new.{usd}", rows=one)
-    closed = CLOSED.format(usd=usd, is_open=old)
-    of_all = f"{table} WHERE {any_row} GROUP BY campaign, judge"
-    connection.execute(OPENED.format(num="COUNT(*)", usd=f"SUM({usd})", rows=of_all))
-    for event, done, work in (
-        ("opened", "INSERT", opened),
-        ("changed", "UPDATE", closed + opened),
-        ("closed", "DELETE", closed),
-    ):
-        connection.execute(
-            f"CREATE TRIGGER {table}_{event} AFTER {done} ON {table} BEGIN {work} END"
-        )
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:

@@ -316,7 +316,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(value) * unit
         except ValueError:
             try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+                # By the endpoint's clock where it says what that is: ours may be another.
+                now = headers.get("date")
+                since = parsedate_to_datetime(now).timestamp() if now else time.time()
+                seconds = parsedate_to_datetime(value).timestamp() - since
             except (ValueError, TypeError, OverflowError):
                 continue
         if math.isfinite(seconds):

@@ -71,7 +71,7 @@ class JudgeClient:
             ValueError: the key of the endpoint is not set.
         """
         wanted = {request.key: request for request in requests}
-        answers: dict[str, CallResult] = dict(self.cache.find(list(wanted)))
+        answers: dict[str, CallResult] = dict(self.cache.find(list(wanted), tally=self.tally))
         self.tally.num_asked += len(requests)
         self.tally.num_cached += sum(request.key in answers for request in requests)
         missing = [request for key, request in wanted.items() if key not in answers]

@@ -112,6 +112,7 @@ class EndpointJudge:
             **({"renamed_fields": dict(form.renamed)} if form.renamed else {}),
             "num_asked": tally.num_asked,
             "num_cached": tally.num_cached,
+            **({"num_damaged": tally.num_damaged} if tally.num_damaged else {}),
             "num_calls": tally.num_calls,
             "num_retries": tally.num_retries,
             "usd": round(tally.usd, 6),

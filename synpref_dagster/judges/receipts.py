@@ -7,7 +7,7 @@ is set aside in it: it counts against the caps, stands on the bill, and people c
 
 import json
 from collections.abc import Mapping
-from time import time
+from time import monotonic
 
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.judges.reservations import Reservations
@@ -30,7 +30,7 @@ class Receipts:
         self.path = to_path(f"{uri.rstrip('/')}/{NAME}")
         self.cache = cache
         self.campaign = campaign
-        self._kept_at = 0.0
+        self._keep_from = 0.0  # of a clock that nobody sets
 
     def carry_over(self) -> float:
         """Set aside what this cache does not know of; returns the US dollars that are new in it.
@@ -51,9 +51,9 @@ class Receipts:
 
     def keep(self, *, at_once: bool = False) -> None:
         """Write down what stands in the cache, every some seconds or at once."""
-        if not at_once and time() - self._kept_at < SECONDS_BETWEEN:
+        if not at_once and monotonic() < self._keep_from:
             return
-        self._kept_at = time()
+        self._keep_from = monotonic() + SECONDS_BETWEEN
         known, mine = read_receipts(self.path), self._mine()
         if mine and known.get(self.cache.identity) != mine:
             self._write({**known, self.cache.identity: mine})

@@ -182,6 +182,8 @@ class AskTally:
 
     num_asked: int = 0
     num_cached: int = 0
+    num_damaged: int = 0
+    """Cached replies that no longer say what was kept, and are asked again."""
     num_calls: int = 0
     """Calls that were answered in this run."""
     num_retries: int = 0

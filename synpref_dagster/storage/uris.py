@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -121,7 +122,7 @@ def write_bytes(path: AnyPath, data: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_writer()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with named_when_full(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -130,12 +131,41 @@ def write_bytes(path: AnyPath, data: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def named_when_full(path: AnyPath) -> Iterator[None]:
+    """Let the error of a full disk name the file that was written; the system only does when asked.
+
+    Raises:
+        OSError: with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT) or error.filename == str(path):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
 def read_bytes(path: AnyPath) -> bytes | None:
     """The content of a file, or None when there is no such file."""
     try:
         with explained(path):
             return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def modified(path: AnyPath) -> float | None:
+    """When a file was written, by the clock of where it lies; None when it is not there.
+
+    Two files of one folder are compared by it, whatever the clocks of those who wrote them say.
+    """
+    try:
+        if isinstance(path, Path):
+            return path.stat().st_mtime
+        with explained(path):
+            return float(path.fs.modified(path.path).timestamp())
+    except FileNotFoundError:
         return None
 
 

@@ -4,10 +4,14 @@ Whoever begins puts a small file below `writers/` of the store, looks who else i
 only when it sees no other work; of two that begin at once at least one sees the other. This needs
 plain puts, gets and lists, so an object store is guarded like a folder. Runs of the same work may
 go on side by side: they find each other's finished steps.
+
+Clocks of machines are never compared: how old a sign of life is says the clock of the store, and
+before a writer is taken for dead it is watched for a while.
 """
 
 import getpass
 import json
+import logging
 import os
 import random
 import secrets
@@ -18,22 +22,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from synpref_dagster.storage.uris import (
     AnyPath,
     explained,
     file_sizes,
     join_uri,
+    modified,
     process_is_alive,
     read_bytes,
     to_path,
     write_bytes,
 )
 
+logger = logging.getLogger(__name__)
+
 FOLDER = "writers"
 BEAT_SECONDS = 20.0
 DEAD_SECONDS = 180.0
 """A writer on another machine that gave no sign of life for so long is taken for dead."""
+WATCHED_BEATS = 1.5
+"""So long it is watched before: a clock that was set ahead makes every sign of life old."""
+LOOKS_PER_BEAT = 8
 MAX_ATTEMPTS = 20
 LONGEST_WAIT = 0.5  # seconds between attempts of two that begin at once
 
@@ -69,17 +80,31 @@ class Writer:
     since: float
     """Unix time."""
     beat: float
-    """Unix time of the last sign of life."""
+    """Of the last sign of life; by its own clock, so that it only says that there is a new one."""
     holds: bool
     """Whether it has looked who else is there and found nobody."""
 
-    def is_dead(self, now: float) -> bool:
-        """Whether it surely is (on this machine), or long gave no sign of life (elsewhere)."""
-        if (self.host, self.space) == (socket.gethostname(), _space()):
-            return not process_is_alive(self.process) or self.born != _born(self.process)
-        return now - self.beat > DEAD_SECONDS
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, of which everything is known."""
+        return (self.host, self.space) == (socket.gethostname(), _space())
 
-    def told(self, mine: Work, *, root: str, file: str) -> str:
+    def is_dead(self) -> bool:
+        """Whether it is one of this machine that surely is."""
+        is_there = process_is_alive(self.process) and self.born == _born(self.process)
+        return self.is_here and not is_there
+
+    def seconds_to_watch(self, age: float) -> float:
+        """How long it has to stay silent to be taken for dead; none when it surely is alive.
+
+        Args:
+            age: of its last sign of life, in seconds. One below 0 says that a clock was set back.
+        """
+        if self.is_here or -BEAT_SECONDS <= age <= DEAD_SECONDS:
+            return 0.0
+        return BEAT_SECONDS * WATCHED_BEATS if age > 0 else DEAD_SECONDS
+
+    def told(self, mine: Work, *, root: str, file: str, age: float) -> str:
         """Why somebody else cannot begin."""
         same_settings = self.work.settings == mine.settings
         how = "from another Dagster instance" if same_settings else "under other settings"
@@ -87,9 +112,18 @@ class Writer:
         return (
             f"the store {root} is being written by campaign {self.work.campaign} {how}: process "
             f"{self.process} of {self.user} on {self.host}, since {began}, last sign of life "
-            f"{max(0, time.time() - self.beat):.0f} s ago. Wait until it ends, or write elsewhere "
+            f"{max(0, age):.0f} s ago. Wait until it ends, or write elsewhere "
             f"(SYNPREF_STORE, or another name of the profile); if it is dead, delete {file}"
         )
+
+
+class _Other(NamedTuple):
+    """A writer of other work, as it was found."""
+
+    file: str
+    writer: Writer
+    age: float
+    """Of its last sign of life, in seconds, by the clock of the store."""
 
 
 class _Presence:
@@ -123,10 +157,14 @@ class _Presence:
                 beats.start()
                 return
             self.leave()
-            if attempt + 1 == MAX_ATTEMPTS or any(each.holds for each in others.values()):
-                file, other = max(others.items(), key=lambda each: each[1].holds)
-                where = join_uri(self.root, FOLDER, file)
-                raise StoreInUseError(other.told(self.work, root=self.root, file=where))
+            is_last = attempt + 1 == MAX_ATTEMPTS
+            if not is_last and all(map(self._is_silent, others)):
+                continue
+            if is_last or any(each.writer.holds for each in others):
+                other = max(others, key=lambda each: each.writer.holds)
+                where = join_uri(self.root, FOLDER, other.file)
+                why = other.writer.told(self.work, root=self.root, file=where, age=other.age)
+                raise StoreInUseError(why)
             # Whether it is seen by us or we by it is a matter of luck: the next time it is not.
             time.sleep(random.uniform(0, LONGEST_WAIT))
 
@@ -139,20 +177,40 @@ class _Presence:
         """Whether somebody took this process for dead, or deleted its file."""
         return read_bytes(self.folder / self.name) is None
 
-    def _others(self) -> dict[str, Writer]:
-        """Writers of other work that may be alive, by file; the files of dead ones are removed."""
-        now, found = time.time(), {}
+    def _others(self) -> list["_Other"]:
+        """Writers of other work that may be alive; the files of those known dead are removed."""
+        found = []
         for name in sorted(file_sizes(self.folder)):
             if name == self.name or not name.endswith(".json"):
                 continue
             other = self._read(name)
             if other is None:
                 continue
-            if other.is_dead(now):
+            if other.is_dead():
                 _remove(self.folder / name)
             elif other.work != self.work:
-                found[name] = other
+                found.append(_Other(name, other, self._age(name)))
         return found
+
+    def _age(self, name: str) -> float:
+        """Seconds by which a file is older than our own, which was written a moment ago."""
+        now, then = modified(self.folder / self.name), modified(self.folder / name)
+        return now - then if now is not None and then is not None else 0.0
+
+    def _is_silent(self, other: "_Other") -> bool:
+        """Whether a writer that seems dead stays so while it is watched; then its file goes."""
+        seconds = other.writer.seconds_to_watch(other.age)
+        if not seconds:
+            return False
+        file = join_uri(self.root, FOLDER, other.file)
+        logger.warning("%s seems to be of a dead writer: watched for %.0f s", file, seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(BEAT_SECONDS / LOOKS_PER_BEAT)
+            if self._read(other.file) != other.writer:
+                return False
+        _remove(self.folder / other.file)
+        return True
 
     def _read(self, name: str) -> Writer | None:
         data = read_bytes(self.folder / name)

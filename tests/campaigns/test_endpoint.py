@@ -207,3 +207,37 @@ def tracked(judged, asset):
     runs = client.search_runs([experiment.experiment_id], max_results=200)
     found = [run.data.metrics for run in runs if run.info.run_name == asset]
     return next(metrics for metrics in found if "judge_usd/careful" in metrics)
+
+
+def test_an_endpoint_that_goes_down_in_the_middle_is_named_and_a_rerun_pays_nothing_twice(tmp_path):
+    """It answers 400 questions, refuses all after them, and is back for the second run."""
+    answered, is_down = [], []
+
+    def answer(body):
+        if len(answered) >= 400 and not is_down:
+            is_down.append(True)
+        if is_down and is_down[0]:
+            return fake.error(503, "out of order")
+        answered.append(json.dumps(body, sort_keys=True))
+        return reading_judge.answer(body)
+
+    with fake.serve(answer) as server:
+        profile = small_profile(server.url, max_attempts=1)
+        judges = profile.judges.model_copy(update={"cache": str(tmp_path / "replies.sqlite")})
+        profile = profile.model_copy(update={"judges": judges})
+        [stopped] = run_all(profile, tmp_path / "store")
+        assert not stopped.success
+        failed = [
+            each.step_failure_data.error for each in stopped.all_events if each.is_step_failure
+        ]
+        said = "\n".join(f"{each.message} {each.cause and each.cause.message}" for each in failed)
+        assert f"at {server.url} failed 25 times in a row" in said
+        assert "503" in said or "out of order" in said
+        num_before = len(answered)
+        assert num_before >= 400
+        is_down[0] = False
+        assert [result.success for result in run_all(profile, tmp_path / "store")] == [True, True]
+    assert len(answered) == len(set(answered)) > 2000  # each was answered, and paid, once
+    cache = ReplyCache(tmp_path / "replies.sqlite")
+    assert cache.spent(profile.campaign_name())["num_calls"].sum() == len(answered)
+    cache.close()

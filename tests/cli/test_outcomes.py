@@ -1,10 +1,14 @@
 """How a run ended and what people are told to do next, on small jobs that really fail."""
 
+import sqlite3
+from errno import ENOSPC
+
 import dagster as dg
 import pytest
 
 from synpref_dagster.cli.outcomes import (
     AGAIN,
+    FULL,
     MAYBE_AGAIN,
     MEND_FIRST,
     CampaignFailedError,
@@ -12,6 +16,7 @@ from synpref_dagster.cli.outcomes import (
     refuse_unfinished,
 )
 from synpref_dagster.judges.budget import BudgetExhaustedError
+from synpref_dagster.judges.cache import CacheFullError
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.resources.judges import WaitingForBatches
 from synpref_dagster.settings.stages import PeopleSettings
@@ -55,6 +60,9 @@ def failure(cause):
         ([ConnectionError("no answer"), ValueError("name a source")], MEND_FIRST),
         ([KeyError("chosen")], MAYBE_AGAIN),
         ([ConnectionError("no answer"), KeyError("chosen")], MAYBE_AGAIN),
+        ([OSError(ENOSPC, "No space left on device", "/store/a")], FULL),
+        ([CacheFullError("the disk is full"), ValueError("name a source")], FULL),
+        ([failure(sqlite3.OperationalError("database or disk is full"))], FULL),
     ],
 )
 def test_the_advice_is_to_start_again_only_where_that_may_help(errors, advice):

@@ -103,9 +103,9 @@ class Location:
             resources={"campaign": self.facts, "sources": self.facts},
         )
 
-    def run(self, job):
-        result = self.definitions().resolve_job_def(job).execute_in_process(instance=self.instance)
-        assert result.success
+    def run(self, job, tags=None):
+        job = self.definitions().resolve_job_def(job)
+        assert job.execute_in_process(instance=self.instance, tags=tags).success
 
     def tick(self):
         """The run request's reason, or None with the sentence that says why nothing runs."""
@@ -118,6 +118,7 @@ class Location:
             tick = defs.resolve_schedule_def("nightly_filtering").evaluate_tick(context)
         if tick.run_requests:
             [request] = tick.run_requests
+            self.asked = request.tags
             return request.tags[REASON_TAG], None
         return None, tick.skip_message
 
@@ -227,6 +228,37 @@ def test_changed_code_is_a_reason(filtered):
     filtered.code_version = "2"
     reason, _ = filtered.tick()
     assert reason == "attribute_labels_code_changed"
+
+
+def night(location, *, code_of_runs):
+    """The run that the last tick asked for, with the code that processes have now."""
+    loaded, location.code_version = location.code_version, code_of_runs
+    location.run("filter_pool", tags=location.asked)
+    location.code_version = loaded
+
+
+def test_new_code_under_an_old_location_starts_one_night_and_then_asks_for_a_reload(filtered):
+    location = filtered
+    location.code_version = "2"
+    location.run("filter_pool")  # by hand, from a process of its own
+    location.code_version = "1"
+    assert location.tick() == ("attribute_labels_code_changed", None)
+    night(location, code_of_runs="2")
+    reason, said = location.tick()
+    assert reason is None
+    assert said.startswith("runs have other code than this code location, which was loaded before ")
+    assert "(attribute_labels is version 2 there and 1 here): reload the code location" in said
+    # What is new is read all the same, and by the code that runs have.
+    location.facts.files = {"crowd/b.jsonl": "1"}
+    assert location.tick()[0].startswith("source_listing_changed")
+    night(location, code_of_runs="2")
+    assert location.tick()[1] == said
+    location.code_version = "2"  # it was reloaded
+    assert location.tick()[0] is None
+    location.code_version = "3"  # and once more, after the next upgrade
+    assert location.tick() == ("attribute_labels_code_changed", None)
+    night(location, code_of_runs="3")
+    assert location.tick()[1].startswith("sources, settings, inputs and code")
 
 
 def test_a_step_whose_result_changed_by_hand_is_a_reason_for_those_after_it(filtered):

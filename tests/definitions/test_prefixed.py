@@ -44,6 +44,18 @@ def test_a_prefix_comes_before_every_key_and_changes_nothing_else():
     }
 
 
+@pytest.mark.parametrize("name", ["raw_pool", "model_release", "iteration_01/gold"])
+def test_a_selection_without_the_prefix_is_refused_and_told_the_whole_key(name):
+    """What `dagster asset materialize --select` says; docs/campaigns.md has what to type."""
+    graph = build_defs(profile_of("own")).resolve_asset_graph()
+    with pytest.raises(dg.DagsterInvalidSubsetError, match=name) as caught:
+        dg.AssetSelection.from_coercible([name]).resolve(graph)
+    assert f"own/{name}" in str(caught.value)
+    for typed in (f"own/{name}", f'key:"*{name}"'):
+        found = dg.AssetSelection.from_coercible([typed]).resolve(graph)
+        assert found == {key_of(name, "own")}
+
+
 @pytest.mark.parametrize("name", JOBS)
 def test_jobs_make_the_same_assets_in_the_same_steps(name):
     plain, prefixed = (build_defs(profile_of(each)).resolve_job_def(name) for each in ("", "own"))

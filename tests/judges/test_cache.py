@@ -10,9 +10,9 @@ import pytest
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.judges.batches.ledger import TABLE, BatchLedger
 from synpref_dagster.judges.budget import Prices, estimate_usd
-from synpref_dagster.judges.cache import TABLES, Payer, ReplyCache
+from synpref_dagster.judges.cache import TABLES, CacheFullError, Payer, ReplyCache
 from synpref_dagster.judges.forms import RequestForm
-from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
+from synpref_dagster.judges.requests import AskTally, JudgeError, JudgeReply, JudgeRequest
 
 PAYER = Payer(campaign="c", asset="seed", judge="judge")
 
@@ -153,3 +153,120 @@ def test_a_cache_whose_making_was_killed_after_any_table_is_completed(tmp_path):
                 connection.execute(statement)
         BatchLedger(ReplyCache(path)).cache.close()
         assert schema(path) == schema(tmp_path / "whole.db"), number
+
+
+def changed(cache, statement, *values):
+    with cache.transaction() as connection:
+        assert connection.execute(statement, values).rowcount == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("text", '{"verdict": "B"}'),  # a letter that became another one
+        ("text", b"\xff\xfe".decode("latin-1")),
+        ("finish_reason", "stor"),
+        ("mode", "text"),
+        ("refused", 1),
+        ("prompt_tokens", 11),
+        ("completion_tokens", 3),
+        ("usd", 0.25),
+        ("seconds", 0.2),
+        ("seal", "0123456789abcdef"),
+    ],
+)
+def test_a_damaged_reply_is_named_counted_and_asked_again(cache, caplog, column, value):
+    for number in range(2):
+        cache.add(request(number), reply('{"verdict": "A"}'), PAYER)
+    key = request(0).key
+    changed(cache, f"UPDATE replies SET {column} = ? WHERE key = ?", value, key)
+    tally = AskTally()
+    assert set(cache.find([key, request(1).key], tally=tally)) == {request(1).key}
+    assert tally.num_damaged == 1
+    [said] = [each.getMessage() for each in caplog.records]
+    assert said == (
+        f"1 replies in {cache.path} no longer say what was kept ({key}): they are asked again"
+    )
+    cache.add(request(0), reply("again"), PAYER)  # it was paid twice, and the bill says so
+    assert cache.find([key])[key].text == "again"
+    assert cache.usd_by_judge("c") == {"judge": 1.5}
+
+
+def test_bits_that_are_no_letters_any_more_hold_up_no_other_reply(cache):
+    for number in range(2):
+        cache.add(request(number), reply(f"number {number}"), PAYER)
+    statement = "UPDATE replies SET text = CAST(X'6EFF' AS TEXT) WHERE key = ?"
+    changed(cache, statement, request(0).key)
+    assert set(cache.find([request(0).key, request(1).key])) == {request(1).key}
+    assert cache.find([request(0).key]) == {}
+
+
+def test_replies_of_an_earlier_version_are_taken_as_they_are_and_sealed(tmp_path):
+    path = tmp_path / "replies.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(TABLES)
+        connection.execute(
+            "INSERT INTO replies VALUES (?, 'c', 'a', 'j', 'http://one/v1', 'm', 'p', 0, 'text', "
+            "'stop', 'text', 0, 1, 2, 0.5, 1.5, 9.0)",
+            [request().key],
+        )
+    cache = ReplyCache(path)
+    kept = replace(reply("text"), mode="text", prompt_tokens=1, completion_tokens=2, seconds=1.5)
+    assert cache.find([request().key]) == {request().key: kept}
+    changed(cache, "UPDATE replies SET text = 'next' WHERE key = ?", request().key)
+    cache.close()
+    cache = ReplyCache(path)
+    assert cache.find([request().key]) == {}
+    # One that an earlier version adds later, in the meantime.
+    changed(cache, "INSERT INTO replies VALUES ('k', 'c', 'a', 'j', 'e', 'm', 'p', 0, 'text', "
+        "'stop', 'text', 0, 1, 2, 0.5, 1.5, 9.0, '')")  # fmt: skip
+    assert set(cache.find(["k"])) == {"k"}
+    cache.close()
+    cache = ReplyCache(path)
+    assert cache.table("SELECT COUNT(*) AS n FROM replies WHERE seal = ''")["n"].tolist() == [0]
+    cache.close()
+
+
+def full(cache):
+    """Let the file grow no more, which is what SQLite takes a full disk for."""
+    with cache.transaction() as connection:
+        [pages] = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_full_disk_is_said_with_its_file_and_loses_nothing(cache):
+    cache.add(request(), reply(), PAYER)
+    full(cache)
+    num_kept = 1
+    with pytest.raises(CacheFullError) as caught:  # noqa: PT012 - some may still find room
+        while True:
+            cache.add(request(num_kept), reply("x" * 9000), PAYER)
+            num_kept += 1
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"the judges' reply cache {cache.path} cannot be written: database or ")
+    assert "Free space on its disk: replies that are in it stay" in line
+    assert "bought again" not in line
+    with cache.transaction() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+    cache.add(request(num_kept), reply("x" * 9000), PAYER)
+    assert len(cache.find([request(number).key for number in range(100)])) == num_kept + 1
+    assert cache.usd_by_judge("c") == {"judge": 0.5 * (num_kept + 1)}
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        (sqlite3.SQLITE_FULL, "database or disk is full", "cannot be written: .* Free space"),
+        (sqlite3.SQLITE_BUSY, "database is locked", "cannot be opened: .* Correct its place"),
+        (sqlite3.SQLITE_CORRUPT, "malformed", "cannot be opened: .* all replies are bought again"),
+    ],
+)
+def test_only_a_damaged_cache_is_said_to_be_bought_again(tmp_path, monkeypatch, code, said, told):
+    def fail(cache):
+        error = sqlite3.OperationalError(said)
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr(ReplyCache, "_refuse_others", fail)
+    with pytest.raises(JudgeError, match=told):
+        ReplyCache(tmp_path / "replies.sqlite")

@@ -231,6 +231,8 @@ def test_waits_double_up_to_the_longest():
 def test_retry_after_may_be_seconds_or_a_date():
     assert retry_after({"retry-after": "1.5"}) == 1.5
     assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == 0.0
+    says = {"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    assert retry_after(says) == 30.0  # whatever our clock says
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
     assert retry_after({"retry-after-ms": "250"}) == 0.25

@@ -3,9 +3,11 @@
 import json
 import shutil
 import sqlite3
+import time
 
 import pytest
 
+from synpref_dagster.judges import receipts as receipts_module
 from synpref_dagster.judges.budget import Budget
 from synpref_dagster.judges.cache import DamagedCacheError, Payer, ReplyCache
 from synpref_dagster.judges.receipts import LOST, NAME, Receipts, paid_before
@@ -200,3 +202,16 @@ def test_a_cache_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DamagedCacheError, match="folder cannot be opened"):
         ReplyCache(tmp_path / "folder")
+
+
+def test_a_clock_that_is_set_back_does_not_keep_a_bill_from_being_written(place, monkeypatch):
+    cache = place.cache()
+    receipts = place.receipts(cache)
+    spend(cache, 1.0)
+    receipts.keep()
+    later = receipts_module.monotonic() + receipts_module.SECONDS_BETWEEN
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(receipts_module, "monotonic", lambda: later)
+    spend(cache, 2.0, key="another")
+    receipts.keep()
+    assert paid_before(place.store) == 3.0

@@ -1,5 +1,6 @@
 """Paths are local or in an object store; local files appear whole."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -105,3 +106,13 @@ def test_an_endpoint_with_a_password_in_it_is_refused_without_saying_it(monkeypa
     with pytest.raises(ValueError, match="SYNPREF_S3_ENDPOINT names a user") as caught:
         to_path("s3://bucket/x")
     assert "pa55word" not in str(caught.value)
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.json'"):
+        write_bytes(tmp_path / "a.json", b"{}")
+    assert [*tmp_path.iterdir()] == []

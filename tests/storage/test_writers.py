@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -42,6 +43,22 @@ def leave_behind(root, **changes):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(json.dumps(asdict(writer)).encode())
     return path
+
+
+def written_ago(path, seconds):
+    """Set the time at which the store says that a file was written."""
+    if hasattr(path, "fs"):
+        written = datetime.now(UTC) - timedelta(seconds=seconds)
+        path.fs.store[path.path].modified = path.fs.store[path.path].created = written
+    else:
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Signs of life every 40 ms, and dead after 400 without one."""
+    monkeypatch.setattr(writers, "BEAT_SECONDS", 0.04)
+    monkeypatch.setattr(writers, "DEAD_SECONDS", 0.4)
 
 
 def test_other_settings_and_another_instance_are_refused_in_one_line_until_it_ends(root):
@@ -104,15 +121,10 @@ def test_a_writer_that_was_killed_is_followed_at_once(tmp_path):
         ({}, False),
         ({"process": 2**22 + 1}, True),
         ({"born": "1"}, True),  # its number was given to another process
-        ({"host": "other", "space": ""}, False),
-        ({"host": "other", "beat": time.time() - writers.DEAD_SECONDS - 60}, True),
-        ({"space": "another container", "process": 2**22 + 1}, False),
         ({"beat": 0.0}, False),  # it hangs, and is there
     ],
 )
-def test_who_is_dead_is_known_here_and_guessed_elsewhere_by_the_last_sign_of_life(
-    root, changes, is_dead
-):
+def test_who_is_dead_is_known_of_processes_of_this_machine(root, changes, is_dead):
     left = leave_behind(root, **changes)
     if is_dead:
         with writing(root, MINE):
@@ -121,6 +133,54 @@ def test_who_is_dead_is_known_here_and_guessed_elsewhere_by_the_last_sign_of_lif
         with pytest.raises(StoreInUseError), writing(root, MINE):
             pytest.fail("both write")
         assert left.exists()
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("clock", [0.0, DAY, -DAY])
+@pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"space": "another container"}])
+def test_a_dead_writer_elsewhere_is_followed_whatever_its_clock_says(root, short, elsewhere, clock):
+    left = leave_behind(root, **elsewhere, beat=time.time() + clock, process=2**22 + 1)
+    written_ago(left, 1)
+    with writing(root, MINE):
+        assert not left.exists()
+
+
+def test_a_dead_writer_is_followed_after_the_clock_of_the_store_was_set_back(root, short):
+    left = leave_behind(root, host="other")
+    written_ago(left, -DAY)
+    began = time.monotonic()
+    with writing(root, MINE):
+        assert not left.exists()
+    assert time.monotonic() - began > writers.DEAD_SECONDS
+
+
+@pytest.mark.parametrize("age", [0, 1, DAY, -DAY])
+@pytest.mark.parametrize("clock", [0.0, DAY, -DAY])
+def test_a_living_writer_elsewhere_is_never_taken_for_dead(root, short, monkeypatch, age, clock):
+    monkeypatch.setattr(writers, "WATCHED_BEATS", 50)  # however slow this machine is
+    monkeypatch.setattr(writers, "DEAD_SECONDS", 2.0)
+    left, ended = leave_behind(root, host="other"), threading.Event()
+
+    def live():
+        beat = time.time() + clock
+        while not ended.wait(writers.BEAT_SECONDS):
+            beat += writers.BEAT_SECONDS
+            leave_behind(root, host="other", beat=beat)
+            written_ago(left, age)  # the clock of the store was set as well
+
+    alive = threading.Thread(target=live)
+    written_ago(left, age)
+    alive.start()
+    try:
+        with pytest.raises(StoreInUseError) as caught, writing(root, MINE):
+            pytest.fail("both write")
+    finally:
+        ended.set()
+        alive.join()
+    assert left.exists()
+    assert f"last sign of life {max(0, age):.0f} s ago" in str(caught.value)
 
 
 def test_a_file_that_says_nothing_is_named(root):

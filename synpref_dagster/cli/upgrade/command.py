@@ -1,6 +1,7 @@
 """The command: says what would change, or copies what it changes and does it."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,11 +37,13 @@ def upgrade_all(console: Console, name: str, *, does_it: bool) -> None:
         name: profile or path of one.
         does_it: whether to do it; else it is only said.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     home = Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).resolve()
     try:
         found = [*_changes(name, home)]
-    except (ValueError, OSError, dg.DagsterError) as error:
-        refuse(console, error)
+    except (ValueError, OSError, dg.DagsterError, sqlite3.Error, SQLAlchemyError) as error:
+        refuse(console, f"nothing was changed: {_in_one_line(error)}")
     if not found:
         _say(console, "everything is of this version")
         return
@@ -93,9 +96,14 @@ def _do(console: Console, todo: Sequence[Change], home: Path) -> None:
                 change.act()
             _say(console, f"done: {change.place}")
     except Exception as error:
-        say(console, f"{change.place} could not be changed: {' '.join(str(error).split())}")
+        say(console, f"{change.place} could not be changed: {_in_one_line(error)}")
         say(console, "what is not said to be done is as it was, or in the copies named above")
         raise typer.Exit(2) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    """What a driver says, without the query that it was busy with."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _under_way(home: Path) -> str | None:

@@ -14,11 +14,14 @@ from synpref_dagster.cli.instance import (
     names_storage,
 )
 from synpref_dagster.cli.upgrade.changes import Change
-from synpref_dagster.resources.tracking.database import SQLITE, versions_in, versions_known
+from synpref_dagster.resources.tracking.database import REMEDY, SQLITE, versions_in, versions_known
 from synpref_dagster.settings.secrets import kept
-from synpref_dagster.storage.sqlite_files import open_read_only
+from synpref_dagster.storage.sqlite_files import open_read_only, refuse_damaged
 
 SCHEDULES = "schedules"
+HISTORY_LOST = (
+    "Put a copy of it back, or move {} away: the history of runs is lost, results in the store stay"
+)
 SERVER = "; copy the server's database first"
 
 
@@ -38,6 +41,8 @@ def instance_changes(home: Path) -> Iterator[Change]:
         )
     if not (home / HISTORY).is_dir() and not (settings.is_file() and names_storage(settings)):
         return
+    for file in (each for name in (HISTORY, SCHEDULES) for each in _databases(home / name)):
+        refuse_damaged(file, what="Dagster's database", remedy=HISTORY_LOST.format(file.parent))
     with dg.DagsterInstance.from_config(str(home)) as instance:
         storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
         versions = {each.alembic_version() for each in storages if each is not None}
@@ -72,6 +77,7 @@ def tracking_changes(uri: str) -> Iterator[Change]:
     if not uri.startswith(SQLITE):
         return
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    refuse_damaged(path, what="the MLflow database", remedy=REMEDY)
     if not path.is_file() or not (versions := versions_in(path)):
         return
     known, found = versions_known(), ", ".join(sorted(versions))
@@ -103,8 +109,10 @@ def ledger_changes(url: str) -> Iterator[Change]:
     path = Path(url.removeprefix(SQLITE))
     if url.startswith(SQLITE) and not path.is_file():
         return
-    from synpref_dagster.people.ledger.database import other_columns
+    from synpref_dagster.people.ledger.database import REMEDY as LEDGER_REMEDY, other_columns
 
+    if url.startswith(SQLITE):
+        refuse_damaged(path, what="the review ledger", remedy=LEDGER_REMEDY)
     missing, unknown = other_columns(url)
     shown = str(path) if url.startswith(SQLITE) else kept(url)
     for names, says in (
@@ -125,10 +133,18 @@ def reply_changes(path: Path) -> Iterator[Change]:
     """
     if not path.is_file():
         return
-    from synpref_dagster.judges.cache import CACHE_VERSION, ReplyCache
+    from synpref_dagster.judges.cache import BOUGHT_AGAIN, CACHE_VERSION, OWN_TABLES, ReplyCache
     from synpref_dagster.judges.requests import BROKEN_OFF
 
+    refuse_damaged(path, what="the judges' reply cache", remedy=BOUGHT_AGAIN)
     with open_read_only(path) as connection:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        tables = {str(name) for (name,) in connection.execute(query)}
+        if tables and not tables & OWN_TABLES:
+            says = "it is no reply cache, for it holds tables of something else: name another file"
+            yield Change(place=str(path), says=f"{says} in judges.cache", is_hindrance=True)
+        if "replies" not in tables:  # its making was killed; its next use completes it
+            return
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version == CACHE_VERSION:
             return
@@ -150,6 +166,11 @@ def reply_changes(path: Path) -> Iterator[Change]:
         act=lambda: ReplyCache(path).close(),
         copied=(path,),
     )
+
+
+def _databases(folder: Path) -> list[Path]:
+    """Those that Dagster opens at once; one of each run lies beside `index.db`."""
+    return [*sorted(folder.glob("*.db")), *folder.glob("runs/index.db")]
 
 
 def _migrate_instance(home: Path) -> None:

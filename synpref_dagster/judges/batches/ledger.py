@@ -13,14 +13,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from synpref_dagster.judges.cache import (
-    KEYS_PER_QUERY,
-    Payer,
-    ReplyCache,
-    add_columns,
-    keep_totals,
-)
+from synpref_dagster.judges.cache import KEYS_PER_QUERY, Payer, ReplyCache
 from synpref_dagster.storage.processes import is_gone
+from synpref_dagster.storage.sqlite_files import add_columns, keep_totals
 
 RowState = Literal["answered", "failed", "unanswered", "unsent"]
 CALL_SECONDS = 3600.0

@@ -20,10 +20,11 @@ from synpref_dagster.settings.secrets import kept, redacted, whole
 from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
 from synpref_dagster.storage.sealed import DamagedError
-from synpref_dagster.storage.sqlite_files import BROKEN_LETTERS, refuse_damaged
+from synpref_dagster.storage.sqlite_files import BROKEN_LETTERS, is_full, refuse_damaged
 
 BUSY_SECONDS = 30
 REMEDY = "What people said is nowhere else: put back a copy of the file"
+FREE = "Free space on its disk: what people said before stays, the last answer is given again"
 DAMAGE = re.compile(
     "malformed|not a database|Could not decode|no such (table|column)|has no column named"
 )
@@ -109,6 +110,10 @@ class LedgerAwayError(ConnectionError):
     """The server of the ledger does not let us in; it may when it is well again."""
 
 
+class LedgerFullError(OSError):
+    """The disk of the ledger is full; the message says where, and what is kept."""
+
+
 class ReviewDatabase:
     """Opens the database, creates what is missing, appends rows and reads them in order."""
 
@@ -134,7 +139,8 @@ class ReviewDatabase:
             said = redacted(f"the review ledger {self.url} cannot be opened: {_in_one_line(error)}")
             if self.engine.dialect.name != "sqlite":
                 raise LedgerAwayError(said) from error
-            raise ValueError(f"{said}. Correct its address or your rights to it") from error
+            mend = FREE if is_full(error) else "Correct its address or your rights to it"
+            raise ValueError(f"{said}. {mend}") from error
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
@@ -221,6 +227,9 @@ class ReviewDatabase:
             raise self._damaged(BROKEN_LETTERS) from error
         except sa.exc.DatabaseError as error:
             said = _in_one_line(error)
+            if is_full(error):
+                shown = f"the review ledger {self.url} cannot be written: {redacted(said)}"
+                raise LedgerFullError(f"{shown}. {FREE}") from error
             if self.engine.dialect.name != "sqlite" or not DAMAGE.search(said):
                 raise
             raise self._damaged(said) from error

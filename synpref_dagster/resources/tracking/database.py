@@ -4,12 +4,13 @@ import glob
 import logging
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from synpref_dagster.storage.atomic import make_once
 from synpref_dagster.storage.private import make_private
-from synpref_dagster.storage.processes import alone_beside
+from synpref_dagster.storage.processes import alone_beside, alone_with
 from synpref_dagster.storage.sqlite_files import open_read_only, refuse_damaged
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,24 @@ def make_database(tracking_uri: str) -> None:
         ) from error
     refuse_damaged(path, what="the MLflow database", remedy=REMEDY)
     _refuse_newer(path)
+
+
+@contextmanager
+def alone_in(tracking_uri: str) -> Iterator[None]:
+    """One process at a time where MLflow keeps its runs; a killed one holds up nobody.
+
+    For a file: all that share it, whatever their users, containers and temporary folders are. For
+    a server or a database on the network: those of this user on this machine.
+    """
+    if not tracking_uri.startswith(SQLITE) or ":memory:" in tracking_uri:
+        with alone_with(tracking_uri):
+            yield
+        return
+    path = Path(tracking_uri.removeprefix(SQLITE).partition("?")[0])
+    with suppress(OSError):  # where it cannot be made, who opens the file says so
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with alone_beside(path.with_name(f"{path.name}.steps")):
+        yield
 
 
 def _move_half_made(path: Path) -> None:

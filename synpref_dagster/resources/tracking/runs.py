@@ -26,7 +26,7 @@ from synpref_dagster.resources.tracking.away import (
     ask_briefly,
     refuse_absent_database,
 )
-from synpref_dagster.resources.tracking.database import make_database
+from synpref_dagster.resources.tracking.database import alone_in, make_database
 from synpref_dagster.resources.tracking.delivery import (
     ASSET_TAG,
     CAMPAIGN_TAG,
@@ -42,7 +42,7 @@ from synpref_dagster.resources.tracking.spool import Away, Spool
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.settings.judges import DEFAULT_STORE
 from synpref_dagster.settings.secrets import whole
-from synpref_dagster.storage.processes import alone_with, process_name
+from synpref_dagster.storage.processes import process_name
 
 
 class DeletedError(ValueError):
@@ -111,8 +111,8 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         tracked = TrackedStep(
             outbox, run, base_url=pages(self.tracking_uri, self.public_url), kept_in=self.spool
         )
-        # One step at a time on this machine creates tables, the experiment and the parent.
-        with alone_with(self.tracking_uri):
+        # One step at a time creates tables, the experiment and the parent.
+        with alone_in(self.tracking_uri):
             outbox.open()
             tracked.start()
         outbox.ask(partial(self._end_orphans, context=context, spare=tracked.run_id))
@@ -129,7 +129,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         finally:
             tracked.end(status)
             if outbox.delivery is None:
-                with alone_with(self.tracking_uri):
+                with alone_in(self.tracking_uri):
                     outbox.close()
 
     def replay(self) -> int:
@@ -142,7 +142,7 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
         spool = Spool(self.spool)
         if not spool.names():
             return 0
-        with alone_with(self.tracking_uri):
+        with alone_in(self.tracking_uri):
             return Outbox(spool, self._connect).replay()
 
     def where(self) -> str:

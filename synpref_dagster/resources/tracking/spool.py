@@ -36,16 +36,21 @@ class Spool:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self._is_behind = False  # whether our numbers are known to follow those that waited before
 
     def add(self, record: Record) -> None:
-        """Keep a record behind those that wait already."""
+        """Keep a record behind those that wait already, whatever clock they were kept by."""
         data = as_bytes(record)
+        if not self._is_behind:
+            self._is_behind = True
+            _follow(max((int(each.partition("-")[0]) for each in self.names()), default=0))
         name = f"{_next_time():020d}-{key_of(record)}.json"
         write_bytes(to_path(join_uri(self.uri, name)), data)
 
     def names(self) -> list[str]:
         """What waits, in order."""
-        return sorted(n for n in file_sizes(to_path(self.uri)) if n[:1].isdigit())
+        found = file_sizes(to_path(self.uri))
+        return sorted(name for name in found if name.partition("-")[0].isdecimal())
 
     def read(self, name: str) -> Record | None:
         """A record, or None where somebody else has sent it meanwhile.
@@ -126,6 +131,12 @@ def key_of(record: Record) -> str:
 
 
 _lock, _last = threading.Lock(), [0]
+
+
+def _follow(number: int) -> None:
+    """Let the numbers of this process begin behind one that is there."""
+    with _lock:
+        _last[0] = max(_last[0], number)
 
 
 def _next_time() -> int:

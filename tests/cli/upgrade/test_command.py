@@ -112,3 +112,56 @@ def test_a_profile_that_is_not_there_is_refused(place):
     with pytest.raises(typer.Exit):
         upgrade_all(console, str(place / "none.toml"), does_it=False)
     assert "none.toml' does not exist" in console.export_text()
+
+
+def broken(path):
+    """The letters of a SQLite file behind its first 100 bytes, each another one."""
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(255 - each for each in content[100:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("store/judge_replies.sqlite", "the judges' reply cache"),
+        ("home/history/runs.db", "Dagster's database"),
+        ("home/history/runs/index.db", "Dagster's database"),
+        ("home/schedules/schedules.db", "Dagster's database"),
+        ("ledger.db", "the review ledger"),
+        ("mlflow.db", "the MLflow database"),
+    ],
+)
+@pytest.mark.parametrize("damage", [broken, lambda path: path.write_bytes(b"no database" * 500)])
+def test_a_damaged_database_is_refused_in_one_line_with_what_to_do(
+    place, monkeypatch, name, told, damage
+):
+    monkeypatch.setenv("SYNPREF_REVIEW_LEDGER", f"sqlite:///{place / 'ledger.db'}")
+    path = place / name
+    if not path.exists():
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE review_verdicts (seq INTEGER)")
+    damage(path)
+    code, [line] = run(does_it=True)
+    assert code == 2
+    assert line.startswith(f"nothing was changed: {told} {path} is damaged: ")
+    assert "a copy" in line
+    assert (place / "home" / "dagster.yaml").read_text() == BARE_SETTINGS
+
+
+def test_a_cache_without_replies_is_left_to_its_next_use_and_one_of_others_is_refused(place):
+    path = place / "store" / "judge_replies.sqlite"
+    for statement, code, last in (
+        (
+            "CREATE TABLE spending (campaign TEXT)",
+            0,
+            "nothing was changed: `synpref upgrade --yes`",
+        ),
+        ("CREATE TABLE songs (title TEXT)", 2, "nothing was changed: first do by hand"),
+    ):
+        path.unlink()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+        found, lines = run(does_it=False)
+        assert found == code
+        assert lines[-1].startswith(last)
+        assert any("it is no reply cache" in line for line in lines) == bool(code)

@@ -243,3 +243,22 @@ def test_a_ledger_whose_making_was_killed_after_any_statement_is_completed(tmp_p
         assert schema(path) == whole, number
         number += 1
     assert number > len(metadata.sorted_tables)
+
+
+def test_a_full_disk_is_said_with_the_file_and_what_was_said_before_stays(tmp_path):
+    ledger = AnswerLedger(ReviewDatabase(f"sqlite:///{tmp_path / 'ledger.db'}"))
+    ledger.append([one()])
+    engine = ledger._store.engine
+
+    @sa.event.listens_for(engine, "begin")
+    def full(connection):
+        [pages] = connection.exec_driver_sql("PRAGMA page_count").one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    many = [one(form_token=f"{number}", annotator="x" * 9000) for number in range(100)]
+    with pytest.raises(database.LedgerFullError) as caught:
+        ledger.append(many)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"the review ledger sqlite:///{tmp_path / 'ledger.db'} cannot be ")
+    assert line.endswith(database.FREE)
+    assert ledger.answers() == [one()]

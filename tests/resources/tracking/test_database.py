@@ -2,6 +2,9 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -135,3 +138,41 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"cannot be made: .*File exists"):
         make_database(uri(tmp_path / "file" / "mlflow.db"))
+
+
+HOLD = (
+    "import sys, time\n"
+    "from synpref_dagster.resources.tracking.database import alone_in\n"
+    "with alone_in(sys.argv[1]):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+
+
+def test_who_shares_the_file_waits_also_with_another_folder_for_temporary_files(tmp_path):
+    """As users, containers and jobs of a cluster have them; before the file is made as well."""
+    path, started = tmp_path / "made later" / "mlflow.db", []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        environment = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path / name)}
+        said = (tmp_path / f"{name}.txt").open("w")
+        command = [sys.executable, "-c", HOLD, f"sqlite:///{path}"]
+        started.append(subprocess.Popen(command, env={**os.environ, **environment}, stdout=said))
+        if name == "one":
+            assert has_said(tmp_path / "one.txt", within=300)
+    try:
+        assert not has_said(tmp_path / "other.txt", within=2)
+        started[0].kill()
+        assert has_said(tmp_path / "other.txt", within=300)
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
+    assert [*(tmp_path / "one").iterdir()] == []
+
+
+def has_said(path, *, within):
+    end = time.monotonic() + within
+    while not path.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(path.read_text())

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from synpref_dagster.resources.tracking import spool as module
 from synpref_dagster.resources.tracking.spool import Away, Spool, is_too_soon, key_of
 
 
@@ -24,6 +25,21 @@ def test_records_are_read_in_the_order_in_which_they_came(spool):
     spool.remove(spool.names()[0])
     spool.remove("00-gone.json")
     assert len(spool.names()) == 19
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_was_set_puts_nothing_before_what_waits(spool, monkeypatch, days):
+    """Also not for a process that begins afterwards, which knows nothing of the first one."""
+    now, seconds_in_day = time.time_ns(), 86_400
+    for number, offset in enumerate([0, days, 0]):
+        monkeypatch.setattr(module, "_last", [0])
+        monkeypatch.setattr(
+            time, "time_ns", lambda offset=offset: now + offset * seconds_in_day * 10**9
+        )
+        another = Spool(spool.uri)
+        another.add({"n": 2 * number})
+        another.add({"n": 2 * number + 1})
+    assert [spool.read(name)["n"] for name in spool.names()] == [0, 1, 2, 3, 4, 5]
 
 
 def test_equal_records_of_several_threads_are_all_kept(tmp_path):
