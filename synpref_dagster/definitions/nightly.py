@@ -133,7 +133,7 @@ def night_reason(
             SETTINGS,
             now=campaign.settings_fingerprint(),
             told=campaign.settings_told,
-            unheard=campaign.is_unheard,
+            since=campaign.settings_since,
         )
         or stale_reason(instance, steps, prefix=prefix)
     )
@@ -170,7 +170,7 @@ def changed_fact(
     *,
     now: str,
     told: Callable[[], Mapping[str, str]],
-    unheard: Callable[[str], bool] | None = None,
+    since: Callable[[Mapping[str, str]], tuple[Mapping[str, str], Mapping[str, str]]] | None = None,
 ) -> str | None:
     """That a fact an asset was made under is another one now, and where, or None.
 
@@ -180,7 +180,8 @@ def changed_fact(
         name: of the fact.
         now: what it is now.
         told: gives its parts by name, see `told_as`.
-        unheard: whether a part, which an earlier version kept, is one that is no longer looked at.
+        since: the parts as they were, and as they are, less those in which only the version of
+            this package differs.
     """
     event = instance.get_latest_materialization_event(asset)
     if event is None or event.asset_materialization is None:
@@ -192,9 +193,8 @@ def changed_fact(
     kept = metadata.get(told_as(name))
     if kept is None or not isinstance(kept.value, Mapping):
         return f"{name} changed"
-    heard = {part: each for part, each in kept.value.items() if not (unheard and unheard(part))}
-    where = differences(heard, told())
-    if len(heard) < len(kept.value) and not where:
+    where = differences(*(since(kept.value) if since else (kept.value, told())))
+    if since and not where:
         return None
     return f"{name} changed{where and ': '}{where}"
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from synpref_dagster.curation.filtering.content_labels import labels_in_pool
 from synpref_dagster.pairs.ids import in_id_order
 from synpref_dagster.pairs.record import PreferencePair, oriented, table_from_frame, table_to_pairs
-from synpref_dagster.resources.heard import is_unheard, settings_told
+from synpref_dagster.resources.heard import compared, settings_told
 from synpref_dagster.settings.leaving import Destination
 from synpref_dagster.settings.names import begins_like_an_asset
 from synpref_dagster.settings.profile import Profile
@@ -167,9 +167,9 @@ class Campaign(dg.ConfigurableResource):
         """Setting by its name in the profile -> what identifies its value, and never the value."""
         return settings_told(self.profile)
 
-    def is_unheard(self, setting: str) -> bool:
-        """Whether a name that `settings_told` once gave is of a setting that decides nothing."""
-        return is_unheard(self.profile, setting)
+    def settings_since(self, kept: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """What `settings_told` once gave, and gives now, as far as a setting was changed."""
+        return compared(self.profile, kept)
 
     def writing(self, instance: dg.DagsterInstance) -> AbstractContextManager[None]:
         """Be the one campaign that writes the store; other runs of the same one may be there too.

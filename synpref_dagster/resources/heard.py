@@ -4,7 +4,7 @@ Any other may be changed without a night: where work is done and what it may cos
 kept, releases, reports and their texts. `tests/resources/test_heard.py` has the table of all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synpref_dagster.settings.models import key_material
@@ -51,19 +51,27 @@ def settings_told(profile: Profile) -> dict[str, str]:
     return {name: str(hash_json(value))[:DIGITS] for name, value in _by_name("", told)}
 
 
-def is_unheard(profile: Profile, name: str) -> bool:
-    """Whether a name that `settings_told` gave in an earlier version decides nothing.
+def compared(profile: Profile, kept: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What `settings_told` gave and gives, without what only another version makes differ.
+
+    That are settings that decide nothing, which an earlier version looked at, and settings that it
+    did not have, at their default.
 
     Args:
         profile: as it is now.
-        name: as people write it, `judges.endpoints.big.max_usd`.
+        kept: what an earlier profile gave, perhaps under an earlier version.
     """
-    if UNHEARD.get(name.partition(".")[0]) is True:
-        return True
+    now = settings_told(profile)
     every = profile.model_dump(mode="json")
     every["reward_model"] = key_material(profile.reward_model)
-    known = {each for each, _ in _by_name("", every)}
-    return name in known and name not in settings_told(profile)
+    unheard = {name for name, _ in _by_name("", every)} - {*now}
+    then = {name: value for name, value in kept.items() if not _is_of(name, unheard)}
+    changed = {name for name, _ in _by_name("", profile.model_dump(exclude_defaults=True))}
+    return then, {name: value for name, value in now.items() if name in kept or name in changed}
+
+
+def _is_of(name: str, unheard: set[str]) -> bool:
+    return UNHEARD.get(name.partition(".")[0]) is True or name in unheard
 
 
 def _by_name(place: str, value: Any) -> Iterator[tuple[str, Any]]:

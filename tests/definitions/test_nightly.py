@@ -53,8 +53,9 @@ class Fixed:
     def settings_told(self):
         return self.settings
 
-    def is_unheard(self, name):
-        return name.startswith("evidence.")
+    def settings_since(self, kept):
+        heard = {name: each for name, each in kept.items() if not name.startswith("evidence.")}
+        return heard, self.settings
 
 
 class Location:

@@ -4,7 +4,7 @@ import warnings
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin
 
-from synpref_dagster.resources.heard import is_unheard, settings_told as told
+from synpref_dagster.resources.heard import compared, settings_told as told
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.settings.section import Section
 
@@ -181,15 +181,29 @@ def test_endpoints_that_are_kept_for_later_start_nothing():
     assert told(later) == told(later.model_copy(update={"judges": judges}))
 
 
-def test_what_an_earlier_version_kept_of_settings_that_decide_nothing_is_passed_over():
+def test_what_only_the_version_of_the_package_makes_differ_is_no_change():
     profile = Profile.model_validate(BASE)
-    for name in (
-        "evidence.num_judged",
-        "evidence.thresholds.labels_improve",
-        "judges.endpoints.j.max_usd",
-        "reward_model.num_processes",
-        "pool.pii.num_sampled",
-    ):
-        assert is_unheard(profile, name), name
-    for name in ("filtering.guard_floor", "pool.sources.a.licence", "pool.sources.gone.licence"):
-        assert not is_unheard(profile, name), name
+    now = told(profile)
+    decides_nothing = dict.fromkeys(
+        (
+            "evidence.num_judged",
+            "evidence.thresholds.labels_improve",
+            "judges.endpoints.j.max_usd",
+            "reward_model.num_processes",
+            "pool.pii.num_sampled",
+        ),
+        "0",
+    )
+    before = {name: each for name, each in now.items() if name != "pool.ngram_words"}  # was not yet
+    assert compared(profile, {**before, **decides_nothing}) == (before, before)
+
+
+def test_a_setting_that_was_changed_or_is_gone_or_new_and_set_differs():
+    pool = {**BASE["pool"], "ngram_words": 8}
+    profile = Profile.model_validate({**BASE, "pool": pool})
+    now = told(profile)
+    before = {name: each for name, each in now.items() if name != "pool.ngram_words"}
+    gone = {"pool.sources.gone.licence": "0", "filtering.guard_floor": "0"}
+    then, after = compared(profile, {**before, **gone})
+    assert then == {**before, **gone}
+    assert after == now
