@@ -30,7 +30,8 @@ STARTS_A_NIGHT = """
     pool.world.benchmark_sizes pool.sources.name pool.sources.path pool.sources.hub_id
     pool.sources.revision pool.sources.format pool.sources.origin pool.sources.licence
     pool.sources.citation pool.sources.options pool.benchmarks pool.benchmark_subsets
-    pool.custom_benchmarks pool.test_debates pool.ngram_words pool.recheck_contamination
+    pool.custom_benchmarks pool.test_debates pool.test_splits pool.label_noise.flip_share
+    pool.label_noise.longer_share pool.ngram_words pool.recheck_contamination
     pool.strict_pass.enabled pool.strict_pass.min_words pool.strict_pass.max_words
     pool.strict_pass.judges_clear pool.max_risky_share pool.pii.action pool.pii.drop_level
     seed_set.num_gold seed_set.num_silver seed_set.validation_share seed_set.max_risky_share
