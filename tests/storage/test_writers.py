@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -180,7 +181,7 @@ def test_a_living_writer_elsewhere_is_never_taken_for_dead(root, short, monkeypa
         ended.set()
         alive.join()
     assert left.exists()
-    assert f"last sign of life {max(0, age):.0f} s ago" in str(caught.value)
+    assert re.search(r"last sign of life \d+ s ago", str(caught.value))
 
 
 def test_a_file_that_says_nothing_is_named(root):
