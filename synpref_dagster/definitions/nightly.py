@@ -193,7 +193,8 @@ def changed_fact(
     kept = metadata.get(told_as(name))
     if kept is None or not isinstance(kept.value, Mapping):
         return f"{name} changed"
-    where = differences(*(since(kept.value) if since else (kept.value, told())))
+    before = {str(part): str(each) for part, each in kept.value.items()}
+    where = differences(*(since(before) if since else (before, told())))
     if since and not where:
         return None
     return f"{name} changed{where and ': '}{where}"

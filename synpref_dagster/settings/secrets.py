@@ -78,7 +78,10 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"{_BEFORE}{_NAMES}|{_WORDS})\\*[\"']?\s*[:=,]\s*b?\\*[\"']?){_TELLING}",
             rf"\g<said>{MASK}",
         ),
-        (rf"(?P<said><[\w:]{{0,40}}?(?:{_NAMES}|{_WORDS})[a-z]{{0,20}}>)[^<]+", rf"\g<said>{MASK}"),
+        (
+            rf"(?P<said><[\w:]{{0,40}}?(?:{_NAMES}|{_WORDS})[a-z]{{0,20}}>)[^<\s]{{1,2000}}(?=</)",
+            rf"\g<said>{MASK}",
+        ),
         (rf"(?<!\S)(--[a-z-]{{0,40}}?(?:{_NAMES}|{_WORDS})[ =])(?!-){_BARE}", rf"\1{MASK}"),
         (rf"(?<![\w-])({_VARIABLE}\s*=\s*[\"']?){_BARE}", rf"\1{MASK}"),
         (rf"(?<![\w-])({_VARIABLE}[\"']?[:,]?\s+[\"']?){_TELLING}", rf"\1{MASK}"),

@@ -116,6 +116,7 @@ def test_a_secret_is_found_wherever_people_and_libraries_write_it(said):
         "password=None, password: null, no token was given, tokenizer=gpt2, token_type=bearer",
         "https://h/x?page=2&key_words=a&code=404&passing=1&monkey=banana",
         "turn on --token-limit 5 and --key-prefix real; Tokens 12; Token limit reached",
+        "write <token> or <password> here and <key> there, then </b>",
         "api_key_env=OPENAI_API_KEY names a variable; AWS_SECRET_ACCESS_KEY is not set",
         "postgresql://ann@db/r and sqlite:////srv/a@b.sqlite3",
         "http://host:8080/a@b, see https://host/@ann",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from synpref_dagster.storage import writers
-from synpref_dagster.storage.uris import file_sizes, to_path
+from synpref_dagster.storage.uris import file_sizes, to_path, write_bytes
 from synpref_dagster.storage.writers import StoreInUseError, Work, writing
 
 MINE = Work(campaign="smoke-seed-0", settings="a", instance="home")
@@ -42,7 +42,7 @@ def leave_behind(root, **changes):
     writer = replace(writers._this_process(OTHER), holds=True, **changes)
     path = to_path(f"{root}/writers/left.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(json.dumps(asdict(writer)).encode())
+    write_bytes(path, json.dumps(asdict(writer)).encode())  # whole or not at all, as writers do
     return path
 
 
