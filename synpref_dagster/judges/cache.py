@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from hashlib import blake2b
 from logging import getLogger
 from pathlib import Path
 from secrets import randbelow
@@ -32,7 +31,13 @@ from synpref_dagster.judges.requests import (
 )
 from synpref_dagster.storage.private import make_private
 from synpref_dagster.storage.processes import alone_beside
-from synpref_dagster.storage.sqlite_files import add_columns, is_full, keep_totals
+from synpref_dagster.storage.sqlite_files import (
+    add_columns,
+    is_full,
+    keep_totals,
+    row_seal,
+    text_as_it_is,
+)
 
 logger = getLogger(__name__)
 
@@ -42,10 +47,8 @@ NUM_NAMED = 3  # damaged replies in a line
 CACHE_VERSION = 2
 """Of the file, as SQLite's `user_version`; raised when `BROKEN_OFF` tells more from replies."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-BOUGHT_AGAIN = (
-    "Put a copy of it back, or move it away: then all replies are bought again, and what was spent "
-    "counts"
-)
+COPY = "Put a copy of it back, or move it away"
+BOUGHT_AGAIN = f"{COPY}: then all replies are bought again, and what was spent counts"
 OWN_TABLES = frozenset({"replies", "spending", "reservations", "batches"})
 NOTHING_RESERVED = 0  # for a call that costs nothing
 REPLY_FIELDS = tuple(field.name for field in fields(JudgeReply))
@@ -54,7 +57,6 @@ REPLY_TYPES: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("refused", "prompt_tokens", "completion_tokens"), int),
     **dict.fromkeys(("usd", "seconds"), float),
 }
-"""As the columns have them."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY, campaign TEXT NOT NULL, asset TEXT NOT NULL, judge TEXT NOT NULL,
@@ -140,9 +142,8 @@ class ReplyCache:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # WAL: survives kill -9
                 self._connection.executescript(TABLES)
-                # Letters that are broken are damage, which a seal tells of; SQLite's word is none.
-                self._connection.text_factory = _as_text
-                self._connection.create_function("seal_of", -1, _seal, deterministic=True)
+                self._connection.text_factory = text_as_it_is
+                self._connection.create_function("seal_of", -1, row_seal, deterministic=True)
                 with self.transaction() as connection:
                     add_columns(connection, "reservations", RESERVED_LATER)
                     add_columns(connection, "replies", SEALED)
@@ -180,7 +181,7 @@ class ReplyCache:
             with self._reading():
                 rows = self._connection.execute(query, part).fetchall()
             for seal, key, *values in rows:
-                if seal not in ("", _seal(key, *values)):
+                if seal not in ("", row_seal(key, *values)):
                     damaged.append(key)
                     continue
                 known = dict(zip(REPLY_FIELDS, values, strict=True))
@@ -249,7 +250,7 @@ class ReplyCache:
                 booked and owed no longer, also when somebody else was answered the same before.
         """
         said = (REPLY_TYPES[name](row[name]) for name in REPLY_FIELDS)
-        row = {**row, "created_at": time.time(), "seal": _seal(row["key"], *said)}
+        row = {**row, "created_at": time.time(), "seal": row_seal(row["key"], *said)}
         columns = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
         with self.transaction() as connection:
@@ -388,15 +389,6 @@ class ReplyCache:
                 if self._connection.in_transaction:  # of a full disk SQLite has rolled back
                     self._connection.execute("ROLLBACK")
                 raise
-
-
-def _seal(*row: Any) -> str:
-    """What a reply's row says, its key first, as 16 hexadecimal digits."""
-    return blake2b(repr(row).encode(), digest_size=8).hexdigest()
-
-
-def _as_text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
 
 
 def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:
