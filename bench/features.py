@@ -34,6 +34,8 @@ WEIGHTS = ROOT / ".services" / "smollm2-135m-instruct"
 def all_rows(home: Path, *, num_pairs: int, repeats: int) -> Iterator[dict[str, Any]]:
     """Every measurement, as it is made."""
     place = os.environ.get("SYNPREF_SMOLLM2", str(WEIGHTS))
+    if not Path(place, "model.safetensors").is_file():
+        raise SystemExit(f"no weights in {place}: run scripts/services/smollm2.sh install")
     backbone = Backbone(
         model_size="smollm2-135m",
         hub_id=place,
@@ -53,7 +55,7 @@ def all_rows(home: Path, *, num_pairs: int, repeats: int) -> Iterator[dict[str, 
     )
     sets = {"HH": hh_pairs(), "JudgeBench": judgebench_pairs(), "RM-Bench": rm_bench_pairs()}
     for name, pairs in sets.items():
-        yield forwarded_row(name, pairs[: 10 * num_pairs], reader)
+        yield forwarded_row(name, pairs[:num_pairs], reader)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone by the engine and by a plain loop over texts: hidden states, pooled."""
+"""Features of a frozen backbone by the engine and by a plain loop over padded batches of texts."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +29,9 @@ def texts_of(pairs: Sequence[PreferencePair]) -> Texts:
 class PlainLoop:
     """What one would write with transformers: texts in order, padded batches, hidden states."""
 
-    def __init__(self, folder: Path, encoder: ChatEncoder, *, layers: Sequence[int], dtype: str):
+    def __init__(
+        self, folder: Path, encoder: ChatEncoder, *, layers: Sequence[int], dtype: str
+    ) -> None:
         self.encoder, self.layers = encoder, layers
         self.model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=getattr(torch, dtype)

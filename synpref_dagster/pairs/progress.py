@@ -164,6 +164,10 @@ class ReadingPace:
             self._said = now
             self._listener(ResponsesRead.at(done, self._total, seconds=now - self._started))
 
+    def within(self, start: int, stop: int, share: float) -> None:
+        """Of responses `start` to `stop` this share of the work is done."""
+        self.at(start + int(share * (stop - start)))
+
 
 class ChunkPace:
     """Says after each chunk how many of a map are done, and how long the rest will take.

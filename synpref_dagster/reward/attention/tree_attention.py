@@ -117,7 +117,7 @@ def _by_products(query: Tensor, key: Tensor, *, value: Tensor, pack: Pack, scale
     num_kv, num_groups, num_tokens, head_size = query.shape
     out = query.new_empty(num_tokens, num_kv, num_groups, head_size)
     later = torch.ones(ROWS, ROWS, dtype=torch.bool).triu(1)
-    query = query * scale
+    wide = torch.promote_types(query.dtype, torch.float32)
     for s in pack.segments:
         prefix, own = slice(s.prefix_start, s.prefix_stop), slice(s.start, s.stop)
         keys, values = (
@@ -128,7 +128,7 @@ def _by_products(query: Tensor, key: Tensor, *, value: Tensor, pack: Pack, scale
             stop = min(start + ROWS, s.stop)
             seen, num_rows = before + stop - s.start, stop - start
             part = query[:, :, start:stop].flatten(1, 2)
-            scores = torch.bmm(part, keys[:, :, :seen]).float()
+            scores = torch.bmm(part, keys[:, :, :seen]).to(wide).mul_(scale)
             own_scores = scores.view(num_kv, num_groups, num_rows, seen)[..., seen - num_rows :]
             own_scores.masked_fill_(later[:num_rows, :num_rows], -torch.inf)
             weights = scores.softmax(-1).to(value.dtype)

@@ -32,7 +32,10 @@ from synpref_dagster.reward.encoding import ChatEncoder, load_encoder
 
 Features = npt.NDArray[np.float32]
 POOLINGS = ("last", "mean")
-TOKENS_PER_PACK = {"cpu": 4_096, "cuda": 65_536}  # nothing is kept for a backward pass
+# Nothing is kept for a backward pass. On CPU the activations of a small pack stay in the cache;
+# what shares a prompt stays together all the same.
+TOKENS_PER_PACK = {"cpu": 1_024, "cuda": 65_536}
+TOKENS_TOGETHER = 4_096
 
 
 class FrozenBackbone:
@@ -117,6 +120,7 @@ class FrozenBackbone:
             sequences,
             keys=keys,
             tokens_per_pack=self.tokens_per_pack,
+            tokens_together=TOKENS_TOGETHER,
         )
         num_done, num_all = 0, sum(pack.num_tokens for pack in packs)
         out = np.zeros((len(sequences), self.num_features), dtype=np.float32)

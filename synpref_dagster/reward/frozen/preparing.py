@@ -99,7 +99,7 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache
-def _content(folder: str, state: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001 - a key
+def _content(folder: str, state: tuple[tuple[str, int, int], ...]) -> str:
     return folder_fingerprint(folder)
 
 

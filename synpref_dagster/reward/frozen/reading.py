@@ -8,7 +8,7 @@ another row's name, find what those read that read more.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ class FeatureReader:
             read = self.backbone.features(
                 [conversations[row] for row in chosen],
                 [responses[row] for row in chosen],
-                on_share=lambda share, at=num_done, num=len(part): pace.at(at + int(share * num)),
+                on_share=partial(pace.within, num_done, num_done + len(part)),
             )
             named = [keys[row] for row in chosen]
             self._keep(named, read)

@@ -8,7 +8,6 @@ from safetensors.torch import load_file, save_file
 
 from synpref_dagster.benchmarks.candidates import build_candidates
 from synpref_dagster.benchmarks.items import BenchmarkItem
-
 from synpref_dagster.pairs import progress
 from synpref_dagster.pairs.progress import heard_by
 from synpref_dagster.pairs.record import pairs_to_table
