@@ -1,4 +1,6 @@
+import os
 import shutil
+import signal
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ from synpref_dagster.benchmarks.items import BenchmarkItem
 from synpref_dagster.pairs import progress
 from synpref_dagster.pairs.progress import heard_by
 from synpref_dagster.pairs.record import pairs_to_table
+from synpref_dagster.reward.frozen import reading, store
 from synpref_dagster.reward.frozen.config import FrozenConfig
 from synpref_dagster.reward.frozen.features import FrozenBackbone
 from synpref_dagster.reward.frozen.model import train_frozen_reward_model
@@ -163,6 +166,33 @@ def test_a_damaged_word_of_what_was_read_shares_nothing_and_breaks_nothing(reade
     again = reader_of()
     again.read(*one(pairs[0]))
     assert again.num_read == 0
+
+
+def test_a_killed_reading_goes_on_behind_its_last_whole_file(reader_of, pairs, monkeypatch):
+    monkeypatch.setattr(reading, "RESPONSES_PER_FILE", 4)
+    some = pairs[:20]
+    texts = [pair.conversation for pair in some], [pair.chosen for pair in some]
+    child = os.fork()
+    if child == 0:  # dies with the numbers of the third file in place and not their keys
+        places, put = [], store.put_in_place
+
+        def put_or_die(part, target):
+            places.append(target)
+            if len(places) == 6:
+                os.kill(os.getpid(), signal.SIGKILL)
+            put(part, target)
+
+        store.put_in_place = put_or_die
+        reader_of().read(*texts)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    later = reader_of()
+    found = later.features(*texts)
+    assert (later.num_known, later.num_read) == (8, 12)
+    keys = [np.load(file) for file in later._store.folder.glob("*.keys")]
+    assert sorted(np.concatenate(keys).tolist()) == sorted(set(response_keys(*texts)))
+    alone = reader_of(keeps=False).features(*texts)
+    assert found == pytest.approx(alone, abs=1e-5)
 
 
 @pytest.fixture
