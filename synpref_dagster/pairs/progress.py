@@ -150,7 +150,7 @@ def say(fact: ProgressFact) -> None:
 class ReadingPace:
     """Says how far a reading of responses is: every few seconds, and at its end if it ever did."""
 
-    def __init__(self, total: int, *, listener: Listener = say) -> None:
+    def __init__(self, total: int, *, listener: Callable[[ResponsesRead], None] = say) -> None:
         self._total, self._listener = total, listener
         self._started = self._said = time.monotonic()
 
@@ -175,7 +175,7 @@ class ChunkPace:
     What a killed run left done counts as done and not as quick.
     """
 
-    def __init__(self, what: str, *, listener: Listener = say) -> None:
+    def __init__(self, what: str, *, listener: Callable[[ChunksDone], None] = say) -> None:
         self._what, self._listener = what, listener
         self._started, self._worked = time.monotonic(), 0
 

@@ -26,6 +26,7 @@ from synpref_dagster.storage.uris import write_bytes
 
 RESPONSES_PER_FILE = 512  # what a killed run reads again at most
 CHARACTERS_PER_FILE = 1 << 19  # the same for long ones: a minute or two on two cores
+KNOWN_AT_A_TIME = 4_096  # responses
 READING_FILE = "reading.json"
 VERSION = "1"
 
@@ -153,7 +154,8 @@ class FeatureReader:
         features = np.zeros((len(place), self.num_features), dtype=np.float32)
         for part, read in self._read(keys, conversations, responses, on_read=on_read):
             features[[place[key] for key in part]] = read
-        return features[[place[key] for key in keys]]
+        # They are large: no second copy where nothing is repeated.
+        return features if len(place) == len(keys) else features[[place[key] for key in keys]]
 
     def read(
         self,
@@ -185,8 +187,9 @@ class FeatureReader:
             known = [key for key, found in zip(left, is_known, strict=True) if found]
             left = [key for key, found in zip(left, is_known, strict=True) if not found]
             self.num_known += len(known)
-            if known_too and known:
-                yield known, store.find(known)[:, columns]
+            for start in range(0, len(known) if known_too else 0, KNOWN_AT_A_TIME):
+                some = known[start : start + KNOWN_AT_A_TIME]
+                yield some, store.find(some)[:, columns]
         rows = [row_of[key] for key in left]
         pace, num_done = ReadingPace(len(rows), listener=on_read or say), 0
         for part in _parts([conversations[row] for row in rows], [responses[row] for row in rows]):
