@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from synpref_dagster.assets.columns import column_schema
 from synpref_dagster.assets.run_guard import refuse_foreign_run
+from synpref_dagster.pairs.progress import heard_by, tell
 from synpref_dagster.publishing.plots import markdown_image
 from synpref_dagster.resources.campaign import Campaign, name_of
 from synpref_dagster.resources.tracking.runs import MlflowTracking
@@ -207,6 +208,7 @@ def campaign_step(
         no_secrets_in_errors(),
         campaign.writing(context.instance),
         tracking.step(context) as tracked,
+        heard_by(partial(tell, context.log)),
     ):
         for name, ref in (inputs or {}).items():
             for part, data in _parts(name, ref):

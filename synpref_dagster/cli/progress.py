@@ -154,7 +154,8 @@ class CampaignProgress(logging.Handler):
         """A bar of its own for a step that works in chunks."""
         if self._chunks is None:
             self._chunks = self.bar.add_task("chunks", total=said.total)
-        self.bar.update(self._chunks, completed=said.done, total=said.total)
+        told = f"chunks  {escape(said.pace)}".rstrip()
+        self.bar.update(self._chunks, completed=said.done, total=said.total, description=told)
         if said.done == said.total:
             self._end_chunks()
 

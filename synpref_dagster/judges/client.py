@@ -30,14 +30,17 @@ from synpref_dagster.judges.requests import (
     JudgeRequest,
     JudgeUnavailableError,
 )
-from synpref_dagster.pairs.progress import JudgeReplies, tell
+from synpref_dagster.pairs.progress import (
+    SECONDS_BETWEEN_LATER_LINES,
+    SECONDS_BETWEEN_LINES,
+    JudgeReplies,
+    tell,
+)
 from synpref_dagster.settings.judges import JudgeEndpoint
 
 LOGGER = getLogger(__name__)
 NUM_PILOT = 16
 MAX_FAILURES_IN_A_ROW = 25
-SECONDS_BETWEEN_LINES = 2.0  # in the first minute; a long job gets a line in ten seconds
-SECONDS_BETWEEN_LATER_LINES = 10.0
 
 
 class JudgeClient:

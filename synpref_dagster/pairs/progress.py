@@ -1,13 +1,21 @@
 """How far work is, as data beside its log line; it knows nothing but the standard library.
 
 Who works calls `tell`; who shows a bar reads `progress_of` and never the words of the line. Facts
-are named tuples, so that loggers which write every record as JSON can write them as well.
+are named tuples, so that loggers which write every record as JSON can write them as well. Who works
+deep in a map has no logger of the step: it says a fact, and the step that began the work hears it
+(`heard_by`); in a process that a step sent work to, nobody does.
 """
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple, TypeAlias
 
 ATTRIBUTE = "synpref_progress"  # of a log record; Dagster hands it on to the loggers of a run
+SECONDS_BETWEEN_LINES = 2.0  # in the first minute; a long job gets a line in ten seconds
+SECONDS_BETWEEN_LATER_LINES = 10.0
 
 
 class ChunksDone(NamedTuple):
@@ -16,9 +24,17 @@ class ChunksDone(NamedTuple):
     what: str
     done: int
     total: int
+    seconds_left: float | None = None
+    """None: nobody measured."""
+
+    @property
+    def pace(self) -> str:
+        """Time left, in words; empty if nobody measured."""
+        return "" if self.seconds_left is None else f"{self.seconds_left:.0f} s left"
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.done}/{self.total} chunks"
+        left = f", {self.pace}" if self.pace else ""
+        return f"{self.what}: {self.done}/{self.total} chunks{left}"
 
 
 class JudgeReplies(NamedTuple):
@@ -43,7 +59,7 @@ class JudgeReplies(NamedTuple):
 
 
 class ResponsesRead(NamedTuple):
-    """How many responses a frozen backbone has read, and at what pace."""
+    """How many responses a backbone has read, frozen or as a reward model, and at what pace."""
 
     done: int
     total: int
@@ -108,6 +124,67 @@ ProgressFact: TypeAlias = (
 def tell(logger: logging.Logger, fact: ProgressFact, *, level: int = logging.INFO) -> None:
     """Log a fact in words, with the fact itself beside them."""
     logger.log(level, "%s", fact, extra={ATTRIBUTE: fact})
+
+
+Listener: TypeAlias = Callable[[ProgressFact], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """While it is open, what work of this thread says of itself goes to the listener."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+def say(fact: ProgressFact) -> None:
+    """Tell a fact to whoever listens."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(fact)
+
+
+class ReadingPace:
+    """Says how far a reading of responses is: every few seconds, and at its end if it ever did."""
+
+    def __init__(self, total: int, *, listener: Callable[[ResponsesRead], None] = say) -> None:
+        self._total, self._listener = total, listener
+        self._started = self._said = time.monotonic()
+
+    def at(self, done: int) -> None:
+        """So many are read."""
+        now = time.monotonic()
+        is_late = now - self._started >= 60
+        pause = SECONDS_BETWEEN_LATER_LINES if is_late else SECONDS_BETWEEN_LINES
+        ends = done >= self._total and self._said > self._started
+        if ends or now - self._said >= pause:
+            self._said = now
+            self._listener(ResponsesRead.at(done, self._total, seconds=now - self._started))
+
+    def within(self, start: int, stop: int, share: float) -> None:
+        """Of responses `start` to `stop` this share of the work is done."""
+        self.at(start + int(share * (stop - start)))
+
+
+class ChunkPace:
+    """Says after each chunk how many of a map are done, and how long the rest will take.
+
+    What a killed run left done counts as done and not as quick.
+    """
+
+    def __init__(self, what: str, *, listener: Callable[[ChunksDone], None] = say) -> None:
+        self._what, self._listener = what, listener
+        self._started, self._worked = time.monotonic(), 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """One more chunk is done, `done` of `total` in all."""
+        self._worked += 1
+        each = (time.monotonic() - self._started) / self._worked
+        left = (total - done) * each
+        self._listener(ChunksDone(self._what, done, total, seconds_left=left))
 
 
 def progress_of(record: logging.LogRecord) -> ProgressFact | None:

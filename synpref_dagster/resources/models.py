@@ -17,7 +17,6 @@ import dagster as dg
 import numpy as np
 
 from synpref_dagster.pairs.ids import in_id_order
-from synpref_dagster.pairs.progress import tell
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
@@ -154,9 +153,8 @@ class RewardModels(dg.ConfigurableResource):
         data = (pairs, validation)
         if isinstance(config, FrozenConfig):
             reader, config = self._frozen(row, config)
-            told = partial(tell, context.log)
             report = train_frozen_reward_model(
-                *data, reader=reader, config=config, output_dir=folder, on_read=told
+                *data, reader=reader, config=config, output_dir=folder
             )
         elif isinstance(config, LinearConfig):
             report = train_linear_reward_model(*data, config=config, output_dir=folder)

@@ -25,6 +25,9 @@ from synpref_dagster.storage import hash_json
 from synpref_dagster.synthetic.sealed import TEST_PAIRS, sealed_signs
 
 
+TEST_ORDER = "by content"  # of the pairs of held-out debates, the first of which judges are shown
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Truth:
     """What is really so, for pool pairs and for a clean test set."""
@@ -53,7 +56,8 @@ class SealedTruth(dg.ConfigurableResource):
 
     def fingerprint(self) -> str:
         """What the truth depends on."""
-        return str(hash_json([self.sources.fingerprint(), list(self._test_debates)]))
+        order = [TEST_ORDER] if self._test_debates else []
+        return str(hash_json([self.sources.fingerprint(), list(self._test_debates), *order]))
 
     @property
     def _test_debates(self) -> tuple[str, ...]:

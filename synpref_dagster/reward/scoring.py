@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from synpref_dagster.pairs.progress import ReadingPace
 from synpref_dagster.pairs.record import Turn, conversation_keys
 from synpref_dagster.reward.attention.batching import pack_budget, pack_units
 from synpref_dagster.reward.attention.forward import PackForward, verified_forward
@@ -110,11 +111,12 @@ class RewardModel:
         """(n,) float32 rewards of token sequences; those with one key share their prefix."""
         rewards = np.zeros(len(sequences), dtype=np.float32)
         done = np.zeros(len(sequences), dtype=np.bool_)
-        left = list(range(len(sequences)))
+        left, pace = list(range(len(sequences))), ReadingPace(len(sequences))
         while left:
             try:
                 for rows, values in self._packs(left, sequences, keys=keys):
                     rewards[rows], done[rows] = values, True
+                    pace.at(int(done.sum()))
                 left = []
             except (torch.OutOfMemoryError, MemoryError):
                 if self.tokens_per_pack <= 1:

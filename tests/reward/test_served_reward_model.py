@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from synpref_dagster.reward.backbones import Backbone
+from synpref_dagster.reward.frozen.config import FrozenConfig
+from synpref_dagster.reward.frozen.model import train_frozen_reward_model
+from synpref_dagster.reward.frozen.places import BACKBONES
+from synpref_dagster.reward.frozen.preparing import prepare_backbone
+from synpref_dagster.reward.frozen.reading import FeatureReader, Reading
+from synpref_dagster.reward.frozen.releasing import stand_alone
 from synpref_dagster.reward.scoring import RewardModel
 from synpref_dagster.reward.training.run import TrainingConfig, train_reward_model
 
@@ -15,12 +22,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "services" / "vllm_cp
 START_SECONDS = 420
 
 
-@pytest.fixture
-def server(tmp_path, make_folder, pairs):
-    """A trained stand-in and the address of vLLM serving it."""
-    # vLLM's CPU attention knows head sizes 32, 64, 128; this stand-in has 64.
-    backbone = make_folder(tmp_path / "backbone", "qwen3-8b")
-    folder = tmp_path / "checkpoint"
+def trained(backbone, pairs, home):
+    """A stand-in whose weights were trained."""
+    folder = home / "checkpoint"
     train_reward_model(
         pairs,
         [],
@@ -28,6 +32,34 @@ def server(tmp_path, make_folder, pairs):
         config=TrainingConfig(max_steps=5),
         output_dir=folder,
     )
+    return folder
+
+
+def released_head(backbone, pairs, home):
+    """The release of a head on the last token of a stand-in that was only read."""
+    row = Backbone(
+        model_size="own", hub_id=str(backbone), licence="", pad_token=None, max_length_tokens=256
+    )
+    prepared = prepare_backbone(row, home / BACKBONES, layers=(1,))
+    about = {"max_length_tokens": 256, "dtype": "float32"}
+    reading = Reading(backbone=prepared.folder.name, layers=(1,), **about)
+    train_frozen_reward_model(
+        pairs,
+        [],
+        reader=FeatureReader(reading, home, keeps=True, device="cpu"),
+        config=FrozenConfig(layers=(1,), poolings=("last",), **about),
+        output_dir=home / "models" / "head",
+    )
+    stand_alone(home / "models" / "head", home / "release")
+    return home / "release"
+
+
+@pytest.fixture(params=[trained, released_head])
+def server(request, tmp_path, make_folder, pairs):
+    """A reward model and the address of vLLM serving it."""
+    # vLLM's CPU attention knows head sizes 32, 64, 128; this stand-in has 64.
+    backbone = make_folder(tmp_path / "backbone", "qwen3-8b")
+    folder = request.param(backbone, pairs, tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -15,6 +15,7 @@ from synpref_dagster.assets.iteration.keys import candidate_inputs
 from synpref_dagster.assets.step import box, campaign_step
 from synpref_dagster.curation.filtering.crossfit import best_by_accuracy
 from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
+from synpref_dagster.pairs.progress import ChunkPace
 from synpref_dagster.publishing.plots import bar_plot, histogram
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.executors import Executors
@@ -126,6 +127,7 @@ def pool_rewards(
             },
             meta={POOL: campaign.as_fact(clean_pool.kept)},
             executor=executors.get(holds_model=True),
+            on_progress=ChunkPace("rewards of the pool"),
         )
         step.note(scored.counts())
         counted = map_shards(

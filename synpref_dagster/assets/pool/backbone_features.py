@@ -6,7 +6,7 @@ from functools import partial
 import dagster as dg
 
 from synpref_dagster.assets.step import box, campaign_step, shard_counts
-from synpref_dagster.pairs.progress import tell
+from synpref_dagster.pairs.progress import ChunkPace
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.models import RewardModels
@@ -45,19 +45,12 @@ def backbone_features(
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
         reader = models.stages_reader()
         executor = executors.get(holds_model=True)
-        # What tells of progress does not travel to other processes.
         is_here = isinstance(executor, InProcessExecutor)
-        on_read = partial(tell, context.log) if is_here else None
         from synpref_dagster.reward.frozen.shards import read_shard
 
         before = reader.num_read
         read = map_shards(
-            partial(
-                read_shard,
-                reading=reader.reading,
-                home=campaign.shared_folder(),
-                on_read=on_read,
-            ),
+            partial(read_shard, reading=reader.reading, home=campaign.shared_folder()),
             step.ids(clean_pool.kept),
             beside=[campaign.texts(clean_pool.kept)],
             uri=campaign.uri("data", step.name),
@@ -65,6 +58,7 @@ def backbone_features(
             identified_by={"reading": asdict(reader.reading)},
             meta={POOL: campaign.as_fact(clean_pool.kept)},
             executor=executor,
+            on_progress=ChunkPace("backbone features"),
         )
         step.note(shard_counts(read, "shards"))
         if is_here:

@@ -20,7 +20,7 @@ from synpref_dagster.benchmarks.leaderboard import (
 )
 from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import evaluate
-from synpref_dagster.pairs.progress import ChunksDone, tell
+from synpref_dagster.pairs.progress import ChunkPace
 from synpref_dagster.publishing.plots import bar_plot, leaderboard_plot, line_plot
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
@@ -206,17 +206,12 @@ def _candidates(step: Step, suite: Suite, suite_fingerprint: str) -> DatasetRef:
 def _score(
     step: Step, candidates: DatasetRef, model: ModelRef, *, executor: ShardExecutor
 ) -> DatasetRef:
-    size = step.context.partition_key
-
-    def report(done: int, total: int) -> None:
-        tell(step.context.log, ChunksDone(what="benchmark candidates", done=done, total=total))
-
     return score_candidates(
         candidates,
         model,
-        uri=step.campaign.uri("data", step.name, size, "candidate_rewards"),
+        uri=step.campaign.uri("data", step.name, step.context.partition_key, "candidate_rewards"),
         executor=executor,
-        on_chunk=report,
+        on_chunk=ChunkPace("benchmark candidates"),
     ).ref
 
 

@@ -148,6 +148,7 @@ def pack_units(
     *,
     keys: Sequence[Hashable],
     tokens_per_pack: int,
+    tokens_together: int = 0,
 ) -> list[Pack]:
     """Packs that hold every unit once, groups of one key together.
 
@@ -157,14 +158,17 @@ def pack_units(
         keys: Conversation of each unit; its sequences share their longest common prefix.
         tokens_per_pack: Token budget; what exceeds it, because a unit or two sequences of one
             conversation do, gets a pack of its own.
+        tokens_together: Size up to which the sequences of one conversation stay in one pack though
+            they exceed the budget: apart they repeat their prefix.
     """
+    largest = max(tokens_per_pack, tokens_together)
     members: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         members.setdefault(key, []).append(index)
     groups = [
         group
         for indices in members.values()
-        for group in _split_group(indices, units, sequences=sequences, budget=tokens_per_pack)
+        for group in _split_group(indices, units, sequences=sequences, budget=largest)
     ]
     return [
         _lay_out(bin_groups, units, sequences=sequences)

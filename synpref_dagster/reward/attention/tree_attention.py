@@ -3,7 +3,9 @@
 Registered with transformers as an attention function, so model code stays untouched. On CPU every
 block (segment with itself, later segments with their prefix) is one call of torch's flash kernel;
 blocks of the same queries are merged by log-sum-exp, and the backward of each block uses the merged
-output and log-sum-exp, which makes it exact. CUDA kernels live in `cuda_attention`.
+output and log-sum-exp, which makes it exact. Where nothing is kept for a backward pass, half
+precision goes by plain products: on sequences of a few hundred tokens torch's kernel takes twice as
+long for it. CUDA kernels live in `cuda_attention`.
 Legend: T tokens, R queries, K key/value heads, G query heads per key/value head, D head size.
 """
 
@@ -21,6 +23,7 @@ from synpref_dagster.reward.attention.cuda_attention import cuda_tree_attention
 
 TREE = "synpref_tree"
 DENSE_LIMIT = 1 << 18  # queries x keys up to which one masked call beats many small ones
+ROWS = 128  # queries of one product: their scores stay in the cache, and few are computed in vain
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -103,8 +106,35 @@ def attend(query: Tensor, key: Tensor, *, value: Tensor, pack: Pack, scale: floa
     query, key, value = _one_dtype(query, key, value)
     if query.is_cuda:
         return cuda_tree_attention(query, key, value=value, pack=pack, scale=scale)
+    if query.dtype is torch.bfloat16 and not torch.is_grad_enabled():
+        return _by_products(_grouped(query, key), key, value=value, pack=pack, scale=scale)
     out = BlockAttention.apply(_grouped(query, key), key, value, pack.blocks, scale)
     return out.permute(2, 0, 1, 3).flatten(1, 2)
+
+
+def _by_products(query: Tensor, key: Tensor, *, value: Tensor, pack: Pack, scale: float) -> Tensor:
+    """`attend` without a backward pass: (K, G, T, D) queries give (T, H, D), segment by segment."""
+    num_kv, num_groups, num_tokens, head_size = query.shape
+    out = query.new_empty(num_tokens, num_kv, num_groups, head_size)
+    later = torch.ones(ROWS, ROWS, dtype=torch.bool).triu(1)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    for s in pack.segments:
+        prefix, own = slice(s.prefix_start, s.prefix_stop), slice(s.start, s.stop)
+        keys, values = (
+            torch.cat([states[:, prefix], states[:, own]], 1) for states in (key, value)
+        )
+        keys, before = keys.transpose(1, 2), s.prefix_stop - s.prefix_start
+        for start in range(s.start, s.stop, ROWS):
+            stop = min(start + ROWS, s.stop)
+            seen, num_rows = before + stop - s.start, stop - start
+            part = query[:, :, start:stop].flatten(1, 2)
+            scores = torch.bmm(part, keys[:, :, :seen]).to(wide).mul_(scale)
+            own_scores = scores.view(num_kv, num_groups, num_rows, seen)[..., seen - num_rows :]
+            own_scores.masked_fill_(later[:num_rows, :num_rows], -torch.inf)
+            weights = scores.softmax(-1).to(value.dtype)
+            attended = torch.bmm(weights, values[:, :seen]).unflatten(1, (num_groups, num_rows))
+            out[start:stop] = attended.permute(2, 0, 1, 3)
+    return out.flatten(1, 2)
 
 
 def attend_scored(query: Tensor, key: Tensor, *, value: Tensor, pack: Pack, scale: float) -> Tensor:

@@ -7,7 +7,7 @@ classifier that is cut to its first L layers puts before its head.
 Legend: n sequences, T tokens of a forward, R of its sequences, H hidden size, F features.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,10 @@ from synpref_dagster.reward.encoding import ChatEncoder, load_encoder
 
 Features = npt.NDArray[np.float32]
 POOLINGS = ("last", "mean")
-TOKENS_PER_PACK = {"cpu": 4_096, "cuda": 65_536}  # nothing is kept for a backward pass
+# Nothing is kept for a backward pass. On CPU the activations of a small pack stay in the cache;
+# what shares a prompt stays together all the same.
+TOKENS_PER_PACK = {"cpu": 1_024, "cuda": 65_536}
+TOKENS_TOGETHER = 4_096
 
 
 class FrozenBackbone:
@@ -88,9 +91,18 @@ class FrozenBackbone:
         return int(len(self.layers) * len(POOLINGS) * width)
 
     def features(
-        self, conversations: Sequence[Sequence[Turn]], responses: Sequence[str]
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        responses: Sequence[str],
+        *,
+        on_share: Callable[[float], None] | None = None,
     ) -> Features:
         """(n, F) float32: per layer, in the order they were named, `last` and then `mean`.
+
+        Args:
+            conversations: of each response.
+            responses: the texts.
+            on_share: told which share of the tokens is forwarded, pack by pack.
 
         Raises:
             ValueError: If the lengths differ.
@@ -108,13 +120,18 @@ class FrozenBackbone:
             sequences,
             keys=keys,
             tokens_per_pack=self.tokens_per_pack,
+            tokens_together=TOKENS_TOGETHER,
         )
+        num_done, num_all = 0, sum(pack.num_tokens for pack in packs)
         out = np.zeros((len(sequences), self.num_features), dtype=np.float32)
         for pack in packs:
             start_of = {row: starts[index] for index, row in pack.row_of.items()}
             with torch.inference_mode():
                 pooled_RF = self._pooled(pack, [start_of[row] for row in sorted(start_of)])
             self.num_tokens += pack.num_tokens
+            num_done += pack.num_tokens
+            if on_share is not None:
+                on_share(num_done / num_all)
             out[list(pack.row_of)] = pooled_RF.cpu().numpy()[list(pack.row_of.values())]
         return out
 

@@ -35,7 +35,6 @@ from synpref_dagster.reward.frozen.heads import (
 from synpref_dagster.reward.frozen.places import FROZEN_FILE, HEAD_FILE, find_home, told
 from synpref_dagster.reward.frozen.reading import (
     FeatureReader,
-    OnRead,
     Reading,
     opened_reader,
 )
@@ -114,7 +113,6 @@ def train_frozen_reward_model(
     reader: FeatureReader,
     config: FrozenConfig,
     output_dir: Path,
-    on_read: OnRead | None = None,
 ) -> TrainingReport:
     """Fit and publish a head; a finished folder of the same data and backbone is reused.
 
@@ -125,7 +123,6 @@ def train_frozen_reward_model(
         reader: The backbone.
         config: What to choose from.
         output_dir: Folder of the model, below the folder that holds the backbones.
-        on_read: Told how far the backbone is with what it has not read yet.
 
     Raises:
         ValueError: If no pair is left to train on.
@@ -139,7 +136,7 @@ def train_frozen_reward_model(
     kept = [pair for pair in pairs if pair.chosen != pair.rejected]
     if not kept:
         raise ValueError(NOTHING_LEFT.format(num=len(pairs)))
-    both = _features([*kept, *validation], reader, on_read)
+    both = _features([*kept, *validation], reader)
     train = both.rows(np.arange(len(kept)))
     gold = both.rows(np.arange(len(kept), len(both.chosen)))
     head = _fitted(kept, train, gold if validation else None, reader=reader, config=config)
@@ -181,13 +178,11 @@ def _fitted(
     return replace(fitted, evaluation=None, tried=chosen.tried)
 
 
-def _features(
-    pairs: Sequence[PreferencePair], reader: FeatureReader, on_read: OnRead | None
-) -> PairFeatures:
+def _features(pairs: Sequence[PreferencePair], reader: FeatureReader) -> PairFeatures:
     """Both sides of each pair in one reading: a prompt that they share is forwarded once."""
     conversations = [pair.conversation for pair in pairs]
     responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    read = reader.features(conversations * 2, responses, on_read=on_read)
+    read = reader.features(conversations * 2, responses)
     return PairFeatures(read[: len(pairs)], read[len(pairs) :])
 
 

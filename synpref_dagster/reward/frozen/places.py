@@ -7,6 +7,7 @@ from typing import Any
 BACKBONES, FEATURES = "backbones", "features"
 FROZEN_FILE = "frozen.json"
 HEAD_FILE = "head.npy"
+PREPARED_FILE = "prepared.json"
 
 
 def is_frozen(checkpoint: Path) -> bool:
@@ -39,6 +40,18 @@ def backbone_folder(home: Path, name: str) -> Path:
     """Where a prepared backbone lies in a campaign's folder, or in a folder given away."""
     own = home / name
     return own if own.is_dir() else home / BACKBONES / name
+
+
+def source_of(folder: Path) -> str | None:
+    """What a prepared backbone was made from, whatever it is called and however many layers it has.
+
+    None where that is not known: of an earlier version.
+    """
+    try:
+        told = json.loads((folder / PREPARED_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told.get("source") if isinstance(told, dict) else None
 
 
 def find_home(folder: Path, name: str) -> tuple[Path, bool]:

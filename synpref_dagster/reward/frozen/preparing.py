@@ -26,10 +26,10 @@ from synpref_dagster.reward.encoding import (
     template_without_default_prompt,
 )
 from synpref_dagster.reward.folders import folder_fingerprint
+from synpref_dagster.reward.frozen.places import PREPARED_FILE
 from synpref_dagster.storage.atomic import make_once
-from synpref_dagster.storage.damage import write_checksums
+from synpref_dagster.storage.damage import check_folder, write_checksums
 
-PREPARED_FILE = "prepared.json"
 VERSION = "1"  # changes whenever a prepared backbone says something else
 DEFAULT_LAYER_SHARES = (2 / 3, 1.0)  # a middle layer beats the last one; see docs/reward_models.md
 
@@ -72,23 +72,35 @@ def prepare_backbone(
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         told = {"place": row.hub_id, "revision": row.revision, "layers": read, "depth": depth}
+        told["source"] = _key(row, ())
         (part / PREPARED_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         write_checksums(part)
 
     what = ("all",) if reads_all else layers
     target = folder / f"{row.model_size}-{_key(row, tuple(what or ()))}"
     make_once(target, make)
+    check_folder(target, remedy=f"rm -r '{target}' and start again, which prepares it anew")
     told = json.loads((target / PREPARED_FILE).read_text(encoding="utf-8"))
     return Prepared(target, tuple(told["layers"]))
 
 
-@lru_cache
 def _key(row: Backbone, layers: tuple[int | str, ...]) -> str:
     """What a prepared backbone is made from; a local folder counts by its content."""
-    is_folder = Path(row.hub_id).is_dir()
-    place = folder_fingerprint(row.hub_id) if is_folder else row.hub_id
+    folder = Path(row.hub_id)
+    place = _content(row.hub_id, _state(folder)) if folder.is_dir() else row.hub_id
     told = (VERSION, place, row.revision, row.gguf_file, row.pad_token, layers)
     return blake2b(repr(told).encode(), digest_size=6).hexdigest()
+
+
+def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files: whoever replaces one changes this."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return tuple((str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files)
+
+
+@lru_cache
+def _content(folder: str, state: tuple[tuple[str, int, int], ...]) -> str:
+    return folder_fingerprint(folder)
 
 
 def default_layers(depth: int) -> tuple[int, ...]:

@@ -7,18 +7,11 @@ import pyarrow as pa
 from synpref_dagster.pairs.record import id_array
 from synpref_dagster.pairs.texts import shard_pairs
 from synpref_dagster.reward.devices import best_device
-from synpref_dagster.reward.frozen.reading import OnRead, Reading, opened_reader
+from synpref_dagster.reward.frozen.reading import Reading, opened_reader
 from synpref_dagster.reward.frozen.store import response_keys
 
 
-def read_shard(
-    table: pa.Table,
-    texts: pa.Table,
-    *,
-    reading: Reading,
-    home: Path,
-    on_read: OnRead | None = None,
-) -> pa.Table:
+def read_shard(table: pa.Table, texts: pa.Table, *, reading: Reading, home: Path) -> pa.Table:
     """Which features belong to each pair; the features go to the store beside the models.
 
     Args:
@@ -26,7 +19,6 @@ def read_shard(
         texts: the raw shard that the pairs come from.
         reading: the backbone, and how it is read.
         home: the campaign's folder.
-        on_read: told how far the reading is.
 
     Returns:
         pair_id, chosen_key, rejected_key (16 bytes each).
@@ -35,7 +27,7 @@ def read_shard(
     reader = opened_reader(reading, home, keeps=True, device=best_device())
     conversations = [pair.conversation for pair in pairs]
     chosen, rejected = ([getattr(p, side) for p in pairs] for side in ("chosen", "rejected"))
-    reader.read(conversations * 2, [*chosen, *rejected], on_read=on_read)
+    reader.read(conversations * 2, [*chosen, *rejected])
     return pa.table(
         {
             "pair_id": id_array([pair.pair_id for pair in pairs]),

@@ -68,6 +68,7 @@ def map_grown(  # noqa: PLR0913 - as `map_shards`
     identified_by: Mapping[str, Any],
     meta: Mapping[str, Any] | None = None,
     executor: ShardExecutor | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> GrownResult:
     """`map_shards(fn, ids, beside=[texts], ...)` that computes only rows which are new in a shard.
 
@@ -81,6 +82,7 @@ def map_grown(  # noqa: PLR0913 - as `map_shards`
         identified_by: identifies the work; a shard worked on otherwise has another base.
         meta: facts for the manifest of the output.
         executor: in this process by default.
+        on_progress: see `map_shards`; told of the base, then of what came since.
     """
     about = hash_json([version, dict(identified_by)])
     base = keep_base(ids, texts, uri=join_uri(uri, "base", about[:16]))
@@ -95,6 +97,7 @@ def map_grown(  # noqa: PLR0913 - as `map_shards`
             identified_by=identified_by,
             meta=meta,
             executor=executor,
+            on_progress=on_progress,
             empty_alone=place != uri,  # The base is worked on as if there were nothing else.
         )
 

@@ -67,6 +67,15 @@ def test_tokens_are_the_tree_minimum_when_the_budget_splits_no_group(random_unit
     assert len(packs) <= 1.2 * -(-least // 400)
 
 
+def test_a_conversation_stays_together_beyond_the_budget_where_it_is_said_how_far(random_units):
+    units, sequences, keys = random_units
+    about = {"keys": keys, "tokens_per_pack": 20}
+    packs = pack_units(units, sequences, tokens_together=500, **about)
+    least = tree_tokens(sequences, keys=[keys[n] for n, unit in enumerate(units) for _ in unit])
+    assert sum(pack.num_tokens for pack in packs) == least
+    assert len(packs) == len(set(keys))
+
+
 def test_packing_is_the_same_every_time(random_units):
     units, sequences, keys = random_units
     one, two = (pack_units(units, sequences, keys=keys, tokens_per_pack=100) for _ in range(2))

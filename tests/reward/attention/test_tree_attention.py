@@ -50,6 +50,24 @@ def value_and_gradients(function, states):
     return [out, *torch.autograd.grad((out * weights).sum(), leaves)]
 
 
+@pytest.mark.parametrize("rows", [3, 128])
+def test_plain_products_equal_a_dense_mask(pack, states, rows, monkeypatch):
+    monkeypatch.setattr(tree_attention, "ROWS", rows)
+    query, key, value = states
+    grouped = query.unflatten(0, (KV_HEADS, -1))
+    ours = tree_attention._by_products(grouped, key, value=value, pack=pack, scale=SCALE)
+    assert (ours - dense(*states, mask=token_mask(pack))).abs().max() < 1e-12
+
+
+def test_half_precision_without_gradients_goes_by_products(pack, states, monkeypatch):
+    half = [state.bfloat16() for state in states]
+    kept = attend(*half[:2], value=half[2], pack=pack, scale=SCALE)
+    monkeypatch.setattr(tree_attention, "BlockAttention", None)
+    with torch.no_grad():
+        found = attend(*half[:2], value=half[2], pack=pack, scale=SCALE)
+    assert (found - kept).abs().max() < 0.05
+
+
 def test_output_and_gradients_equal_a_dense_mask_in_double_precision(pack, states):
     ours = value_and_gradients(
         lambda q, k, v: attend(q, k, value=v, pack=pack, scale=SCALE), states

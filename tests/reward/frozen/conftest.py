@@ -37,13 +37,14 @@ def home(tmp_path):
 def reader_of(own_backbone, home):
     """Makes a new reader of the backbone, as a new process would."""
 
-    def make(*, layers=(2, 3), keeps=True, max_length_tokens=256):
-        prepared = prepare_backbone(own_backbone, home / BACKBONES, layers=layers)
+    def make(*, layers=(2, 3), keeps=True, max_length_tokens=256, dtype="float32", name="own"):
+        row = replace(own_backbone, model_size=name)
+        prepared = prepare_backbone(row, home / BACKBONES, layers=layers)
         reading = Reading(
             backbone=prepared.folder.name,
             layers=prepared.layers,
             max_length_tokens=max_length_tokens,
-            dtype="float32",
+            dtype=dtype,
         )
         return FeatureReader(reading, home, keeps=keeps, device="cpu")
 
