@@ -51,7 +51,7 @@ def test_every_packaged_profile_is_legal_and_named_after_its_file(name):
 
 def test_the_profiles_of_the_readme_are_there():
     assert set(packaged_profiles()) == {
-        *("demo", "paper", "smoke"),
+        *("demo", "paper", "paper_small", "smoke"),
         *("real", "real_turned", "real_biased"),
     }
 
