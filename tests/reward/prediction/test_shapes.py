@@ -3,9 +3,20 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from transformers import GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
+from synpref_dagster.reward.attention.batching import pack_units
+from synpref_dagster.reward.attention.forward import Mode, verified_forward
 from synpref_dagster.reward.backbones import BACKBONES, Backbone
 from synpref_dagster.reward.prediction.shapes import (
     SHAPES,
@@ -92,3 +103,36 @@ def test_known_shapes_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["596050944", "False"]
+
+
+def plain_rewards(model, sequences):
+    """What transformers itself gives, one sequence at a time."""
+    model.set_attn_implementation("sdpa")
+    with torch.inference_mode():
+        logits = [model(input_ids=torch.from_numpy(ids)[None]).logits for ids in sequences]
+    return torch.cat(logits)[:, 0].float()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hub_id", ["Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-1B-Instruct"])
+def test_a_model_at_full_depth_and_width_scores_a_pair_as_transformers_does(hub_id, config_of):
+    shape = SHAPES[hub_id]
+    torch.manual_seed(0)
+    config = config_of(shape)
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.bfloat16).eval()
+    assert sum(weight.numel() for weight in model.parameters()) == shape.num_parameters
+    rng = np.random.default_rng(0)
+    prompt = rng.integers(1, shape.vocabulary_size, 12)
+    pair = [np.concatenate([prompt, rng.integers(1, shape.vocabulary_size, n)]) for n in (8, 11)]
+    [pack] = pack_units([(0, 1)], pair, keys=["one"], tokens_per_pack=2_048)
+    assert pack.num_tokens == 12 + 8 + 11
+    for dtype, tolerance in ((torch.bfloat16, 0.05), (torch.float32, 1e-4)):
+        if dtype == torch.float32 and shape.num_parameters > 1e9:
+            continue  # more than 4 GB
+        model.to(dtype)
+        plain = plain_rewards(model, pair)
+        forward = verified_forward(model)
+        assert forward.mode is Mode.TREE_LAST_LAYER
+        with torch.inference_mode():
+            ours = forward(pack)[[pack.row_of[0], pack.row_of[1]]]
+        assert (ours - plain).abs().max() <= tolerance * plain.abs().max()
