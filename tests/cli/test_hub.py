@@ -7,7 +7,9 @@ import huggingface_hub.constants
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
+from synpref_dagster.cli import app as cli
 from synpref_dagster.cli.hub import Repository, on_hub, refuse_missing_on_hub
 from synpref_dagster.settings.profile import Profile, load_profile
 
@@ -123,3 +125,30 @@ def test_what_was_downloaded_needs_no_hub(monkeypatch, empty_cache):
         name = f"{each.kind}s--{each.hub_id.replace('/', '--')}"
         (empty_cache / name / "snapshots").mkdir(parents=True)
     assert said() is None
+
+
+def test_the_small_paper_names_its_missing_keys_and_then_what_it_misses_on_the_hub(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SYNPREF_STORE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(cli, "console", Console(width=400, no_color=True))
+    keys = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
+
+    def run():
+        result = CliRunner().invoke(cli.app, ["run", "--profile", "paper_small"])
+        return result.exit_code, result.output.splitlines()
+
+    for key in keys:
+        monkeypatch.delenv(key, raising=False)
+    code, lines = run()
+    assert code == 2
+    assert [line.split()[1] for line in lines] == ["'hosted'", "'routed'", "'third'"]
+    assert ["OPENAI_API_KEY" in line for line in lines] == [True, False, False]
+    for key in keys:
+        monkeypatch.setenv(key, "one")
+    code, [line] = run()
+    assert code == 2
+    assert "cannot be reached (Connection refused), and profile paper_small needs" in line
+    assert not any(tmp_path.iterdir())  # nothing was begun

@@ -56,6 +56,17 @@ def test_the_profiles_of_the_readme_are_there():
     }
 
 
+def test_the_small_paper_has_two_of_the_eight_sizes_and_judges_that_cost_money():
+    small = load_profile("paper_small")
+    assert small.sizes() == ("qwen3-0.6b", "llama-3.2-1b")
+    assert small.judges.cost_money
+    assert small.judges.max_usd == 500.0
+    assert len(small.judges.endpoints) % 2 == 1
+    assert {source.hub_id for source in small.pool.sources} == {
+        source.hub_id for source in load_profile("paper").pool.sources
+    }
+
+
 def test_the_environment_may_set_the_key_prefix_and_takes_it_away(write_profile, monkeypatch):
     path = write_profile('key_prefix = "own"\n' + SMALL)
     assert load_profile(path).key_prefix == "own"
