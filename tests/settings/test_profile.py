@@ -117,7 +117,7 @@ def test_an_unknown_choice_is_refused(write_profile):
 
 
 def test_an_unknown_profile_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match="profile 'dmeo' is unknown; use one of demo, paper, real"):
+    with pytest.raises(ValueError, match="profile 'dmeo' is unknown; use one of demo, paper, paper_small, real"):
         load_profile("dmeo")
 
 
