@@ -1,9 +1,10 @@
 """The reward engine on one GPU: Qwen3-0.6B and 1.7B shapes, random weights, bfloat16 autocast.
 
 Training on HH pairs against `trl.RewardTrainer` with its defaults (micro-batch 8, checkpointing)
-and the same engine with sharing off; model-FLOP utilisation on forwarded tokens and peak memory
-beside the times. Run `python bench/engine_gpu.py` on a machine with a CUDA device; it writes
-`bench/results/engine_gpu.json`. Without one it says so and writes nothing.
+and the same engine with sharing off. What `reward/prediction` expects of our steps, time and
+memory, is printed first and stands beside what was measured, with the utilisation that was reached.
+Run `python bench/engine_gpu.py` on a machine with a CUDA device; it writes
+`bench/results/engine_gpu.json`. Without one it prints what an H200 should do and writes nothing.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,9 +32,12 @@ from engine_parts.slices import (
 )
 from trl import RewardConfig, RewardTrainer
 
-from synpref_dagster.reward.attention.batching import common_prefix
+from synpref_dagster.reward.attention.batching import Pack, common_prefix
 from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.encoding import ChatEncoder, EncodedPair, encode_pairs
+from synpref_dagster.reward.prediction.costs import Load, step_memory, step_work
+from synpref_dagster.reward.prediction.machines import MACHINES, Machine, machine
+from synpref_dagster.reward.prediction.shapes import Shape as PredictedShape
 from synpref_dagster.reward.training.batch_step import pair_packs
 from synpref_dagster.reward.training.config import TrainingConfig
 from synpref_dagster.reward.training.loop import take_step
@@ -40,7 +45,6 @@ from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.workers import Workers
 
 RESULTS = Path(__file__).parent / "results" / "engine_gpu.json"
-PEAK_FLOPS = 790e12  # dense bfloat16 of an H200 in practice; another card needs its own figure
 TOKENS_PER_PACK = 16_384
 SHAPES = (
     Shape(
@@ -63,6 +67,60 @@ SHAPES = (
     ),
 )
 Batches = Sequence[Sequence[EncodedPair]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a number of our steps should take on a device."""
+
+    machine: Machine
+    flops: float
+    seconds: float
+    peak: float
+
+    def utilisation(self, seconds: float) -> float:
+        """Share of the device's peak that so many seconds come to."""
+        return self.flops / seconds / self.machine.half_flops
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:.2f} s at {self.machine.utilisation:.0%} of a {self.machine.name}, "
+            f"{self.flops / 1e12:,.0f} TFLOP, peak {self.peak / 2**30:.1f} GiB"
+        )
+
+
+def expected(shape: Shape, batches: Batches) -> Expected:
+    """What our steps on all batches but the first should take, on this card or on an H200."""
+    name = torch.cuda.get_device_name().lower() if torch.cuda.is_available() else ""
+    found = machine(next((each for each in MACHINES if each in name), "h200"))
+    packs = [
+        pack for batch in batches[1:] for pack in pair_packs(batch, tokens_per_pack=TOKENS_PER_PACK)
+    ]
+    load = Load(
+        num_tokens=sum(pack.num_tokens for pack in packs),
+        num_seen=sum(map(_num_seen, packs)),
+        num_scored=sum(len(pack.segments) for pack in packs),
+        seen_by_scored=sum(int(pack.scored_mask.sum()) for pack in packs),
+    )
+    own = predicted_shape(shape)
+    flops = step_work(own, load, checkpointing=False).total
+    largest = max(pack.num_tokens for pack in packs)
+    memory = step_memory(own, largest, dtype="bfloat16", checkpointing=False)
+    seconds = found.seconds(flops, dtype="bfloat16")
+    return Expected(machine=found, flops=flops, seconds=seconds, peak=memory.total)
+
+
+def _num_seen(pack: Pack) -> float:
+    rows = ((b.query_stop - b.query_start, b.key_stop - b.key_start, b.causal) for b in pack.blocks)
+    return sum(
+        keys * (keys + 1) / 2 if causal else queries * keys for queries, keys, causal in rows
+    )
+
+
+def predicted_shape(shape: Shape) -> PredictedShape:
+    """The shape as `reward/prediction` knows it."""
+    about = {name: value for name, value in asdict(shape).items() if name != "name"}
+    return PredictedShape(**about, vocabulary_size=VOCABULARY_SIZE, norms_heads=True)
 
 
 def measured(run: Callable[[], Any]) -> tuple[float, int]:
@@ -131,15 +189,15 @@ def trl_steps(model: Any, batches: Batches, *, tokenizer: Any) -> tuple[float, i
 def shape_rows(shape: Shape, batches: Batches, *, tokenizer: Any, repeats: int) -> list[dict]:
     """Rows of one shape: against TRL's defaults, and against the engine without sharing."""
     model = bench_model(shape, tokenizer)
-    weights = sum(w.numel() for w in model.parameters()) - VOCABULARY_SIZE * shape.hidden_size
+    hoped = expected(shape, batches)
     ours, packed, trl = [], [], []
     for _ in range(repeats):
         ours.append(our_steps(model, batches, shared=True))
         packed.append(our_steps(model, batches, shared=False))
         trl.append(trl_steps(model, batches, tokenizer=tokenizer))
     seconds = median(run[0] for run in ours)
-    utilisation = 6 * weights * ours[0][2] / seconds / PEAK_FLOPS
-    notes = f"MFU {utilisation:.0%}, peak {ours[0][1] / 2**30:.1f} GiB"
+    peak = f"{ours[0][1] / 2**30:.1f} GiB (expected {hoped.peak / 2**30:.1f})"
+    notes = f"utilisation {hoped.utilisation(seconds):.0%}, peak {peak}"
     rows = []
     for label, theirs in (("TRL defaults", trl), ("sharing off", packed)):
         baseline = median(run[0] for run in theirs)
@@ -147,6 +205,7 @@ def shape_rows(shape: Shape, batches: Batches, *, tokenizer: Any, repeats: int) 
             {
                 "name": f"training, HH, {shape.name}, {label}",
                 "ours": seconds,
+                "predicted": hoped.seconds,
                 "baseline": baseline,
                 "ratio_cpu": None,
                 "ratio_wall": baseline / seconds,
@@ -165,9 +224,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("no CUDA device here: nothing measured", file=sys.stderr)
-        return
     started = time.perf_counter()
     pairs = hh_pairs()
     tokenizer = bench_tokenizer(pairs)
@@ -175,11 +231,17 @@ def main() -> None:
     encoded, _ = encode_pairs(pairs, encoder)
     size = arguments.batch_pairs
     batches = [encoded[i * size : (i + 1) * size] for i in range(arguments.steps + 1)]
+    for shape in SHAPES:
+        print(f"expected of {arguments.steps} steps, {shape.name}: {expected(shape, batches)}")
+    if not torch.cuda.is_available():
+        print("no CUDA device here: nothing measured", file=sys.stderr)
+        return
     rows = []
     for shape in SHAPES:
         rows += shape_rows(shape, batches, tokenizer=tokenizer, repeats=arguments.repeats)
     for line in rows:
-        print(f"{line['ratio_wall']:.2f} wall  {line['name']}: {line['exactness']}")
+        times = f"{line['ours']:.2f} s, {line['predicted']:.2f} expected"
+        print(f"{line['ratio_wall']:.2f} wall  {line['name']}: {times}; {line['exactness']}")
     print(f"{time.perf_counter() - started:.0f} s")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

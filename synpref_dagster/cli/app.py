@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from synpref_dagster.cli.hub import refuse_missing_on_hub
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
@@ -68,6 +69,7 @@ def run(
     refuse_missing_keys(console, chosen)
     refuse_missing_backbones(console, chosen)
     wanted = _sizes(sizes, chosen)
+    refuse_missing_on_hub(console, chosen, wanted)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
@@ -183,6 +185,30 @@ def compare(
             f"no evidence yet of {', '.join(missing)}: `synpref run` these campaigns to their "
             "report, or leave their seeds out (--seeds)",
         )
+
+
+@app.command()
+def sizes(
+    profile: ProfileOption = "demo",
+    device: Annotated[str, typer.Option(help="h200, h100, a100, ..., or cpu.")] = "h200",
+    pairs: Annotated[int | None, typer.Option(min=1, help="Pairs of the clean pool.")] = None,
+    tokens: Annotated[float | None, typer.Option(min=8, help="Tokens of a pair.")] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Share of the device's speed.")
+    ] = None,
+) -> None:
+    """Say what training and scoring each model size will take: memory, operations, hours."""
+    chosen = load_or_refuse(console, profile, None)
+    from synpref_dagster.cli.sizes import print_forecast
+
+    print_forecast(
+        console,
+        chosen,
+        device=device,
+        utilisation=utilisation,
+        num_pairs=pairs,
+        tokens_per_pair=tokens,
+    )
 
 
 @app.command()

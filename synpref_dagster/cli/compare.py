@@ -64,19 +64,25 @@ def _print_setting(
         for row in rows.to_dict("records")
     }
     for source in dict.fromkeys(rows["source"]):
+        counts = [cells[source, where, LONGER, ""]["n"] for where in ("all", "against_length")]
         columns = ("trained on", "all pairs", "where length misleads", "gain over original labels")
-        table = table_of(f"{setting}: {source or 'all sources'}", *columns)
+        title = f"{setting}: {source or 'all sources'}, {counts[0]:,} pairs, {counts[1]:,} against"
+        table = table_of(f"{title} length", *columns)
         for variant, title in VARIANTS.items():
             if (source, "all", variant, "") not in cells:
                 continue
             gain = cells.get((source, "all", variant, ORIGINAL))
             table.add_row(
                 title,
-                shown(cells[source, "all", variant, ""]),
-                shown(cells[source, "against_length", variant, ""]),
-                "-" if gain is None else f"{shown(gain).partition(' n=')[0]} {_verdict(gain)}",
+                _shown(cells[source, "all", variant, ""]),
+                _shown(cells[source, "against_length", variant, ""]),
+                "-" if gain is None else f"{_shown(gain)} {_verdict(gain)}",
             )
         console.print(table)
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    return shown(None if found["n"] == 0 else found).partition(" n=")[0]
 
 
 def _verdict(gain: Mapping[str, Any]) -> str:

@@ -114,8 +114,8 @@ def print_estimate(shown: Console, profile: Profile) -> None:
     from synpref_dagster.judges.reservations import Reservations
 
     cache = _opened(profile) if profile.judges.cache_path().is_file() else None
-    pools = _pools(profile)
-    tokens = mean_tokens(_texts(pools["raw_pool"])) if "raw_pool" in pools else None
+    pools = pools_there(profile)
+    tokens = mean_tokens(texts_of(pools["raw_pool"])) if "raw_pool" in pools else None
     sizes = {name: ref.num_rows for name, ref in pools.items()} | _benchmarks(profile)
     found = forecast(profile, sizes, cache, tokens_per_pair=tokens)
     table = Table("asset", "judge", box=SIMPLE_HEAD)
@@ -157,7 +157,7 @@ def _benchmarks(profile: Profile) -> dict[str, int]:
     return {} if found is None else {BENCHMARKS: found}
 
 
-def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
+def pools_there(profile: Profile) -> dict[str, "DatasetRef"]:
     """The pools that an earlier run made, by name."""
     from synpref_dagster.storage import SelectionRef, to_path
     from synpref_dagster.storage.refs import find_ref
@@ -170,7 +170,8 @@ def _pools(profile: Profile) -> dict[str, "DatasetRef"]:
     return pools
 
 
-def _texts(pool: "DatasetRef") -> "Iterator[pa.Table]":
+def texts_of(pool: "DatasetRef") -> "Iterator[pa.Table]":
+    """The texts of a pool, shard by shard."""
     from synpref_dagster.storage import iter_tables
 
     return iter_tables(pool, ["conversation", "chosen", "rejected"])

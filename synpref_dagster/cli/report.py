@@ -17,7 +17,7 @@ SHORT_NAMES = {
     "rm_bench": "RM-B",
     "judge_bench": "JB",
 }
-LEAST_WIDTH = 100
+LEAST_WIDTH = 120
 VARIANTS = {  # order and wording of the training sets that are compared
     "longer_is_better": "(longer is better, no model)",
     "original": "original labels",

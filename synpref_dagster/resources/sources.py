@@ -23,6 +23,7 @@ from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
 from synpref_dagster.pairs.record import ID_BYTES
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.crowd_votes import vote_options
 from synpref_dagster.resources.own_suites import own_rows
 from synpref_dagster.settings.pool import CROWD_VOTES, SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
@@ -99,7 +100,7 @@ class PoolSources(dg.ConfigurableResource):
         """The sources of the pool, in reading order."""
         if not self.is_synthetic:
             pool = self.campaign.profile.pool
-            made = pool.vote_options(self.campaign.seed)
+            made = vote_options(pool, self.campaign.seed)
             return [_spec(source, made) for source in pool.sources]
         return [
             SourceSpec(

@@ -16,6 +16,7 @@ import numpy as np
 
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign, table_to_pairs
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.crowd_votes import held_out_debates
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.settings.pool import CROWD_VOTES
 from synpref_dagster.sources.majorities import majority_gold
@@ -23,7 +24,6 @@ from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.storage import hash_json
 from synpref_dagster.synthetic.sealed import TEST_PAIRS, sealed_signs
-
 
 TEST_ORDER = "by content"  # of the pairs of held-out debates, the first of which judges are shown
 
@@ -61,7 +61,7 @@ class SealedTruth(dg.ConfigurableResource):
 
     @property
     def _test_debates(self) -> tuple[str, ...]:
-        return self.campaign.profile.pool.held_out_debates(self.campaign.seed)
+        return held_out_debates(self.campaign.profile.pool, self.campaign.seed)
 
     def evaluation_pairs(self, held_out: list[PreferencePair]) -> list[PreferencePair]:
         """The clean test set, or the gold validation pairs where the campaign has no truth."""

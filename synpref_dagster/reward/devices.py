@@ -1,4 +1,8 @@
-"""What this machine computes on."""
+"""What this machine computes on, and in which numbers.
+
+Every training, scoring and reading asks here. To keep a graphics card out of it, hide it from
+PyTorch: `CUDA_VISIBLE_DEVICES=`.
+"""
 
 
 def best_device() -> str:
@@ -20,3 +24,18 @@ def reading_dtype() -> str:
     else:
         has_it = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if has_it else "float32"
+
+
+def training_dtype(usual: str, device: str) -> str:
+    """The numbers that a device trains in: the usual ones, on `mps` float32.
+
+    Apple's bfloat16 depends on the version of macOS, and where it is missing PyTorch only warns.
+
+    Args:
+        usual: The size's own.
+        device: Torch device.
+
+    >>> training_dtype("bfloat16", "mps"), training_dtype("bfloat16", "cuda")
+    ('float32', 'bfloat16')
+    """
+    return "float32" if device == "mps" else usual

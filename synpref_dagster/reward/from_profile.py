@@ -12,7 +12,7 @@ from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.backbones import BACKBONES, Backbone
-from synpref_dagster.reward.devices import best_device, reading_dtype
+from synpref_dagster.reward.devices import best_device, reading_dtype, training_dtype
 from synpref_dagster.reward.frozen.config import FrozenConfig
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.training.config import LoraUpdates, Schedule, TrainingConfig
@@ -157,15 +157,17 @@ def _frozen(settings: FrozenReleaseSettings, row: Backbone) -> FrozenConfig:
 
 def _from_the_paper(settings: HubTrainingSettings, row: Backbone, *, final: bool) -> dict[str, Any]:
     """The paper's settings (Sec. 4.1): final runs for releases, development runs for the rest."""
+    device = best_device()
     return {
         "learning_rate": row.learning_rate_final if final else row.learning_rate_development,
         "batch_pairs": row.batch_pairs_final if final else row.batch_pairs_development,
         "schedule": Schedule.CONSTANT if final else Schedule.LINEAR,
         "num_epochs": settings.num_epochs,
         "max_length_tokens": row.max_length_tokens,
-        "dtype": row.dtype,
-        "device": best_device(),
-        "gradient_checkpointing": True,
+        # A row of the profile that names one is obeyed.
+        "dtype": row.frozen_dtype or training_dtype(row.dtype, device),
+        "device": device,
+        "gradient_checkpointing": settings.gradient_checkpointing,
         "pad_token": row.pad_token,
         "save_every_steps": settings.evaluate_every_steps,
         "sharded": settings.num_processes > 1 and not (settings.lora or row.lora),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -203,18 +203,6 @@ class PoolSettings(Section):
                     f"{name} is about sources of format {CROWD_VOTES!r}, and none is of it: "
                     "set the format of the source with the votes"
                 )
-
-    def held_out_debates(self, seed: int) -> tuple[str, ...]:
-        """Debates of the clean test set of one seed."""
-        if self.test_splits:
-            return self.test_splits[seed % len(self.test_splits)]
-        return self.test_debates
-
-    def vote_options(self, seed: int) -> dict[str, Any]:
-        """What the pool asks of every crowd-vote source: leave the test set out, put noise in."""
-        noise = {name: share for name, share in self.label_noise.model_dump().items() if share}
-        held_out = self.held_out_debates(seed)
-        return {**noise, **({"exclude_debates": list(held_out)} if held_out else {})}
 
     @property
     def has_test_set(self) -> bool:

@@ -53,6 +53,7 @@ STARTS_A_NIGHT = """
     reward_model.loss.target_margin reward_model.loss.tempering reward_model.lora
     reward_model.lora.rank reward_model.lora.alpha reward_model.lora.target_modules
     reward_model.layers reward_model.poolings reward_model.penalties reward_model.dtype
+    reward_model.gradient_checkpointing
     filtering.unsure_band filtering.recycle filtering.guard_floor filtering.cross_fit_folds
     export.allowed_licences
 """  # decides about a pair, or the export says it of its data
@@ -71,7 +72,7 @@ STARTS_NOTHING = """
     release.num_processes release.loss.name release.loss.centre_coefficient release.loss.temperature
     release.loss.focal_gamma release.loss.target_margin release.loss.tempering release.lora
     release.lora.rank release.lora.alpha release.lora.target_modules release.layers
-    release.poolings release.penalties release.dtype
+    release.poolings release.penalties release.dtype release.gradient_checkpointing
     gates.min_gold_accuracy evidence.num_judged evidence.thresholds export.trusted_hosts
     shards.executor shards.workers shards.model_workers shards.ray.address
     shards.ray.cpus_per_worker shards.ray.gpus_per_model_worker shards.ray.max_retries

@@ -62,6 +62,7 @@ OTHER = {
     "num_processes": (2, "num_processes"),
     "model_size": ("llama-3.2-1b", "backbone"),
     "max_length_tokens": (77, "config.max_length_tokens"),
+    "gradient_checkpointing": (False, "config.gradient_checkpointing"),
     "layers": ((3, 5), "config.layers"),
     "poolings": (("last",), "config.poolings"),
     "penalties": ((2.0,), "config.penalties"),

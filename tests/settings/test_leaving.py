@@ -22,6 +22,8 @@ PACKAGE = Path(synpref_dagster.__file__).parent
 CLIENTS = {"aiohttp", "boto3", "ftplib", "http", "httpx", "huggingface_hub", "openai", "requests"}
 CLIENTS |= {"smtplib", "sqlalchemy", "psycopg2", "urllib3", "uvicorn", "wandb", "websockets"}
 SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
+    "cli/upgrade/command.py",  # nothing: it knows an error of the databases that it upgrades
+    "cli/hub.py",  # names of what the profile takes from the hub
     "definitions/pools.py",  # nothing: it knows an error of the database that Dagster writes to
     "judges/batches/service.py",
     "judges/calls.py",

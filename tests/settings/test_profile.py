@@ -51,8 +51,19 @@ def test_every_packaged_profile_is_legal_and_named_after_its_file(name):
 
 def test_the_profiles_of_the_readme_are_there():
     assert set(packaged_profiles()) == {
-        *("demo", "paper", "smoke"),
+        *("demo", "paper", "paper_small", "smoke"),
         *("real", "real_turned", "real_biased"),
+    }
+
+
+def test_the_small_paper_has_two_of_the_eight_sizes_and_judges_that_cost_money():
+    small = load_profile("paper_small")
+    assert small.sizes() == ("qwen3-0.6b", "llama-3.2-1b")
+    assert small.judges.cost_money
+    assert small.judges.max_usd == 500.0
+    assert len(small.judges.endpoints) % 2 == 1
+    assert {source.hub_id for source in small.pool.sources} == {
+        source.hub_id for source in load_profile("paper").pool.sources
     }
 
 
@@ -106,7 +117,7 @@ def test_an_unknown_choice_is_refused(write_profile):
 
 
 def test_an_unknown_profile_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match="profile 'dmeo' is unknown; use one of demo, paper, real"):
+    with pytest.raises(ValueError, match="'dmeo' is unknown; use one of demo, paper, paper_small"):
         load_profile("dmeo")
 
 

@@ -108,7 +108,9 @@ def _gather(
 ) -> BatchResult:
     """The tables (B, 3) of loss and rewards of all packs of all workers, in batch order."""
     full = np.zeros((num_pairs, 3))
-    values = torch.cat([table for _, _, table in tables]).double().cpu().numpy()
+    values = (
+        torch.cat([table for _, _, table in tables]).cpu().double().numpy()
+    )  # mps has no float64
     start = 0
     for pack, weight, table in tables:
         if weight:
