@@ -20,6 +20,7 @@ BUMPED = (
 """Assets whose code may change so that the outcome is the same. That of the raw pool is a constant
 which readers of votes go by, too; that of the export is no reason for a night."""
 FEWEST_ROWS, FEWEST_SOURCES = 5, 4
+NEW = "new_"  # begins the names of sources that arrived during the nights
 
 
 def append(world, draw):
@@ -41,7 +42,7 @@ def arrive(world, draw):
     rows = [each for each in world.spare if each[1] == file][: draw.randint(1, 3)]
     world.spare = [each for each in world.spare if each not in rows]
     known = world.sources.get(name) or world.out[name]
-    new = f"new_{len(world.sources) + len(world.out)}"
+    new = f"{NEW}{len(world.sources) + len(world.out)}"
     licence = CLOSED if draw.random() < 0.3 else FREE
     world.sources[new] = Source(known.origin, {f"{new}.jsonl": [row for *_, row in rows]}, licence)
     return f"{new} arrives ({licence})"
@@ -103,7 +104,7 @@ def leave(world, draw):
 
 def take_out(world, draw):
     """A source is taken out of the profile, and its files are gone."""
-    names = sorted(world.sources.keys() - {VOTED})
+    names = sorted(world.sources.keys() - {VOTED, *(name for name, _ in world.lost)})
     if len(names) < FEWEST_SOURCES:
         return None
     name = draw.choice(names)
@@ -139,10 +140,10 @@ def find(world, draw):
 
 
 def put_back(world):
-    """Lost files are where they were."""
+    """Lost files are where they were, and none may be gone any longer."""
     for (name, file), rows in world.lost.items():
         world.sources[name].files[file] = rows
-    world.lost = {}
+    world.lost, world.allow_missing = {}, False
 
 
 def setting(world, draw):
@@ -154,7 +155,7 @@ def setting(world, draw):
 
 def licence(world, draw):
     """Somebody finds out that a new source has another licence."""
-    new = [name for name, source in sorted(world.sources.items()) if source.is_new]
+    new = [name for name in sorted(world.sources) if name.startswith(NEW)]
     if not new:
         return None
     source = world.sources[draw.choice(new)]

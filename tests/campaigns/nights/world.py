@@ -63,11 +63,6 @@ class Source:
     files: dict[str, list[str]]
     licence: str = FREE
 
-    @property
-    def is_new(self):
-        """Whether it arrived during the nights."""
-        return all(name.startswith("new_") for name in self.files)
-
 
 class World:
     """What is in the files and in the profile; written down before each night."""
