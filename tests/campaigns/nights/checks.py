@@ -86,15 +86,16 @@ class Emptied:
         """What an empty store decides about what is in the sources tonight."""
         base = self.base / "empty"
         base.mkdir()
-        # A database of MLflow's takes seconds to be made, and says nothing of decisions.
+        # Databases take seconds to be made, and say nothing of decisions.
         shutil.copy(Path(store.order.base) / "fresh_mlflow.db", base / "mlflow.db")
-        empty = Store(replace(store.order, base=str(base), versions={}, groups=STAGE_TWO))
+        order = replace(store.order, base=str(base), home="", versions={}, groups=STAGE_TWO)
+        empty = Store(order)
         verified = store.verified()
         for name in (*HISTORY, *(f"refs/{name}" for name in GIVEN)):
             _copy(store.root / name, empty.root / name)
         for name in OF_GOLD if verified in self.trained else ():
             _copy(self.trained[verified] / name, empty.root / "models" / name)
-        outcome = run(empty.order)
+        outcome = run(order)
         assert outcome.success, outcome.said
         found = empty.decisions()
         if verified not in self.trained:

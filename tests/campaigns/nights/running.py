@@ -34,7 +34,7 @@ class Order:
     """Path of the profile."""
     job: str = "filter_pool"
     home: str = "home"
-    """The Dagster instance, below `base`."""
+    """The Dagster instance, below `base`; "" takes one that keeps nothing."""
     versions: dict = field(default_factory=dict)
     """Asset -> code version in place of its own."""
     partition: str | None = None
@@ -49,6 +49,10 @@ class Order:
             patch.setenv("SYNPREF_MLFLOW_URI", f"sqlite:///{self.base}/mlflow.db")
             patch.setenv("DAGSTER_HOME", f"{self.base}/{self.home}")
             yield
+
+    def instance(self):
+        """Its Dagster instance."""
+        return open_instance() if self.home else dg.DagsterInstance.ephemeral()
 
     def definitions(self):
         """The project as a code location loads it now."""
@@ -88,7 +92,7 @@ def run(order, *, wait=lambda: None):
         wait: called when everything is ready.
     """
     writes.watch()
-    with order.environment(), open_instance() as instance:
+    with order.environment(), order.instance() as instance:
         defs = order.definitions()
         job = defs.resolve_job_def(order.job)
         graph = defs.resolve_asset_graph()
@@ -128,7 +132,7 @@ def _outcome(result, *, num_writes):
 
 def tick(order):
     """Why the schedule asks for a night, and None; or None, and why it asks for none."""
-    with order.environment(), open_instance() as instance:
+    with order.environment(), order.instance() as instance:
         defs = order.definitions()
         resources = build_resources(load_profile(order.profile))
         with dg.build_schedule_context(
