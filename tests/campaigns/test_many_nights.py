@@ -90,8 +90,7 @@ class Nights:
             again, skipped = tick(self.order())
             assert again is None, again
             if told[0].startswith(bump.__name__):
-                undisturbed = outcome if mode == "whole" else None
-                check_new_code(told[0].split()[1], refs, self.store.refs(), undisturbed)
+                check_new_code(told[0].split()[1], refs, self.store.refs())
         verified = self.store.verified()
         check_models(models, self.store.models(), is_known=verified in self.known)
         self.known.add(verified)
