@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.assets.columns import column_schema
-from synpref_dagster.assets.run_guard import refuse_foreign_run
+from synpref_dagster.assets.run_guard import refuse_foreign_run, writing
 from synpref_dagster.pairs.progress import heard_by, tell
 from synpref_dagster.publishing.plots import markdown_image
 from synpref_dagster.resources.campaign import Campaign, name_of
@@ -206,7 +206,7 @@ def campaign_step(
     refuse_foreign_run(context, campaign)
     with (
         no_secrets_in_errors(),
-        campaign.writing(context.instance),
+        writing(context, campaign),
         tracking.step(context) as tracked,
         heard_by(partial(tell, context.log)),
     ):

@@ -16,6 +16,7 @@ from synpref_dagster.assets.run_guard import PROFILE_OF_TAG
 from synpref_dagster.assets.step import campaign_step
 from synpref_dagster.resources.campaign import PROFILE_TAG, TAKE_OVER_TAG, Campaign
 from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.storage.writers import StoreInUseError
 
 
 @pytest.fixture
@@ -116,6 +117,27 @@ def test_with_prefixes_both_go_on_and_files_are_called_by_names_alone(tmp_path, 
 def test_a_prefix_is_no_setting_that_decides_about_a_pair(tmp_path):
     prefixed = campaign_of(tmp_path, key_prefix="b")
     assert campaign_of(tmp_path).settings_fingerprint() == prefixed.settings_fingerprint()
+
+
+def test_a_run_that_found_its_store_in_use_gives_way_to_the_end(tmp_path, instance):
+    campaign = campaign_of(tmp_path)
+
+    @dg.asset
+    def raw_pool(context: dg.AssetExecutionContext):
+        with (
+            dg.DagsterInstance.ephemeral() as another,
+            campaign.writing(another),
+            pytest.raises(StoreInUseError),
+            campaign_step(context, campaign, NullTracking()),
+        ):
+            pass
+        # The other campaign is between two of its steps now.
+        with campaign_step(context, campaign, NullTracking()):
+            pass
+
+    gave_way = dg.materialize([raw_pool], instance=instance, raise_on_error=False)
+    assert said(gave_way.all_events).startswith("another campaign was writing the store when an ")
+    assert materialize(instance, campaign, gave_way.dagster_run.tags) is None
 
 
 def job_of(assets):

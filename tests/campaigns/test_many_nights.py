@@ -1,149 +1,149 @@
-"""Many nights of small accidents: each ends with what stage 2 decides in an empty store.
+"""Many nights of accidents: each ends with what stage 2 decides in an empty store.
 
 The empty store is given the models of the iterations, the vocabulary, gold and silver, and the
-files in the order in which the nights have read them; everything else is computed there anew.
+order in which the nights have read the files; everything else is computed there anew. Nights are
+killed, broken off and run twice at once; whatever happens, no model is trained that need not be,
+and a backfill of one size ends with a true card or with none.
 """
 
-import gzip
-import json
 import random
 import shutil
-from dataclasses import replace
 
-import numpy as np
 import pytest
+from nights.accidents import bump, happen, put_back
+from nights.checks import (
+    Emptied,
+    Store,
+    check_backfill,
+    check_decisions,
+    check_models,
+    check_new_code,
+)
+from nights.running import Order, apart, at_once, run, tick
+from nights.world import FREE, VOTED, World
+from release_checks import SIZE, recorded_trainings
 
-from synpref_dagster.assets.filtering.decision import all_decisions
-from synpref_dagster.definitions.build import build_defs, build_resources
-from synpref_dagster.pairs.record import id_index
-from synpref_dagster.resources.sources import PoolSources
-from synpref_dagster.reward.training import loop
-from synpref_dagster.settings.profile import load_profile
-from synpref_dagster.sources.files.known_files import known_files
-from synpref_dagster.sources.records import SourceSpec
-
-DECIDED = ["decision", "reason", "judge_label"]
-MARGINS = ["best_margin", "gold_margin"]
-GIVEN = ("vocabulary", "gold", "silver", "iteration_00", "iteration_01", "seed_candidates")
-
-
-class Files(PoolSources):
-    """The synthetic world from files that change overnight, one per source."""
-
-    names: list[str]  # in order, which a mapping in a configuration does not keep
-    origins: list[str]
-    folder: str
-
-    def specs(self):
-        return [
-            SourceSpec(name=name, path=f"{self.folder}/{name}.jsonl", origin=origin, licence="mit")
-            for name, origin in zip(self.names, self.origins, strict=True)
-        ]
+MODES = {"whole": 10, "kill": 3, "break": 2, "twice": 2, "elsewhere": 1, "otherwise": 1}
+BACKFILL_EVERY = 4
+IN_USE = "is being written by"
+GONE = ("source files that were read before are gone", "no file")
 
 
-class World:
-    """Rows by source, and the settings; written to files before each night."""
+class Nights:
+    """A campaign, what happens to its sources, and the nights that follow."""
 
-    def __init__(self, world, folder, *, share):
-        self.folder, self.rows, self.origins, self.spare = folder, {}, {}, []
-        for path in sorted((world / "sources").iterdir()):
-            if path.suffix == ".parquet":
-                continue
-            opened = gzip.open if path.suffix == ".gz" else open
-            with opened(path, "rt") as stream:
-                lines = stream.read().splitlines()
-            name = path.name.partition(".")[0]
-            keep = int(len(lines) * share)
-            self.rows[name], more = lines[:keep], lines[keep:]
-            self.spare += [(name, line) for line in more]
-            self.origins[name] = "synthetic" if name.endswith("llm") else "human"
-        self.filtering = {}
-        self.write()
+    def __init__(self, base, seed, *, share, trained):
+        self.draw, self.trained = random.Random(seed), trained
+        self.world = World(base, share=share)
+        self.store = Store(Order(base=str(base), profile=str(self.world.profile)))
+        self.emptied = Emptied(base)
+        self.is_exported = False
+        first = run(Order(**{**vars(self.store.order), "job": "curate_pool"}))
+        assert first.success, first.said
+        self.num_writes = first.num_writes // 4  # about what a night writes
+        shutil.copy(base / "mlflow.db", base / "fresh_mlflow.db")
+        self.known = {self.store.verified()}
 
-    def write(self):
-        for name, lines in self.rows.items():
-            path = self.folder / f"{name}.jsonl"
-            text = "\n".join(lines)
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+    def order(self, **more):
+        """What is run, with the code as it is tonight."""
+        return Order(**{**vars(self.store.order), "versions": dict(self.world.versions), **more})
 
-    def accident(self, draw):
-        """One thing that happens before a night; returns what it was."""
-        name = draw.choice(sorted(self.rows))
-        lines = self.rows[name]
-        kind = draw.choice(["append", "append", "erase", "turn", "arrive", "swap", "setting"])
-        if kind in ("append", "arrive") and self.spare:
-            place, line = self.spare.pop(draw.randrange(len(self.spare)))
-            if kind == "arrive":
-                self.origins[f"new_{len(self.origins)}"] = self.origins[place]
-                place = f"new_{len(self.origins) - 1}"
-            self.rows.setdefault(place, []).append(line)
-        elif kind == "erase" and len(lines) > 5:
-            del lines[draw.randrange(len(lines))]
-        elif kind == "turn":
-            number = draw.randrange(len(lines))
-            row = json.loads(lines[number])
-            if isinstance(row, dict) and {"chosen", "rejected"} <= row.keys():
-                row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
-                lines[number] = json.dumps(row)
-        elif kind == "swap":
-            draw.shuffle(lines)
+    def one(self, mode):
+        """Accidents and a night; what happened, and whether the schedule asked for the night."""
+        told = happen(self.world, self.draw)
+        self.world.write()
+        if self.world.lost and not self.world.allow_missing:
+            told.append(self.refused())
+        return [mode, *told, self.night(mode, told)]
+
+    def refused(self):
+        """A night on which a file is gone; then it is put back, or its pairs may leave."""
+        before = self.store.refs()
+        outcome = run(self.order())
+        assert not outcome.success
+        assert any(each in outcome.said for each in GONE), outcome.said
+        decided = ("clean_pool.json", "consistency_filtered_subset.json")
+        assert {name: self.store.refs()[name] for name in decided} == {
+            name: before[name] for name in decided
+        }
+        [(name, _)] = self.world.lost
+        may_leave = name == VOTED and self.draw.random() < 0.7
+        if may_leave:
+            self.world.allow_missing = True
         else:
-            self.filtering = {"unsure_band": draw.choice([0.0, 0.05])}
-        self.write()
-        return kind
+            put_back(self.world)
+        self.world.write()
+        return "may leave" if may_leave else "put back"
 
+    def night(self, mode, told):
+        """The night that the schedule asks for, and what has to be true after it."""
+        models, refs = self.store.models(), self.store.refs()
+        reason, skipped = tick(self.order())
+        if reason is not None:
+            outcome = self.run(mode)
+            self.is_exported = "curated_dataset" not in outcome.failed
+            if not outcome.success:
+                # The decisions stand; only what leaves the house is refused.
+                assert outcome.failed == ("curated_dataset",), outcome.said
+                assert "export.allowed_licences" in outcome.said
+                assert self.world.closed
+            again, skipped = tick(self.order())
+            assert again is None, again
+            if told[0].startswith(bump.__name__):
+                check_new_code(told[0].split()[1], refs, self.store.refs())
+        verified = self.store.verified()
+        check_models(models, self.store.models(), is_known=verified in self.known)
+        self.known.add(verified)
+        check_decisions(self.store.decisions(), self.emptied.decisions(self.store))
+        return reason or skipped
 
-def definitions(base, folder, origins, filtering):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNPREF_STORE", str(base / "store"))
-        patch.setenv("SYNPREF_MLFLOW_URI", f"sqlite:///{base / 'mlflow.db'}")
-        profile = load_profile("smoke")
-        profile = profile.model_copy(
-            update={
-                "filtering": profile.filtering.model_copy(update=filtering),
-                # Who of other origin is routed to stage 1 is part of the history of a store.
-                "pool": profile.pool.model_copy(update={"max_risky_share": 0.0}),
-            }
+    def run(self, mode):
+        """One night, disturbed as `mode` says, and then run to its end; how that ended."""
+        order = self.order()
+        if mode in ("kill", "break"):
+            apart(order, stop=(self.draw.randint(1, self.num_writes), mode))
+        elif mode == "twice":
+            said = []
+            outcomes = at_once(order, order, meanwhile=lambda: said.append(tick(order)[1]))
+            assert all(self.is_right(each) for each in outcomes), outcomes
+            assert any("is still active" in each for each in said if each), said
+            return outcomes[0]
+        elif mode != "whole":
+            outcomes = at_once(order, self.order(**self.others(mode)))
+            assert any(self.is_right(each) for each in outcomes), outcomes
+            assert all(self.is_right(each) or IN_USE in each.said for each in outcomes), outcomes
+        outcome = run(order)
+        self.num_writes = outcome.num_writes
+        return outcome
+
+    def others(self, mode):
+        """What is different in a night of somebody else: the instance, or a setting."""
+        if mode == "elsewhere":
+            return {"home": "another_home"}
+        profile = self.world.base / "otherwise.toml"
+        profile.write_text(self.world.as_toml(unsure_band=0.1))
+        return {"profile": str(profile)}
+
+    def is_right(self, outcome):
+        """Whether a night came to its end, but for an export that its licences forbid."""
+        return outcome.success or (
+            bool(self.world.closed) and outcome.failed == ("curated_dataset",)
         )
-        campaign = build_resources(profile)["campaign"]
-        sources = Files(
-            campaign=campaign,
-            names=list(origins),
-            origins=list(origins.values()),
-            folder=str(folder),
+
+    def backfill(self):
+        """One size, now and then killed on the way: released with a true card, or refused."""
+        order = self.order(job="release_models", partition=SIZE)
+        if self.draw.random() < 0.3:
+            apart(order, stop=(self.draw.randint(1, self.num_writes), "kill"))
+        released = check_backfill(
+            self.store,
+            run(order),
+            self.trained,
+            night=self.is_exported,
+            allowed=[FREE],
+            closed=self.world.closed,
         )
-        return build_defs(profile, resource_overrides={"sources": sources})
-
-
-def run(campaign, defs, job, groups):
-    graph = defs.resolve_asset_graph()
-    keys = defs.resolve_job_def(job).asset_layer.selected_asset_keys
-    wanted = [key for key in sorted(keys) if graph.get(key).group_name.startswith(groups)]
-    result = replace(campaign, defs=defs).run(job, selection=wanted)
-    frame = all_decisions(result.campaign, result.ref("consistency_filtered_subset"))
-    return frame.set_index(id_index(frame["pair_id"]))
-
-
-def in_an_empty_store(campaign, start, world, base):
-    """What stage 2 decides where nothing is known but models, vocabulary, labels and order."""
-    order = [file.source for file in known_files(str(campaign.root / "data/raw_pool/files"))]
-    origins = {name: world.origins[name] for name in order}
-    assert set(origins) == set(world.origins)
-    empty = start(base)
-    shutil.copytree(campaign.root / "world", empty.root / "world")
-    for name in GIVEN:
-        place = campaign.root / "refs" / name
-        if place.is_dir():
-            shutil.copytree(place, empty.root / "refs" / name)
-        else:
-            (empty.root / "refs").mkdir(exist_ok=True)
-            shutil.copy(place.with_suffix(".json"), empty.root / "refs" / f"{name}.json")
-    # Who was once in stage 1 stays there: that is history, too.
-    for name in ("models/pair_embedder", "data/unverified_pool"):
-        shutil.copytree(campaign.root / name, empty.root / name)
-    defs = definitions(base, world.folder, origins, world.filtering)
-    return run(empty, defs, "filter_pool", ("1_pool", "2_", "4_labelled", "5_filtering"))
+        return "released" if released else "refused"
 
 
 @pytest.mark.parametrize(
@@ -154,38 +154,11 @@ def in_an_empty_store(campaign, start, world, base):
     ],
 )
 def test_every_night_ends_with_what_an_empty_store_decides(
-    start_campaign, tmp_path, finished_campaign, monkeypatch, seed, num_nights, share
+    tmp_path, monkeypatch, seed, num_nights, share
 ):
-    draw = random.Random(seed)
-    folder = tmp_path / "files"
-    folder.mkdir()
-    world = World(finished_campaign.root / "world", folder, share=share)
-    campaign = start_campaign(tmp_path / "store")
-    shutil.copytree(finished_campaign.root / "world", campaign.root / "world")
-    first = definitions(campaign.base, folder, world.origins, {})
-    run(campaign, first, "curate_pool", ("1_", "2_", "3_", "4_", "5_"))
-    steps = []
-    take_step = loop.take_step
-    monkeypatch.setattr(loop, "take_step", lambda *a, **k: steps.append(1) or take_step(*a, **k))
-    gold = campaign.frame(campaign.ref("gold").kept)
-
-    def verified():
-        pairs = campaign.campaign.labelled(campaign.ref("unverified_pool"), gold)
-        return {pair.pair_id for pair in pairs}
-
-    before = verified()
+    nights = Nights(tmp_path, seed, share=share, trained=recorded_trainings(monkeypatch))
     for night in range(num_nights):
-        kinds = [world.accident(draw) for _ in range(draw.randint(1, 3))]
-        steps.clear()
-        defs = definitions(campaign.base, folder, world.origins, world.filtering)
-        found = run(campaign, defs, "filter_pool", ("1_pool", "2_", "4_labelled", "5_filtering"))
-        now = verified()
-        assert (now != before) or not steps, (night, kinds)
-        before = now
-        expected = in_an_empty_store(campaign, start_campaign, world, tmp_path / f"empty_{night}")
-        shutil.rmtree(tmp_path / f"empty_{night}")
-        assert set(found.index) == set(expected.index), (night, kinds)
-        expected = expected.loc[id_index(found.index)]
-        differing = (found[DECIDED] != expected[DECIDED]).any(axis=1)
-        assert not differing.any(), (night, kinds, found[differing], expected[differing])
-        assert np.allclose(found[MARGINS], expected[MARGINS], atol=1e-4)
+        mode = "kill" if not night else nights.draw.choices(list(MODES), list(MODES.values()))[0]
+        print(night, *nights.one(mode), sep=" | ")
+        if night % BACKFILL_EVERY == 0:
+            print(night, nights.backfill(), sep=" | ")

@@ -14,7 +14,7 @@ from synpref_dagster.pairs.record import id_index
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.settings.profile import load_profile
 
-# Up to two campaigns run before the first test: on a busy machine they take minutes.
+# Up to two campaigns run before a test: on a busy machine they take minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DECIDING = (
     *("1_pool", "2_attributes", "3_seed", "4_iteration_00", "4_iteration_01"),
@@ -27,6 +27,7 @@ class ShuffledWorld(PoolSources):
     """The synthetic world, its files in another order and their rows too."""
 
     shuffled: str
+    order: int
 
     def specs(self):
         specs = [replace(spec, path=self.in_other_order(spec.path)) for spec in super().specs()]
@@ -37,7 +38,7 @@ class ShuffledWorld(PoolSources):
 
     def in_other_order(self, path):
         target = Path(self.shuffled, Path(path).name)
-        draw = random.Random(5)
+        draw = random.Random(self.order)
         if target.suffix == ".parquet" and not target.exists():
             table = pq.read_table(path)
             pq.write_table(table.take(draw.sample(range(len(table)), len(table))), target)
@@ -50,9 +51,9 @@ class ShuffledWorld(PoolSources):
         return str(target)
 
 
-@pytest.fixture(scope="module")
-def shuffled(tmp_path_factory, start_campaign):
-    """The campaign of the shuffled world."""
+@pytest.fixture(scope="module", params=[5, 6])
+def shuffled(request, tmp_path_factory, start_campaign):
+    """The campaign of the shuffled world, in one of two orders."""
     base = tmp_path_factory.mktemp("shuffled")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNPREF_STORE", str(base / "store"))
@@ -61,6 +62,7 @@ def shuffled(tmp_path_factory, start_campaign):
         sources = ShuffledWorld(
             campaign=build_resources(profile)["campaign"],
             shuffled=str(tmp_path_factory.mktemp("s")),
+            order=request.param,
         )
         defs = build_defs(profile, resource_overrides={"sources": sources})
     campaign = replace(start_campaign(base), defs=defs)

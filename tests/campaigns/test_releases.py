@@ -4,18 +4,17 @@ import json
 import random
 import re
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from release_checks import SIZE, check_release, recorded_trainings, said
 
 from synpref_dagster.assets.filtering.decision import all_decisions
 from synpref_dagster.definitions.build import build_defs, build_resources
 from synpref_dagster.pairs.record import PreferencePair, id_index
 from synpref_dagster.publishing.release.folder import MANIFEST
-from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.settings.pool import ExportSettings
 from synpref_dagster.settings.profile import load_profile
@@ -24,7 +23,6 @@ from synpref_dagster.synthetic.miniatures.suite import SMOKE_SIZES
 from synpref_dagster.synthetic.world import WorldConfig, write_world
 
 pytestmark = pytest.mark.timeout(900)
-SIZE = "qwen3-0.6b"
 FREE, CLOSED = "apache-2.0", "proprietary, no training"
 SIZED = [dg.AssetKey(n) for n in ("skywork_reward_v2", "benchmark_scores", "model_release")]
 
@@ -74,20 +72,7 @@ def new_rows(tmp_path_factory):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Weights -> (training, validation) pairs by source, of every release that was trained."""
-    found = {}
-    train = RewardModels.train
-
-    def recorded(self, name, pairs, validation, **more):
-        model = train(self, name, pairs, validation, **more)
-        if name.startswith("skywork_reward_v2/"):
-            found[model.ref.fingerprint] = tuple(
-                Counter(pair.source for pair in part) for part in (pairs, validation)
-            )
-        return model
-
-    monkeypatch.setattr(RewardModels, "train", recorded)
-    return found
+    return recorded_trainings(monkeypatch)
 
 
 class Nights:
@@ -140,32 +125,6 @@ def nights(finished_campaign, new_campaign, new_rows, tmp_path):
     folder = tmp_path / "further"
     folder.mkdir()
     return Nights(replace(campaign), folder, new_rows)
-
-
-def said(folder):
-    """What a release folder says of its data: training pairs by card, and by source per split."""
-    card = (folder / "README.md").read_text()
-    tiers = re.findall(r"^\| (gold|silver|curated|recycled) \| ([\d,]+) \|", card, re.M)
-    used, left = re.search(
-        r"([\d,]+) preference pairs(?:, ([\d,]+) more were left out)?", card
-    ).groups()
-    sources = json.loads((folder / "sources.json").read_text())
-    splits = tuple(
-        Counter({row["name"]: row[f"num_{split}"] for row in sources if row[f"num_{split}"]})
-        for split in ("train", "validation")
-    )
-    number = {name: int(text.replace(",", "")) for name, text in tiers}
-    in_all = int(used.replace(",", "")) + int((left or "0").replace(",", ""))
-    return number, in_all, splits, {row["name"]: row["licence_as_given"] for row in sources}
-
-
-def check_release(folder, trained, *, allowed):
-    tiers, in_all, splits, licences = said(folder)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    assert splits == trained[manifest["weights"]]
-    assert sum(tiers.values()) == in_all == splits[0].total()
-    assert tiers["recycled"] == 0  # this size does not see them
-    assert set(licences.values()) <= set(allowed)
 
 
 def failure_of(result):
