@@ -138,7 +138,9 @@ def test_every_asset_says_what_it_is_whose_it_is_and_of_which_version(profile):
 def test_no_asset_rests_on_a_later_group(profile):
     # The UI lists groups by name: read from top to bottom they are the order of the figure.
     graph = build_defs(profile).resolve_asset_graph()
-    for each in graph.get_all_asset_keys():
+    # Where judges cost money, labels are paid for first: what else asks them comes after.
+    waits = {key("pii_report")} if load_profile(profile).judges.cost_money else set()
+    for each in graph.get_all_asset_keys() - waits:
         node = graph.get(each)
         for parent in node.parent_keys:
             assert graph.get(parent).group_name <= node.group_name, (parent, each)
