@@ -1,5 +1,6 @@
 """Box 2: preference attributes of the unverified pool, and the vectors retrieval works on."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from synpref_dagster.judges.batches.service import AllSent, all_sent
 from synpref_dagster.judges.shards import label_shard
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.plots import bar_plot
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import ATTRIBUTES, FITTED_ON, POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
@@ -83,7 +85,12 @@ def attribute_labels(
         )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "scikitlearn"}, code_version="2"))
+def build_pair_embeddings(features: Sequence[dg.AssetKey] = ()) -> dg.AssetsDefinition:
+    """The vectors, resting on the features of a frozen backbone where they are made of these."""
+    about = box(GROUP, kinds={"python", "scikitlearn"}, code_version="2")
+    return dg.asset(**about, deps=features)(pair_embeddings)
+
+
 def pair_embeddings(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -94,11 +101,17 @@ def pair_embeddings(
     attribute_labels: DatasetRef,
     vocabulary: dict[str, DatasetRef],
 ) -> dg.MaterializeResult:
-    """A vector of (x, a) for every unverified pair, under one embedder fitted on the vocabulary."""
+    """A vector of (x, a) for every unverified pair, under one embedder: both retrievals' eyes.
+
+    What the embedder learns it learns on the vocabulary. An endpoint is asked about new pairs only.
+    """
     with campaign_step(context, campaign, tracking, {"attributes": attribute_labels}) as step:
         pool = campaign.named_in(attribute_labels, POOL)
         fitted_on = vocabulary["unverified"]
-        about = [fitted_on.fingerprint, labelling.params(), embedding.params(), campaign.seed]
+        made_as = embedding.params()
+        about: list[Any] = [made_as]
+        if embedding.learns:
+            about = [fitted_on.fingerprint, labelling.params(), made_as, campaign.seed]
         embedder = hash_json([step.version, *about])
         folder = campaign.local_folder("models", "pair_embedder", embedder[:16])
         fit = partial(_fit, step, embedding, folder, fitted_on=fitted_on)
@@ -107,23 +120,29 @@ def pair_embeddings(
             is_made=embedding.is_fitted(folder),
             make=partial(fit, attribute_labels=attribute_labels),
         )
-        embedded = map_apart(
-            partial(embed_shard, folder=str(folder)),
-            attribute_labels,
-            routed_in(campaign, pool),
-            beside=[campaign.texts(pool)],
-            uri=campaign.uri("data", step.name),
-            version=step.version,
-            identified_by={"embedder": embedder},
-            meta={
-                "embedder": str(folder),
-                ATTRIBUTES: campaign.as_fact(attribute_labels),
-                FITTED_ON: campaign.as_fact(fitted_on),
-            },
-            executor=executors.get(holds_model=True),
-        )
+        with judges_asked():
+            embedded = map_apart(
+                partial(embed_shard, embed=embedding.for_shards(str(folder))),
+                attribute_labels,
+                routed_in(campaign, pool),
+                beside=[campaign.texts(pool)],
+                uri=campaign.uri("data", step.name),
+                version=step.version,
+                identified_by={"embedder": embedder},
+                meta={
+                    "embedder": str(folder),
+                    ATTRIBUTES: campaign.as_fact(attribute_labels),
+                    FITTED_ON: campaign.as_fact(fitted_on),
+                },
+                executor=None if embedding.is_asked else executors.get(holds_model=True),
+            )
         step.note(embedded.counts())
-        return step.result(embedded.ref, metrics={"num_vectors": embedded.ref.num_rows})
+        step.note(embedding.spending())
+        return step.result(
+            embedded.ref,
+            metrics={"num_vectors": embedded.ref.num_rows},
+            facts={"embedding": made_as},
+        )
 
 
 def _fit(
@@ -135,6 +154,9 @@ def _fit(
     attribute_labels: DatasetRef,
 ) -> None:
     campaign = step.campaign
+    if not embedding.learns:
+        embedding.fit([], [], folder=folder, seed=campaign.seed)
+        return
     ids = lowest_ids(fitted_on, MAX_FITTED)
     labels = campaign.rows(attribute_labels, ids)
     if len(labels) < len(ids):

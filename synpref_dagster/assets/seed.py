@@ -27,8 +27,8 @@ from synpref_dagster.pairs.ids import rows_by_content
 from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.people.consensus import labels_by_rule
 from synpref_dagster.publishing.plots import bar_plot
-from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking

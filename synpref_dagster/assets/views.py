@@ -13,8 +13,9 @@ from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, corr
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
 from synpref_dagster.pairs.columns import to_numbers
 from synpref_dagster.pairs.record import ID_BYTES, PreferencePair, id_index
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.judges import attribute_account
 from synpref_dagster.storage import (
     DatasetRef,

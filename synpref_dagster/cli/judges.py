@@ -45,7 +45,7 @@ def damage_refused() -> "Iterator[None]":
 def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign paid each judge for each asset, and what it may have to pay on top."""
     chosen = load_or_refuse(console, profile, seed)
-    if chosen.judges.kind == "exemplar" and not _was_charged(chosen):
+    if chosen.judges.kind != "endpoints" and not _was_charged(chosen):
         free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
         console.print(free, markup=False, highlight=False, soft_wrap=True)
         return

@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from synpref_dagster.settings.embedding import KINDS, EndpointEmbedding, SentenceEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings, is_path
 from synpref_dagster.settings.profile import Profile, load_profile
@@ -50,12 +51,15 @@ def refuse_missing_keys(console: Console, profile: Profile) -> None:
 
     Of a judge whose replies are in the cache all may be there, and then no key is needed.
     """
-    if profile.judges.kind != "endpoints":
+    asked = list(profile.judges.endpoints) if profile.judges.kind == "endpoints" else []
+    if isinstance(profile.embedding, EndpointEmbedding):
+        asked.append(profile.embedding.as_judge())
+    if not asked:
         return
     from synpref_dagster.judges.calls import api_key
 
     missing, unheard = [], []
-    for endpoint in profile.judges.endpoints:
+    for endpoint in asked:
         try:
             api_key(endpoint)
         except ValueError as error:
@@ -88,6 +92,8 @@ def refuse_missing_backbones(console: Console, profile: Profile) -> None:
         given["reward_model.backbone"] = profile.reward_model.backbone
     if isinstance(profile.release, HubReleaseSettings):
         given |= {f"release.backbones.{s}": place for s, place in profile.release.backbones.items()}
+    if isinstance(profile.embedding, SentenceEmbedding):
+        given["embedding.path"] = profile.embedding.path
     missing = [
         f"{setting}: {place} is no folder of a model (it has no config.json): correct the path"
         for setting, place in given.items()
@@ -123,7 +129,7 @@ def _place(parts: tuple[int | str, ...]) -> str:
     told = [
         part
         for before, part in zip(("", *parts), parts, strict=False)
-        if part not in TAGS.get(str(before), ())
+        if part not in {**TAGS, "embedding": KINDS}.get(str(before), ())
     ]
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in told)
     return text.lstrip(".") or "the profile"

@@ -39,8 +39,9 @@ from synpref_dagster.definitions.waiting_for_people import (
     people_sensors,
     with_people,
 )
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.hub import Hub
 from synpref_dagster.resources.io_managers import RefIOManager
@@ -120,7 +121,9 @@ def _campaign_assets(
     """All assets of a campaign, and its iterations, which bring checks of their own."""
     features = build_features(chosen)
     features_key = [each.key for each in features]
-    iterations = factory.build_iterations(chosen.iterations, people, features_key)
+    trained_on = features_key if chosen.reward_model.backend == "frozen" else []
+    looks = chosen.embedding.kind == "backbone" or chosen.judges.kind == "features"
+    iterations = factory.build_iterations(chosen.iterations, people, trained_on)
     paid_first = LABELS if chosen.judges.cost_money else []
     sizes = model_sizes(chosen)
     drops = chosen.pool.pii.action == "drop"
@@ -133,13 +136,14 @@ def _campaign_assets(
             # Where its findings decide what stays in the pool, it is no report.
             after=[] if drops else paid_first,
         ),
+        attributes.build_pair_embeddings(features_key if looks else []),
         judge_audit.build_judge_audit(paid_first),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
         *last.build_last(iterations[-1].gold, iterations[-1].silver),
         *features,
         rewards.build_best_model(reward_models),
-        *rewards.build_witnesses(features_key),
+        *rewards.build_witnesses(trained_on),
         training.build_model(sizes),
         benchmarks.build_scores(sizes),
         folder.build_release(sizes),
@@ -155,6 +159,7 @@ def build_resources(profile: Profile) -> dict[str, Any]:
     campaign = Campaign.of(profile)
     sources = PoolSources(campaign=campaign)
     judges = JudgePanel(campaign=campaign)
+    models = RewardModels(campaign=campaign)
     refs = RefIOManager(base_uri=f"{root}/refs", key_prefix=profile.key_prefix)
     return {
         "campaign": campaign,
@@ -162,9 +167,9 @@ def build_resources(profile: Profile) -> dict[str, Any]:
         "reviewers": Reviewers(sources=sources),
         "truth": SealedTruth(campaign=campaign, sources=sources),
         "labelling": AttributeLabelling(judges=judges),
-        "embedding": PairEmbedding(),
+        "embedding": PairEmbedding(models=models, judges=judges),
         "judges": judges,
-        "models": RewardModels(campaign=campaign),
+        "models": models,
         "executors": Executors(campaign=campaign),
         "hub": Hub(),
         "tracking": MlflowTracking(

@@ -11,6 +11,7 @@ from math import inf
 
 from synpref_dagster.judges.cache import Payer
 from synpref_dagster.judges.requests import CUT_SHORT, JudgeError, JudgeReply, JudgeRequest
+from synpref_dagster.settings.embedding import BILLED
 
 MILLION = 1_000_000
 TOKENS_PER_MESSAGE = 16  # what chat templates put around a message, generously
@@ -39,12 +40,13 @@ class Prices:
 
         Args:
             reply: one that says how many tokens it used, or not, or only half of it: tokens of the
-                prompt are always charged, and those of the reply unless it is empty.
+                prompt are always charged, and those of the reply unless it is empty or free.
             most_usd: what its request can cost at most; it counts where the reply does not say.
         """
         stated = self.usd(reply.prompt_tokens, reply.completion_tokens)
         is_empty = not reply.text and reply.finish_reason.lower() not in CUT_SHORT
-        if reply.prompt_tokens and (reply.completion_tokens or is_empty):
+        is_said = reply.completion_tokens or is_empty or not self.usd_per_million_output
+        if reply.prompt_tokens and is_said:
             return stated
         return max(stated, most_usd)
 
@@ -87,6 +89,7 @@ class Budget:
         judge, total = payer.judge, sum(committed.values())
         if self.left(judge, committed=committed) < self._cap() - total:
             setting, cap = f"max_usd of judge {judge!r}", self.max_usd_by_judge[judge]
+            setting = "embedding.max_usd" if judge == BILLED else setting
             used = committed.get(judge, 0.0)
         else:
             setting, cap, used = "judges.max_usd", self._cap(), total

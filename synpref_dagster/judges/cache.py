@@ -218,6 +218,8 @@ class ReplyCache:
     ) -> None:
         """Keep a reply and book its price, in one transaction; of two of a key the first is kept.
 
+        A reply to several requests at a time is kept under each of them.
+
         Args:
             request: what was asked.
             reply: what came, with its price.
@@ -225,52 +227,24 @@ class ReplyCache:
             reservation: what was set aside for it (`Reservations.reserve`), which ends. A call with
                 one is booked even if another process was answered first: both are paid for.
         """
-        about: dict[str, str | int | float] = {
-            "key": request.key,
-            "endpoint": request.endpoint.rstrip("/"),
-            "model": request.model,
-            "prompt": f"{request.prompt.name}/{request.prompt.fingerprint}",
-            "sample": request.sample,
-        }
-        self.add_row({**about, **asdict(payer), **asdict(reply)}, reservation=reservation)
+        with self.transaction() as connection:
+            for each, part in request.kept_as(reply):
+                row: dict[str, str | int | float] = {**asdict(payer), **asdict(part)}
+                row |= {"key": each.key, "model": each.model, "sample": each.sample}
+                row["endpoint"] = each.endpoint.rstrip("/")
+                row["prompt"] = f"{each.prompt.name}/{each.prompt.fingerprint}"
+                _add_row(connection, row, reservation=reservation)
 
-    def add_row(
-        self,
-        row: Mapping[str, str | int | float],
-        *,
-        reservation: int | None = None,
-        batch: str | None = None,
-    ) -> None:
+    def add_row(self, row: Mapping[str, str | int | float], *, batch: str | None = None) -> None:
         """The same from plain columns.
 
         Args:
             row: columns of the table of replies.
-            reservation: as in `add`.
             batch: the batch that it comes from, known to the ledger. What a batch still owes is
                 booked and owed no longer, also when somebody else was answered the same before.
         """
-        said = (REPLY_TYPES[name](row[name]) for name in REPLY_FIELDS)
-        row = {**row, "created_at": time.time(), "seal": row_seal(row["key"], *said)}
-        columns = ", ".join(row)
-        values = ", ".join(f":{name}" for name in row)
         with self.transaction() as connection:
-            cursor = connection.execute(
-                f"INSERT OR IGNORE INTO replies ({columns}) VALUES ({values})", row
-            )
-            if reservation:
-                connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
-            elif batch is not None:
-                if _settle(connection, batch, str(row["key"])) == 0:
-                    return
-            elif cursor.rowcount == 0:
-                return
-            connection.execute(
-                "INSERT INTO spending VALUES (:campaign, :judge, :asset, 1, :prompt_tokens, "
-                ":completion_tokens, :usd) ON CONFLICT DO UPDATE SET num_calls = num_calls + 1, "
-                "prompt_tokens = prompt_tokens + excluded.prompt_tokens, completion_tokens = "
-                "completion_tokens + excluded.completion_tokens, usd = usd + excluded.usd",
-                row,
-            )
+            _add_row(connection, row, batch=batch)
 
     def spent(self, campaign: str) -> pd.DataFrame:
         """What a campaign paid: judge, asset, num_calls, prompt_tokens, completion_tokens, usd."""
@@ -389,6 +363,31 @@ class ReplyCache:
                 if self._connection.in_transaction:  # of a full disk SQLite has rolled back
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+def _add_row(
+    connection: sqlite3.Connection, row: Mapping[str, Any], *,
+    reservation: int | None = None, batch: str | None = None,
+) -> None:  # fmt: skip
+    said = (REPLY_TYPES[name](row[name]) for name in REPLY_FIELDS)
+    row = {**row, "created_at": time.time(), "seal": row_seal(row["key"], *said)}
+    columns = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    cursor = connection.execute(f"INSERT OR IGNORE INTO replies ({columns}) VALUES ({values})", row)
+    if reservation:
+        connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
+    elif batch is not None:
+        if _settle(connection, batch, str(row["key"])) == 0:
+            return
+    elif cursor.rowcount == 0:
+        return
+    connection.execute(
+        "INSERT INTO spending VALUES (:campaign, :judge, :asset, 1, :prompt_tokens, "
+        ":completion_tokens, :usd) ON CONFLICT DO UPDATE SET num_calls = num_calls + 1, "
+        "prompt_tokens = prompt_tokens + excluded.prompt_tokens, completion_tokens = "
+        "completion_tokens + excluded.completion_tokens, usd = usd + excluded.usd",
+        row,
+    )
 
 
 def _settle(connection: sqlite3.Connection, batch: str, key: str) -> int:

@@ -20,14 +20,12 @@ from synpref_dagster.judges.errors import UNPAID, Told, shown, told
 from synpref_dagster.judges.forms import RequestForm
 from synpref_dagster.judges.purse import Purse
 from synpref_dagster.judges.requests import (
-    COMPLETIONS,
     CallFailure,
     CallResult,
     JudgeRefusedError,
     JudgeReply,
     JudgeRequest,
     failure_of,
-    read_completion,
 )
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.secrets import (
@@ -191,8 +189,8 @@ class EndpointCaller:
         sent = request.body(form)
         async with self._purse.attempt(request) as attempt:
             try:
-                body = await self._client.post(COMPLETIONS, cast_to=object, body=sent)
-                answer = read_completion(without_known(body), form.mode)
+                body = await self._client.post(request.path, cast_to=object, body=sent)
+                answer = request.answer_in(without_known(body), form)
             except openai.APIStatusError as error:
                 attempt.is_free = certainly_free(error)
                 return _Refused(error_of(error), retry_after(error.response.headers))

@@ -1,13 +1,17 @@
-"""LLM judges behind OpenAI-compatible endpoints: the `Judge` protocol and the attribute labeller.
+"""What models behind OpenAI-compatible endpoints do: judge, label attributes, embed texts.
 
 A judge's answer is a verdict or a typed abstention. The two free-text attributes come from the
-first judge that answered, the three enumerated ones from the majority of the panel.
+first judge that answered, the three enumerated ones from the majority of the panel. Vectors are
+asked for many texts at a time, and kept and paid for text by text.
 """
 
+import base64
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,9 +28,22 @@ from synpref_dagster.curation.judging.verdicts import JudgeQuestion, Verdict
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent
 from synpref_dagster.judges.client import JudgeClient
-from synpref_dagster.judges.requests import CallFailure, CallResult, JudgeReply, JudgeRequest
+from synpref_dagster.judges.errors import is_error, shown, told
+from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.requests import (
+    CallFailure,
+    CallResult,
+    JudgeRefusedError,
+    JudgeReply,
+    JudgeRequest,
+    JudgeUnavailableError,
+    failure_of,
+    tokens_used,
+)
 from synpref_dagster.pairs.attributes import PreferenceAttributes, attributes_from_row
 from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.settings.embedding import EndpointEmbedding
+from synpref_dagster.settings.secrets import all_redacted
 
 ENUMERATED = ("task_category", "objectivity", "controversiality")
 # What a pair gets that no judge could label: nothing about it is taken for easy.
@@ -37,6 +54,16 @@ UNKNOWN = PreferenceAttributes(
     desired_attributes="unknown",
     annotation_guideline="No judge could describe this pair: decide from the conversation alone.",
 )
+EMBEDDING = JudgePrompt(
+    name="embedding",
+    version=1,
+    purpose="Vectors of texts, for retrieval.",
+    system="",
+    schema={"type": "object", "properties": {}},
+)
+"""No words of ours are sent with a text."""
+PROBE = "one two three"
+"""Asked about where there is no text at all, so that a vector's length is known."""
 
 
 class EndpointJudge:
@@ -145,6 +172,120 @@ class EndpointAttributeLabeller:
         return [attributes for attributes, _ in labelled], confidence
 
 
+class EmbeddingRequest(JudgeRequest):
+    """Texts to embed at a time, one message each; a text that is asked alone has the text's key."""
+
+    path: ClassVar[str] = "/embeddings"
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """What goes into the request beside model and texts."""
+        return dict(self.sampling)
+
+    def body(self, form: RequestForm) -> dict[str, Any]:
+        """The request as sent to `/embeddings`; one has no other form."""
+        texts = [message["content"] for message in self.messages]
+        return {"model": self.model, "input": texts, **form.fields(self.fields)}
+
+    def answer_in(self, body: Any, form: RequestForm) -> CallResult:
+        """The vectors in a response, as texts of one line each."""
+        if is_error(body):
+            return failure_of(told(body))
+        data = body.get("data") if isinstance(body, Mapping) else None
+        vectors = _vectors(data) if isinstance(data, list) else None
+        if vectors is None or len(vectors) != len(self.messages):
+            said = f"the reply holds no vector for each text: {shown(all_redacted(body))}"
+            return CallFailure(failure="server_error", detail=said)
+        lines = [base64.b64encode(each.tobytes()).decode() for each in vectors]
+        prompt_tokens, _ = tokens_used(body.get("usage"), needs_reply=False)
+        return JudgeReply(
+            text="\n".join(lines),
+            finish_reason="stop",
+            mode=form.mode,
+            prompt_tokens=prompt_tokens,
+        )
+
+    def kept_as(self, reply: JudgeReply) -> list[tuple[JudgeRequest, JudgeReply]]:
+        """Text by text; tokens and price are shared by length."""
+        lines, alone = reply.text.split("\n"), self.alone()
+        ends = np.cumsum([len(each.messages[0]["content"]) + 1 for each in alone])
+        tokens = np.diff(np.round(ends / ends[-1] * reply.prompt_tokens).astype(int), prepend=0)
+        usd = np.diff(ends / ends[-1] * reply.usd, prepend=0.0)
+        parts = zip(alone, lines, tokens.tolist(), usd.tolist(), strict=True)
+        return [
+            (each, replace(reply, text=line, prompt_tokens=num_tokens, usd=price))
+            for each, line, num_tokens, price in parts
+        ]
+
+    def alone(self) -> "list[EmbeddingRequest]":
+        """The request of each text."""
+        return [replace(self, messages=(message,)) for message in self.messages]
+
+
+class EndpointEmbedder:
+    """Texts to vectors of a model behind an endpoint."""
+
+    def __init__(self, client: JudgeClient, settings: EndpointEmbedding) -> None:
+        self.client = client
+        self.settings = settings
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (len(texts), dim), rows of length 1; what is known is not asked again.
+
+        Raises:
+            JudgeError: the endpoint cannot be asked any further; what was answered is kept.
+        """
+        if not texts:
+            return self.embed([PROBE])[:0]
+        cut = [text[: self.settings.max_characters] for text in texts]
+        asked = {text: self._request([text]) for text in dict.fromkeys(cut)}
+        cache, keys = self.client.cache, {text: each.key for text, each in asked.items()}
+        known = cache.find(list(keys.values()))
+        missing = [text for text, key in keys.items() if key not in known]
+        size = self.settings.batch_size
+        batches = [missing[start : start + size] for start in range(0, len(missing), size)]
+        answers = self.client.ask([self._request(batch) for batch in batches])
+        for answer in answers:
+            if isinstance(answer, CallFailure):
+                raise self._failed(answer)
+        known |= cache.find([keys[text] for text in missing])
+        return self._matrix([known[keys[text]].text for text in cut])
+
+    def _request(self, texts: Sequence[str]) -> EmbeddingRequest:
+        dimensions = self.settings.dimensions
+        return EmbeddingRequest(
+            endpoint=self.settings.base_url,
+            model=self.settings.model,
+            messages=tuple({"role": "user", "content": text} for text in texts),
+            prompt=EMBEDDING,
+            sampling={"dimensions": dimensions} if dimensions else {},
+            sample=0,
+        )
+
+    def _failed(self, failure: CallFailure) -> JudgeRefusedError | JudgeUnavailableError:
+        where = f"the embeddings of {self.settings.model!r} at {self.settings.base_url}"
+        said = f"{where}: {failure.failure} {failure.detail}".rstrip(". ")
+        if failure.failure in ("rejected", "refused"):
+            return JudgeRefusedError(
+                f"{said}. If a text is too long, lower embedding.max_characters"
+            )
+        return JudgeUnavailableError(f"{said}. What was answered is kept: run again")
+
+    def _matrix(self, lines: Sequence[str]) -> np.ndarray:
+        rows = [np.frombuffer(base64.b64decode(line), dtype="<f4") for line in lines]
+        lengths = {len(row) for row in rows}
+        wanted = self.settings.dimensions
+        if len(lengths) > 1 or (wanted and lengths != {wanted}):
+            raise JudgeRefusedError(
+                f"{self.settings.model!r} at {self.settings.base_url} gave vectors of "
+                f"{', '.join(map(str, sorted(lengths)))} numbers"
+                + (f", not {wanted}: correct embedding.dimensions" if wanted else ", not of one")
+            )
+        vectors = np.stack(rows).astype(np.float64)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
+
+
 def ask_each(
     judges: Sequence[EndpointJudge], prompt: JudgePrompt, messages: Sequence[list[Message]]
 ) -> list[tuple[ParsedReply, ...]]:
@@ -180,3 +321,29 @@ def _majority(replies: Sequence[Mapping[str, Any]]) -> tuple[PreferenceAttribute
         row[name] = value
         shares.append(count / len(replies))
     return attributes_from_row(row), min(shares)
+
+
+def _vectors(data: Sequence[Any]) -> list[np.ndarray] | None:
+    """float32 (dim,) each, in the order of the texts; None where one is no vector."""
+    found: dict[int, np.ndarray] = {}
+    for place, each in enumerate(data):
+        vector = each.get("embedding") if isinstance(each, Mapping) else None
+        index = each.get("index", place) if isinstance(each, Mapping) else place
+        numbers = _numbers(vector)
+        if numbers is None or not isinstance(index, int) or index in found:
+            return None
+        found[index] = numbers
+    in_order = [found[index] for index in sorted(found)]
+    return in_order if sorted(found) == list(range(len(found))) else None
+
+
+def _numbers(vector: Any) -> np.ndarray | None:
+    if isinstance(vector, str):
+        try:
+            vector = np.frombuffer(base64.b64decode(vector, validate=True), dtype="<f4").tolist()
+        except ValueError:
+            return None
+    is_one = isinstance(vector, list) and bool(vector)
+    if not is_one or not all(type(each) in (int, float) and math.isfinite(each) for each in vector):
+        return None
+    return np.asarray(vector, dtype="<f4")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from synpref_dagster.curation.judging.prompts import JudgePrompt, Message
 from synpref_dagster.curation.judging.replies import Failure, ParsedReply, parse_reply
@@ -63,6 +63,9 @@ class BatchPendingError(JudgeError):
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest:
     """One call to one model. Equal requests are one call, whoever asks."""
+
+    path: ClassVar[str] = COMPLETIONS
+    """Below the base URL."""
 
     endpoint: str
     """Base URL."""
@@ -134,6 +137,14 @@ class JudgeRequest:
         elif form.mode == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body
+
+    def answer_in(self, body: Any, form: RequestForm) -> "CallResult":
+        """What the decoded body of a response answers to this request."""
+        return read_completion(body, form.mode)
+
+    def kept_as(self, reply: "JudgeReply") -> "list[tuple[JudgeRequest, JudgeReply]]":
+        """A reply as the cache keeps it: under each request that it answers, with its price."""
+        return [(self, reply)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,7 +247,7 @@ def read_completion(body: Any, mode: SchemaMode) -> CallResult:
         return _no_completion(body)
     # Routers call what a filter took a plain stop, and say beside it what their provider called it.
     is_filtered = finish_reason.lower() in FILTERED or (not text.strip() and bool(ends & FILTERED))
-    prompt_tokens, completion_tokens = _tokens(body.get("usage"))
+    prompt_tokens, completion_tokens = tokens_used(body.get("usage"))
     return JudgeReply(
         text=storable(text),
         finish_reason=finish_reason,
@@ -308,9 +319,16 @@ def _answer_text(content: Any) -> str | None:
     return "".join(texts)
 
 
-def _tokens(usage: Any) -> tuple[int, int]:
-    """Tokens of request and reply; (0, 0) unless both are said, for half a bill is none."""
+def tokens_used(usage: Any, *, needs_reply: bool = True) -> tuple[int, int]:
+    """Tokens of request and reply; (0, 0) unless both are said, for half a bill is none.
+
+    Args:
+        usage: what a body says.
+        needs_reply: whether the reply has tokens of its own.
+    """
     prompt, completion = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion"))
+    if not needs_reply:
+        completion = completion or 0
     return (prompt, completion) if prompt and completion is not None else (0, 0)
 
 

@@ -85,3 +85,14 @@ def embedding_text(pair: PreferencePair, attributes: Mapping[str, str] | None) -
     if attributes is None:
         return turns
     return f"{turns}\n{attributes['task_category']}"
+
+
+def task_text(pair: PreferencePair, attributes: Mapping[str, str]) -> str:
+    """`embedding_text` for models that read no more than a text's beginning: the task first."""
+    return f"{attributes['task_category']}\n{embedding_text(pair, None)}"
+
+
+def answered_texts(pair: PreferencePair) -> tuple[str, str]:
+    """The conversation with either response, whichever of them is better."""
+    turns = embedding_text(pair, None)
+    return f"{turns}\n{pair.chosen}", f"{turns}\n{pair.rejected}"

@@ -1,28 +1,25 @@
-"""Attribute labelling and embedding at the edge, as Dagster resources.
+"""Attribute labelling at the edge, as a Dagster resource.
 
 The default attribute labeller is a small classifier trained on the synthetic world's categories, on
 prompts that no pool contains; it is not an LLM, and reports say so. When the profile's judges are
-LLM endpoints, they label attributes too. The embedder is TF-IDF with SVD, fitted on the
-texts of the vocabulary and kept in a folder.
+LLM endpoints, they label attributes too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-from synpref_dagster.curation.retrieval.embedder import TfidfSvdEmbedder
 from synpref_dagster.judges.embedded.attribute_classifier import (
     CLASSIFIED,
     ClassifierAttributeLabeller,
 )
 from synpref_dagster.pairs.accuracy import accuracy_of
-from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS, PreferenceAttributes, embedding_text
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS, PreferenceAttributes
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.synthetic.world import CategoryExample, category_examples
@@ -97,48 +94,6 @@ class AttributeLabelling(dg.ConfigurableResource):
         if self.judges.uses_endpoints:
             return self.judges.attribute_labeller(account).label(pairs)
         return self._labeller.label(pairs)
-
-
-class PairEmbedding(dg.ConfigurableResource):
-    """Vectors of (x, a) for retrieval."""
-
-    def params(self) -> dict[str, Any]:
-        """What the vectors depend on besides the pairs."""
-        return {"embedder": "tfidf-svd"}
-
-    def is_fitted(self, folder: Path) -> bool:
-        """Whether a finished embedder is kept in `folder`."""
-        return TfidfSvdEmbedder.is_saved(folder)
-
-    def fit(
-        self,
-        pairs: Sequence[PreferencePair],
-        attributes: Sequence[Mapping[str, str]],
-        *,
-        folder: Path,
-        seed: int,
-    ) -> None:
-        """Fit the embedder on pairs and keep it in `folder`."""
-        TfidfSvdEmbedder.fit(_texts(pairs, attributes), seed).save(folder)
-
-    def embed(
-        self,
-        folder: str,
-        pairs: Sequence[PreferencePair],
-        attributes: Sequence[Mapping[str, str]],
-    ) -> np.ndarray:
-        """float32 (n, dim) vectors under the embedder kept in `folder`."""
-        return _embedder(folder).embed(_texts(pairs, attributes))
-
-
-@lru_cache(maxsize=1)
-def _embedder(folder: str) -> TfidfSvdEmbedder:
-    # Its folder is named by what it was fitted on: another embedder lies in another folder.
-    return TfidfSvdEmbedder.load(Path(folder))
-
-
-def _texts(pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]) -> list[str]:
-    return [embedding_text(pair, each) for pair, each in zip(pairs, attributes, strict=True)]
 
 
 def _prompt(example: CategoryExample) -> str:

@@ -31,6 +31,7 @@ UNHEARD: dict[str, Any] = {
     },
     "people": {"ledger_url": True, "label_studio_url": True},
     "judges": {"max_usd": True, "cache": True, "endpoints": {"__all__": WAYS_TO_ASK}},
+    "embedding": {**WAYS_TO_ASK, "batch_size": True, "min_cosine": True},
     "backbones": {"__all__": {"licence": True}},
     "export": {"trusted_hosts": True},
 }
@@ -45,7 +46,7 @@ def settings_told(profile: Profile) -> dict[str, str]:
     told["reward_model"].pop("num_processes")
     if profile.judges.kind != "endpoints":
         told["judges"].pop("endpoints")  # they are kept for later
-    size = getattr(profile.reward_model, "model_size", None)
+    size = getattr(profile.frozen_settings() or profile.reward_model, "model_size", None)
     rows = [row for row in told.pop("backbones") if row["name"] == size]
     told |= {"backbones": rows} if rows else {}  # those of the releases decide about no pair
     return {name: str(hash_json(value))[:DIGITS] for name, value in _by_name("", told)}

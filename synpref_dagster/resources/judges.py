@@ -1,13 +1,14 @@
-"""The panel of judges as a resource: `exemplar` judges, or LLMs behind `endpoints`.
+"""The panel of judges as a resource: embedded judges, or LLMs behind `endpoints`.
 
-Exemplar judges learn only from the exemplars shown and cost nothing. Endpoint judges share one
+Embedded judges, on words (`exemplar`) or on the features of a frozen backbone (`features`), learn
+only from the exemplars shown and cost nothing. Endpoint judges share one
 reply cache and one budget per campaign; what they cost is kept by judge and asset.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,6 +19,7 @@ from synpref_dagster.curation.judging.prompts import (
     JudgePrompt,
 )
 from synpref_dagster.curation.judging.replies import REPLIES_VERSION
+from synpref_dagster.curation.judging.verdicts import Judge
 from synpref_dagster.curation.judging.weighing import WeighingRule
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent, batch_service
@@ -29,18 +31,34 @@ from synpref_dagster.judges.embedded.exemplar_judge import (
     ExemplarJudge,
     build_panel,
 )
+from synpref_dagster.judges.embedded.feature_judge import (
+    SCALE_FILE,
+    VERSION as FEATURES_VERSION,
+    FeatureJudge,
+    FeatureViews,
+    build_feature_panel,
+)
 from synpref_dagster.judges.embedded.views import DESCRIPTION, kept_views
-from synpref_dagster.judges.endpoint import EndpointAttributeLabeller, EndpointJudge
+from synpref_dagster.judges.endpoint import (
+    EndpointAttributeLabeller,
+    EndpointEmbedder,
+    EndpointJudge,
+)
 from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
 from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.models import RewardModels
+from synpref_dagster.settings.embedding import BILLED, EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.storage import DatasetRef, hash_json, iter_tables, lowest_ids
 from synpref_dagster.storage.damage import made_whole
 from synpref_dagster.storage.sqlite_files import refuse_damaged
+
+if TYPE_CHECKING:
+    from synpref_dagster.reward.frozen.reading import FeatureReader
 
 # Dagster keeps what is said here with the step that asks; outside of a run it is a plain logger.
 logger = dg.get_dagster_logger(__name__)
@@ -49,6 +67,9 @@ ENDPOINT_IDENTITY = {"name", "base_url", "model", "temperature", "max_tokens", "
 MAX_FITTED = 20_000
 """Pairs whose texts the views of exemplar judges are fitted on, at most: weights of words are
 settled by then, and the vocabulary still fits into memory."""
+MAX_SCALED = 4_000
+"""Pairs whose features say what is much and what is little, at most."""
+EMBEDDING_ASSET = "pair_embeddings"  # on whose account vectors are asked for, whoever needs them
 CACHE_REMEDY = "Put a copy of it back, or move it away: then all replies are bought again"
 PART = ":"  # between an asset and its part, in accounts
 LOST_CACHE = (
@@ -87,7 +108,7 @@ class JudgePanel(dg.ConfigurableResource):
         path = self.settings.cache_path()
         refuse_damaged(path, what="the judges' reply cache", remedy=CACHE_REMEDY)
         cache = ReplyCache(path)
-        if self.settings.cost_money:
+        if self.settings.cost_money or self._pays_for_vectors:
             lost = self._receipts(cache).carry_over()
             if lost > 0:
                 logger.warning(LOST_CACHE, cache.path, lost, self.account)
@@ -124,6 +145,8 @@ class JudgePanel(dg.ConfigurableResource):
             params["floor"] = [settings.min_gold_agreement, settings.num_screened]
         if settings.panel != "majority":
             params["panel"] = [settings.panel, settings.num_screened]
+        if settings.kind == "features":
+            params["features"] = [FEATURES_VERSION, asdict(self._reader().reading)]
         if self.uses_endpoints:
             params["judges"] = [
                 {**_identity(endpoint), "num_samples": self._samples(endpoint)}
@@ -149,7 +172,12 @@ class JudgePanel(dg.ConfigurableResource):
             pool: its texts fit the views of exemplar judges (never its labels).
             asset: on whose account LLM judges are asked.
         """
-        judges = self.endpoint_judges(asset) if self.uses_endpoints else self._embedded(pool)
+        judges: Sequence[Judge]
+        if self.uses_endpoints:
+            judges = self.endpoint_judges(asset)
+        else:
+            is_features = self.settings.kind == "features"
+            judges = self._on_features(pool) if is_features else self._embedded(pool)
         return Panel(
             judges=judges,
             num_exemplars=self.settings.num_exemplars,
@@ -179,6 +207,28 @@ class JudgePanel(dg.ConfigurableResource):
             )
             for endpoint in settings.endpoints
         ]
+
+    def embedder(self, endpoint: EndpointEmbedding) -> EndpointEmbedder:
+        """A model behind an endpoint as an embedder, on this campaign's cache and bill."""
+        caps = {} if endpoint.max_usd is None else {BILLED: endpoint.max_usd}
+        client = JudgeClient(
+            endpoint.as_judge(),
+            cache=self.cache,
+            budget=Budget(max_usd=self.settings.max_usd, max_usd_by_judge=caps),
+            payer=Payer(campaign=self.account, asset=EMBEDDING_ASSET, judge=BILLED),
+            receipts=self.receipts if self._pays_for_vectors else None,
+            logger=logger,
+        )
+        return EndpointEmbedder(client, endpoint)
+
+    def usd_for_vectors(self) -> float:
+        """What the campaign paid for embeddings so far, in US dollars."""
+        return self.cache.usd_by_judge(self.account).get(BILLED, 0.0)
+
+    @property
+    def _pays_for_vectors(self) -> bool:
+        embedding = self.campaign.profile.embedding
+        return isinstance(embedding, EndpointEmbedding) and embedding.usd_per_million_input > 0
 
     def attribute_labeller(self, asset: str) -> EndpointAttributeLabeller:
         """The LLM judges as labellers of attributes."""
@@ -280,6 +330,24 @@ class JudgePanel(dg.ConfigurableResource):
         return build_panel(
             views, profiles=[replace(each, num_samples=num_samples) for each in EMBEDDED_PANEL]
         )
+
+    def _on_features(self, pool: DatasetRef) -> tuple[FeatureJudge, ...]:
+        reader = self._reader()
+
+        def fit() -> None:
+            pairs = self.campaign.pairs(pool, lowest_ids(pool, MAX_SCALED))
+            responses = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
+            asked = [pair.conversation for pair in pairs for _ in range(2)]
+            FeatureViews.fit(reader, asked, responses).save(folder)
+
+        fitted_on = hash_json([pool.fingerprint, MAX_SCALED, asdict(reader.reading)])
+        folder = self.campaign.local_folder("models", "judge_features", fitted_on[:16])
+        made_whole(folder, is_made=(folder / SCALE_FILE).exists(), make=fit)
+        views = FeatureViews.load(reader, folder)
+        return build_feature_panel(views, num_samples=self.settings.num_samples)
+
+    def _reader(self) -> "FeatureReader":
+        return RewardModels(campaign=self.campaign).stages_reader()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

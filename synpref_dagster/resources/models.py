@@ -192,20 +192,22 @@ class RewardModels(dg.ConfigurableResource):
         return rewards[: len(pairs)], rewards[len(pairs) :]
 
     def stages_reader(self) -> "FeatureReader":
-        """Reads with the frozen backbone of the stages' models, as every one of them does.
+        """Reads with the campaign's frozen backbone, as everybody does who reads one.
 
         Raises:
-            ValueError: they have none.
+            ValueError: there is none.
         """
-        from synpref_dagster.reward.from_profile import configuration, stages_size
+        from synpref_dagster.reward.from_profile import configuration
         from synpref_dagster.reward.frozen.config import FrozenConfig
 
         profile = self.campaign.profile
-        settings = profile.reward_model
-        row = backbone(stages_size(settings), profile.backbones)
+        settings = profile.frozen_settings()
+        if settings is None:
+            backend = profile.reward_model.backend
+            raise ValueError(f"reward_model.backend is {backend!r}: no backbone is frozen")
+        row = backbone(settings.model_size, profile.backbones)
         config = configuration(settings, row, final=False, seed=0)
-        if not isinstance(config, FrozenConfig):
-            raise ValueError(f"reward_model.backend is {settings.backend!r}: no backbone is frozen")
+        assert isinstance(config, FrozenConfig)
         return self._frozen(row, config)[0]
 
     def _frozen(

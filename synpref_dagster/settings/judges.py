@@ -18,6 +18,7 @@ TOKEN_LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
 PANEL = "panel"
 """How tables and reports call all judges together."""
 DEFAULT_STORE = ".synpref"
+MOST_SHOWN = 8  # `curation.retrieval.nearest.MAX_EXEMPLARS`, which a test compares
 
 
 def _own_name(name: str) -> str:
@@ -86,8 +87,9 @@ class JudgeEndpoint(Section):
 
 
 class JudgeSettings(Section):
-    """The panel: `exemplar` learns from the exemplars shown and is free, `endpoints` are LLMs.
+    """The panel: `endpoints` are LLMs; the others learn from the exemplars shown and are free.
 
+    `exemplar` compares words, `features` fits heads on what a frozen backbone says of the texts.
     LLMs may stand beside `kind = "exemplar"`, so that one line goes over to them and back; the
     batches and bills of a campaign that went back are found by them. Then `kind` must be said.
     """
@@ -98,9 +100,10 @@ class JudgeSettings(Section):
         "num_screened": {"panel": ("weighted",), "min_gold_agreement": SET},
     }
 
-    kind: Literal["exemplar", "endpoints"] = "exemplar"
+    kind: Literal["exemplar", "features", "endpoints"] = "exemplar"
     num_samples: int = Field(default=5, ge=2, le=1000)
     num_exemplars: int = Field(default=8, ge=0, le=1000)
+    """Gold pairs shown per question: at most 8, but for `features`, which want a hundred."""
     endpoints: tuple[JudgeEndpoint, ...] = ()
     """The judges of kind `endpoints`; an odd number avoids tied votes."""
     panel: Literal["majority", "weighted"] = "majority"
@@ -121,6 +124,11 @@ class JudgeSettings(Section):
             raise ValueError(f"judges need different names, got {', '.join(names)}")
         if self.kind == "endpoints" and not names:
             raise ValueError("judges.kind is 'endpoints': name one or more [[judges.endpoints]]")
+        if self.kind != "features" and self.num_exemplars > MOST_SHOWN:
+            raise ValueError(
+                f"num_exemplars is {self.num_exemplars}, and {self.kind!r} judges are shown "
+                f"{MOST_SHOWN} at most (paper Sec. 3.2): lower it, or set kind to 'features'"
+            )
         if names and "kind" not in self.model_fields_set:
             raise ValueError(
                 "endpoints are named, but kind is not: write kind = 'endpoints' to ask them, or "

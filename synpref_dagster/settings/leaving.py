@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from synpref_dagster.settings.embedding import EmbeddingSettings, EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeSettings
 from synpref_dagster.settings.shards import ShardSettings
 from synpref_dagster.settings.stages import PeopleSettings
@@ -34,10 +35,16 @@ class Destination(NamedTuple):
 
 
 def destinations(
-    judges: JudgeSettings, people: PeopleSettings, shards: ShardSettings
+    judges: JudgeSettings,
+    people: PeopleSettings,
+    shards: ShardSettings,
+    *,
+    embedding: EmbeddingSettings,
 ) -> list[Destination]:
-    """Where these sections send texts: to judges, to people and their ledger, to a cluster."""
+    """Where these sections send texts: to models, to people and their ledger, to a cluster."""
     found = []
+    if isinstance(embedding, EndpointEmbedding):
+        found.append(Destination("embedding.base_url", embedding.base_url))
     if judges.kind == "endpoints":
         found += [Destination(f"judge {each.name!r}", each.base_url) for each in judges.endpoints]
     if people.backend != "recorded":

@@ -18,11 +18,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from synpref_dagster.settings.addresses import Words, checked_path
+from synpref_dagster.settings.embedding import BILLED, EmbeddingSettings, TfidfEmbedding
 from synpref_dagster.settings.judges import DEFAULT_STORE, JudgeSettings
 from synpref_dagster.settings.leaving import Destination, destinations, refuse_leaving
 from synpref_dagster.settings.models import (
     PAPER_SIZES,
     BackboneSettings,
+    FrozenSettings,
     ReleaseSettings,
     RewardModelSettings,
 )
@@ -65,6 +67,7 @@ class Profile(Section):
     judges: JudgeSettings = JudgeSettings()
     backbones: tuple[BackboneSettings, ...] = ()
     """The sizes of this profile; none: the eight of the paper."""
+    embedding: EmbeddingSettings = TfidfEmbedding()
     reward_model: RewardModelSettings
     release: ReleaseSettings
     filtering: FilterSettings = FilterSettings()
@@ -79,7 +82,10 @@ class Profile(Section):
         known, own = self.sizes(), [row.name for row in self.backbones]
         if repeated := {name for name in own if own.count(name) > 1}:
             raise ValueError(f"backbones: {sorted(repeated)} stand there twice")
-        asked = {"reward_model.model_size": getattr(self.reward_model, "model_size", known[0])}
+        asked = {
+            f"{section}.model_size": getattr(getattr(self, section), "model_size", None) or known[0]
+            for section in ("reward_model", "embedding")
+        }
         for size in getattr(self.release, "backbones", ()):
             asked[f"release.backbones.{size}"] = size
         for setting, size in asked.items():
@@ -93,6 +99,38 @@ class Profile(Section):
                     f"{section}.backend 'stand_in' makes miniatures of the paper's eight, not of "
                     f"{', '.join(strangers)}: choose 'frozen' or 'hub', or take the rows out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_backbone_is_frozen(self) -> Self:
+        named = getattr(self.embedding, "model_size", None)
+        is_frozen = isinstance(self.reward_model, FrozenSettings)
+        if named and is_frozen:
+            raise ValueError(
+                "embedding.model_size is set, but the stages' models are heads on a frozen "
+                "backbone: nobody obeys it. Take it out: the same features are used"
+            )
+        if self.embedding.kind == "backbone" and not named and not is_frozen:
+            raise ValueError(
+                "embedding.kind 'backbone' reads the frozen backbone of the stages' models, and "
+                f"reward_model.backend is {self.reward_model.backend!r}: name one in "
+                "embedding.model_size"
+            )
+        if self.judges.kind == "features" and self.frozen_settings() is None:
+            raise ValueError(
+                "judges.kind 'features' looks at the features of a frozen backbone, and no part of "
+                "this profile reads one: set reward_model.backend to 'frozen' or embedding.kind to "
+                "'backbone'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bills_are_told_apart(self) -> Self:
+        if self.embedding.kind == "endpoint" and BILLED in {j.name for j in self.judges.endpoints}:
+            raise ValueError(
+                f"a judge is called {BILLED!r}, as what the embedding endpoint stands on the bill: "
+                "give the judge another name"
+            )
         return self
 
     @model_validator(mode="after")
@@ -121,13 +159,20 @@ class Profile(Section):
         Raises:
             ValueError: a source has `may_leave = false`, and a place is on another machine.
         """
-        sections = destinations(self.judges, self.people, self.shards)
+        sections = destinations(self.judges, self.people, self.shards, embedding=self.embedding)
         staying = {*self.pool.staying(), *also}
         refuse_leaving(staying, [*sections, *places], trusted=self.export.trusted_hosts)
 
     def sizes(self) -> tuple[str, ...]:
         """Partition keys of the releases: its own backbones, else the eight of the paper."""
         return tuple(row.name for row in self.backbones) or PAPER_SIZES
+
+    def frozen_settings(self) -> FrozenSettings | None:
+        """How the campaign's frozen backbone is read: by all that read one; None: nobody does."""
+        if isinstance(self.reward_model, FrozenSettings):
+            return self.reward_model
+        named = getattr(self.embedding, "model_size", None)
+        return FrozenSettings(backend="frozen", model_size=named) if named else None
 
     def campaign_name(self) -> str:
         """What batches of people and MLflow call this campaign."""

@@ -11,7 +11,7 @@ from itertools import zip_longest
 import dagster as dg
 import pytest
 
-from synpref_dagster.resources import attributes
+from synpref_dagster.resources import embedding
 from synpref_dagster.reward import shards
 from synpref_dagster.storage import DatasetRef, SelectionRef, read_table
 
@@ -89,7 +89,7 @@ def damage(how, file, group, rng):
 def started(campaign):
     """None when every job came to its end, else what the failing one said."""
     shards.opened_scorer.cache_clear()
-    attributes._embedder.cache_clear()
+    embedding.opened_embedder.cache_clear()
     for job in JOBS:
         result = campaign.defs.resolve_job_def(job).execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),

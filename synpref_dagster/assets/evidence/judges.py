@@ -53,8 +53,9 @@ from synpref_dagster.curation.judging.quality import (
 )
 from synpref_dagster.curation.judging.weighing import weights_of
 from synpref_dagster.publishing.plots import bar_plot
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth

@@ -47,8 +47,9 @@ from synpref_dagster.curation.judging.labelling import exemplar_fingerprint, tar
 from synpref_dagster.curation.verification.gold_silver import undecidable_content
 from synpref_dagster.pairs.ids import first_of_each, repeated_keys
 from synpref_dagster.pairs.record import PreferencePair, id_index
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import FITTED_ON, POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.models import RewardModels

@@ -27,8 +27,8 @@ from synpref_dagster.curation.verification.people import choose_for_people
 from synpref_dagster.pairs.progress import BeforePeople, tell
 from synpref_dagster.pairs.record import PreferencePair, id_array, is_among
 from synpref_dagster.people.consensus import labels_by_rule
-from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.people import Reviewers
 from synpref_dagster.resources.tracking.runs import MlflowTracking

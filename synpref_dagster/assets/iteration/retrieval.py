@@ -16,8 +16,8 @@ from synpref_dagster.curation.retrieval.vector_index import StoredVectors, neare
 from synpref_dagster.curation.verification.gold_silver import retrievable
 from synpref_dagster.curation.verification.people import mark_risk
 from synpref_dagster.pairs.columns import from_numbers
-from synpref_dagster.resources.attributes import PairEmbedding
 from synpref_dagster.resources.campaign import ATTRIBUTES, POOL, Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, to_frame

@@ -18,12 +18,12 @@ GROUP = "1_pool"
 
 
 def build_features(profile: Profile) -> list[dg.AssetsDefinition]:
-    """The features where the stages' models read a frozen backbone; nothing where they do not.
+    """The features where models, vectors or judges read a frozen backbone; else nothing.
 
-    Models find features by content wherever they are; the first ones rest on this asset so that
-    they do not each read the pool for themselves.
+    All of them find features by content wherever they are; the first ones rest on this asset so
+    that they do not each read the pool for themselves.
     """
-    if profile.reward_model.backend != "frozen":
+    if profile.frozen_settings() is None:
         return []
     about = box(GROUP, kinds={"pytorch", "huggingface"}, pool="gpu")
     return [dg.asset(**about)(backbone_features)]

@@ -23,8 +23,9 @@ from synpref_dagster.benchmarks.leaderboard import (
 )
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import leaderboard_plot
-from synpref_dagster.resources.attributes import AttributeLabelling, PairEmbedding
+from synpref_dagster.resources.attributes import AttributeLabelling
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.resources.embedding import PairEmbedding
 from synpref_dagster.resources.io_managers import GATHERS
 from synpref_dagster.resources.judges import JudgePanel
 from synpref_dagster.resources.sources import PoolSources

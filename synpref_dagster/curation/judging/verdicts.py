@@ -105,7 +105,8 @@ def label_with_panel(
         pairs: pairs to label; their current label is never shown.
         judges: the panel; odd panels avoid ties.
         attributes: attributes of each pair, as text fields.
-        exemplars: at most `MAX_EXEMPLARS` human-labelled exemplars for each pair.
+        exemplars: human-labelled exemplars for each pair, at most `MAX_EXEMPLARS` or, where every
+            judge has some, their `max_exemplars`.
         seed: draws the candidate order and each judge's sampling seed.
         ask_all: calls the judges; one that lets several start before it fails saves waiting.
 
@@ -253,8 +254,10 @@ def _check_panel(judges: Sequence[Judge], exemplars: Sequence[tuple[Exemplar, ..
                 "are needed so that both candidate orders are seen"
             )
     longest = max((len(shown) for shown in exemplars), default=0)
-    if longest > MAX_EXEMPLARS:
-        raise ValueError(f"a pair has {longest} exemplars, at most {MAX_EXEMPLARS} are shown")
+    # A prompt has room for so many; who reads none may say that it takes more.
+    most = min(int(getattr(judge, "max_exemplars", MAX_EXEMPLARS)) for judge in judges)
+    if longest > most:
+        raise ValueError(f"a pair has {longest} exemplars, at most {most} are shown")
 
 
 def _hash_int(seed: int, *fields: str) -> int:

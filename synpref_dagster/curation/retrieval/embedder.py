@@ -5,14 +5,16 @@ label can reach the vectors; the same texts and seed give the same vectors, sign
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from synpref_dagster.curation.texts.tokens import TOKEN_PATTERN
+from synpref_dagster.pairs.attributes import answered_texts, embedding_text, task_text
+from synpref_dagster.pairs.record import PreferencePair
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -21,6 +23,52 @@ NUM_DIMENSIONS = 128
 NUM_BUCKETS = 2**16
 NUM_POWER_ITERATIONS = 4
 DESCRIPTION = "embedder.json"
+
+
+class Embedder(Protocol):
+    """Gives pairs vectors of length 1, whose dot products say how alike they are."""
+
+    def embed(
+        self, pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]
+    ) -> np.ndarray:
+        """float32 (n, dim): vectors of (x, a), by which pairs of one task are found."""
+        ...
+
+    def meaning(self, pairs: Sequence[PreferencePair]) -> np.ndarray:
+        """float32 (n, dim): vectors of prompt and responses, in whatever order these stand."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextEmbedder:
+    """An embedder made of one that knows texts only."""
+
+    embed_texts: Callable[[Sequence[str]], np.ndarray]
+    """Gives each text a vector of length 1, float32 (n, dim)."""
+
+    def embed(
+        self, pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]
+    ) -> np.ndarray:
+        """float32 (n, dim) of the task alone: the responses stay out."""
+        return self.embed_texts(list(map(task_text, pairs, attributes)))
+
+    def meaning(self, pairs: Sequence[PreferencePair]) -> np.ndarray:
+        """float32 (n, dim): the mean of the conversation with either response."""
+        both = self.embed_texts([text for pair in pairs for text in answered_texts(pair)])
+        summed = both[0::2] + both[1::2]
+        norms = np.linalg.norm(summed, axis=1, keepdims=True)
+        return np.asarray(summed / np.where(norms > 0, norms, 1.0), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class WordEmbedder(TextEmbedder):
+    """TF-IDF with SVD as an embedder of pairs; their task stands behind their prompt."""
+
+    def embed(
+        self, pairs: Sequence[PreferencePair], attributes: Sequence[Mapping[str, str]]
+    ) -> np.ndarray:
+        """float32 (n, dim) of the task alone: the responses stay out."""
+        return self.embed_texts(list(map(embedding_text, pairs, attributes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,48 @@
 """Attributes and vectors of one shard of the unverified pool, for `map_shards`."""
 
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from synpref_dagster.curation.retrieval.embedder import TfidfSvdEmbedder
-from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS, embedding_text
-from synpref_dagster.pairs.record import id_array
+from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.record import PreferencePair, id_array
 from synpref_dagster.pairs.texts import shard_pairs
 
 
-def embed_shard(table: pa.Table, texts: pa.Table, *, folder: str) -> pa.Table:
+def embed_shard(
+    table: pa.Table,
+    texts: pa.Table,
+    *,
+    embed: Callable[[Sequence[PreferencePair], Sequence[Mapping[str, str]]], np.ndarray],
+) -> pa.Table:
     """A vector of (x, a) for every pair of a shard.
 
     Args:
         table: `LABEL_SCHEMA`.
         texts: the raw shard that the pairs come from.
-        folder: of the embedder, named by what it was fitted on and how.
+        embed: gives pairs their vectors, by their attributes.
     """
     pairs = shard_pairs(table, texts)
-    rows = table.select(list(ATTRIBUTE_COLUMNS)).to_pylist()
-    embedded = [embedding_text(pair, row) for pair, row in zip(pairs, rows, strict=True)]
-    vectors = _embedder(folder).embed(embedded)
+    vectors = embed(pairs, table.select(list(ATTRIBUTE_COLUMNS)).to_pylist())
     return vector_table([pair.pair_id for pair in pairs], vectors)
+
+
+def meaning_shard(
+    table: pa.Table,
+    texts: pa.Table,
+    *,
+    embed: Callable[[Sequence[PreferencePair]], np.ndarray],
+) -> pa.Table:
+    """A vector of prompt and responses for every pair of a shard.
+
+    Args:
+        table: with pair_id.
+        texts: the raw shard that the pairs come from.
+        embed: gives pairs their vectors.
+    """
+    pairs = shard_pairs(table, texts)
+    return vector_table([pair.pair_id for pair in pairs], embed(pairs))
 
 
 def vector_table(ids: list[bytes], vectors: np.ndarray) -> pa.Table:
@@ -36,8 +54,3 @@ def vector_table(ids: list[bytes], vectors: np.ndarray) -> pa.Table:
             "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
     )
-
-
-@lru_cache(maxsize=1)
-def _embedder(folder: str) -> TfidfSvdEmbedder:
-    return TfidfSvdEmbedder.load(Path(folder))

@@ -1,6 +1,7 @@
 """What a model folder says of its frozen backbone, and where that lies. Loads no heavy library."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ BACKBONES, FEATURES = "backbones", "features"
 FROZEN_FILE = "frozen.json"
 HEAD_FILE = "head.npy"
 PREPARED_FILE = "prepared.json"
+MIDDLE = 2 / 3  # of the way up: a middle layer beats the last one; see docs/reward_models.md
 
 
 def is_frozen(checkpoint: Path) -> bool:
@@ -75,3 +77,9 @@ def find_home(folder: Path, name: str) -> tuple[Path, bool]:
         f"{BACKBONES}/ of a folder above: copy the campaign's {BACKBONES}/{name} beside it, or "
         "use the release, which holds its backbone"
     )
+
+
+def middle_layer(folder: Path, layers: Sequence[int]) -> int:
+    """Of the layers that are read, the one closest to two thirds of a prepared backbone's depth."""
+    depth = json.loads((folder / PREPARED_FILE).read_text(encoding="utf-8"))["depth"]
+    return min(layers, key=lambda layer: (abs(layer - MIDDLE * depth), layer))

@@ -26,12 +26,12 @@ from synpref_dagster.reward.encoding import (
     template_without_default_prompt,
 )
 from synpref_dagster.reward.folders import folder_fingerprint
-from synpref_dagster.reward.frozen.places import PREPARED_FILE
+from synpref_dagster.reward.frozen.places import MIDDLE, PREPARED_FILE
 from synpref_dagster.storage.atomic import make_once
 from synpref_dagster.storage.damage import check_folder, write_checksums
 
 VERSION = "1"  # changes whenever a prepared backbone says something else
-DEFAULT_LAYER_SHARES = (2 / 3, 1.0)  # a middle layer beats the last one; see docs/reward_models.md
+DEFAULT_LAYER_SHARES = (MIDDLE, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
