@@ -23,6 +23,7 @@ from synpref_dagster.assets.pool import (
     vocabulary,
 )
 from synpref_dagster.assets.pool.backbone_features import build_features
+from synpref_dagster.assets.pool.same_meaning import build_meaning_report
 from synpref_dagster.assets.release import benchmarks, data, folder, judges, training
 from synpref_dagster.assets.release.sizes import model_sizes
 from synpref_dagster.definitions.failures import report_failures
@@ -137,6 +138,7 @@ def _campaign_assets(
             after=[] if drops else paid_first,
         ),
         attributes.build_pair_embeddings(features_key if looks else []),
+        *build_meaning_report(chosen.embedding),
         judge_audit.build_judge_audit(paid_first),
         seed.build_verified_seed(people),
         *(asset for each in iterations for asset in each.assets),
