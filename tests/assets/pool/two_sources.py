@@ -46,17 +46,18 @@ class Place:
         for name, rows in (("chats", CHATS), ("web", WEB)):
             (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
-    def profile(self, judges=None, **pool):
+    def profile(self, judges=None, embedding=None, **pool):
         sources = [
             {"name": name, "path": str(self.folder / f"{name}.jsonl"), "origin": origin}
             for name, origin in (("chats", "human"), ("web", "synthetic"))
         ]
         settings = PoolSettings(kind="sources", sources=sources, **pool)
-        changes = {"pool": settings, **({"judges": judges} if judges else {})}
+        given = {"judges": judges, "embedding": embedding}
+        changes = {"pool": settings, **{name: each for name, each in given.items() if each}}
         return load_profile("smoke").model_copy(update=changes)
 
-    def run(self, assets, judges=None, **pool):
-        profile = self.profile(judges, **pool)
+    def run(self, assets, judges=None, embedding=None, **pool):
+        profile = self.profile(judges, embedding, **pool)
         self.root = profile.store_root()
         job = build_defs(
             profile, resource_overrides=UNTRACKED
