@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synpref_dagster.assets.asking import judges_asked
 from synpref_dagster.curation.judging.labelling import EmbeddedPairs
 from synpref_dagster.curation.retrieval.vector_index import StoredVectors
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, corrected, read_edits
@@ -89,11 +90,12 @@ def verified_pairs(
     vectors = embedded.vectors
     if moved:
         vectors = vectors.copy()
-        vectors[moved] = embedding.embed(
-            campaign.facts(views["vectors"])["embedder"],
-            [embedded.pairs[row] for row in moved],
-            [attributes[row] for row in moved],
-        )
+        with judges_asked():
+            vectors[moved] = embedding.embed(
+                campaign.facts(views["vectors"])["embedder"],
+                [embedded.pairs[row] for row in moved],
+                [attributes[row] for row in moved],
+            )
     return EmbeddedPairs(pairs=embedded.pairs, attributes=attributes, vectors=vectors)
 
 

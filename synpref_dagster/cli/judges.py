@@ -46,7 +46,7 @@ def bill(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign paid each judge for each asset, and what it may have to pay on top."""
     chosen = load_or_refuse(console, profile, seed)
     if chosen.judges.kind != "endpoints" and not _was_charged(chosen):
-        free = f"$0: profile {chosen.name} has exemplar judges, which cost nothing"
+        free = f"$0: profile {chosen.name} has {chosen.judges.kind} judges, which cost nothing"
         console.print(free, markup=False, highlight=False, soft_wrap=True)
         return
     cache = _opened(chosen)
@@ -211,7 +211,7 @@ def _possible(cache: "ReplyCache", campaign: str) -> list[str]:
 
 
 def _was_charged(profile: Profile) -> bool:
-    """Whether the campaign paid LLMs before its profile went over to exemplar judges."""
+    """Whether the campaign paid LLMs before its profile went over to judges that are free."""
     if not profile.judges.cache_path().is_file():
         return False
     cache, campaign = _opened(profile), profile.campaign_name()

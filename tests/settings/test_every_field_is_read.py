@@ -31,6 +31,10 @@ CALLED = {  # besides, or as what a section is handed over as a whole
 }
 # Read within the settings only, by what others call.
 READ_BY = {
+    **{
+        ("EndpointEmbedding", name): "as_judge"
+        for name in ("api_key_env", "max_attempts", "max_concurrency", "timeout_seconds")
+    },
     ("ExportSettings", "trusted_hosts"): "refuse_leaving",
     ("JudgeSettings", "cache"): "cache_path",
     ("NearDuplicateSettings", "in_campaign"): "reports_left_out",

@@ -12,6 +12,7 @@ from synpref_dagster.storage import DatasetRef, find_rows
 CLEAN = "clean_pool"
 REVIEW = "contamination_review"  # fact of the clean pool: what judges said about its hits
 STRICT, STRICT_REVIEW = "strict_overlaps", "review"  # the same of the strict pass
+SAME_MEANING = "semantic_duplicates"
 OCCURRENCE_COLUMNS = ["pair_id", "source", "origin", "meta"]
 
 
@@ -151,25 +152,40 @@ def _why_dropped(row: Row) -> str:
 
 def _near_duplicates(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:
     found = records.ref("near_duplicates")
-    links = found and found["links"]
+    by_words = _linked(records, found and found["links"], ids, told=("similarity", "relation"))
+    if by_words:
+        yield Event(
+            box=POOL,
+            step="near_duplicates",
+            what=f"nearly the same as {counted(len(by_words), 'other pair')}",
+            facts={"alike": by_words},
+        )
+    # Without vectors that know it nobody looked.
+    links = records.ref(SAME_MEANING) if records.profile.embedding.min_cosine else None
+    by_meaning = _linked(records, links, ids, told=("cosine", "similarity"))
+    if by_meaning:
+        yield Event(
+            box=POOL,
+            step=SAME_MEANING,
+            what=f"says nearly what {counted(len(by_meaning), 'other pair')} says in other words",
+            facts={"alike_in_meaning": by_meaning},
+        )
+
+
+def _linked(
+    records: CampaignRecords, links: DatasetRef | None, ids: PairIds, *, told: Iterable[str]
+) -> list[Row]:
+    """The other ends of a pair's links: pair_id, source and what is told of a link."""
     sides = {"first": "second", "second": "first"}
-    alike = [
+    return [
         {
             "pair_id": row[f"{other}_pair_id"],
             "source": row[f"{other}_source"],
-            "similarity": row["similarity"],
-            "relation": row["relation"],
+            **{name: row[name] for name in told},
         }
         for side, other in sides.items()
         for row in records.rows(links, [ids.pair_id], f"{side}_pair_id")
     ]
-    if alike:
-        yield Event(
-            box=POOL,
-            step="near_duplicates",
-            what=f"nearly the same as {counted(len(alike), 'other pair')}",
-            facts={"alike": alike},
-        )
 
 
 def _strict_overlaps(records: CampaignRecords, ids: PairIds) -> Iterator[Event]:

@@ -166,10 +166,16 @@ def _alike(row: Mapping[str, Any]) -> str:
     return f"{name} from {row['source']}: {relation}, similarity {row['similarity']:.2f}"
 
 
+def _same_meaning(row: Mapping[str, Any]) -> str:
+    name = row["pair_id"][:SHOWN_DIGITS]
+    return f"{name} from {row['source']}: cosine {row['cosine']:.2f}, words {row['similarity']:.2f}"
+
+
 DETAILS: Mapping[str, Callable[[Any], str]] = {
     "people": _person,
     "votes": _vote,
     "alike": _alike,
+    "alike_in_meaning": _same_meaning,
 }
 """Fact -> how one of its rows reads."""
 FREE_TEXT = ("desired_attributes", "annotation_guideline")

@@ -9,6 +9,7 @@ from synpref_dagster.cli.explain.panel_events import panel_events
 from synpref_dagster.cli.explain.pool_events import is_clean, pool_events
 from synpref_dagster.cli.explain.records import CampaignRecords, PairIds
 from synpref_dagster.pairs.record import PreferencePair, id_array, pairs_to_table, table_from_frame
+from synpref_dagster.settings.embedding import EndpointEmbedding
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.storage import DatasetRef, ModelRef, SelectionRef, to_json, write_dataset
 
@@ -199,6 +200,24 @@ def test_personal_data_and_near_duplicates_are_told_where_they_were_looked_for(s
             "relation": "opposite_label",
         }
     ]
+
+
+def test_who_says_the_same_in_other_words_is_told_where_vectors_knew_it(store):
+    raw = write_dataset(str(store.root / "raw"), pairs_to_table([PAIR]), step="s")
+    store.publish("raw_pool", SelectionRef(raw, raw))
+    link = {"first_source": "crowd", "second_source": "web", "cosine": 0.97, "similarity": 0.2}
+    table = table_from_frame(pd.DataFrame([link]))
+    for name, pair_id in (("second_pair_id", b"f" * 16), ("first_pair_id", PAIR.pair_id)):
+        table = table.add_column(0, name, id_array([pair_id]))
+    links = write_dataset(str(store.root / "links"), table, step="s")
+    store.publish("semantic_duplicates", links)
+    assert len(list(pool_events(store.records, IDS))) == 1  # under tfidf nobody looked
+    settings = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    looking = load_profile("smoke").model_copy(update={"embedding": EndpointEmbedding(**settings)})
+    told = list(pool_events(CampaignRecords(looking, str(store.root)), IDS))[-1]
+    assert told.what == "says nearly what 1 other pair says in other words"
+    other = {"pair_id": (b"f" * 16).hex(), "source": "web", "cosine": 0.97, "similarity": 0.2}
+    assert told.facts["alike_in_meaning"] == [other]
 
 
 def test_what_a_pair_shares_with_a_benchmark_in_the_strict_pass_is_told(store):

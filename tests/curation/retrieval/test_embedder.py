@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from synpref_dagster.curation.retrieval.embedder import NUM_DIMENSIONS, TfidfSvdEmbedder
+from synpref_dagster.curation.retrieval.embedder import (
+    NUM_DIMENSIONS,
+    TextEmbedder,
+    TfidfSvdEmbedder,
+    WordEmbedder,
+)
+from synpref_dagster.pairs.record import PreferencePair
 
 TEXTS = [
     "what is the capital of peru",
@@ -65,3 +71,26 @@ def test_another_kind_of_embedder_is_refused(embedder, tmp_path):
 def test_fitting_on_nothing_is_refused():
     with pytest.raises(ValueError, match="empty"):
         TfidfSvdEmbedder.fit([], 0)
+
+
+def test_an_embedder_of_texts_sees_the_task_first_and_for_their_meaning_both_answers():
+    seen = []
+
+    def embed_texts(texts):
+        seen.append(list(texts))
+        return np.eye(len(texts), 4, dtype=np.float32)
+
+    pair = PreferencePair(
+        conversation=({"role": "user", "content": "1 + 1?"},),
+        chosen="2",
+        rejected="3",
+        source="s",
+        origin="human",
+    )
+    embedder = TextEmbedder(embed_texts)
+    assert embedder.embed([pair], [{"task_category": "math"}]).tolist() == [[1, 0, 0, 0]]
+    mean = embedder.meaning([pair])
+    assert mean[0] == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
+    assert seen == [["math\n1 + 1?"], ["1 + 1?\n2", "1 + 1?\n3"]]
+    assert WordEmbedder(embed_texts).embed([pair], [{"task_category": "math"}]).shape == (1, 4)
+    assert seen[-1] == ["1 + 1?\nmath"]
