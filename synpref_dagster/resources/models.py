@@ -26,6 +26,7 @@ from synpref_dagster.reward.folders import folder_fingerprint, unpublish
 from synpref_dagster.settings.models import (
     HubReleaseSettings,
     HubSettings,
+    LinearSettings,
     StandInReleaseSettings,
     TransformerSettings,
 )
@@ -143,7 +144,9 @@ class RewardModels(dg.ConfigurableResource):
         pairs, validation = in_id_order(pairs), in_id_order(validation)
         profile = self.campaign.profile
         settings = profile.release if model_size else profile.reward_model
-        row = backbone(model_size or stages_size(settings), profile.backbones)
+        # A linear model has none; its key has that of the first version, whatever rows there are.
+        rows = () if isinstance(settings, LinearSettings) else profile.backbones
+        row = backbone(model_size or stages_size(settings), rows)
         seed = _seed(self.campaign.seed, name)
         key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
         folder = self.campaign.local_folder("models", *name.split("/"), key)
