@@ -97,6 +97,13 @@ def test_texts_that_may_not_leave_are_not_sent_for_vectors():
 
 
 def test_no_night_begins_because_there_are_other_kinds_now():
-    told = Campaign.of(profile()).settings_told()
-    assert not [name for name in told if name.startswith("embedding")]
-    assert "embedding.model" in Campaign.of(profile(ENDPOINT)).settings_told()
+    def told(settings=None):
+        return Campaign.of(profile(settings)).settings_told()
+
+    before = {name: value for name, value in told().items() if not name.startswith("embedding")}
+    then, now = Campaign.of(profile()).settings_since(before)
+    assert then == now == before
+    assert told(ENDPOINT) != told()
+    cheaper = {**ENDPOINT, "max_usd": 2.0, "batch_size": 9, "timeout_seconds": 3.0}
+    assert told(cheaper) == told(ENDPOINT)
+    assert told({**ENDPOINT, "model": "n"}) != told(ENDPOINT)
