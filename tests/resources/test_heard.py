@@ -43,6 +43,8 @@ STARTS_A_NIGHT = """
     judges.endpoints.base_url judges.endpoints.model judges.endpoints.num_samples
     judges.endpoints.temperature judges.endpoints.max_tokens judges.endpoints.extra
     judges.endpoints.leave_out judges.panel judges.min_gold_agreement judges.num_screened
+    embedding.kind embedding.model_size embedding.path embedding.revision embedding.base_url
+    embedding.model embedding.dimensions embedding.max_characters
     backbones.name backbones.path backbones.revision backbones.gguf_file backbones.pad_token
     backbones.learning_rate backbones.batch_pairs backbones.max_length_tokens backbones.dtype
     backbones.lora.rank backbones.lora.alpha backbones.lora.target_modules
@@ -66,6 +68,9 @@ STARTS_NOTHING = """
     judges.endpoints.usd_per_million_output judges.endpoints.batch
     judges.endpoints.batch_price_share judges.endpoints.max_batches judges.endpoints.max_usd
     judges.endpoints.max_concurrency judges.endpoints.max_attempts judges.endpoints.timeout_seconds
+    embedding.min_cosine embedding.api_key_env embedding.batch_size embedding.max_usd
+    embedding.usd_per_million_input embedding.max_concurrency embedding.max_attempts
+    embedding.timeout_seconds
     backbones.licence reward_model.num_processes
     release.backend release.backbones release.learning_rate release.batch_pairs release.num_steps
     release.num_epochs release.schedule release.max_length_tokens release.evaluate_every_steps
@@ -78,6 +83,11 @@ STARTS_NOTHING = """
     shards.ray.cpus_per_worker shards.ray.gpus_per_model_worker shards.ray.max_retries
     shards.ray.start_timeout_seconds shards.ray.object_store_mb
 """  # where work is done, what it may cost, where answers are kept, releases, reports, texts
+VECTORS = (
+    {"kind": "backbone", "model_size": "qwen3-0.6b"},
+    {"kind": "sentence_transformers", "path": "o/encoder"},
+    {"kind": "endpoint", "base_url": "http://127.0.0.1:1/v1", "model": "m"},
+)
 LOSSES = ("bradley_terry", "temperature", "focal", "hinge", "tempered_log")
 MODELS = [
     *({"backend": backend} for backend in ("linear", "frozen", "hub")),
@@ -93,6 +103,8 @@ def variants():
         if model["backend"] != "linear":
             changed["release"] = model
         yield Profile.model_validate(BASE | changed)
+    for embedding in VECTORS:
+        yield Profile.model_validate(BASE | {"embedding": embedding})
 
 
 def other(value, annotation):
