@@ -4,6 +4,40 @@ Every training, scoring and reading asks here. To keep a graphics card out of it
 PyTorch: `CUDA_VISIBLE_DEVICES=`.
 """
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """Every core of this machine for a big forward, where no other process shares the work.
+
+    One thread per process is the rule (small models only wait for each other); a real backbone is
+    large enough for threads. Workers of a map keep to their one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    is_worker = parent_process() is not None or _in_ray()
+    torch.set_num_threads(before if is_worker else max(before, num_cores()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_ray() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
 
 def best_device() -> str:
     """`cuda`, else Apple's `mps`, else `cpu`: the best that is there."""

@@ -1,13 +1,14 @@
 """Everything that computes asks one place on what, and in which numbers."""
 
 import ast
+import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 
 import synpref_dagster
-from synpref_dagster.reward import scoring
+from synpref_dagster.reward import devices, scoring
 from synpref_dagster.reward.attention import tree_attention
 from synpref_dagster.reward.attention.batching import pack_budget
 from synpref_dagster.reward.attention.forward import Mode, verified_forward
@@ -120,3 +121,27 @@ def test_a_device_without_the_kernels_is_forwarded_in_padded_batches(
     model = load_classifier(str(make_folder(tmp_path, "qwen3-0.6b")), new_head_seed=0)
     assert verified_forward(model).mode is Mode.PADDED
     assert "its batches are padded" in caplog.text
+
+
+def threads_within(queue=None):
+    with devices.all_cores():
+        found = torch.get_num_threads()
+    if queue is not None:
+        queue.put(found)
+    return found
+
+
+def test_a_big_forward_takes_every_core_and_gives_them_back(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 3)
+    before = torch.get_num_threads()
+    assert threads_within() == 3
+    assert torch.get_num_threads() == before
+
+
+def test_a_worker_of_a_map_keeps_to_its_threads():
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=threads_within, args=(queue,))
+    worker.start()
+    assert queue.get(timeout=60) == torch.get_num_threads() == 1
+    worker.join()

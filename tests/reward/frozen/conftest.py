@@ -4,11 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from synpref_dagster.reward import devices
 from synpref_dagster.reward.backbones import Backbone, backbone
 from synpref_dagster.reward.frozen.places import BACKBONES
 from synpref_dagster.reward.frozen.preparing import prepare_backbone
 from synpref_dagster.reward.frozen.reading import FeatureReader, Reading
 from synpref_dagster.reward.stand_ins import make_stand_in
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Threads of OpenMP do not survive the forks of these tests."""
+    monkeypatch.setattr(devices, "num_cores", lambda: 1)
 
 
 def three_layers(name="llama-3.2-1b"):
