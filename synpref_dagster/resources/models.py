@@ -232,14 +232,15 @@ class RewardModels(dg.ConfigurableResource):
         self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
     ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
-            from synpref_dagster.reward.from_profile import backbone_id
+            from synpref_dagster.reward.from_profile import start_of
 
-            if row.revision is None and row.gguf_file is None:
-                return backbone_id(settings, row)
+            start = start_of(settings, row)
+            if not start.origin():
+                return start.hub_id
             from synpref_dagster.reward.frozen.preparing import prepare_backbone
 
             home = self.campaign.local_folder("backbones")
-            return str(prepare_backbone(row, home, reads_all=True).folder)
+            return str(prepare_backbone(start, home, reads_all=True).folder)
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
             "backbones", f"{row.model_size}-{texts.fingerprint[:16]}"

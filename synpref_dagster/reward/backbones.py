@@ -91,6 +91,11 @@ class Backbone:
     frozen_dtype: str | None = None
     lora: LoraSettings | None = None
 
+    def origin(self) -> dict[str, str]:
+        """Which of the weights at its place: revision and GGUF file, where there are any."""
+        told = {"revision": self.revision, "gguf_file": self.gguf_file}
+        return {name: value for name, value in told.items() if value is not None}
+
 
 def _qwen3(model_size: str, hub_id: str, hidden_size: int) -> Backbone:
     is_8b = model_size.endswith("-8b")
