@@ -4,6 +4,10 @@ Every training, scoring and reading asks here. To keep a graphics card out of it
 PyTorch: `CUDA_VISIBLE_DEVICES=`.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
 
 def best_device() -> str:
     """`cuda`, else Apple's `mps`, else `cpu`: the best that is there."""
@@ -39,3 +43,35 @@ def training_dtype(usual: str, device: str) -> str:
     ('float32', 'bfloat16')
     """
     return "float32" if device == "mps" else usual
+
+
+def on_all_cores(device: str) -> AbstractContextManager[None]:
+    """While it is open torch computes on every core that this process may use, or OMP_NUM_THREADS.
+
+    Where another device computes nothing changes. The commands set that to 1, for everything small: two pools that spin on the same cores are
+    several times slower than one. A number above it is somebody's wish.
+    """
+    if device != "cpu":
+        return nullcontext()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return on_cores(int(asked) if asked.isdigit() and int(asked) > 1 else num_cores())
+
+
+@contextmanager
+def on_cores(number: int) -> Iterator[None]:
+    """While it is open torch computes in so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -69,7 +69,7 @@ def train_reward_model(
         backbone_path: Folder or hub id of the backbone.
         config: Settings.
         output_dir: Folder of the checkpoint.
-        on_step: Called after each step with its number, from 1, and its metrics.
+        on_step: Called after each step with its number, from 1, its metrics and `num_steps`.
 
     Returns:
         The report, also stored in the folder's `training.json`.
