@@ -186,7 +186,7 @@ def checkpoint_key(
         # That of this size only: a backbone for another one changes nothing here.
         about |= _without_none({"backbone": settings.given_backbone(row.model_size)})
     if row not in BACKBONES:
-        about["row"] = _without_none({**asdict(row), "lora": row.lora and row.lora.model_dump()})
+        about["row"] = row.material()
     hasher.update(json.dumps(about, sort_keys=True).encode())
     for part in (pairs, validation):
         hasher.update(b"".join(pair.pair_id for pair in part) + b"|")

@@ -80,6 +80,8 @@ class Profile(Section):
         if repeated := {name for name in own if own.count(name) > 1}:
             raise ValueError(f"backbones: {sorted(repeated)} stand there twice")
         asked = {"reward_model.model_size": getattr(self.reward_model, "model_size", known[0])}
+        if self.evidence.variants.model_size is not None:
+            asked["evidence.variants.model_size"] = self.evidence.variants.model_size
         for size in getattr(self.release, "backbones", ()):
             asked[f"release.backbones.{size}"] = size
         for setting, size in asked.items():
