@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synpref_dagster.settings.addresses import Called, LedgerAddress, WebAddress
 from synpref_dagster.settings.section import MOST, SET, Needs, Section
@@ -111,7 +111,7 @@ class GateSettings(Section):
     """The lower bound of its accuracy on gold must exceed this."""
 
 
-TRAINING_SET_NAMES = (
+TrainingSet = Literal[
     "original",
     "original_equal_size",
     "filtered",
@@ -119,16 +119,8 @@ TRAINING_SET_NAMES = (
     "gold_silver",
     "final",
     "truth",
-)
+]
 """The training sets of `curation.release.training_sets.training_variants`."""
-
-
-def _is_a_training_set(name: str) -> str:
-    if name not in TRAINING_SET_NAMES:
-        raise ValueError(
-            f"no training set is called {name!r}: choose {', '.join(TRAINING_SET_NAMES)}"
-        )
-    return name
 
 
 class VariantSettings(Section):
@@ -140,10 +132,8 @@ class VariantSettings(Section):
     """Under `[reward_model]`, or under `[release]`."""
     model_size: Called | None = None
     """Size that is trained like a release; None: the first of the profile."""
-    training_sets: tuple[Annotated[str, AfterValidator(_is_a_training_set)], ...] | None = Field(
-        default=None, min_length=1
-    )
-    """Those that are compared; None: all."""
+    training_sets: tuple[TrainingSet, ...] = ()
+    """Those that are compared; none named: all."""
     num_pairs: int | None = Field(default=None, ge=1, le=MOST)
     """Pairs of each, drawn so that sets share pairs where they can; None: all that it has."""
 

@@ -203,18 +203,18 @@ def _variant_rows(
 
 def _as_asked(campaign: Campaign, sets: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The training sets that the profile compares, of equal size where it says how large."""
-    asked = campaign.profile.evidence.variants
+    variants = campaign.profile.evidence.variants
     return of_equal_size(
-        sets, names=asked.training_sets, num_pairs=asked.num_pairs, seed=campaign.seed
+        sets, names=variants.training_sets, num_pairs=variants.num_pairs, seed=campaign.seed
     )
 
 
 def _trained_like(campaign: Campaign) -> dict[str, Any]:
     """What makes `RewardModels.train` train like a release; nothing where stages are the model."""
-    asked, sizes = campaign.profile.evidence.variants, campaign.profile.sizes()
-    if asked.trained_like == "stages":
+    variants, sizes = campaign.profile.evidence.variants, campaign.profile.sizes()
+    if variants.trained_like == "stages":
         return {}
-    return {"model_size": asked.model_size or sizes[0], "alike": VARIANTS}
+    return {"model_size": variants.model_size or sizes[0], "alike": VARIANTS}
 
 
 def _variants_key(campaign: Campaign) -> dict[str, Any]:

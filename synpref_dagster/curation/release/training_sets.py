@@ -157,7 +157,7 @@ def true_labels(
 def of_equal_size(
     sets: Mapping[str, pd.DataFrame],
     *,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     num_pairs: int | None = None,
     seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
@@ -169,7 +169,7 @@ def of_equal_size(
     Args:
         sets: name -> `TRAINING_COLUMNS`.
         names: those that are wanted; one that there is not (`truth`, where nobody knows it) is
-            left out. None takes all.
+            left out. No names: all.
         num_pairs: pairs of each; all have as many as the smallest where one has fewer. None
             leaves them as they are.
         seed: of the draw.

@@ -1,5 +1,7 @@
 """What a model trains on: each content once, the best source of its label, validation never."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from synpref_dagster.curation.release.training_sets import (
     training_variants,
 )
 from synpref_dagster.pairs.record import id_index
+from synpref_dagster.settings.stages import TrainingSet
 
 
 def an_id(number, kind=b"p"):
@@ -208,3 +211,9 @@ def test_sets_are_left_as_they_are_without_a_size_and_those_nobody_knows_are_lef
     assert list(found) == ["original"]
     assert found["original"] is SETS["original"]
     assert of_equal_size({}, num_pairs=3) == {}
+
+
+def test_the_settings_know_every_training_set_by_its_name():
+    nothing = {"gold": NOTHING, "silver": NOTHING}
+    sets = training_variants(frame([(1, 1, 1)]), DECISIONS, **nothing, seed=0, right={an_id(1): 1})
+    assert tuple(sets) == get_args(TrainingSet)
