@@ -6,6 +6,7 @@ Of the assets only this module and `judges` hold the `SealedTruth` resource. Wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -125,9 +126,8 @@ def curation_variants(
 ) -> dg.MaterializeResult:
     """One RM per training set: original labels, equally many, filtered, corrected, final, truth.
 
-    All with the same backbone, steps and validation set; longer-is-better stands beside them. The
-    profile says whether they train like the stages' models or like a release, on how many pairs.
-    `accuracy` has their shares and the claims about them, `by_pair` every margin they rest on.
+    All with the same backbone, steps and validation set, those of the stages' models or those of a
+    release. `accuracy` has their shares and the claims about them, `by_pair` every margin.
     """
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
@@ -136,26 +136,23 @@ def curation_variants(
 
         def compute() -> dict[str, pd.DataFrame]:
             test = truth.evaluation_pairs(held_out)
-            sets = training_variants(
-                campaign.frame(clean_pool.kept),
-                all_decisions(campaign, consistency_filtered_subset),
+            sets = _as_asked(
+                campaign,
+                clean_pool,
+                decisions=all_decisions(campaign, consistency_filtered_subset),
                 gold=verified,
                 silver=campaign.frame(silver.kept),
-                seed=campaign.seed,
                 right=_right_labels(campaign, clean_pool, truth),
             )
-            sets, like = _as_asked(campaign, sets), _trained_like(campaign)
-            if like:
-                wanted = {
-                    f"{step.name}/{name}": campaign.labelled(clean_pool.kept, labels)
-                    for name, labels in sets.items()
-                }
+            labelled = partial(campaign.labelled, clean_pool.kept)
+            place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
+            if like := _trained_like(campaign):
+                wanted = {f"{step.name}/{name}": labelled(each) for name, each in sets.items()}
                 models.tell_expected_time(wanted, held_out, context=context, **like)
             margins, num_pairs = {}, {LONGER: 0}
             for name, labels in sets.items():
-                pairs = campaign.labelled(clean_pool.kept, labels)
-                place = {"vocabulary": clean_pool.kept, "context": context, **like}
-                model = models.train(f"{step.name}/{name}", pairs, held_out, **place).ref
+                pairs = labelled(labels)
+                model = models.train(f"{step.name}/{name}", pairs, held_out, **place, **like).ref
                 margins[name], num_pairs[name] = models.margins(model, test), len(pairs)
             by_pair = variants_by_pair(test, margins)
             return {"accuracy": _variant_rows(test, by_pair, num_pairs), "by_pair": by_pair}
@@ -201,11 +198,14 @@ def _variant_rows(
     return pd.DataFrame(rows + [{**about, **row} for row in claim_rows(model_claims(right))])
 
 
-def _as_asked(campaign: Campaign, sets: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def _as_asked(
+    campaign: Campaign, clean_pool: SelectionRef, **known: Any
+) -> dict[str, pd.DataFrame]:
     """The training sets that the profile compares, of equal size where it says how large."""
-    variants = campaign.profile.evidence.variants
+    variants, seed = campaign.profile.evidence.variants, campaign.seed
+    sets = training_variants(campaign.frame(clean_pool.kept), **known, seed=seed)
     return of_equal_size(
-        sets, names=variants.training_sets, num_pairs=variants.num_pairs, seed=campaign.seed
+        sets, names=variants.training_sets, num_pairs=variants.num_pairs, seed=seed
     )
 
 
