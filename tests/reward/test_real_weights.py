@@ -66,7 +66,7 @@ def short_hh(real_data):
     """Sixteen short pairs of HH harmless."""
     spec = SourceSpec(
         name="hh",
-        path=str(real_data / "hh_rlhf_harmless_base_test" / "harmless-base"),
+        path=str(real_data / "hh_rlhf_harmless_base_test" / "harmless-base" / "test.jsonl.gz"),
         format="hh_transcripts",
         origin="human",
         licence="MIT",
@@ -166,7 +166,7 @@ def train(job, rewards, *, stop_at=0):
 @pytest.mark.parametrize(
     ("num_steps", "killed_at", "changes"),
     [
-        (20, 11, {"lora": LoraUpdates(rank=8), "learning_rate": 1e-3}),
+        (20, 11, {"lora": LoraUpdates(rank=8), "learning_rate": 3e-4}),
         (4, 3, {"learning_rate": 2e-5, "dtype": "bfloat16", "gradient_checkpointing": True}),
     ],
     ids=["low-rank updates", "all weights"],
@@ -210,8 +210,9 @@ def test_a_killed_training_ends_with_the_same_bits_and_publishes_what_it_trained
     found = published.rewards(
         [pair.conversation for pair in short_hh], [pair.chosen for pair in short_hh]
     )
-    difference = np.abs(found - np.load(rewards)).max()
-    print(f"largest difference of a published reward: {difference:.1e}")
-    assert difference <= 1e-5
+    trained = np.load(rewards)
+    difference, scale = np.abs(found - trained).max(), np.abs(trained).max()
+    print(f"largest difference of a published reward: {difference:.1e} of {scale:.1f}")
+    assert difference <= 1e-5 * max(1.0, scale)  # float32 has seven digits
     text = published.encoder.tokenizer.apply_chat_template(ASKED, tokenize=False)
     assert text == NO_PROMPT
