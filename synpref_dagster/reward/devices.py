@@ -48,8 +48,9 @@ def training_dtype(usual: str, device: str) -> str:
 def on_all_cores(device: str) -> AbstractContextManager[None]:
     """While it is open torch computes on every core that this process may use, or OMP_NUM_THREADS.
 
-    Where another device computes nothing changes. The commands set that to 1, for everything small: two pools that spin on the same cores are
-    several times slower than one. A number above it is somebody's wish.
+    Where another device computes nothing changes. The commands set that to 1, for everything small:
+    two pools that spin on the same cores are several times slower than one. A number above it is
+    somebody's wish.
     """
     if device != "cpu":
         return nullcontext()

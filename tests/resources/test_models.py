@@ -71,7 +71,6 @@ OTHER = {
     "poolings": (("last",), "config.poolings"),
     "penalties": ((2.0,), "config.penalties"),
     "dtype": ("float32", "config.dtype"),
-    "gradient_checkpointing": (False, "config.gradient_checkpointing"),
     "backbone": ("/models/mine", "backbone"),
     "backbones": ({SIZE: "/models/mine"}, "backbone"),
     "centre_coefficient": (0.25, "config.loss.centre_coefficient"),
