@@ -11,11 +11,12 @@ export DAGSTER_DISABLE_TELEMETRY ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help demo real ui test test-slow test-servers check bench
+.PHONY: help demo real real-finetuned ui test test-slow test-servers check bench
 
 help:
 	@echo 'make demo          the whole campaign on the embedded world, offline, with a report'
 	@echo 'make real          real answers and a real language model (SmolLM2), in three settings'
+	@echo 'make real-finetuned  SmolLM2 trained in all its weights, on original, curated and right labels'
 	@echo 'make ui            Dagster, MLflow and the review page on loopback'
 	@echo 'make test          the quick tests, no server'
 	@echo 'make test-slow     the long tests: acceptance, kill -9, vLLM, Label Studio'
@@ -26,6 +27,10 @@ help:
 real:
 	@scripts/install.sh gguf
 	@scripts/real.sh
+
+real-finetuned:
+	@scripts/install.sh gguf
+	@scripts/real_finetuned.sh
 
 demo:
 	@scripts/install.sh

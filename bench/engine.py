@@ -4,8 +4,10 @@ One process, both sides in alternating order, one warm-up and three repeats, one
 the median ratio of CPU times; wall ratios are reported beside it. Same weights, same pairs, same
 optimizer batch, float32. Lines marked [same GEMM library] send the engine's matrix products to MKL,
 like the baseline's: what sharing, packing and the last-layer cut give by themselves. Run with
-`make bench`, or `python bench/engine.py [--quick]`; writes `bench/results/engine.json`. Memory is
-measured in processes of its own.
+`make bench`, or `python bench/engine.py [--quick | --real]`; writes `bench/results/engine.json`.
+Memory is measured in processes of its own. Rows on real weights need SmolLM2
+(scripts/services/smollm2.sh install); `--real` measures them alone and leaves the others as they
+are.
 """
 
 import os
@@ -26,6 +28,7 @@ from typing import Any
 
 import torch
 from datasets import disable_progress_bars as disable_dataset_bars
+from engine_parts.real_weights import NAME as REAL, real_rows, smollm2
 from engine_parts.scoring import scoring_rows, token_row
 from engine_parts.slices import (
     MAX_LENGTH_TOKENS,
@@ -107,12 +110,30 @@ def all_rows(*, quick: bool) -> Iterator[dict[str, Any]]:
         yield from training_rows(
             SMALL, encoded, tokenizer=tokenizer, batch_pairs=16, repeats=repeats
         )
+        yield from rows_on_real_weights()
+
+
+def rows_on_real_weights() -> Iterator[dict[str, Any]]:
+    """Every measurement on SmolLM2; none, said in a line, where it is not installed."""
+    folder = smollm2()
+    if folder is None:
+        print(f"no rows on {REAL}: scripts/services/smollm2.sh install")
+        return
+    for rows in real_rows(folder, hh_pairs()):
+        yield from rows
+
+
+def other_rows() -> list[dict[str, Any]]:
+    """The rows of the last measurement that are not on real weights."""
+    kept: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return [line for line in kept if REAL not in line["name"]]
 
 
 def main() -> None:
     """Run everything, print the table, save the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one repeat, small model only")
+    parser.add_argument("--real", action="store_true", help="rows on real weights only")
     parser.add_argument("--memory", choices=["ours", "trl", "nothing"], help="used internally")
     parser.add_argument("--tokenizer", help="used internally")
     arguments = parser.parse_args()
@@ -124,8 +145,9 @@ def main() -> None:
     if arguments.memory:
         print(measure_memory(arguments.memory, arguments.tokenizer))
         return
-    rows = []
-    for line in all_rows(quick=arguments.quick):
+    rows = other_rows() if arguments.real else []
+    measured = rows_on_real_weights() if arguments.real else all_rows(quick=arguments.quick)
+    for line in measured:
         rows.append(line)
         ratios = "  ".join(f"{line[f'ratio_{kind}'] or '-':>6} {kind}" for kind in ("cpu", "wall"))
         against = f"{line['ours']} against {line['baseline']}"

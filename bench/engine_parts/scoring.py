@@ -77,7 +77,25 @@ def scoring_rows(
     name: str, pairs: Sequence[PreferencePair], *, tokenizer: Any, shape: Shape, repeats: int
 ) -> list[dict[str, Any]]:
     """Ratios to the loop at batch 8 and to the better of batch 1 and sorted buckets."""
-    plain = bench_model(shape, tokenizer).eval()
+    return rows_of_model(
+        f"{name}, {shape.name}",
+        pairs,
+        tokenizer=tokenizer,
+        plain=bench_model(shape, tokenizer).eval(),
+        repeats=repeats,
+    )
+
+
+def rows_of_model(
+    name: str,
+    pairs: Sequence[PreferencePair],
+    *,
+    tokenizer: Any,
+    plain: Any,
+    repeats: int,
+    warms_up: bool = True,
+) -> list[dict[str, Any]]:
+    """The rows of `scoring_rows` for a model that is there."""
     encoder = ChatEncoder(tokenizer, max_length_tokens=SCORING_LENGTH_TOKENS)
     ours = RewardModel(verified_forward(copy.deepcopy(plain)), encoder)
     conversations = [pair.conversation for pair in pairs for _ in (0, 1)]
@@ -102,6 +120,7 @@ def scoring_rows(
             "sorted": loop(0, sort=True),
         },
         repeats=repeats,
+        warms_up=warms_up,
     )
     best = min(("bs1", "sorted"), key=lambda side: median(t[0] for t in results[side]))
     rows = []
@@ -109,7 +128,7 @@ def scoring_rows(
         theirs, mine = results[side][0][2], results["ours"][0][2]
         flips = int((np.sign(theirs[0] - theirs[1]) != np.sign(mine[0] - mine[1])).sum())
         exactness = f"max |dreward| {np.abs(theirs - mine).max():.1e}, {flips} flips"
-        title = f"scoring, {name}, {shape.name}, {len(pairs)} pairs, {label}"
+        title = f"scoring, {name}, {len(pairs)} pairs, {label}"
         rows += both_rows(title, results, side, exactness=exactness)
     return rows
 

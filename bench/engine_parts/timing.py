@@ -22,10 +22,15 @@ def timed(run: Callable[[], Any]) -> Timed:
     return time.process_time() - cpu, time.perf_counter() - wall, result
 
 
-def alternate(sides: dict[str, Callable[[int], Timed]], *, repeats: int) -> dict[str, list[Timed]]:
-    """Timings of each side: a warm-up, then A B C, C B A, ... on the same repeat number."""
+def alternate(
+    sides: dict[str, Callable[[int], Timed]], *, repeats: int, warms_up: bool = True
+) -> dict[str, list[Timed]]:
+    """Timings of each side: a warm-up, then A B C, C B A, ... on the same repeat number.
+
+    Without a warm-up repeat 0 is left out; what takes minutes hardly feels the first second.
+    """
     results: dict[str, list[Timed]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
+    for repeat in range(0 if warms_up else 1, repeats + 1):
         names = list(sides) if repeat % 2 else list(sides)[::-1]
         for name in names:
             measured = sides[name](repeat)

@@ -16,8 +16,9 @@ from engine_parts.slices import MAX_LENGTH_TOKENS, TINY, Shape, bench_model
 from engine_parts.timing import Timed, alternate, both_rows, row, same_gemm, timed
 from synpref_dagster.reward.attention.forward import verified_forward
 from synpref_dagster.reward.encoding import EncodedPair
-from synpref_dagster.reward.training.config import TrainingConfig
+from synpref_dagster.reward.training.config import LoraUpdates, TrainingConfig
 from synpref_dagster.reward.training.loop import take_step
+from synpref_dagster.reward.training.lora import add_lora
 from synpref_dagster.reward.training.optimisation import build_optimizer
 from synpref_dagster.reward.training.workers import Workers
 
@@ -25,18 +26,26 @@ LEARNING_RATE = 3e-4
 
 
 def our_training(
-    model: Any, batches: Sequence[Sequence[EncodedPair]], *, budget: int = 2_048
+    model: Any,
+    batches: Sequence[Sequence[EncodedPair]],
+    *,
+    budget: int = 2_048,
+    rate: float = LEARNING_RATE,
+    lora: LoraUpdates | None = None,
 ) -> Timed:
     """Steps on the batches from the given weights; returns the loss of each step."""
     model = copy.deepcopy(model)
     config = TrainingConfig(
-        learning_rate=LEARNING_RATE, weight_decay=0.0, beta2=0.999, tokens_per_pack=budget
+        learning_rate=rate, weight_decay=0.0, beta2=0.999, tokens_per_pack=budget, lora=lora
     )
-    workers = Workers(verified_forward(model), build_optimizer(model, config), config=config)
+    forward = verified_forward(model)
+    if lora is not None:
+        add_lora(model, lora, seed=0)
+    workers = Workers(forward, build_optimizer(model, config), config=config)
 
     def run() -> list[float]:
         return [
-            take_step(workers, batch, config=config, step=i, rate=LEARNING_RATE)["loss"]
+            take_step(workers, batch, config=config, step=i, rate=rate)["loss"]
             for i, batch in enumerate(batches, start=1)
         ]
 
@@ -55,9 +64,21 @@ class RecordingTrainer(RewardTrainer):
 
 
 def trl_training(
-    model: Any, batches: Sequence[Sequence[EncodedPair]], *, tokenizer: Any, micro_batch: int
+    model: Any,
+    batches: Sequence[Sequence[EncodedPair]],
+    *,
+    tokenizer: Any,
+    micro_batch: int,
+    rate: float = LEARNING_RATE,
+    lora: LoraUpdates | None = None,
 ) -> Timed:
-    """The same steps by TRL: sequential order, accumulation up to the same optimizer batch."""
+    """The same steps by TRL: sequential order, accumulation up to the same optimizer batch.
+
+    Updates of low rank are put in by the same function and the same seed as ours.
+    """
+    model = copy.deepcopy(model)
+    if lora is not None:
+        add_lora(model, lora, seed=0)
     batch_pairs = len(batches[0])
     accumulation = batch_pairs // micro_batch
     rows = [
@@ -71,7 +92,7 @@ def trl_training(
             per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=accumulation,
             max_steps=len(batches),
-            learning_rate=LEARNING_RATE,
+            learning_rate=rate,
             lr_scheduler_type="constant",
             weight_decay=0.0,
             max_grad_norm=1.0,
@@ -87,7 +108,7 @@ def trl_training(
             dataloader_pin_memory=False,
         )
         trainer = RecordingTrainer(
-            model=copy.deepcopy(model),
+            model=model,
             args=settings,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,

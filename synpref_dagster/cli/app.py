@@ -15,6 +15,7 @@ from synpref_dagster.cli.refusals import (
     refuse,
     refuse_missing_backbones,
     refuse_missing_keys,
+    refuse_unfit_backbones,
     say,
 )
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
@@ -70,6 +71,7 @@ def run(
     refuse_missing_backbones(console, chosen)
     wanted = _sizes(sizes, chosen)
     refuse_missing_on_hub(console, chosen, wanted)
+    refuse_unfit_backbones(console, chosen, wanted)
     from synpref_dagster.cli.campaign import Stage, run_campaign
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger

@@ -21,6 +21,8 @@ from synpref_dagster.pairs.progress import (
     JudgeReplies,
     ProgressFact,
     ResponsesRead,
+    StepsTaken,
+    TimeExpected,
     TrackerAway,
     progress_of,
 )
@@ -130,14 +132,16 @@ class CampaignProgress(logging.Handler):
                 self._show_paced(f"judge {fact.judge}", fact)
             case ResponsesRead():
                 self._show_paced("backbone reads", fact)
+            case StepsTaken():
+                self._show_paced(f"trains {fact.model}", fact)
             case BeforePeople():
                 self._asked[step] = str(fact)
-            case FilesSkipped() | TrackerAway():
+            case FilesSkipped() | TrackerAway() | TimeExpected():
                 self.console.print(f"  {escape(str(fact))}", highlight=False, soft_wrap=True)
             case _:
                 assert_never(fact)
 
-    def _show_paced(self, what: str, said: JudgeReplies | ResponsesRead) -> None:
+    def _show_paced(self, what: str, said: JudgeReplies | ResponsesRead | StepsTaken) -> None:
         """A bar for each that works at a pace: how many, rate, time left; a line in a pipe."""
         if not self.console.is_terminal:
             self.console.print(f"  {escape(str(said))}", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """What a command says when it refuses: the words of the error as they are, and exit code 2."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,7 +11,12 @@ from rich.console import Console
 
 from synpref_dagster.settings.embedding import KINDS, EndpointEmbedding, SentenceEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
-from synpref_dagster.settings.models import TAGS, HubReleaseSettings, HubSettings, is_path
+from synpref_dagster.settings.models import (
+    TAGS,
+    HubReleaseSettings,
+    HubSettings,
+    is_path,
+)
 from synpref_dagster.settings.profile import Profile, load_profile
 from synpref_dagster.settings.secrets import redacted
 
@@ -87,21 +93,47 @@ def refuse_missing_backbones(console: Console, profile: Profile) -> None:
 
     A name like `owner/name` may be one on the hub, unless `owner` is a folder here.
     """
-    given: dict[str, str] = {}
+    given = {
+        f"backbones[{number}].path": (row.path, row.gguf_file or "config.json")
+        for number, row in enumerate(profile.backbones)
+        if row.path is not None
+    }
     if isinstance(profile.reward_model, HubSettings) and profile.reward_model.backbone:
-        given["reward_model.backbone"] = profile.reward_model.backbone
+        given["reward_model.backbone"] = profile.reward_model.backbone, "config.json"
     if isinstance(profile.release, HubReleaseSettings):
-        given |= {f"release.backbones.{s}": place for s, place in profile.release.backbones.items()}
+        for size, place in profile.release.backbones.items():
+            given[f"release.backbones.{size}"] = place, "config.json"
     if isinstance(profile.embedding, SentenceEmbedding):
-        given["embedding.path"] = profile.embedding.path
+        given["embedding.path"] = profile.embedding.path, "config.json"
     missing = [
-        f"{setting}: {place} is no folder of a model (it has no config.json): correct the path"
-        for setting, place in given.items()
+        f"{setting}: {place} is no folder of a model (it has no {file}): correct the path"
+        for setting, (place, file) in given.items()
         if (is_path(place) or Path(place).is_dir() or _is_below_a_folder(place))
-        and not Path(place, "config.json").is_file()
+        and not Path(place, file).is_file()
     ]
     if missing:
         refuse(console, "\n".join(missing))
+
+
+def refuse_unfit_backbones(console: Console, profile: Profile, sizes: Sequence[str]) -> None:
+    """End the command when a local backbone cannot be started from, one line for each.
+
+    Args:
+        console: where it is said.
+        profile: whose backbones.
+        sizes: that will be released.
+    """
+    from synpref_dagster.reward.from_profile import backbones_read, refuse_unfit_start
+
+    unfit = []
+    for row in backbones_read(profile, sizes):
+        if Path(row.hub_id).is_dir():
+            try:
+                refuse_unfit_start(row)
+            except ValueError as error:
+                unfit.append(f"backbone {row.model_size}: {error}")
+    if unfit:
+        refuse(console, "\n".join(unfit))
 
 
 def _is_below_a_folder(place: str) -> bool:

@@ -84,6 +84,42 @@ class ResponsesRead(NamedTuple):
         return f"backbone: {self.done:,} of {self.total:,} responses read, {self.pace}"
 
 
+class StepsTaken(NamedTuple):
+    """How many optimizer steps a training has taken, and at what pace."""
+
+    model: str
+    done: int
+    total: int
+    seconds_a_step: float
+    """Of those that this process took; a training may be one that goes on."""
+
+    @property
+    def pace(self) -> str:
+        """Rate and time left, in words."""
+        left = (self.total - self.done) * self.seconds_a_step
+        return f"{self.seconds_a_step:.1f} s a step, {left:.0f} s left"
+
+    def __str__(self) -> str:
+        return f"training {self.model}: {self.done:,} of {self.total:,} steps, {self.pace}"
+
+
+class TimeExpected(NamedTuple):
+    """How long trainings will take, before the first one begins."""
+
+    num_trainings: int
+    num_pairs: int
+    """Of all of them together."""
+    minutes: float
+
+    def __str__(self) -> str:
+        many = "1 training" if self.num_trainings == 1 else f"{self.num_trainings} trainings"
+        each = 60 * self.minutes / max(self.num_pairs, 1)
+        return (
+            f"{many} on {self.num_pairs:,} pairs: about {self.minutes:.0f} minutes on this "
+            f"machine ({each:.2f} s a pair, measured on the first ones)"
+        )
+
+
 class BeforePeople(NamedTuple):
     """A step put pairs before people and ends."""
 
@@ -117,7 +153,14 @@ class TrackerAway(NamedTuple):
 
 
 ProgressFact: TypeAlias = (
-    ChunksDone | JudgeReplies | ResponsesRead | BeforePeople | FilesSkipped | TrackerAway
+    ChunksDone
+    | JudgeReplies
+    | ResponsesRead
+    | StepsTaken
+    | TimeExpected
+    | BeforePeople
+    | FilesSkipped
+    | TrackerAway
 )
 
 

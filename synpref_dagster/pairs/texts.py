@@ -34,6 +34,16 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def first_line(error: BaseException) -> str:
+    r"""What a library's error says, in a line: some open with an empty one and go on for twenty.
+
+    >>> first_line(ValueError("\n no such file\nIf this is ..."))
+    'no such file'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
     """Every turn and response of the pairs, each text once, in order of appearance."""
     texts: dict[str, None] = {}

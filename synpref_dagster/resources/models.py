@@ -7,7 +7,10 @@ backbones, fine-tuned.
 """
 
 import json
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,15 +20,17 @@ import dagster as dg
 import numpy as np
 
 from synpref_dagster.pairs.ids import in_id_order
+from synpref_dagster.pairs.progress import StepsTaken, TimeExpected, tell
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.tracking.step import TrackedStep
 from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.reward.folders import folder_fingerprint, unpublish
+from synpref_dagster.reward.folders import folder_fingerprint, published_training, unpublish
 from synpref_dagster.settings.models import (
     HubReleaseSettings,
     HubSettings,
+    HubTrainingSettings,
     LinearSettings,
     StandInReleaseSettings,
     TransformerSettings,
@@ -38,10 +43,12 @@ if TYPE_CHECKING:
     from synpref_dagster.reward.from_profile import ModelSettings
     from synpref_dagster.reward.frozen.config import FrozenConfig
     from synpref_dagster.reward.frozen.reading import FeatureReader
+    from synpref_dagster.reward.linear.model import LinearConfig
     from synpref_dagster.reward.scoring import Scorer
-    from synpref_dagster.reward.training.config import TrainingReport
+    from synpref_dagster.reward.training.config import TrainingConfig, TrainingReport
 
 BUILT = "built.json"
+SECONDS_A_LINE = 10.0  # of a training's progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +125,7 @@ class RewardModels(dg.ConfigurableResource):
         vocabulary: DatasetRef,
         context: dg.AssetExecutionContext,
         model_size: str | None = None,
+        alike: str | None = None,
         retrain: bool = False,
     ) -> TrainedModel:
         """Train one model, or find the finished one; pairs are taken in the order of their ids.
@@ -127,33 +135,21 @@ class RewardModels(dg.ConfigurableResource):
             pairs: training pairs.
             validation: gold pairs that select the checkpoint.
             vocabulary: pool whose texts a stand-in's tokenizer is made from.
-            context: the asset's context; profiles that train in several processes log through it.
+            context: the asset's context; how far it is goes to its log.
             model_size: a release size; None trains the pipeline's own model.
+            alike: what models that differ in their pairs alone have in common: their seed.
             retrain: train anew what is finished.
         """
-        from synpref_dagster.reward.from_profile import (
-            checkpoint_key,
-            configuration,
-            logged,
-            stages_size,
-        )
+        from synpref_dagster.reward.from_profile import logged
         from synpref_dagster.reward.frozen.config import FrozenConfig
         from synpref_dagster.reward.frozen.model import train_frozen_reward_model
         from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
-        pairs, validation = in_id_order(pairs), in_id_order(validation)
-        profile = self.campaign.profile
-        settings = profile.release if model_size else profile.reward_model
-        # A linear model has none; its key has that of the first version, whatever rows there are.
-        rows = () if isinstance(settings, LinearSettings) else profile.backbones
-        row = backbone(model_size or stages_size(settings), rows)
-        seed = _seed(self.campaign.seed, name)
-        key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
-        folder = self.campaign.local_folder("models", *name.split("/"), key)
+        planned = self._plan(name, pairs, validation, model_size=model_size, alike=alike)
+        settings, row, folder = planned.settings, planned.row, planned.folder
         if retrain:
             unpublish(folder)
-        config = configuration(settings, row, final=model_size is not None, seed=seed)
-        data = (pairs, validation)
+        config, data = planned.config, planned.data
         if isinstance(config, FrozenConfig):
             reader, config = self._frozen(row, config)
             report = train_frozen_reward_model(
@@ -164,12 +160,80 @@ class RewardModels(dg.ConfigurableResource):
         else:
             assert isinstance(settings, TransformerSettings)
             path = self._backbone_path(settings, row, vocabulary)
-            report = _backbone_training(settings, context)(
-                *data, backbone_path=path, config=config, output_dir=folder
-            )
+            with _threads(settings, config):
+                report = _backbone_training(settings, context, name)(
+                    *data, backbone_path=path, config=config, output_dir=folder
+                )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
         known = logged(settings, row, config)
         return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
+
+    def tell_expected_time(
+        self,
+        wanted: Mapping[str, Sequence[PreferencePair]],
+        validation: Sequence[PreferencePair],
+        *,
+        context: dg.AssetExecutionContext,
+        model_size: str | None,
+        alike: str | None = None,
+    ) -> None:
+        """Say how long fine-tunings will take that are not finished yet; others take no time.
+
+        Args:
+            wanted: name -> training pairs, as they will be given to `train`.
+            validation: gold pairs that select the checkpoints.
+            context: the asset's context, to whose log it goes.
+            model_size: as for `train`.
+            alike: as for `train`.
+        """
+        profile = self.campaign.profile
+        settings = profile.release if model_size else profile.reward_model
+        if not isinstance(settings, HubTrainingSettings) or settings.num_processes > 1:
+            return
+        from synpref_dagster.reward.training.config import TrainingConfig
+        from synpref_dagster.reward.training.forecast import num_trained_on, seconds_per_pair
+
+        plans = [
+            self._plan(name, pairs, validation, model_size=model_size, alike=alike)
+            for name, pairs in wanted.items()
+        ]
+        left = [plan for plan in plans if published_training(plan.folder) is None]
+        if not left:
+            return
+        config = left[0].config
+        assert isinstance(config, TrainingConfig)
+        path = self._backbone_path(settings, left[0].row, None)
+        with _threads(settings, config):
+            seconds = seconds_per_pair(left[0].data[0], backbone_path=path, config=config)
+        num_pairs = sum(num_trained_on(len(plan.data[0]), config) for plan in left)
+        tell(context.log, TimeExpected(len(left), num_pairs, seconds * num_pairs / 60))
+
+    def _plan(
+        self,
+        name: str,
+        pairs: Sequence[PreferencePair],
+        validation: Sequence[PreferencePair],
+        *,
+        model_size: str | None,
+        alike: str | None,
+    ) -> "_Plan":
+        from synpref_dagster.reward.from_profile import checkpoint_key, configuration, stages_size
+
+        pairs, validation = in_id_order(pairs), in_id_order(validation)
+        profile = self.campaign.profile
+        settings = profile.release if model_size else profile.reward_model
+        # A linear model has none; its key has that of the first version, whatever rows there are.
+        rows = () if isinstance(settings, LinearSettings) else profile.backbones
+        row = backbone(model_size or stages_size(settings), rows)
+        seed = _seed(self.campaign.seed, alike or name)
+        key = checkpoint_key(pairs, validation, settings=settings, row=row, seed=seed)
+        return _Plan(
+            settings=settings,
+            row=row,
+            config=configuration(settings, row, final=model_size is not None, seed=seed),
+            data=(pairs, validation),
+            folder=self.campaign.local_folder("models", *name.split("/"), key),
+        )
 
     def scorer(self, model: ModelRef) -> "Scorer":
         """The model, ready to give rewards."""
@@ -234,17 +298,19 @@ class RewardModels(dg.ConfigurableResource):
         return reader, replace(config, layers=prepared.layers)
 
     def _backbone_path(
-        self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef
+        self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef | None
     ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
-            from synpref_dagster.reward.from_profile import backbone_id
+            from synpref_dagster.reward.from_profile import start_of
 
-            if row.revision is None and row.gguf_file is None:
-                return backbone_id(settings, row)
+            start = start_of(settings, row)
+            if not start.origin():
+                return start.hub_id
             from synpref_dagster.reward.frozen.preparing import prepare_backbone
 
             home = self.campaign.local_folder("backbones")
-            return str(prepare_backbone(row, home, reads_all=True).folder)
+            return str(prepare_backbone(start, home, reads_all=True).folder)
+        assert vocabulary is not None, "a stand-in has a tokenizer of its own"
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
             "backbones", f"{row.model_size}-{texts.fingerprint[:16]}"
@@ -262,22 +328,58 @@ class RewardModels(dg.ConfigurableResource):
         return str(folder)
 
 
-def _backbone_training(
-    settings: TransformerSettings, context: dg.AssetExecutionContext
-) -> "Callable[..., TrainingReport]":
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    """What one training is: its settings, its data in order, and where its checkpoint goes."""
+
+    settings: "ModelSettings"
+    row: Backbone
+    config: "TrainingConfig | LinearConfig | FrozenConfig"
+    data: tuple[Sequence[PreferencePair], Sequence[PreferencePair]]
+    folder: Path
+
+
+def _threads(
+    settings: TransformerSettings, config: "TrainingConfig"
+) -> AbstractContextManager[None]:
+    """All cores for a real backbone on a processor; a stand-in is too small for threads."""
     import torch
 
+    from synpref_dagster.reward.devices import on_all_cores
+
+    if isinstance(settings, StandInReleaseSettings):
+        torch.set_num_threads(1)  # they would only wait for each other, here and in its scoring
+        return nullcontext()
+    return on_all_cores(config.device)
+
+
+def _backbone_training(
+    settings: TransformerSettings, context: dg.AssetExecutionContext, name: str
+) -> "Callable[..., TrainingReport]":
     from synpref_dagster.reward.training.run import train_reward_model
 
-    # A stand-in is too small for threads: they would only wait for each other.
-    torch.set_num_threads(
-        1 if isinstance(settings, StandInReleaseSettings) else torch.get_num_threads()
-    )
     if settings.num_processes == 1:
-        return train_reward_model
+        return partial(train_reward_model, on_step=_telling(context.log, name))
     from synpref_dagster.resources.torchrun.launch import train_with_torchrun
 
     return partial(train_with_torchrun, context, settings.num_processes)
+
+
+def _telling(logger: logging.Logger, name: str) -> Callable[[int, Mapping[str, float]], None]:
+    """Tells a log how far a training is, now and then; one of a few seconds tells nothing."""
+    began = told = time.monotonic()
+    first: int | None = None
+
+    def on_step(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal first, told
+        first = step if first is None else first
+        now, total = time.monotonic(), int(metrics["num_steps"])
+        if now - told < SECONDS_A_LINE and not (step == total and told > began):
+            return
+        told = now
+        tell(logger, StepsTaken(name, step, total, (now - began) / (step - first + 1)))
+
+    return on_step
 
 
 def _seed(seed: int, name: str) -> int:

@@ -5,7 +5,7 @@ names the tiny stand-in of the same architecture that the offline campaign train
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from synpref_dagster.settings.models import BackboneSettings, LoraSettings
@@ -90,6 +90,16 @@ class Backbone:
     sees_recycled: bool = False
     frozen_dtype: str | None = None
     lora: LoraSettings | None = None
+
+    def origin(self) -> dict[str, str]:
+        """Which of the weights at its place: revision and GGUF file, where there are any."""
+        told = {"revision": self.revision, "gguf_file": self.gguf_file}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def material(self) -> dict[str, Any]:
+        """What a key hashes of the row, where it is none of the paper's."""
+        told = {**asdict(self), "lora": self.lora and self.lora.model_dump(exclude_none=True)}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 def _qwen3(model_size: str, hub_id: str, hidden_size: int) -> Backbone:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
+from synpref_dagster.pairs.texts import first_line
 from synpref_dagster.reward.folders import (
     check_model,
     folder_fingerprint,
@@ -54,22 +56,26 @@ def load_classifier(
         revision: Commit, tag or branch of a hub id.
 
     Raises:
-        ValueError: If weights are missing, unknown or of another shape; they are listed.
+        ValueError: If there are no weights, or some are missing, unknown or of another shape; they
+            are listed.
     """
     _refuse_adapter(path)
     check_model(Path(path))
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]), _without_a_report():
         torch.manual_seed(new_head_seed or 0)
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            num_labels=1,
-            revision=revision or "main",
-            dtype=dtype or torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name and shape
-        )
+        try:
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                num_labels=1,
+                revision=revision or "main",
+                dtype=dtype or torch.float32,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name and shape
+            )
+        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+            raise _unreadable(path, error) from error
     _refuse_other_weights(path, found, is_start=new_head_seed is not None)
     if pad_token_id is not None:
         model.config.pad_token_id = pad_token_id
@@ -91,6 +97,30 @@ def _without_a_report() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
+def refuse_other_head(folder: str) -> None:
+    """Refuse a folder to start from by its head alone, without reading its weights.
+
+    Raises:
+        ValueError: If it is an adapter, or its `score.weight` has not one label.
+    """
+    _refuse_adapter(folder)
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as weights:
+                if HEAD not in weights.keys():  # noqa: SIM118 - it is no mapping
+                    continue
+                labels, width = weights.get_slice(HEAD).get_shape()
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(folder, error) from error
+        if labels != 1:
+            found = {"mismatched_keys": [(HEAD, (labels, width), (1, width))]}
+            _refuse_other_weights(folder, found, is_start=True)
+
+
+def _unreadable(path: str, error: BaseException) -> ValueError:
+    return ValueError(f"{path} holds no weights that can be read: {first_line(error)}")
+
+
 def _refuse_adapter(path: str) -> None:
     if Path(path, ADAPTER_FILE).is_file():
         raise ValueError(
@@ -101,9 +131,11 @@ def _refuse_adapter(path: str) -> None:
 
 def _refuse_other_weights(path: str, found: Mapping[str, Any], *, is_start: bool) -> None:
     """Refuse a checkpoint that does not hold the weights of the model, no more and no less."""
-    missing = set(found["missing_keys"]) - ({HEAD} if is_start else set())
+    missing = set(found.get("missing_keys", ())) - ({HEAD} if is_start else set())
     # The head of a language model has no part in a reward, and every backbone has one.
-    unknown = {name for name in found["unexpected_keys"] if not name.startswith(LANGUAGE_HEAD)}
+    unknown = {
+        name for name in found.get("unexpected_keys", ()) if not name.startswith(LANGUAGE_HEAD)
+    }
     reshaped = {
         f"{name} {list(there)}, not {list(wanted)}"
         for name, there, wanted in found["mismatched_keys"]

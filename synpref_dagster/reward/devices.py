@@ -7,36 +7,8 @@ PyTorch: `CUDA_VISIBLE_DEVICES=`.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import parent_process
-
-
-@contextmanager
-def all_cores() -> Iterator[None]:
-    """Every core of this machine for a big forward, where no other process shares the work.
-
-    One thread per process is the rule (small models only wait for each other); a real backbone is
-    large enough for threads. Workers of a map keep to their one.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    is_worker = parent_process() is not None or _in_ray()
-    torch.set_num_threads(before if is_worker else max(before, num_cores()))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_ray() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
 
 
 def best_device() -> str:
@@ -73,3 +45,42 @@ def training_dtype(usual: str, device: str) -> str:
     ('float32', 'bfloat16')
     """
     return "float32" if device == "mps" else usual
+
+
+def on_all_cores(device: str) -> AbstractContextManager[None]:
+    """While it is open torch computes on every core that this process may use, or OMP_NUM_THREADS.
+
+    Where another device computes nothing changes, nor in a process that shares a map's work with
+    others. The commands set that to 1, for everything small:
+    two pools that spin on the same cores are several times slower than one. A number above it is
+    somebody's wish.
+    """
+    if device != "cpu" or parent_process() is not None or _in_ray():
+        return nullcontext()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return on_cores(int(asked) if asked.isdigit() and int(asked) > 1 else num_cores())
+
+
+@contextmanager
+def on_cores(number: int) -> Iterator[None]:
+    """While it is open torch computes in so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_ray() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())

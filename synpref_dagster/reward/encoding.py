@@ -6,7 +6,8 @@ at most once; the template reads no clock. Pairs that cannot be trained on are c
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synpref_dagster.pairs.record import PreferencePair, Turn
+from synpref_dagster.pairs.texts import first_line
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -24,6 +26,11 @@ IDENTICAL = "identical_after_tokenisation"
 IDENTICAL_TEXT = "identical_text"
 PAD_IN_TEXT = "pad_token_in_text"
 ENCODE_CHUNK = 1_024
+# Llama's date header, and the marks around it: they say nothing of how to answer.
+DATE_HEADER = re.compile(
+    r"Cutting Knowledge Date: [^\n]*\n|Today Date: [^\n]*\n|<\|\w+\|>|\bsystem\b"
+)
+PROBED = ("Question-7f3a", "Answer-7f3a", "Question-7f3b")  # in no template's own words
 WITHOUT_OPENING = (
     "{% set whole %}TEMPLATE{% endset %}"
     "{{ whole if messages[0]['role'] == 'system' else whole.replace(OPENING, '', 1) }}"
@@ -166,12 +173,14 @@ class ChatEncoder:
         pad = tokenizer.pad_token_id
         if pad is None:
             raise ValueError(
-                "the tokenizer has no pad token: name one besides eos (TrainingConfig.pad_token)"
+                "the tokenizer has no pad token: name one besides end-of-sequence (`pad_token` of "
+                "its row in [[backbones]])"
             )
         if pad == tokenizer.eos_token_id:
             raise ValueError(
                 f"pad token {tokenizer.pad_token!r} is also the end-of-sequence token: the reward "
-                "would move to the token before it; set another pad token"
+                "would move to the token before it; set another pad token (`pad_token` of its row "
+                "in [[backbones]])"
             )
         probe = self.encode([[Turn(role="user", content="a")]], ["b"])[0]
         if pad in probe:
@@ -191,18 +200,43 @@ def _shared(asked: TokenIds, whole: TokenIds) -> int:
     return int(different.argmax()) if different.any() else length
 
 
-def load_encoder(path: str, *, max_length_tokens: int, pad_token: str | None = None) -> ChatEncoder:
-    """Encoder from a Hugging Face folder or hub id; `pad_token` is used where none is set.
+def load_encoder(
+    path: str,
+    *,
+    max_length_tokens: int,
+    pad_token: str | None = None,
+    is_start: bool = False,
+    origin: Mapping[str, str] | None = None,
+) -> ChatEncoder:
+    """Encoder from a Hugging Face folder or hub id.
+
+    Args:
+        path: Folder or hub id.
+        max_length_tokens: Longest sequence.
+        pad_token: Used where the tokenizer names none, or pads with end-of-sequence.
+        is_start: A training starts from it, so a system prompt of the template's own is taken
+            out. What was trained under a template is read under it, whatever that says.
+        origin: `revision` or `gguf_file`, where there is one.
 
     Raises:
-        ValueError: If a guard fails, or `pad_token` is not in the vocabulary.
+        ValueError: If there is no tokenizer, a guard fails, or `pad_token` is not in the
+            vocabulary.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **(origin or {}))
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        why = first_line(error)
+        raise ValueError(f"{path} holds no tokenizer that can be read: {why}") from error
     set_pad_token(tokenizer, pad_token, place=path)
     tokenizer.padding_side = "right"
-    return ChatEncoder(tokenizer, max_length_tokens=max_length_tokens)
+    try:
+        if is_start:
+            tokenizer.chat_template = template_without_default_prompt(tokenizer)
+        return ChatEncoder(tokenizer, max_length_tokens=max_length_tokens)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def set_pad_token(tokenizer: Any, pad_token: str | None, *, place: str) -> None:
@@ -244,26 +278,21 @@ def template_without_default_prompt(tokenizer: Any) -> str:
 
     Some templates open a conversation that has no system turn with one of their own. The method
     uses none (Sec. 4.1), and a response would be judged by words that nobody said. The template
-    is wrapped, so that every tool which uses the checkpoint gets the same text. A template that
-    writes a date is left as it is: the reward models released under it were trained so.
+    is wrapped, so that every tool which uses the checkpoint gets the same text. Llama's header
+    with two dates stays: it asks for nothing, and the reward models released under it have it.
 
     Raises:
-        ValueError: If there is no template, or the wrapped one does not do as it should.
+        ValueError: If there is no template, or what it puts in cannot be told from its turns.
     """
     template = pinned_template(tokenizer.chat_template)
-    if "date_string" in template:
-        return template
-    first, answer, second = "first question", "answer", "second question"
+    first, answer, second = PROBED
     asked = [{"role": "user", "content": first}, {"role": "assistant", "content": answer}]
     plain = _rendered(tokenizer, template, asked)
     more = _rendered(tokenizer, template, [*asked, {"role": "user", "content": second}])
     after_answer = plain.rpartition(answer)[2]
     header = more.partition(answer)[2].partition(second)[0].removeprefix(after_answer)
-    opening = plain.partition(first)[0].removesuffix(header)
-    bos = tokenizer.bos_token or ""
-    if not header.startswith(bos):  # a few mark every turn with it
-        opening = opening.removeprefix(bos)
-    if not opening.strip():
+    opening = _own_prompt(plain.partition(first)[0], header, bos=tokenizer.bos_token or "")
+    if not DATE_HEADER.sub("", opening).strip():
         return template
     wrapped = WITHOUT_OPENING.replace("TEMPLATE", template).replace("OPENING", json.dumps(opening))
     if _rendered(tokenizer, wrapped, asked) != plain.replace(opening, "", 1):
@@ -274,8 +303,32 @@ def template_without_default_prompt(tokenizer: Any) -> str:
     return wrapped
 
 
+def _own_prompt(start: str, header: str, *, bos: str) -> str:
+    """What stands before the first turn, or within its header, and not in that of a later one."""
+    if not header.startswith(bos):  # a few mark every turn with it
+        start = start.removeprefix(bos)
+    if header.endswith(start):
+        return ""
+    for cut in range(len(header) + 1):
+        before, after = header[:cut], header[cut:]
+        fits = len(start) >= len(header) and start.startswith(before) and start.endswith(after)
+        if fits:
+            return start[len(before) : len(start) - len(after)]
+    raise ValueError(
+        f"the chat template opens a conversation with {start!r} and a later turn with {header!r}, "
+        "so a system prompt of its own cannot be told: store a plainer template beside the backbone"
+    )
+
+
 def _rendered(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> str:
-    text: str = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    except TemplateError as error:
+        raise ValueError(
+            f"the chat template cannot write a question and its answer: {first_line(error)}"
+        ) from error
     return text
 
 

@@ -6,12 +6,12 @@ comes out is what MLflow is told.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.reward.backbones import BACKBONES, Backbone
+from synpref_dagster.reward.backbones import BACKBONES, Backbone, backbone
 from synpref_dagster.reward.devices import best_device, reading_dtype, training_dtype
 from synpref_dagster.reward.frozen.config import FrozenConfig
 from synpref_dagster.reward.linear.model import LinearConfig
@@ -30,6 +30,7 @@ from synpref_dagster.settings.models import (
     TransformerSettings,
     key_material,
 )
+from synpref_dagster.settings.profile import Profile
 
 STAND_IN_MAX_LENGTH_TOKENS = 1_024
 
@@ -61,7 +62,10 @@ def configuration(
         return _frozen(settings, row)
     if isinstance(settings, HubTrainingSettings):
         brought = _from_the_paper(settings, row, final=final)
-        told: dict[str, Any] = {"max_length_tokens": settings.max_length_tokens}
+        told: dict[str, Any] = {
+            "max_length_tokens": settings.max_length_tokens,
+            "dtype": settings.dtype,
+        }
     else:
         brought, told = {"max_length_tokens": STAND_IN_MAX_LENGTH_TOKENS}, {}
     told |= {
@@ -80,9 +84,53 @@ def configuration(
     )
 
 
-def backbone_id(settings: HubSettings | HubReleaseSettings, row: Backbone) -> str:
-    """Folder or hub id that a model of `hub` starts from."""
-    return settings.given_backbone(row.model_size) or row.hub_id
+def start_of(settings: ModelSettings, row: Backbone) -> Backbone:
+    """The backbone that a model starts from: the row's, or the one given to `hub` in its place."""
+    if not isinstance(settings, HubSettings | HubReleaseSettings):
+        return row
+    given = settings.given_backbone(row.model_size)
+    return replace(row, hub_id=given, revision=None, gguf_file=None) if given else row
+
+
+def backbones_read(profile: Profile, sizes: Sequence[str]) -> list[Backbone]:
+    """The pretrained backbones that a campaign begins with, each once.
+
+    Args:
+        profile: of the campaign.
+        sizes: that will be released.
+    """
+    named = [(profile.reward_model, [stages_size(profile.reward_model)]), (profile.release, sizes)]
+    starts = [
+        start_of(settings, backbone(size, profile.backbones))
+        for settings, wanted in named
+        if isinstance(settings, HubTrainingSettings | FrozenReleaseSettings)
+        for size in wanted
+    ]
+    return list(dict.fromkeys(starts))
+
+
+def refuse_unfit_start(row: Backbone) -> None:
+    """Refuse a backbone by what can be told before its weights are read.
+
+    Args:
+        row: the backbone, whose place is a local folder.
+
+    Raises:
+        ValueError: in one line; it has no usable tokenizer or template, pads with end-of-sequence,
+            or its head has not one label.
+    """
+    from synpref_dagster.reward.checkpoints import refuse_other_head
+    from synpref_dagster.reward.encoding import load_encoder
+
+    load_encoder(
+        row.hub_id,
+        max_length_tokens=row.max_length_tokens,
+        pad_token=row.pad_token,
+        is_start=True,
+        origin=row.origin(),
+    )
+    if row.gguf_file is None:
+        refuse_other_head(row.hub_id)
 
 
 def stages_size(settings: ModelSettings) -> str:
@@ -102,14 +150,15 @@ def logged(
     """
     told = _without_none(asdict(config))
     if isinstance(settings, FrozenReleaseSettings):
-        about = {"model_size": row.model_size, "backbone": row.hub_id}
+        about = {"model_size": row.model_size, "backbone": row.hub_id, **row.origin()}
         return {"backend": settings.backend, **about, **told}
     if not isinstance(settings, TransformerSettings):
         return {"backend": settings.backend, **told}
     if settings.num_steps is not None:
         del told["num_epochs"]
     if isinstance(settings, HubSettings | HubReleaseSettings):
-        start = {"backbone": backbone_id(settings, row)}
+        begun = start_of(settings, row)
+        start = {"backbone": begun.hub_id, **begun.origin()}
     else:
         start = {"architecture_of": row.hub_id}
     return {
@@ -137,7 +186,7 @@ def checkpoint_key(
         # That of this size only: a backbone for another one changes nothing here.
         about |= _without_none({"backbone": settings.given_backbone(row.model_size)})
     if row not in BACKBONES:
-        about["row"] = _without_none({**asdict(row), "lora": row.lora and row.lora.model_dump()})
+        about["row"] = row.material()
     hasher.update(json.dumps(about, sort_keys=True).encode())
     for part in (pairs, validation):
         hasher.update(b"".join(pair.pair_id for pair in part) + b"|")

@@ -290,6 +290,8 @@ class HubTrainingSettings(TransformerSettings):
     """Passes over the data where `num_steps` does not say how long."""
     max_length_tokens: int | None = Field(default=None, ge=2, le=10_000_000)
     """Pairs with a longer side are left out and counted."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of activations; weights are trained in float32. None: the size's, as the device has it."""
     gradient_checkpointing: bool = True
     """Keep only each layer's input and redo the layer in the backward pass: a fraction of the
     memory for a third more time."""

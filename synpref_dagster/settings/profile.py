@@ -86,6 +86,8 @@ class Profile(Section):
             f"{section}.model_size": getattr(getattr(self, section), "model_size", None) or known[0]
             for section in ("reward_model", "embedding")
         }
+        if self.evidence.variants.model_size is not None:
+            asked["evidence.variants.model_size"] = self.evidence.variants.model_size
         for size in getattr(self.release, "backbones", ()):
             asked[f"release.backbones.{size}"] = size
         for setting, size in asked.items():
@@ -285,11 +287,15 @@ def _profile_values(wanted: str, *, extended: tuple[str, ...] = ()) -> dict[str,
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; everything else, lists too, takes the place of the base's."""
+    """Tables are merged key by key; everything else, lists too, takes the place of the base's.
+
+    So does a table that names another backend: settings of one are none of the other's.
+    """
     both = {
         key: _merged(base[key], value)
         for key, value in values.items()
         if isinstance(value, dict) and isinstance(base.get(key), dict)
+        if value.get("backend") in (None, base[key].get("backend"))
     }
     return {**base, **values, **both}
 

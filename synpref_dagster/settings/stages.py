@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from synpref_dagster.settings.addresses import LedgerAddress, WebAddress
+from synpref_dagster.settings.addresses import Called, LedgerAddress, WebAddress
 from synpref_dagster.settings.section import MOST, SET, Needs, Section
 
 ASKED: Needs = {"backend": ("page", "label_studio")}
@@ -111,6 +111,33 @@ class GateSettings(Section):
     """The lower bound of its accuracy on gold must exceed this."""
 
 
+TrainingSet = Literal[
+    "original",
+    "original_equal_size",
+    "filtered",
+    "filtered_corrected",
+    "gold_silver",
+    "final",
+    "truth",
+]
+"""The training sets of `curation.release.training_sets.training_variants`."""
+
+
+class VariantSettings(Section):
+    """The evidence that trains one model per training set, and nothing else differs."""
+
+    obeyed_where: ClassVar[Mapping[str, Needs]] = {"model_size": {"trained_like": ("releases",)}}
+
+    trained_like: Literal["stages", "releases"] = "stages"
+    """Under `[reward_model]`, or under `[release]`."""
+    model_size: Called | None = None
+    """Size that is trained like a release; None: the first of the profile."""
+    training_sets: tuple[TrainingSet, ...] = ()
+    """Those that are compared; none named: all."""
+    num_pairs: int | None = Field(default=None, ge=1, le=MOST)
+    """Pairs of each, drawn so that sets share pairs where they can; None: all that it has."""
+
+
 class EvidenceSettings(Section):
     """What the evidence assets may spend."""
 
@@ -118,6 +145,7 @@ class EvidenceSettings(Section):
     """Pairs on which judges are audited with no, random and retrieved exemplars."""
     thresholds: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(default_factory=dict)
     """Claim name -> the number it needs to hold; see `curation.evidence.claims.CLAIMS`."""
+    variants: VariantSettings = VariantSettings()
 
     @field_validator("thresholds")
     @classmethod

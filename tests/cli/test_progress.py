@@ -19,6 +19,8 @@ from synpref_dagster.pairs.progress import (
     JudgeReplies,
     ProgressFact,
     ResponsesRead,
+    StepsTaken,
+    TimeExpected,
     TrackerAway,
     tell,
 )
@@ -201,6 +203,8 @@ FACTS = {
         judge="gpt", done=1, total=4, per_second=2.0, usd=0.0, seconds_left=None
     ),
     ResponsesRead: ResponsesRead(done=1, total=5, per_second=2.0),
+    StepsTaken: StepsTaken(model="final", done=2, total=50, seconds_a_step=10.0),
+    TimeExpected: TimeExpected(num_trainings=3, num_pairs=4_800, minutes=24.0),
     BeforePeople: BeforePeople(num_pairs=1200),
     FilesSkipped: FilesSkipped(num_files=2, some="LICENSE, README.md"),
     TrackerAway: TrackerAway(why="[no] reply", kept_in="store/waiting"),
@@ -230,6 +234,8 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
         ChunksDone: ([("chunks", 3, 49)], False),
         JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
         ResponsesRead: ([("backbone reads  2.0/s, 2 s left", 1, 5)], False),
+        StepsTaken: ([("trains final  10.0 s a step, 480 s left", 2, 50)], False),
+        TimeExpected: ([], False),
         BeforePeople: ([], True),
         FilesSkipped: ([], False),
         TrackerAway: ([], False),
@@ -238,6 +244,8 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
     assert (away in text) == (kind is TrackerAway)
     skipped = "2 files are no data by name and not read: LICENSE, README.md"
     assert (skipped in text) == (kind is FilesSkipped)
+    expected = "3 trainings on 4,800 pairs: about 24 minutes on this machine (0.30 s a pair"
+    assert (expected in text) == (kind is TimeExpected)
     assert ("1,200 pairs are before people" in text) == waits
 
 

@@ -1,5 +1,6 @@
 """What a command says when it refuses: the words as they are, where it is wrong, what to do."""
 
+import json
 import re
 from contextlib import nullcontext
 from importlib.resources import files
@@ -13,6 +14,11 @@ from synpref_dagster.cli import app as cli, campaign, judges
 from synpref_dagster.cli.outcomes import CampaignFailedError
 from synpref_dagster.cli.refusals import load_or_refuse, refuse_missing_backbones, say
 from synpref_dagster.judges.cache import ReplyCache
+from synpref_dagster.pairs.record import PreferencePair, Turn
+from synpref_dagster.reward.backbones import Backbone, backbone
+from synpref_dagster.reward.frozen.preparing import prepare_backbone
+from synpref_dagster.reward.stand_ins import make_stand_in
+from synpref_dagster.reward.training.run import TrainingConfig, train_reward_model
 from synpref_dagster.settings.models import HubSettings
 from synpref_dagster.settings.profile import load_profile
 
@@ -229,3 +235,84 @@ def test_a_file_that_is_no_text_and_a_seed_that_is_no_number_are_named(tmp_path,
     monkeypatch.setenv("SYNPREF_SEED", "abc")
     with pytest.raises(ValueError, match="SYNPREF_SEED is 'abc': give a number"):
         load_profile("smoke")
+
+
+def broken_backbone(kind, folder):
+    """A small backbone with one thing wrong in it."""
+    from safetensors.torch import load_file, save_file
+
+    made = make_stand_in(
+        backbone("llama-3.2-1b"), texts=["a few words"], output_dir=folder / kind, seed=0
+    )
+    settings = made / "tokenizer_config.json"
+    if kind == "no tokenizer":
+        settings.unlink()
+        (made / "tokenizer.json").unlink()
+    elif kind == "pads with the end":
+        told = json.loads(settings.read_text())
+        settings.write_text(json.dumps({**told, "pad_token": told["eos_token"]}))
+    elif kind == "two labels":
+        weights = load_file(made / "model.safetensors")
+        two = {**weights, "score.weight": weights["score.weight"].repeat(2, 1)}
+        save_file(two, made / "model.safetensors", metadata={"format": "pt"})
+    return made if kind != "nowhere" else folder / "nowhere" / "else"
+
+
+BROKEN = {
+    "nowhere": r"is no folder of a model \(it has no config\.json\): correct the path",
+    "no tokenizer": "holds no tokenizer that can be read: ",
+    "pads with the end": "pad token .* is also the end-of-sequence token: .* set another pad token",
+    "two labels": r"of another shape: score\.weight \[2, \d+\], not \[1, \d+\]",
+}
+
+
+@pytest.mark.parametrize("backend", ["hub", "frozen"])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_backbone_that_cannot_be_started_from_is_refused_in_a_line_before_any_step(
+    tmp_path, monkeypatch, kind, backend
+):
+    monkeypatch.setattr(campaign, "run_campaign", not_reached)
+    monkeypatch.setattr(cli, "console", Console(width=60, no_color=True))
+    place = broken_backbone(kind, tmp_path)
+    packaged = (files("synpref_dagster.settings") / "profiles" / "smoke.toml").read_text()
+    tables = re.split(r"(?m)^(?=\[)", packaged)
+    kept = [each for each in tables if not each.startswith(("[reward_model", "[release"))]
+    file = tmp_path / "mine.toml"
+    models = f'[reward_model]\nbackend = "{backend}"\nmodel_size = "own"\n'
+    row = f'[[backbones]]\nname = "own"\npath = "{place}"\n'
+    file.write_text(f'{"".join(kept)}\n{models}[release]\nbackend = "{backend}"\n{row}')
+    result = CliRunner().invoke(cli.app, ["run", "--profile", str(file)])
+    assert result.exit_code == 2
+    [line] = result.output.splitlines()
+    assert str(place) in line
+    assert re.search(BROKEN[kind], line)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_without_the_command_it_is_refused_in_a_line_before_the_first_step_of_a_training(
+    tmp_path, kind
+):
+    """As in the UI, where nothing is looked at beforehand."""
+    place = broken_backbone(kind, tmp_path)
+    row = Backbone(model_size="own", hub_id=str(place), licence="", pad_token=None)
+    pair = PreferencePair(
+        conversation=(Turn(role="user", content="a"),),
+        chosen="few",
+        rejected="words",
+        source="s",
+        origin="human",
+    )
+    starts = {
+        "hub": lambda: train_reward_model(
+            [pair], [], backbone_path=str(place), config=TrainingConfig(), output_dir=tmp_path / "o"
+        ),
+        "frozen": lambda: prepare_backbone(row, tmp_path / "backbones"),
+    }
+    for start in starts.values():
+        with pytest.raises(
+            ValueError, match=r"holds no tokenizer|also the end|another sh"
+        ) as told_of:
+            start()
+        assert str(place) in str(told_of.value)
+        assert "\n" not in str(told_of.value)
+    assert not (tmp_path / "o" / "training.json").exists()

@@ -79,6 +79,8 @@ STARTS_NOTHING = """
     release.lora.rank release.lora.alpha release.lora.target_modules release.layers
     release.poolings release.penalties release.dtype release.gradient_checkpointing
     gates.min_gold_accuracy evidence.num_judged evidence.thresholds export.trusted_hosts
+    evidence.variants.trained_like evidence.variants.model_size evidence.variants.training_sets
+    evidence.variants.num_pairs
     shards.executor shards.workers shards.model_workers shards.ray.address
     shards.ray.cpus_per_worker shards.ray.gpus_per_model_worker shards.ray.max_retries
     shards.ray.start_timeout_seconds shards.ray.object_store_mb

@@ -1,6 +1,7 @@
 """What a profile says about reward models arrives at what trains them, and MLflow says the same."""
 
 import json
+import logging
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import get_args
@@ -9,7 +10,9 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from synpref_dagster.pairs.progress import StepsTaken, TimeExpected, progress_of
 from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.resources import models
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.torchrun import launch
@@ -17,11 +20,12 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.tracking.step import flattened
 from synpref_dagster.reward import from_profile, stand_ins
 from synpref_dagster.reward.backbones import backbone
+from synpref_dagster.reward.folders import publish
 from synpref_dagster.reward.frozen import model as frozen_model
 from synpref_dagster.reward.linear import model
 from synpref_dagster.reward.linear.model import LinearConfig
 from synpref_dagster.reward.stand_ins import make_stand_in
-from synpref_dagster.reward.training import run
+from synpref_dagster.reward.training import forecast, run
 from synpref_dagster.settings.models import (
     FocalLoss,
     FrozenReleaseSettings,
@@ -337,3 +341,65 @@ def test_mlflow_shows_of_a_linear_run_the_configuration_that_trained(shown):
     parameters, trained = shown({"backend": "linear"})
     assert trained == asdict(LinearConfig())
     assert parameters == {**as_parameters(trained), "backend": "linear"}
+
+
+def told_of(records):
+    return [fact for record in records if (fact := progress_of(record)) is not None]
+
+
+def test_a_training_says_how_far_it_is_now_and_then(caplog, monkeypatch):
+    clock = iter([0.0, 4.0, 12.0, 13.0, 14.0])
+    monkeypatch.setattr(models, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    caplog.set_level(logging.INFO)
+    on_step = models._telling(logging.getLogger("a step"), "final")
+    for step in (7, 8, 9, 10):  # it goes on after step 6
+        on_step(step, {"num_steps": 10})
+    assert told_of(caplog.records) == [
+        StepsTaken("final", 8, 10, 6.0),
+        StepsTaken("final", 10, 10, 3.5),
+    ]
+
+
+def test_a_training_of_a_few_seconds_says_nothing(caplog):
+    caplog.set_level(logging.INFO)
+    on_step = models._telling(logging.getLogger("a step"), "final")
+    for step in (1, 2):
+        on_step(step, {"num_steps": 2})
+    assert not told_of(caplog.records)
+
+
+def test_expected_time_is_told_of_fine_tunings_that_are_not_finished(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(forecast, "seconds_per_pair", lambda *_, **__: 0.5)
+    release = {"backend": "hub", "num_steps": 4, "batch_pairs": 2}
+    profile = Profile.model_validate({**load_profile("smoke").model_dump(), "release": release})
+    campaign = Campaign(profile_json=profile.model_dump_json(), store_root=str(tmp_path))
+    resource = RewardModels(campaign=campaign)
+    pairs = [
+        PreferencePair(
+            conversation=({"role": "user", "content": f"question {number}"},),
+            chosen="a",
+            rejected="b",
+            source="s",
+            origin="human",
+        )
+        for number in range(6)
+    ]
+    context = dg.build_asset_context()
+    about = {"context": context, "model_size": SIZE, "alike": "0"}
+    caplog.set_level(logging.INFO)
+    wanted = {"original": pairs, "truth": pairs[:3]}
+    finished = resource._plan("truth", pairs[:3], [], model_size=SIZE, alike="0").folder
+    with monkeypatch.context() as here:
+        here.setattr(models, "tell", lambda _, fact: told.append(fact))
+        told = []
+        resource.tell_expected_time(wanted, [], **about)
+        publish(finished, {"report": {}})
+        resource.tell_expected_time(wanted, [], **about)
+        resource.tell_expected_time({"truth": pairs[:3]}, [], **about)
+        resource.tell_expected_time(wanted, [], context=context, model_size=None)
+    assert told == [TimeExpected(2, 16, 16 * 0.5 / 60), TimeExpected(1, 8, 8 * 0.5 / 60)]
+    one, other = (
+        resource._plan(name, pairs, [], model_size=SIZE, alike="0") for name in ("one", "other")
+    )
+    assert one.config.seed == other.config.seed
+    assert one.folder != other.folder

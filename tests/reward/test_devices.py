@@ -14,7 +14,14 @@ from synpref_dagster.reward.attention.batching import pack_budget
 from synpref_dagster.reward.attention.forward import Mode, verified_forward
 from synpref_dagster.reward.backbones import backbone
 from synpref_dagster.reward.checkpoints import load_classifier
-from synpref_dagster.reward.devices import best_device, reading_dtype, training_dtype
+from synpref_dagster.reward.devices import (
+    best_device,
+    num_cores,
+    on_all_cores,
+    on_cores,
+    reading_dtype,
+    training_dtype,
+)
 from synpref_dagster.reward.from_profile import configuration
 from synpref_dagster.reward.frozen import shards as frozen_shards
 from synpref_dagster.reward.shards import open_scorer
@@ -123,19 +130,9 @@ def test_a_device_without_the_kernels_is_forwarded_in_padded_batches(
     assert "its batches are padded" in caplog.text
 
 
-def threads_within(queue=None):
-    with devices.all_cores():
-        found = torch.get_num_threads()
-    if queue is not None:
-        queue.put(found)
-    return found
-
-
-def test_a_big_forward_takes_every_core_and_gives_them_back(monkeypatch):
-    monkeypatch.setattr(devices, "num_cores", lambda: 3)
-    before = torch.get_num_threads()
-    assert threads_within() == 3
-    assert torch.get_num_threads() == before
+def threads_within(queue):
+    with on_all_cores("cpu"):
+        queue.put(torch.get_num_threads())
 
 
 def test_a_worker_of_a_map_keeps_to_its_threads():
@@ -145,3 +142,37 @@ def test_a_worker_of_a_map_keeps_to_its_threads():
     worker.start()
     assert queue.get(timeout=60) == torch.get_num_threads() == 1
     worker.join()
+
+
+def test_threads_are_what_they_were_afterwards():
+    before = torch.get_num_threads()
+    seen = []
+
+    def fails():
+        with on_cores(3):
+            seen.append(torch.get_num_threads())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert seen == [3]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("1", 5), ("", 5), ("many", 5), ("3", 3)])
+def test_all_cores_but_where_somebody_asks_for_a_number(monkeypatch, asked, threads):
+    monkeypatch.setattr(devices, "num_cores", lambda: 5)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with on_all_cores("cpu"):
+        assert torch.get_num_threads() == threads
+
+
+def test_cores_are_those_that_the_process_may_use():
+    assert num_cores() >= 1
+
+
+def test_another_device_leaves_the_threads_alone(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 5)
+    before = torch.get_num_threads()
+    with on_all_cores("cuda"):
+        assert torch.get_num_threads() == before

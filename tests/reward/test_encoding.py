@@ -138,15 +138,119 @@ def test_a_prompt_that_a_template_puts_in_by_itself_is_taken_out(tokenizer, plac
     assert "Be brief." in tokenizer.apply_chat_template(told, tokenize=False)
 
 
-@pytest.mark.parametrize("place", ["none", "bos", "date"])
-def test_a_template_without_a_prompt_of_its_own_stays_as_it_is(tokenizer, place):
-    turns = TURNS.replace("TAGGED", "false")
-    template = {
-        "none": turns,
-        "bos": "{{ bos_token }}" + turns,
-        "date": "{% if not date_string is defined %}{% set date_string = 'today' %}{% endif %}"
-        "{{ date_string }}" + turns,
-    }[place]
+LLAMA = (  # Llama 3.2's, in short
+    "{{ bos_token }}{% if not date_string is defined %}{% set date_string = "
+    "strftime_now('%d %b %Y') %}{% endif %}<|start_header_id|>system<|end_header_id|>\n\n"
+    "Cutting Knowledge Date: December 2023\nToday Date: {{ date_string }}\n\n"
+    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}"
+    "{% set messages = messages[1:] %}{% else %}PROMPT{% endif %}<|eot_id|>"
+    "{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
+    "m['content'] + '<|eot_id|>' }}{% endfor %}"
+)
+QWEN3 = (  # thoughts of the last answer are written, also where there are none
+    "{% for m in messages %}{% if m.role == 'assistant' and loop.last %}{{ '<|im_start|>assistant\n"
+    "<think>\n\n</think>\n\n' + m.content.split('</think>')[-1].lstrip('\n') + '<|im_end|>\n' }}"
+    "{% else %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SMOLLM2 = (
+    "{% for m in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>"
+    "system\nYou are a helpful AI assistant<|im_end|>\n' }}{% endif %}{{ '<|im_start|>' + "
+    "m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+)
+LLAMA2 = (  # a prompt within the first turn
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' }}{% if loop.first %}"
+    "{{ '<<SYS>>\nBe an honest assistant.\n<</SYS>>\n\n' }}{% endif %}{{ m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + ' </s>' }}{% endif %}{% endfor %}"
+)
+PLAIN = (  # a separator before every turn but the first
+    "{% for m in messages %}{% if not loop.first %}\n\n{% endif %}{{ m.role + ': ' + m.content }}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        TURNS.replace("TAGGED", "false"),
+        "{{ bos_token }}" + TURNS.replace("TAGGED", "false"),
+        QWEN3,
+        PLAIN,
+    ],
+)
+def test_a_template_without_a_prompt_of_its_own_stays_as_it_is(tokenizer, template):
     tokenizer.add_special_tokens({"bos_token": "<s>"})
     tokenizer.chat_template = template
     assert template_without_default_prompt(tokenizer) == template
+
+
+def test_the_date_header_stays_for_released_models_have_it(tokenizer):
+    tokenizer.chat_template = LLAMA.replace("PROMPT", "")
+    assert template_without_default_prompt(tokenizer) == pinned_template(tokenizer.chat_template)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (SMOLLM2, "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"),
+        (LLAMA2, "<s>[INST] Why? [/INST] So. </s>"),
+        (
+            LLAMA.replace("PROMPT", "Be an honest assistant."),
+            "<s><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nSo.<|eot_id|>",
+        ),
+    ],
+)
+def test_prompts_of_real_templates_are_taken_out_and_given_ones_stay(tokenizer, template, expected):
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.chat_template = template
+    tokenizer.chat_template = wrapped = template_without_default_prompt(tokenizer)
+    assert tokenizer.apply_chat_template(ASKED, tokenize=False) == expected
+    assert template_without_default_prompt(tokenizer) == pinned_template(wrapped)
+    if template is SMOLLM2:
+        told = [{"role": "system", "content": "Be brief."}, *ASKED]
+        assert "system\nBe brief." in tokenizer.apply_chat_template(told, tokenize=False)
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (
+            "Be kind. {% for m in messages %}{{ loop.index }}: {{ m.content }}{% endfor %}",
+            "later turn",
+        ),
+        ("{{ raise_exception('only one turn') }}", "cannot write a question"),
+    ],
+)
+def test_a_template_that_cannot_be_told_from_its_prompt_is_refused_in_a_line(
+    tokenizer, template, why
+):
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match=why) as refused:
+        template_without_default_prompt(tokenizer)
+    assert "\n" not in str(refused.value)
+
+
+def test_thoughts_of_a_template_are_the_same_in_training_and_after_it(tokenizer, tmp_path):
+    tokenizer.chat_template = QWEN3
+    tokenizer.save_pretrained(tmp_path)
+    start = load_encoder(str(tmp_path), max_length_tokens=64, is_start=True)
+    start.tokenizer.save_pretrained(tmp_path / "trained")
+    after = load_encoder(str(tmp_path / "trained"), max_length_tokens=64)
+    assert start.template_fingerprint == after.template_fingerprint
+    assert start.encode([ASK], ["word3"])[0].tolist() == after.encode([ASK], ["word3"])[0].tolist()
+
+
+def test_what_was_trained_under_a_prompt_is_read_under_it(tokenizer, tmp_path):
+    tokenizer.chat_template = SMOLLM2
+    tokenizer.save_pretrained(tmp_path)
+    for is_start in (False, True):
+        encoder = load_encoder(str(tmp_path), max_length_tokens=64, is_start=is_start)
+        text = encoder.tokenizer.apply_chat_template(ASKED, tokenize=False)
+        assert ("helpful" in text) is not is_start
+
+
+def test_a_place_without_a_tokenizer_is_refused_in_a_line(tmp_path):
+    with pytest.raises(ValueError, match="holds no tokenizer that can be read") as refused:
+        load_encoder(str(tmp_path), max_length_tokens=64)
+    assert "\n" not in str(refused.value)

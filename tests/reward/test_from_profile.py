@@ -3,8 +3,16 @@
 import pytest
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.reward.backbones import backbone
-from synpref_dagster.reward.from_profile import checkpoint_key, stages_size
+from synpref_dagster.reward.backbones import Backbone, backbone
+from synpref_dagster.reward.from_profile import (
+    backbones_read,
+    checkpoint_key,
+    configuration,
+    logged,
+    stages_size,
+    start_of,
+)
+from synpref_dagster.settings.models import FrozenReleaseSettings, HubReleaseSettings
 from synpref_dagster.settings.profile import Profile, load_profile
 
 PAIR = PreferencePair(
@@ -40,3 +48,33 @@ def test_checkpoints_of_the_packaged_profiles_keep_their_keys(name):
         )
     ]
     assert tuple(keys) == FIRST_KEYS[name]
+
+
+OWN = Backbone(
+    model_size="own",
+    hub_id="own/model",
+    licence="",
+    pad_token=None,
+    revision="v1",
+    gguf_file="a.gguf",
+)
+
+
+def test_a_place_given_in_a_row_s_stead_is_taken_as_it_is():
+    given = HubReleaseSettings(backend="hub", backbones={"own": "/models/other"})
+    start = start_of(given, OWN)
+    assert (start.hub_id, start.origin()) == ("/models/other", {})
+    for settings in (HubReleaseSettings(backend="hub"), FrozenReleaseSettings(backend="frozen")):
+        assert start_of(settings, OWN) is OWN
+    config = configuration(given, OWN, final=True, seed=0)
+    shown = logged(HubReleaseSettings(backend="hub"), OWN, config)
+    assert [shown[name] for name in ("backbone", "revision", "gguf_file")] == [
+        *("own/model", "v1", "a.gguf")
+    ]
+    assert "revision" not in logged(given, OWN, config)
+
+
+def test_the_backbones_that_a_campaign_begins_with_are_each_named_once():
+    read = backbones_read(load_profile("paper"), ["qwen3-4b", "llama-3.1-8b"])
+    assert [row.model_size for row in read] == ["llama-3.1-8b", "qwen3-4b"]
+    assert backbones_read(load_profile("smoke"), ["qwen3-0.6b"]) == []

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from synpref_dagster import settings
 from synpref_dagster.cli.refusals import problems
 from synpref_dagster.curation.evidence.claims import CLAIMS
+from synpref_dagster.settings.models import PAPER_SIZES
 from synpref_dagster.settings.profile import Profile, load_profile, packaged_profiles
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.stages import CLAIM_NAMES
@@ -36,6 +37,21 @@ def sections(parent=Section):
 
 
 LINES = [
+    (
+        {"evidence": {"variants": {"model_size": "qwen3-4b"}}},
+        "evidence.variants: model_size is set, but trained_like is 'stages': nobody obeys it. Take "
+        "it out, or set trained_like to 'releases'",
+    ),
+    (
+        {"evidence": {"variants": {"training_sets": ["curated"]}}},
+        "evidence.variants.training_sets[0]: Input should be 'original', 'original_equal_size', "
+        "'filtered', 'filtered_corrected', 'gold_silver', 'final' or 'truth'",
+    ),
+    (
+        {"evidence": {"variants": {"trained_like": "releases", "model_size": "gemma-2-27b"}}},
+        "the profile: evidence.variants.model_size: 'gemma-2-27b' is none of the sizes "
+        f"{', '.join(PAPER_SIZES)}",
+    ),
     (
         {"evidence": {"thresholds": {"labels_improved": 0.1}}},
         f"evidence.thresholds: no claim is called 'labels_improved': choose {', '.join(CLAIMS)}",

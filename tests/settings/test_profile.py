@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from synpref_dagster.settings.models import FrozenReleaseSettings
 from synpref_dagster.settings.profile import (
     load_profile,
     mlflow_artifact_root,
@@ -52,7 +53,7 @@ def test_every_packaged_profile_is_legal_and_named_after_its_file(name):
 def test_the_profiles_of_the_readme_are_there():
     assert set(packaged_profiles()) == {
         *("demo", "paper", "paper_small", "smoke"),
-        *("real", "real_turned", "real_biased"),
+        *("real", "real_turned", "real_biased", "real_finetuned"),
     }
 
 
@@ -166,6 +167,16 @@ def test_the_real_profiles_differ_in_the_noise_of_their_labels_only():
     assert all(profile == plain for profile in noisy)
 
 
+def test_the_finetuned_profile_trains_on_worse_labels_what_the_truth_is_known_of():
+    profile, turned = load_profile("real_finetuned"), load_profile("real_turned")
+    assert [source.name for source in profile.pool.sources] == ["ukp"]
+    assert profile.pool.label_noise == turned.pool.label_noise
+    assert profile.reward_model == turned.reward_model
+    asked, release = profile.evidence.variants, profile.release
+    assert asked.training_sets == ("original", "final", "truth")
+    assert release.num_steps * release.batch_pairs == asked.num_pairs
+
+
 def test_the_splits_of_the_real_profiles_share_no_debate():
     splits = [load_profile("real", seed=seed).pool.test_splits[seed] for seed in range(3)]
     names = [name for split in splits for name in split]
@@ -181,6 +192,15 @@ def written(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+def test_a_table_of_another_backend_takes_the_place_of_the_base_s(written):
+    base = written("base.toml", 'extends = "smoke"\nname = "base"\n[release]\nnum_steps = 3\n')
+    top = f'extends = "{base}"\nname = "top"\n[release]\nbackend = "BACKEND"\n'
+    other = load_profile(written("other.toml", top.replace("BACKEND", "frozen")))
+    assert other.release == FrozenReleaseSettings(backend="frozen")
+    same = load_profile(written("same.toml", top.replace("BACKEND", "stand_in")))
+    assert same.release.num_steps == 3
 
 
 def test_a_profile_extends_another_table_by_table(written):

@@ -6,6 +6,7 @@ Of the assets only this module and `judges` hold the `SealedTruth` resource. Wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -33,17 +34,19 @@ from synpref_dagster.curation.evidence.report import evaluated_on
 from synpref_dagster.curation.evidence.variants import LONGER, variants_by_pair
 from synpref_dagster.curation.filtering.decision import flip_precision_of_rules
 from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
-from synpref_dagster.curation.release.training_sets import training_variants
+from synpref_dagster.curation.release.training_sets import of_equal_size, training_variants
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.plots import bar_plot, line_plot
 from synpref_dagster.resources.campaign import POOL, Campaign
 from synpref_dagster.resources.models import RewardModels
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.resources.truth import SealedTruth
+from synpref_dagster.reward.backbones import backbone
 from synpref_dagster.settings.models import key_material
 from synpref_dagster.storage import SelectionRef
 
 GROUP = "7_evidence"
+VARIANTS = "curation_variants"
 
 
 def build_iteration_curve(reward_models: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -123,8 +126,8 @@ def curation_variants(
 ) -> dg.MaterializeResult:
     """One RM per training set: original labels, equally many, filtered, corrected, final, truth.
 
-    All with the same backbone, steps and validation set; longer-is-better stands beside them.
-    `accuracy` has their shares and the claims about them, `by_pair` every margin they rest on.
+    All with the same backbone, steps and validation set, those of the stages' models or those of a
+    release. `accuracy` has their shares and the claims about them, `by_pair` every margin.
     """
     with campaign_step(context, campaign, tracking, {"gold": gold}) as step:
         verified = campaign.frame(gold.kept)
@@ -133,19 +136,23 @@ def curation_variants(
 
         def compute() -> dict[str, pd.DataFrame]:
             test = truth.evaluation_pairs(held_out)
-            sets = training_variants(
-                campaign.frame(clean_pool.kept),
-                all_decisions(campaign, consistency_filtered_subset),
+            sets = _as_asked(
+                campaign,
+                clean_pool,
+                decisions=all_decisions(campaign, consistency_filtered_subset),
                 gold=verified,
                 silver=campaign.frame(silver.kept),
-                seed=campaign.seed,
                 right=_right_labels(campaign, clean_pool, truth),
             )
+            labelled = partial(campaign.labelled, clean_pool.kept)
+            place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
+            if like := _trained_like(campaign):
+                wanted = {f"{step.name}/{name}": labelled(each) for name, each in sets.items()}
+                models.tell_expected_time(wanted, held_out, context=context, **like)
             margins, num_pairs = {}, {LONGER: 0}
             for name, labels in sets.items():
-                pairs = campaign.labelled(clean_pool.kept, labels)
-                place: dict[str, Any] = {"vocabulary": clean_pool.kept, "context": context}
-                model = models.train(f"{step.name}/{name}", pairs, held_out, **place).ref
+                pairs = labelled(labels)
+                model = models.train(f"{step.name}/{name}", pairs, held_out, **place, **like).ref
                 margins[name], num_pairs[name] = models.margins(model, test), len(pairs)
             by_pair = variants_by_pair(test, margins)
             return {"accuracy": _variant_rows(test, by_pair, num_pairs), "by_pair": by_pair}
@@ -154,7 +161,7 @@ def curation_variants(
             compute,
             ["accuracy", "by_pair"],
             inputs=[clean_pool, consistency_filtered_subset, gold, silver, truth.fingerprint()],
-            params=key_material(campaign.profile.reward_model),
+            params=_variants_key(campaign),
         )
         whole = campaign.frame(variants["accuracy"]).query("slice == 'all'").set_index("variant")
         return step.result(
@@ -189,6 +196,35 @@ def _variant_rows(
     ]
     about = {"variant": "", "num_pairs": 0, "slice": DIFFERENCE}
     return pd.DataFrame(rows + [{**about, **row} for row in claim_rows(model_claims(right))])
+
+
+def _as_asked(
+    campaign: Campaign, clean_pool: SelectionRef, **known: Any
+) -> dict[str, pd.DataFrame]:
+    """The training sets that the profile compares, of equal size where it says how large."""
+    variants, seed = campaign.profile.evidence.variants, campaign.seed
+    sets = training_variants(campaign.frame(clean_pool.kept), **known, seed=seed)
+    return of_equal_size(
+        sets, names=variants.training_sets, num_pairs=variants.num_pairs, seed=seed
+    )
+
+
+def _trained_like(campaign: Campaign) -> dict[str, Any]:
+    """What makes `RewardModels.train` train like a release; nothing where stages are the model."""
+    variants, sizes = campaign.profile.evidence.variants, campaign.profile.sizes()
+    if variants.trained_like == "stages":
+        return {}
+    return {"model_size": variants.model_size or sizes[0], "alike": VARIANTS}
+
+
+def _variants_key(campaign: Campaign) -> dict[str, Any]:
+    """What decides the variants besides their data."""
+    profile, like = campaign.profile, _trained_like(campaign)
+    asked = profile.evidence.variants.model_dump(exclude_defaults=True)
+    if not like:
+        return {**key_material(profile.reward_model), **asked}
+    row = backbone(like["model_size"], profile.backbones)
+    return {**key_material(profile.release), **asked, "row": row.material()}
 
 
 @dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"))

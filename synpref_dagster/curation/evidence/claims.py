@@ -77,7 +77,7 @@ class Claim:
 
 
 def model_claims(right: Mapping[str, np.ndarray]) -> dict[str, Difference]:
-    """What training sets are worth.
+    """What training sets are worth; a claim about a set that was not trained on is not measured.
 
     Args:
         right: training set -> bool (n,), whether its model is right about each test pair.
@@ -85,6 +85,7 @@ def model_claims(right: Mapping[str, np.ndarray]) -> dict[str, Difference]:
     return {
         name: difference(everywhere(right[winner]), everywhere(right[beaten]))
         for name, (winner, beaten) in BEATEN.items()
+        if winner in right and beaten in right
     }
 
 

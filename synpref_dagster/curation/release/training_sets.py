@@ -12,7 +12,7 @@ import pandas as pd
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
 from synpref_dagster.curation.verification.gold_silver import validation_conversations
 from synpref_dagster.pairs.ids import rows_in_id_order
-from synpref_dagster.pairs.record import is_among
+from synpref_dagster.pairs.record import digest, is_among
 
 TRAINING_COLUMNS = ["pair_id", "content_id", "label"]
 TRUTH = "truth"  # the training set of right labels
@@ -152,3 +152,36 @@ def true_labels(
     label = pool["pair_id"].map(right)
     known = pool[label.notna()].assign(label=label.dropna().astype("int8"))
     return merge_labels([known], held_out=held_out)
+
+
+def of_equal_size(
+    sets: Mapping[str, pd.DataFrame],
+    *,
+    names: Sequence[str] = (),
+    num_pairs: int | None = None,
+    seed: int = 0,
+) -> dict[str, pd.DataFrame]:
+    """Some of the training sets, each cut to the same number of pairs.
+
+    What is drawn depends on seed and content alone, so two sets share the pairs that both have, and
+    their models differ by labels more than by luck.
+
+    Args:
+        sets: name -> `TRAINING_COLUMNS`.
+        names: those that are wanted; one that there is not (`truth`, where nobody knows it) is
+            left out. No names: all.
+        num_pairs: pairs of each; all have as many as the smallest where one has fewer. None
+            leaves them as they are.
+        seed: of the draw.
+    """
+    chosen = {name: sets[name] for name in names or sets if name in sets}
+    if num_pairs is None or not chosen:
+        return chosen
+    size = min(num_pairs, *map(len, chosen.values()))
+    return {name: _drawn(labels, size, seed=seed) for name, labels in chosen.items()}
+
+
+def _drawn(labels: pd.DataFrame, size: int, *, seed: int) -> pd.DataFrame:
+    lots = [digest(str(seed), each.hex()) for each in labels["content_id"]]
+    first = sorted(range(len(lots)), key=lots.__getitem__)[:size]
+    return labels.iloc[sorted(first)].reset_index(drop=True)

@@ -48,7 +48,11 @@ def padded_inputs(model: Any, sequences: Sequence[TokenIds]) -> dict[str, Any]:
 
 
 def score_head(model: Any, hidden_nH: Tensor) -> Tensor:
-    """Rewards (n,) of final hidden states (n, H); the head runs in at least float32."""
+    """Rewards (n,) of final hidden states (n, H); the head runs in at least float32.
+
+    Also under autocast, which would round rewards to eight bits: neighbours would tie.
+    """
     weight = model.score.weight
     wide = torch.promote_types(weight.dtype, torch.float32)
-    return linear(hidden_nH.to(wide), weight.to(wide)).squeeze(-1)
+    with torch.autocast(weight.device.type, enabled=False):
+        return linear(hidden_nH.to(wide), weight.to(wide)).squeeze(-1)

@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from synpref_dagster.reward.backbones import Backbone
 from synpref_dagster.reward.checkpoints import load_classifier
-from synpref_dagster.reward.encoding import (
-    ChatEncoder,
-    set_pad_token,
-    template_without_default_prompt,
-)
+from synpref_dagster.reward.encoding import load_encoder
 from synpref_dagster.reward.folders import folder_fingerprint
 from synpref_dagster.reward.frozen.places import MIDDLE, PREPARED_FILE
 from synpref_dagster.storage.atomic import make_once
@@ -119,22 +115,14 @@ def cut_classifier(folder: Path, layer: int) -> Any:
     return model
 
 
-def _where(row: Backbone) -> dict[str, str]:
-    origin = {"revision": row.revision, "gguf_file": row.gguf_file}
-    return {name: value for name, value in origin.items() if value is not None}
-
-
 def _tokenizer(row: Backbone) -> Any:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(row.hub_id, **_where(row))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        what = str(error).splitlines()[0]
-        raise ValueError(f"{row.hub_id} holds no tokenizer that can be read: {what}") from error
-    set_pad_token(tokenizer, row.pad_token, place=row.hub_id)
-    tokenizer.chat_template = template_without_default_prompt(tokenizer)
-    tokenizer.padding_side = "right"
-    ChatEncoder(tokenizer, max_length_tokens=row.max_length_tokens)  # its guards refuse it now
-    return tokenizer
+    return load_encoder(
+        row.hub_id,
+        max_length_tokens=row.max_length_tokens,
+        pad_token=row.pad_token,
+        is_start=True,
+        origin=row.origin(),
+    ).tokenizer
 
 
 def _classifier(row: Backbone) -> Any:
@@ -142,7 +130,9 @@ def _classifier(row: Backbone) -> Any:
     if row.gguf_file is None:
         return load_classifier(row.hub_id, new_head_seed=0, revision=row.revision)
     with redirect_stderr(StringIO()):  # a bar of its own, which nothing else silences
-        found = AutoModelForCausalLM.from_pretrained(row.hub_id, dtype=torch.float32, **_where(row))
+        found = AutoModelForCausalLM.from_pretrained(
+            row.hub_id, dtype=torch.float32, **row.origin()
+        )
     config = found.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are dequantised: it no longer speaks of them

@@ -17,7 +17,7 @@ import numpy as np
 
 from synpref_dagster.pairs.progress import ReadingPace, ResponsesRead, say
 from synpref_dagster.pairs.record import Turn, conversation_keys
-from synpref_dagster.reward.devices import all_cores
+from synpref_dagster.reward.devices import on_all_cores
 from synpref_dagster.reward.encoding import ChatEncoder, load_encoder
 from synpref_dagster.reward.frozen.features import POOLINGS, FrozenBackbone
 from synpref_dagster.reward.frozen.heads import columns_of
@@ -195,7 +195,7 @@ class FeatureReader:
         pace, num_done = ReadingPace(len(rows), listener=on_read or say), 0
         for part in _parts([conversations[row] for row in rows], [responses[row] for row in rows]):
             chosen = [rows[number] for number in part]
-            with all_cores():
+            with on_all_cores(self.device):
                 read = self.backbone.features(
                     [conversations[row] for row in chosen],
                     [responses[row] for row in chosen],

@@ -31,7 +31,8 @@ class TrainingRun:
         gold: Pairs the checkpoint is selected on; empty keeps the last step.
         config: Settings.
         points: Where resume points go.
-        on_step: Called after each step, on the main process only.
+        on_step: Called after each step, on the main process only, with its number, the metrics of
+            its batch and `num_steps` of the whole run.
     """
 
     workers: Workers
@@ -62,7 +63,7 @@ class TrainingRun:
             progress.step = step
             progress.losses.append(metrics["loss"])
             if self.on_step is not None and self.workers.is_main:
-                self.on_step(step, metrics)
+                self.on_step(step, {**metrics, "num_steps": num_steps})
             self._evaluate_and_save(progress, is_last=step == num_steps)
         if not self.gold:
             progress.best_step = progress.step

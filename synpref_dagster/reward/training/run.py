@@ -69,7 +69,7 @@ def train_reward_model(
         backbone_path: Folder or hub id of the backbone.
         config: Settings.
         output_dir: Folder of the checkpoint.
-        on_step: Called after each step with its number, from 1, and its metrics.
+        on_step: Called after each step with its number, from 1, its metrics and `num_steps`.
 
     Returns:
         The report, also stored in the folder's `training.json`.
@@ -79,17 +79,16 @@ def train_reward_model(
         FloatingPointError: If a loss is not finite, naming step and pairs.
     """
     encoder = load_encoder(
-        backbone_path, max_length_tokens=config.max_length_tokens, pad_token=config.pad_token
+        backbone_path,
+        max_length_tokens=config.max_length_tokens,
+        pad_token=config.pad_token,
+        is_start=True,
     )
     fingerprint = run_fingerprint(
         pairs, validation, backbone_path=backbone_path, config=config, encoder=encoder
     )
-    finished = published_training(output_dir)
-    if finished is not None and finished["report"]["fingerprint"] == fingerprint:
-        logger.info("reusing the finished checkpoint in %s", output_dir)
-        ResumePoints(output_dir).clear()
-        keep_checksums(output_dir)
-        return TrainingReport.from_json(finished["report"], reused=True)
+    if (finished := _finished(output_dir, fingerprint)) is not None:
+        return finished
     unpublish(output_dir)
     train, dropped = encode_pairs(pairs, encoder, margin_key=config.margin_key)
     if not train:
@@ -108,6 +107,17 @@ def train_reward_model(
     report = _report(progress, num_pairs=len(train), dropped=dropped)
     _publish(run, progress, encoder=encoder, report=report, output_dir=output_dir)
     return report
+
+
+def _finished(output_dir: Path, fingerprint: str) -> TrainingReport | None:
+    """The report of the checkpoint that is there, if it is this run's."""
+    finished = published_training(output_dir)
+    if finished is None or finished["report"]["fingerprint"] != fingerprint:
+        return None
+    logger.info("reusing the finished checkpoint in %s", output_dir)
+    ResumePoints(output_dir).clear()
+    keep_checksums(output_dir)
+    return TrainingReport.from_json(finished["report"], reused=True)
 
 
 def _nothing_left(

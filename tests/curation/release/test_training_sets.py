@@ -1,5 +1,7 @@
 """What a model trains on: each content once, the best source of its label, validation never."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,12 @@ from synpref_dagster.curation.release.training_sets import (
     decided_labels,
     final_training_set,
     merge_labels,
+    of_equal_size,
     original_labels,
     training_variants,
 )
 from synpref_dagster.pairs.record import id_index
+from synpref_dagster.settings.stages import TrainingSet
 
 
 def an_id(number, kind=b"p"):
@@ -175,3 +179,41 @@ def test_the_sample_of_original_labels_does_not_depend_on_the_order_of_the_pool(
         original_labels(each, held_out=set(), num_pairs=7, seed=3) for each in (pool, pool[::-1])
     ]
     assert samples[0].equals(samples[1])
+
+
+SETS = {
+    "original": labelled(*((n, 1) for n in range(40))),
+    "truth": labelled(*((n, 1 if n % 3 else -1) for n in range(40))),
+    "final": labelled(*((n, 1) for n in range(0, 40, 2))),
+}
+
+
+def test_sets_of_equal_size_share_the_pairs_that_they_can():
+    drawn = {name: labels_of(each) for name, each in of_equal_size(SETS, num_pairs=10).items()}
+    assert {name: len(each) for name, each in drawn.items()} == dict.fromkeys(SETS, 10)
+    assert drawn["original"].keys() == drawn["truth"].keys()
+    assert drawn["truth"] == {n: 1 if n % 3 else -1 for n in drawn["original"]}
+    even = {n for n in drawn["original"] if n % 2 == 0}
+    assert even <= drawn["final"].keys()
+
+
+def test_the_smallest_set_decides_and_the_seed_draws():
+    assert {len(each) for each in of_equal_size(SETS, num_pairs=30).values()} == {20}
+    one, again, other = (
+        labels_of(of_equal_size(SETS, num_pairs=10, seed=seed)["original"]) for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one.keys() != other.keys()
+
+
+def test_sets_are_left_as_they_are_without_a_size_and_those_nobody_knows_are_left_out():
+    found = of_equal_size({"original": SETS["original"]}, names=["truth", "original"])
+    assert list(found) == ["original"]
+    assert found["original"] is SETS["original"]
+    assert of_equal_size({}, num_pairs=3) == {}
+
+
+def test_the_settings_know_every_training_set_by_its_name():
+    nothing = {"gold": NOTHING, "silver": NOTHING}
+    sets = training_variants(frame([(1, 1, 1)]), DECISIONS, **nothing, seed=0, right={an_id(1): 1})
+    assert tuple(sets) == get_args(TrainingSet)

@@ -190,3 +190,16 @@ def test_bfloat16_weights_give_float32_rewards_near_the_reference(random_units):
     assert rewards.dtype == torch.float32
     rows = [pack.row_of[i] for i in range(len(sequences))]
     assert (rewards[rows] - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_under_autocast_the_head_still_gives_float32_rewards(random_units):
+    units, sequences, keys = random_units
+    model = build("llama").eval()
+    [pack] = pack_units(units, sequences, keys=keys, tokens_per_pack=1 << 20)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        padded = padded_rewards(model, sequences[:4])
+    forward = verified_forward(model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rewards = forward(pack)
+    assert rewards.dtype == padded.dtype == torch.float32
+    assert not torch.equal(rewards, rewards.bfloat16().float())

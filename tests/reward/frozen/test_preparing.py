@@ -1,14 +1,18 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
+from synpref_dagster.reward.backbones import Backbone
 from synpref_dagster.reward.frozen.preparing import (
     cut_classifier,
     default_layers,
     prepare_backbone,
 )
+from synpref_dagster.reward.training.run import TrainingConfig, train_reward_model
 
 
 def test_what_lies_behind_the_last_layer_read_is_left_out(own_backbone, tmp_path):
@@ -80,3 +84,85 @@ def test_the_template_of_a_prepared_backbone_brings_no_prompt_of_its_own(own_bac
     assert "word1" not in found.apply_chat_template(asked, tokenize=False)
     told = [{"role": "system", "content": "word5"}, *asked]
     assert "word5" in found.apply_chat_template(told, tokenize=False)
+
+
+WORDS = ["<|end|>", "<|pad|>", *"abcdefghij", "Ġ", "ab"]
+TEMPLATE = "{% for m in messages %}{{ m['content'] + '<|end|>' }}{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def gguf_folder(tmp_path_factory):
+    """A folder with a GGUF file of two layers of random weights, and nothing else; the weights."""
+    gguf = pytest.importorskip("gguf")
+    folder = tmp_path_factory.mktemp("gguf")
+    writer = gguf.GGUFWriter(folder / "tiny.gguf", "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(48)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(8)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(len(WORDS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(WORDS)
+    writer.add_token_merges(["a b"])
+    writer.add_token_types([3, 3, *[1] * (len(WORDS) - 2)])
+    writer.add_eos_token_id(0)
+    writer.add_chat_template(TEMPLATE)
+    layer = {"attn_norm": (32,), "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32)}
+    layer |= {"attn_output": (32, 32), "ffn_norm": (32,), "ffn_gate": (48, 32), "ffn_up": (48, 32)}
+    layer |= {"ffn_down": (32, 48)}
+    shapes = {"token_embd": (len(WORDS), 32), "output_norm": (32,)}
+    shapes |= {f"blk.{n}.{name}": shape for n in (0, 1) for name, shape in layer.items()}
+    draw = np.random.default_rng(0)
+    weights = {name: draw.normal(0, 0.2, shape) for name, shape in shapes.items()}
+    for name, weight in weights.items():
+        writer.add_tensor(f"{name}.weight", weight.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder, weights
+
+
+def gguf_row(folder, **changes):
+    told = {"gguf_file": "tiny.gguf", "pad_token": "<|pad|>", "max_length_tokens": 64} | changes
+    return Backbone(model_size="own", hub_id=str(folder), licence="", **told)
+
+
+def test_a_gguf_file_becomes_an_ordinary_folder_that_can_be_trained(gguf_folder, tmp_path, pairs):
+    folder, weights = gguf_folder
+    prepared = prepare_backbone(gguf_row(folder), tmp_path / "backbones", reads_all=True)
+    found = load_file(prepared.folder / "model.safetensors")
+    np.testing.assert_allclose(
+        found["model.layers.1.mlp.down_proj.weight"], weights["blk.1.ffn_down"], atol=1e-6
+    )
+    config = TrainingConfig(max_steps=2, batch_pairs=4, max_length_tokens=64)
+    report = train_reward_model(
+        [replace(pair, chosen="ab", rejected="ba") for pair in pairs[:8]],
+        [],
+        backbone_path=str(prepared.folder),
+        config=config,
+        output_dir=tmp_path / "trained",
+    )
+    assert report.num_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"gguf_file": "other.gguf"}, "holds no tokenizer that can be read"),
+        ({"pad_token": None}, "no pad token|also the end-of-sequence token"),
+        ({"pad_token": "<|nothing|>"}, "is not in the vocabulary"),
+    ],
+)
+def test_a_gguf_file_that_cannot_be_started_from_is_refused_in_a_line(
+    gguf_folder, tmp_path, changes, why
+):
+    with pytest.raises(ValueError, match=why) as refused:
+        prepare_backbone(gguf_row(gguf_folder[0], **changes), tmp_path, reads_all=True)
+    assert "\n" not in str(refused.value)
+    assert str(gguf_folder[0]) in str(refused.value)
