@@ -118,6 +118,8 @@ def test_every_profile_gives_the_assets_of_the_design_and_no_other(profile):
     expected = expected_groups(chosen.iterations.num_iterations)
     if chosen.reward_model.backend == "frozen":
         expected["1_pool"] = expected["1_pool"] | {"backbone_features"}
+    if chosen.embedding.kind != "tfidf":
+        expected["2_attributes"] = expected["2_attributes"] | {"semantic_duplicates"}
     assert groups == expected
 
 

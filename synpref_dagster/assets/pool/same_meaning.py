@@ -27,7 +27,7 @@ from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.embedding import EmbeddingSettings
 from synpref_dagster.storage import DatasetRef, SelectionRef, find_rows, lowest_ids, map_shards
 
-GROUP = "1_pool"
+GROUP = "2_attributes"  # where the vectors are that it rests on
 MAX_COMPARED = 100_000
 """Pairs that are compared with each other; ids are hashes, so the lowest are a fair draw."""
 CHARACTERS_SHOWN = 90
