@@ -16,9 +16,9 @@ import numpy as np
 
 from synpref_dagster.pairs.record import PreferencePair, canonical_sign, table_to_pairs
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.crowd_votes import held_out_debates
 from synpref_dagster.resources.sources import PoolSources
 from synpref_dagster.settings.pool import CROWD_VOTES
+from synpref_dagster.sources.held_out import held_out_debates
 from synpref_dagster.sources.majorities import majority_gold
 from synpref_dagster.sources.reading import read_source
 from synpref_dagster.sources.records import SourceSpec

@@ -106,7 +106,7 @@ def _whose(tracking_uri: str) -> str:
         return "the token in MLFLOW_TRACKING_TOKEN is refused"
     if "@" in urlsplit(tracking_uri).netloc:
         return "the user and password in SYNPREF_MLFLOW_URI are refused"
-    return "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_PASSWORD beside MLFLOW_TRACKING_USERNAME"
 
 
 def _seconds() -> str:

@@ -214,7 +214,10 @@ def _start(order, name, *, stop=None, barrier=None):
 def _ended(process, target):
     process.join(WAIT_SECONDS)
     assert process.exitcode is not None, "a night never ended"
-    return Outcome(**json.loads(target.read_text())) if target.exists() else None
+    if not target.exists():
+        return None
+    told = json.loads(target.read_text())
+    return Outcome(**{**told, "failed": tuple(told["failed"])})  # JSON knows lists only
 
 
 def apart(order, *, stop=None):
