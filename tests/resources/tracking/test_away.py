@@ -33,7 +33,10 @@ def with_password(address):
             {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "s3cret"},
             "the user in MLFLOW_TRACKING_USERNAME, with MLFLOW_TRACKING_PASSWORD, is refused",
         ),
-        ({}, "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        (
+            {},
+            "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_PASSWORD beside MLFLOW_TRACKING_USERNAME",
+        ),
     ],
 )
 @pytest.mark.parametrize("status", [401, 403])
