@@ -35,7 +35,8 @@ def with_password(address):
         ),
         (
             {},
-            "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_PASSWORD beside MLFLOW_TRACKING_USERNAME",
+            "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_PASSWORD beside "
+            "MLFLOW_TRACKING_USERNAME",
         ),
     ],
 )
