@@ -144,7 +144,8 @@ class CampaignProgress(logging.Handler):
     def _show_paced(self, what: str, said: JudgeReplies | ResponsesRead | StepsTaken) -> None:
         """A bar for each that works at a pace: how many, rate, time left; a line in a pipe."""
         if not self.console.is_terminal:
-            self.console.print(f"  {escape(str(said))}", highlight=False, soft_wrap=True)
+            if not (isinstance(said, StepsTaken) and said.is_short):
+                self.console.print(f"  {escape(str(said))}", highlight=False, soft_wrap=True)
             return
         if what not in self._paced:
             self._paced[what] = self.bar.add_task("", total=said.total)

@@ -94,10 +94,15 @@ class StepsTaken(NamedTuple):
     """Of those that this process took; a training may be one that goes on."""
 
     @property
+    def is_short(self) -> bool:
+        """Whether the whole training takes less than ten seconds: not worth a line in a log."""
+        return self.total * self.seconds_a_step < SECONDS_BETWEEN_LATER_LINES
+
+    @property
     def pace(self) -> str:
         """Rate and time left, in words."""
         left = (self.total - self.done) * self.seconds_a_step
-        return f"{self.seconds_a_step:.1f} s a step, {left:.0f} s left"
+        return f"{self.seconds_a_step:.2f} s a step, {left:.0f} s left"
 
     def __str__(self) -> str:
         return f"training {self.model}: {self.done:,} of {self.total:,} steps, {self.pace}"

@@ -234,7 +234,7 @@ def test_every_fact_about_progress_is_shown_whatever_its_line_says(kind, by_the_
         ChunksDone: ([("chunks", 3, 49)], False),
         JudgeReplies: ([("judge gpt  2.0/s, $0.0000 spent, unknown time left", 1, 4)], False),
         ResponsesRead: ([("backbone reads  2.0/s, 2 s left", 1, 5)], False),
-        StepsTaken: ([("trains final  10.0 s a step, 480 s left", 2, 50)], False),
+        StepsTaken: ([("trains final  10.00 s a step, 480 s left", 2, 50)], False),
         TimeExpected: ([], False),
         BeforePeople: ([], True),
         FilesSkipped: ([], False),

@@ -16,6 +16,7 @@ from synpref_dagster.pairs.progress import (
     JudgeReplies,
     ReadingPace,
     ResponsesRead,
+    StepsTaken,
     TrackerAway,
     heard_by,
     say,
@@ -89,3 +90,9 @@ def test_chunks_tell_the_time_left_by_those_that_were_worked_on(clock):
     assert told == [ChunksDone("rewards", 8, 10, seconds_left=20.0)]
     assert str(told[0]) == "rewards: 8/10 chunks, 20 s left"
     assert str(ChunksDone("rewards", 8, 10)) == "rewards: 8/10 chunks"
+
+
+def test_a_training_of_seconds_is_not_worth_a_line_in_a_log():
+    taken = StepsTaken(model="m", done=1, total=400, seconds_a_step=0.02)
+    assert taken.is_short
+    assert not taken._replace(seconds_a_step=0.2).is_short
