@@ -47,6 +47,8 @@ COLUMN_WORDS = {  # names that mean the same wherever they stand
     "high": "upper end of its 95% interval",
     "n": "items it was measured on",
     "slice": "which of the items",
+    "variant": "training set, or `longer_is_better`; empty where a row is a claim",
+    "num_pairs": "pairs trained on, or counted",
     "claim": "claim of the method that the row measures; empty for plain figures",
     "threshold": "number that the claim needs",
     "tier": "what the label rests on: gold, silver, curated or recycled",
