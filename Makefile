@@ -41,7 +41,7 @@ ui:
 	scripts/ui.sh
 
 test:
-	@scripts/install.sh dev,postgres,retrieval,crowd
+	@scripts/install.sh dev,postgres,retrieval,crowd,gguf
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow and not servers'
 
 test-slow:
