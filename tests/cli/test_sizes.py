@@ -75,16 +75,8 @@ def test_models_without_a_backbone_are_no_reason_for_tables(sizes):
 
 
 OWN = """
+extends = "smoke"
 name = "own"
-[pool]
-kind = "synthetic_world"
-[seed_set]
-num_gold = 10
-num_silver = 20
-[iterations]
-num_iterations = 1
-max_retrieved = 5
-num_human = 2
 [[backbones]]
 name = "mine"
 path = "{place}"
