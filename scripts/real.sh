@@ -1,12 +1,12 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Profile `real` in its three settings, each on its three test sets, then one table per setting.
 #
 #   scripts/real.sh [SEEDS]        for instance: scripts/real.sh "0"; default "0 1 2"
 #
 # A campaign that ran is found again, and one that was killed continues. All of them share the
-# features of the backbone. Benchmarks come last, of the releases of seed 0; without them:
-# BENCHMARKS=0 scripts/real.sh
-set -eu
+# features of the backbone: the first one reads the answers and runs alone, the others two at a time
+# (AT_ONCE). Benchmarks come last, of the releases of seed 0; without them: BENCHMARKS=0 scripts/real.sh
+set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${VENV:-.venv}/bin
@@ -19,19 +19,24 @@ settings="real real_turned real_biased"
 
 campaign() { # PROFILE SEED SIZES: one instance holds them all, told apart by their prefix
     echo "== $1, seed $2"
-    SYNPREF_KEY_PREFIX="$1_$2" "$bin/synpref" run --profile "$1" --seed "$2" --sizes "$3"
+    SYNPREF_KEY_PREFIX="$1_$2" "$bin/synpref" run --profile "$1" --seed "$2" --sizes "$3" 2>&1 |
+        awk -v name="$1 $2" '{ print name " | " $0; fflush() }'
 }
+export bin
+export -f campaign
 
 "$bin/python" scripts/real_mix.py "${SYNPREF_REAL_DATA:-../shared/data}" .synpref/real_mix
+first=${seeds%% *}
+campaign real "$first" none
 for seed in $seeds; do
     for setting in $settings; do
-        campaign "$setting" "$seed" none
+        [ "$setting $seed" = "real $first" ] || echo "$setting $seed none"
     done
-done
+done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
 # shellcheck disable=SC2086  # a word per setting
 "$bin/synpref" compare $settings --seeds "$(echo "$seeds" | tr ' ' ,)"
 if [ "${BENCHMARKS:-1}" = 1 ]; then
     for setting in $settings; do
-        campaign "$setting" "${seeds%% *}" all
-    done
+        echo "$setting $first all"
+    done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
 fi

@@ -81,13 +81,15 @@ def run_job(name: str, *, log: Path, finished: Collection[str] = ()) -> Iterator
     """
     import mlflow.tracking  # noqa: F401 - 2 s of every asset otherwise
 
+    from synpref_dagster.cli.campaign import end_dead_runs
     from synpref_dagster.cli.instance import open_instance
     from synpref_dagster.definitions.build import build_defs
 
     defs = build_defs()
     job = defs.resolve_job_def(name)
     layer = job.asset_layer
-    open_instance().dispose()  # makes the folder, before the processes are forked
+    with open_instance() as instance:  # makes the folder, before the processes are forked
+        end_dead_runs(instance)  # they would keep their slots in the pools
     for key in defs.resolve_asset_graph().toposorted_asset_keys:
         is_asked = key in layer.selected_asset_keys and layer.get(key).group_name != LEFT_OUT
         if is_asked and key.to_user_string() not in finished:
@@ -131,13 +133,17 @@ def in_process_of_its_own(job: Any, key: Any, *, log: Path) -> dict[str, Any]:
 
 def materialise(job: Any, key: Any) -> dict[str, Any]:
     """One asset and its checks; what it counted, and where memory and time went."""
+    from synpref_dagster.cli.campaign import PROCESS_TAG
     from synpref_dagster.cli.instance import open_instance
+    from synpref_dagster.storage.processes import process_name
 
     sampler = Sampler(Counter(), Counter())
     watch = threading.Thread(target=sampler.watch, args=[threading.get_ident()], daemon=True)
     watch.start()
     with open_instance() as instance:
-        result = job.execute_in_process(instance=instance, asset_selection=[key])
+        result = job.execute_in_process(
+            instance=instance, asset_selection=[key], tags={PROCESS_TAG: process_name()}
+        )
     sampler.running = False
     watch.join()
     counts: dict[str, Any] = {}

@@ -77,7 +77,7 @@ class Nights:
 
     def night(self, mode, told):
         """The night that the schedule asks for, and what has to be true after it."""
-        models, refs = self.store.models(), self.store.refs()
+        models, refs, decided = self.store.models(), self.store.refs(), self.store.decisions()
         reason, skipped = tick(self.order())
         if reason is not None:
             outcome = self.run(mode)
@@ -90,7 +90,9 @@ class Nights:
             again, skipped = tick(self.order())
             assert again is None, again
             if told[0].startswith(bump.__name__):
-                check_new_code(told[0].split()[1], refs, self.store.refs())
+                alone = outcome if mode == "whole" else None
+                check_new_code(told[0].split()[1], refs, self.store.refs(), alone)
+                check_decisions(self.store.decisions(), decided)
         verified = self.store.verified()
         check_models(models, self.store.models(), is_known=verified in self.known)
         self.known.add(verified)

@@ -28,6 +28,7 @@ OF_GOLD = ("gold_reward_model", "flip_evidence")
 OF_THE_NIGHT = ("campaign_report.json", "leaderboard.json")  # they name when they were made
 RESCORED = "pool_rewards"
 """Pairs scored in other company have other last bits: its decisions are compared, not its bytes."""
+COMPUTED = "_computed"  # ends the numbers of what a step worked on
 STAGE_TWO = ("1_pool", "2_", "4_labelled", "5_filtering")
 
 
@@ -139,14 +140,18 @@ def check_models(before, after, *, is_known):
     assert not new if is_known else all(name.startswith(OF_GOLD) for name in new), new
 
 
-def check_new_code(asset, before, after):
-    """Another code version alone hands on what the old one did, and so does all behind it.
+def check_new_code(asset, before, after, outcome):
+    """Another code version alone computes its asset anew, to the same, and nothing behind that.
 
     Args:
         asset: whose code is another.
         before: `Store.refs` before the night.
         after: and after it.
+        outcome: of the night, which nothing disturbed; None where something did.
     """
+    if outcome is not None:
+        computed = [n for name, n in outcome.metrics[asset].items() if name.endswith(COMPUTED)]
+        assert not computed or sum(computed), (asset, outcome.metrics[asset])
     if asset == RESCORED:
         return
     told = {name for name in before if after[name] != before[name]}
