@@ -4,7 +4,7 @@ FROM is the folder of the public files (SYNPREF_REAL_DATA), TO where one file pe
 the layout `crowd_votes`, beside what is left as it is (UKPConvArg1, HH). A set's prompts are dealt
 into parts, its `debates`, so that a test set can be held out by prompt: three parts by a hash of
 the prompt (PandaLM, OASST), one part a prompt (llmfao). `gold` is what the majority of the votes
-says; OASST's ranks count as one vote.
+says; OASST's ranks count as one vote. LLMBar becomes a benchmark of one's own.
 """
 
 import csv
@@ -43,6 +43,27 @@ def main(source: Path, target: Path) -> None:
         put_in_place(part, file)
         decided = sum(row["gold"] in ("a", "b") for row in found)
         print(f"{name}: {len(found):,} pairs, {decided:,} decided by a majority")
+    rows = list(_llmbar(source / "llmbar/Dataset/LLMBar"))
+    file = target / "llmbar.jsonl"
+    part = beside(file)
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    put_in_place(part, file)
+    print(f"llmbar: {len(rows):,} items of a benchmark")
+
+
+def _llmbar(folder: Path) -> Iterator[Row]:
+    """Instructions with two outputs, one of which follows them."""
+    for file in sorted(folder.rglob("dataset.json.gz")):
+        subset = file.parent.name.lower()
+        for number, row in enumerate(json.loads(gzip.decompress(file.read_bytes()))):
+            outputs = [row["output_1"], row["output_2"]]
+            yield {
+                "id": f"{subset}-{number}",
+                "subset": subset,
+                "prompt": row["input"],
+                "chosen": outputs[row["label"] - 1],
+                "rejected": outputs[2 - row["label"]],
+            }
 
 
 def _read(file: Path, name: str) -> Iterator[Row]:

@@ -74,6 +74,8 @@ class BenchmarkResult:
 
     `low` and `high` bound the headline (95% percentile bootstrap over items). `missing_subsets`
     names what a partial run did not measure: a headline with any is not the published figure.
+    `longer` and `chance` are the headlines of preferring the longer response and of random rewards
+    on the same items; None where they were not measured.
     """
 
     benchmark: str
@@ -85,6 +87,8 @@ class BenchmarkResult:
     num_items: int
     num_truncated: int
     missing_subsets: tuple[str, ...] = ()
+    longer: float | None = None
+    chance: float | None = None
 
     @property
     def complete(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ORIGINAL, LONGER = "original", "longer_is_better"
 EVIDENCE = "curation_variants"
+SCORES = "benchmark_scores"
 
 
 def compare_campaigns(
@@ -42,6 +43,8 @@ def compare_campaigns(
         rows = compared(splits, over=(LONGER, ORIGINAL))
         _print_setting(console, setting, rows, num_splits=len(splits))
         lines += [{"setting": setting, **row} for row in rows.to_dict("records")]
+        for profile in profiles:
+            _print_benchmarks(console, profile)
     if output is not None:
         output.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return missing
@@ -78,6 +81,27 @@ def _print_setting(
                 _shown(cells[source, "against_length", variant, ""]),
                 "-" if gain is None else f"{_shown(gain)} {_verdict(gain)}",
             )
+        console.print(table)
+
+
+def _print_benchmarks(console: Console, profile: Profile) -> None:
+    """The releases of one campaign on the benchmarks, where any was scored."""
+    from synpref_dagster.cli.explain.records import CampaignRecords
+    from synpref_dagster.storage import read_frame
+
+    records = CampaignRecords(profile, profile.store_root())
+    for size in profile.sizes():
+        found = records.ref(f"{SCORES}/{size}")
+        rows = read_frame(found["results"]).to_dict("records") if isinstance(found, dict) else []
+        if not rows:
+            continue
+        title = f"{profile.campaign_name()}: {size} on benchmarks"
+        table = table_of(title, "benchmark", "items", "right", "longer is better", "chance")
+        for row in rows:
+            right = f"{row['headline']:.3f} [{row['low']:.3f} {row['high']:.3f}]".replace("0.", ".")
+            nothing = (row.get("longer"), row.get("chance"))
+            free = ("-" if each is None else f"{each:.3f}".lstrip("0") for each in nothing)
+            table.add_row(row["benchmark"], f"{row['num_items']:,}", right, *free)
         console.print(table)
 
 

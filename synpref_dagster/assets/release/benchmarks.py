@@ -1,6 +1,7 @@
 """Box 6, the benchmarks: every release on the seven suites, and the leaderboard."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ from synpref_dagster.assets.release.lineage import made_at
 from synpref_dagster.assets.release.score_checks import Suite, score_check_specs, score_checks
 from synpref_dagster.assets.release.trained_on import SUBSET, subset_of
 from synpref_dagster.assets.step import Result, Step, box, campaign_step
+from synpref_dagster.benchmarks.baselines import chance, longer_is_better
 from synpref_dagster.benchmarks.best_of_n import best_of_k_curves
 from synpref_dagster.benchmarks.candidates import build_candidates, full_score_table
 from synpref_dagster.benchmarks.custom import left_out
@@ -45,13 +47,15 @@ RESULT_COLUMNS = [  # named here, so that a table of no results has them too
     "num_truncated",
     "scores",
     "missing_subsets",
+    "longer",
+    "chance",
 ]
 
 
 def build_scores(sizes: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     """The benchmark scores, one partition per size."""
     return dg.asset(
-        **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu", code_version="2"),
+        **box(GROUP, kinds={"pytorch", "parquet"}, pool="gpu", code_version="3"),
         partitions_def=sizes,
         check_specs=score_check_specs("benchmark_scores"),
     )(benchmark_scores)
@@ -171,8 +175,8 @@ def _subset(campaign: Campaign, parts: dict[str, DatasetRef]) -> str:
 
 
 def measured(campaign: Campaign, suite: Suite, table: pd.DataFrame) -> list[BenchmarkResult]:
-    """Every benchmark of the suite from one score table."""
-    return [
+    """Every benchmark of the suite from one score table, with what it gives for nothing."""
+    results = [
         evaluate(
             benchmark,
             items,
@@ -182,12 +186,22 @@ def measured(campaign: Campaign, suite: Suite, table: pd.DataFrame) -> list[Benc
         )
         for benchmark, items in suite
     ]
+    return [
+        replace(
+            result,
+            longer=longer_is_better(benchmark, items),
+            chance=chance(benchmark, items, seed=campaign.seed),
+        )
+        for result, (benchmark, items) in zip(results, suite, strict=True)
+    ]
 
 
 def score_metrics(table: pd.DataFrame, results: list[BenchmarkResult]) -> dict[str, float]:
     """Headlines and counts of one release; no longest response where nothing was scored."""
     return {
         **{each.benchmark: each.headline for each in results},
+        **{f"longer_is_better/{each.benchmark}": each.longer for each in results if each.longer},
+        **{f"chance/{each.benchmark}": each.chance for each in results if each.chance},
         "num_scored": len(table),
         "num_truncated": sum(each.num_truncated for each in results),
         **({"max_tokens": int(table["num_tokens"].max())} if len(table) else {}),
@@ -254,6 +268,8 @@ def results_frame(results: list[BenchmarkResult]) -> pd.DataFrame:
                 "num_truncated": result.num_truncated,
                 "scores": json.dumps(result.scores, sort_keys=True),
                 "missing_subsets": json.dumps(list(result.missing_subsets)),
+                "longer": result.longer,
+                "chance": result.chance,
             }
             for result in results
         ],
