@@ -56,7 +56,7 @@ test-servers:
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/postgres.sh install
-	$(BIN)/python -m pytest -m 'servers and not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'servers and not slow'
 
 check:
 	@scripts/install.sh dev,postgres,retrieval,crowd

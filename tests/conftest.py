@@ -76,6 +76,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Tests of one file share their server: two workers would start it twice."""
+    for item in items:
+        if item.get_closest_marker("servers") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real public data sets, or a skip that says how to provide it."""
