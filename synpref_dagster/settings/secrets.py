@@ -78,6 +78,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"{_BEFORE}{_NAMES}|{_WORDS})\\*[\"']?\s*[:=,]\s*b?\\*[\"']?){_TELLING}",
             rf"\g<said>{MASK}",
         ),
+        (rf"{_BEFORE}{_NAMES}|{_WORDS})\s+(?:is|was)\s+[\"'`]?){_TELLING}", rf"\g<said>{MASK}"),
         (
             rf"(?P<said><[\w:]{{0,40}}?(?:{_NAMES}|{_WORDS})[a-z]{{0,20}}>)[^<\s]{{1,2000}}(?=</)",
             rf"\g<said>{MASK}",

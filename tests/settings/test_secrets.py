@@ -35,6 +35,8 @@ from synpref_dagster.settings.secrets import (
         ("Proxy-Authorization: Basic YTpi", "Proxy-Authorization: ***"),
         ("OPENAI_API_KEY=abc123 was sent", "OPENAI_API_KEY=*** was sent"),
         ("export AWS_SECRET_ACCESS_KEY='a/b+c'", "export AWS_SECRET_ACCESS_KEY='***'"),
+        ("your password is hunter2x4", "your password is ***"),
+        ("the token is missing", "the token is missing"),
         ("sslpassword=hunter2 host=db", "sslpassword=*** host=db"),
         ("x-api-key: abc, next", "x-api-key: ***, next"),
         ("sent bearer abcdefgh12", "sent bearer ***"),
