@@ -5,7 +5,7 @@
 #
 # A campaign that ran is found again, and one that was killed continues. All of them share the
 # features of the backbone: the first one reads the answers and runs alone, the others two at a time
-# (AT_ONCE). Benchmarks come last, of the releases of seed 0; without them: BENCHMARKS=0 scripts/real.sh
+# (AT_ONCE). Then the releases of the first seed on the benchmarks; without: BENCHMARKS=0 scripts/real.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,17 +26,18 @@ export bin
 export -f campaign
 
 "$bin/python" scripts/real_mix.py "${SYNPREF_REAL_DATA:-../shared/data}" .synpref/real_mix
-first=${seeds%% *}
-campaign real "$first" none
-for seed in $seeds; do
-    for setting in $settings; do
-        [ "$setting $seed" = "real $first" ] || echo "$setting $seed none"
-    done
-done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
+all_of() { # SIZES SEEDS: the first campaign reads what the others find read
+    campaign real "${2%% *}" "$1"
+    for seed in $2; do
+        for setting in $settings; do
+            [ "$setting $seed" = "real ${2%% *}" ] || echo "$setting $seed $1"
+        done
+    done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
+}
+
+all_of none "$seeds"
+if [ "${BENCHMARKS:-1}" = 1 ]; then
+    all_of all "${seeds%% *}"
+fi
 # shellcheck disable=SC2086  # a word per setting
 "$bin/synpref" compare $settings --seeds "$(echo "$seeds" | tr ' ' ,)"
-if [ "${BENCHMARKS:-1}" = 1 ]; then
-    for setting in $settings; do
-        echo "$setting $first all"
-    done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
-fi
