@@ -20,12 +20,11 @@ settings="real real_turned real_biased"
 campaign() { # PROFILE SEED SIZES: one instance holds them all, told apart by their prefix
     echo "== $1, seed $2"
     SYNPREF_KEY_PREFIX="$1_$2" "$bin/synpref" run --profile "$1" --seed "$2" --sizes "$3" 2>&1 |
-        awk -v name="$1 $2" '{ print name " | " $0; fflush() }'
+        while IFS= read -r line; do printf '%s | %s\n' "$1 $2" "$line"; done
 }
 export bin
 export -f campaign
 
-"$bin/python" scripts/real_mix.py "${SYNPREF_REAL_DATA:-../shared/data}" .synpref/real_mix
 all_of() { # SIZES SEEDS: the first campaign reads what the others find read
     campaign real "${2%% *}" "$1"
     for seed in $2; do
@@ -35,6 +34,7 @@ all_of() { # SIZES SEEDS: the first campaign reads what the others find read
     done | xargs -P "${AT_ONCE:-2}" -L 1 bash -euo pipefail -c 'campaign "$@"' campaign
 }
 
+"$bin/python" scripts/real_mix.py "${SYNPREF_REAL_DATA:-../shared/data}" .synpref/real_mix
 all_of none "$seeds"
 if [ "${BENCHMARKS:-1}" = 1 ]; then
     all_of all "${seeds%% *}"
