@@ -38,8 +38,9 @@ def main(source: Path, target: Path) -> None:
     for name, rows in made.items():
         file, found = target / f"{name}.jsonl.gz", list(rows)
         part = beside(file)
-        with gzip.open(part, "wt", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+        # Without the time, so that the same rows are the same file tomorrow.
+        part.write_bytes(gzip.compress(lines.encode(), mtime=0))
         put_in_place(part, file)
         decided = sum(row["gold"] in ("a", "b") for row in found)
         print(f"{name}: {len(found):,} pairs, {decided:,} decided by a majority")
