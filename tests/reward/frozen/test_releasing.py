@@ -121,7 +121,8 @@ def test_every_tool_gives_the_reward_of_a_real_backbone_cut_to_its_layer(smollm2
         "pipeline": np.abs(np.array([row["score"] for row in piped]) - head).max(),
     }
     print({**differences, "bfloat16": np.abs(half - head).max(), "spread": np.ptp(head)})
-    assert max(differences.values()) <= 1e-4
+    # A head on 32 pairs has rewards of any size; rounding goes with them.
+    assert max(differences.values()) <= 1e-5 * np.ptp(head)
     assert np.ptp(head) > 0.1
     assert np.abs(half - head).max() < 0.25 * np.ptp(head)
 
