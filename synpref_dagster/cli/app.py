@@ -20,7 +20,7 @@ from synpref_dagster.cli.refusals import (
 )
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
-from synpref_dagster.settings.profile import Profile, packaged_profiles
+from synpref_dagster.settings.profile import Profile, packaged_profiles, smollm2_place
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +56,41 @@ TakeOverOption = Annotated[
 def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
     """Run the whole campaign on the synthetic world: offline, no keys, a few minutes."""
     run(profile="demo", seed=seed, sizes=sizes)
+
+
+@app.command()
+def init(
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or hub ids of data; default: this folder."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The profile to write.")] = Path("synpref.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+) -> None:
+    """Look at data and write a profile that runs as it is; says what it assumed."""
+    from synpref_dagster.reward.from_profile import unfit_for_heads
+    from synpref_dagster.sources.survey.starting import first_profile
+    from synpref_dagster.sources.survey.writing import refuse_taken, write_profile
+
+    try:
+        refuse_taken(output, may_be_replaced=force)
+        start = first_profile(
+            places or [],
+            output.parent,
+            known_backbone=smollm2_place(),
+            unfit=unfit_for_heads,
+            may_replace=force,
+        )
+        write_profile(start.draft.text(), output, may_replace=force)
+    except (ValueError, OSError) as error:
+        refuse(console, error)
+    for line in start.says:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"\n{output} is written. Next:\n  synpref check {output}\n"
+        f"  synpref run --profile {output}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 @app.command()

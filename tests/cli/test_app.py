@@ -51,6 +51,28 @@ def campaign_calls(monkeypatch):
     return calls
 
 
+def test_init_writes_a_profile_once_and_says_what_comes_next(synpref, tmp_path):
+    rows = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3
+    (tmp_path / "pairs.jsonl").write_text(rows)
+    code, output = synpref("init")
+    assert code == 0, output
+    assert output.splitlines()[-3:] == [
+        "synpref.toml is written. Next:",
+        "  synpref check synpref.toml",
+        "  synpref run --profile synpref.toml",
+    ]
+    written = (tmp_path / "synpref.toml").read_text()
+    assert load_profile("synpref.toml").pool.sources[0].path == "pairs.jsonl"
+    code, output = synpref("init")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "synpref.toml is there already" in output
+    assert (tmp_path / "synpref.toml").read_text() == written
+    assert synpref("init", "--force")[0] == 0
+    code, output = synpref("init", "nothing-here.csv", "--output", "other.toml")
+    assert (code, output.count("\n")) == (2, 1)
+    assert not (tmp_path / "other.toml").exists()
+
+
 def test_help_names_every_command_and_profile(synpref):
     code, output = synpref("--help")
     assert code == 0
