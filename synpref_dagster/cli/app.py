@@ -11,6 +11,7 @@ from synpref_dagster.cli.hub import refuse_missing_on_hub
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
+    as_given,
     load_or_refuse,
     refuse,
     refuse_missing_backbones,
@@ -314,7 +315,9 @@ def _print_report(profile: Profile) -> None:
 
     path = Path(profile.store_root(), "report.json")
     if not path.is_file():
-        refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
+        refuse(
+            console, f"no report at {path}: run `synpref run --profile {as_given(profile)}` first"
+        )
     try:
         found = unsealed(path.read_bytes())
     except ValueError as error:

@@ -73,6 +73,18 @@ def test_init_writes_a_profile_once_and_says_what_comes_next(synpref, tmp_path):
     assert not (tmp_path / "other.toml").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "repeated"),
+    [(["own.toml"], "own.toml"), (["own.toml", "--seed", "3"], "own.toml --seed 3")],
+)
+def test_advice_repeats_the_profile_as_it_was_given(synpref, tmp_path, given, repeated):
+    (tmp_path / "own.toml").write_text('extends = "smoke"\nname = "e8"\n')
+    for command in (["report"], ["explain", "abcdef"]):
+        code, output = synpref(*command, "--profile", *given)
+        assert code != 0
+        assert f"run `synpref run --profile {repeated}` first" in output
+
+
 def test_help_names_every_command_and_profile(synpref):
     code, output = synpref("--help")
     assert code == 0

@@ -114,16 +114,22 @@ class LedgerFullError(OSError):
     """The disk of the ledger is full; the message says where, and what is kept."""
 
 
+class NoLedgerError(ValueError):
+    """There is no ledger, and who asks does not want to make one."""
+
+
 class ReviewDatabase:
     """Opens the database, creates what is missing, appends rows and reads them in order."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, may_make: bool = True) -> None:
         """Open or create.
 
         Args:
             url: `sqlite:///path` or `postgresql://...`.
+            may_make: whether a ledger is made where there is none.
 
         Raises:
+            NoLedgerError: there is none.
             ValueError: another kind of database, or a file that cannot be used.
             LedgerAwayError: the server cannot be reached, or refuses.
         """
@@ -131,7 +137,11 @@ class ReviewDatabase:
         self.engine = _engine(whole(checked_ledger(url)))
         if path := _file(self.engine.url):
             refuse_damaged(path, what="the review ledger", remedy=REMEDY)
+        if path and not may_make and not path.exists():
+            raise self._not_there()
         try:
+            if not may_make and not sa.inspect(self.engine).has_table(batches.name):
+                raise self._not_there()
             self._set_up()
         except UnicodeDecodeError as error:
             raise self._damaged(BROKEN_LETTERS) from error
@@ -141,6 +151,9 @@ class ReviewDatabase:
                 raise LedgerAwayError(said) from error
             mend = FREE if is_full(error) else "Correct its address or your rights to it"
             raise ValueError(f"{said}. {mend}") from error
+
+    def _not_there(self) -> NoLedgerError:
+        return NoLedgerError(f"no review ledger at {self.url} yet: nobody was asked anything")
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.

@@ -208,8 +208,9 @@ def _read(file: str, options: dict[str, Any]) -> FoundSource | None:
     spec = SourceSpec(name="survey", path=file, origin="human", licence="", options=kept)
     try:
         name = format_of(spec)
-    except ValueError:
-        columns = guessed_columns(spec)
+    except ValueError as error:
+        # Of what is no table of rows nothing is guessed.
+        columns = guessed_columns(spec) if NO_FORMAT in str(error) else None
         if columns is None:
             raise
         kept, options = {"columns": columns, **kept}, {"columns": columns, **options}
