@@ -54,6 +54,7 @@ class Profile(Section):
     name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Every random choice derives from it."""
     key_prefix: Annotated[str, AfterValidator(checked_prefix)] = ""
     """First part of the keys of its assets in Dagster, where several campaigns share an instance;
     nothing in the store is called by it."""
@@ -77,6 +78,7 @@ class Profile(Section):
     export: ExportSettings = ExportSettings()
     shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
+    """Whether Dagster runs the steps in one process, or each in a process of its own."""
 
     @model_validator(mode="after")
     def _sizes_are_those_of_the_profile(self) -> Self:

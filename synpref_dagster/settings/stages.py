@@ -31,7 +31,9 @@ class SeedSettings(Section):
     """The gold and silver seed (Sec. 3.2: 80K pairs)."""
 
     num_gold: int = Field(ge=1, le=MOST)
+    """Pairs of the seed that people verify."""
     num_silver: int = Field(ge=1, le=MOST)
+    """Pairs of the seed that judges label."""
     validation_share: float = Field(default=0.3, gt=0, lt=1)
     """Share of gold conversations that validate every model and train none."""
     max_risky_share: float = Field(default=0.25, ge=0, le=1)
@@ -42,9 +44,14 @@ class IterationSettings(Section):
     """The human-in-the-loop iterations (Sec. 3.2: eight of them)."""
 
     num_iterations: int = Field(ge=0, le=100)
+    """How often a model is trained, and pairs like those it got wrong are labelled."""
     max_retrieved: int = Field(ge=1, le=MOST)
+    """Most pairs that an iteration retrieves."""
     num_human: int = Field(ge=0, le=MOST)
+    """Pairs of an iteration that people see; judges label the others."""
     human_policy: Literal["objective_first", "judge_disagreement"] = "judge_disagreement"
+    """Which of them people see: objective and uncontroversial ones, or those on which judges
+    differ."""
     low_margin: float = Field(default=0.05, ge=0, le=0.5)
     """A pair is risky when the model's probability of its label is this close to one half."""
 
@@ -99,9 +106,15 @@ class FilterSettings(Section):
     """Stage 2 (Sec. 3.3) and the flip guard."""
 
     unsure_band: float = Field(default=0.0, ge=0, le=0.5)
+    """Judges are asked again where the best model gives a label a probability up to one half plus
+    this."""
     recycle: Literal["strict", "all", "none"] = "strict"
+    """What is turned round: pairs that all witnesses doubt and the guard lets pass; every discarded
+    one that people could decide, as in the paper; or what people themselves turned, alone."""
     guard_floor: float = Field(default=0.6, ge=0, le=1)
+    """Nothing is flipped unless the lower bound of the share of right flips on gold reaches this."""
     cross_fit_folds: int = Field(default=2, ge=2, le=100)
+    """Parts of gold, each judged by a model that did not train on it."""
 
 
 class GateSettings(Section):
