@@ -139,7 +139,9 @@ def run(
     except StoreInUseError as error:
         refuse(console, error)
     except CampaignWaitingError as error:
-        for line in (str(error), error.advice):
+        from synpref_dagster.definitions.nightly import waiting_reason
+
+        for line in filter(None, (str(error), waiting_reason(chosen), error.advice)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(WAITING) from error
     except CampaignFailedError as error:

@@ -121,6 +121,8 @@ def status(ledger: LedgerOption = "") -> None:
             f"{batch.batch.num_items} pairs finished, {batch.num_in_adjudication} in adjudication",
             highlight=False,
         )
+        if told := str(batch.missing):
+            console.print(f"  waits {told}", markup=False, highlight=False, soft_wrap=True)
     live = list(live_answers(AnswerLedger(store).answers()).values())
     if not live:
         console.print("no verdicts yet")

@@ -60,7 +60,9 @@ class PeopleSettings(Section):
     """The people who verify pairs, and when a campaign goes on without some of them."""
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {
-        **dict.fromkeys(("ledger_url", "double_share", "deadline_hours", "alpha_floor"), ASKED),
+        **dict.fromkeys(
+            ("ledger_url", "double_share", "deadline_hours", "alpha_floor", "recorded_first"), ASKED
+        ),
         "adjudicate": {"backend": ("page",)},
         "pre_verify": {"backend": ("page",)},
         "label_studio_url": {"backend": ("label_studio",)},
@@ -70,6 +72,9 @@ class PeopleSettings(Section):
 
     backend: Literal["recorded", "page", "label_studio"] = "recorded"
     """`recorded` answers from files at once; the others put batches before people and wait."""
+    recorded_first: bool = False
+    """Whether votes that ship with the sources answer where there are some, so that people are
+    asked about the other pairs only."""
     ledger_url: LedgerAddress | None = None
     """Review database; default `SYNPREF_REVIEW_LEDGER`, else SQLite beside the campaigns."""
     double_share: float = Field(default=0.2, ge=0, le=1)
@@ -112,7 +117,7 @@ class FilterSettings(Section):
     """What is turned round: pairs that all witnesses doubt and the guard lets pass; every discarded
     one that people could decide, as in the paper; or what people themselves turned, alone."""
     guard_floor: float = Field(default=0.6, ge=0, le=1)
-    """Nothing is flipped unless the lower bound of the share of right flips on gold reaches this."""
+    """Nothing is flipped unless the share of right flips on gold has a lower bound this high."""
     cross_fit_folds: int = Field(default=2, ge=2, le=100)
     """Parts of gold, each judged by a model that did not train on it."""
 

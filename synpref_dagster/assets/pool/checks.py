@@ -61,7 +61,9 @@ def _with_missing(shard: pa.Table) -> pa.Table:
 
 def rows_by_reason(quarantined: pd.DataFrame) -> dict[str, int]:
     """Number of rows per reason, most frequent first, from what `count_quarantined` gives."""
-    return _by_words(quarantined["reason"].str.partition(" (")[0], quarantined)
+    return _by_words(
+        quarantined["reason"].astype(str).str.replace(r" \(.*", "", regex=True), quarantined
+    )
 
 
 def _reasons_told(quarantined: pd.DataFrame) -> dict[str, int]:

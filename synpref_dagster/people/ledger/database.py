@@ -67,6 +67,14 @@ batches = _table(
     _number("created_at"),
     unique=["batch_id"],
 )
+batch_changes = _table(
+    "review_batch_changes",
+    _text("batch_id"),
+    _number("double_share"),
+    sa.Column("adjudicate", sa.Boolean, nullable=False),
+    _number("created_at"),
+    unique=["batch_id", "created_at"],
+)
 items = _table(
     "review_items",
     *[_text(name) for name in ("batch_id", "pair_id", "content")],
@@ -101,7 +109,9 @@ seals = _table(
 _MARKS = sa.select(
     *[
         sa.select(sa.func.max(table.c.seq)).scalar_subquery()
-        for table in (batches, items, assignments, verdicts, annotators, ended_sessions)
+        for table in (
+            *(batches, batch_changes, items, assignments, verdicts, annotators, ended_sessions),
+        )
     ]
 )
 
@@ -137,7 +147,7 @@ class ReviewDatabase:
         self.engine = _engine(whole(checked_ledger(url)))
         if path := _file(self.engine.url):
             refuse_damaged(path, what="the review ledger", remedy=REMEDY)
-        if path and not may_make and not path.exists():
+        if path and not may_make and _may_be_made(path):
             raise self._not_there()
         try:
             if not may_make and not sa.inspect(self.engine).has_table(batches.name):
@@ -301,6 +311,13 @@ def _file(url: sa.URL) -> Path | None:
     name = (url.database or "").removeprefix("file:").partition("?")[0]
     is_file = url.get_backend_name() == "sqlite" and name not in ("", ":memory:")
     return Path(name) if is_file else None
+
+
+def _may_be_made(path: Path) -> bool:
+    """Whether a file is missing or empty, in a place where one could be."""
+    if path.exists():
+        return path.is_file() and path.stat().st_size == 0
+    return next(each for each in path.parents if each.exists()).is_dir()
 
 
 def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:

@@ -154,6 +154,8 @@ def _people_lines(sizes: Sizes) -> Iterator[str]:
         yield 'backend = "recorded"  # the votes above answer; "page" asks people (docs/review.md)'
     else:
         yield 'backend = "page"  # people answer on the review page (docs/review.md)'
+        if sizes.has_votes:
+            yield "recorded_first = true  # votes in the sources answer where there are some"
         yield "double_share = 0.0  # share that two people see; raise it with a second annotator"
         yield "adjudicate = false  # no disagreement without a second one"
     yield ""

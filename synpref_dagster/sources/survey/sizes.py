@@ -26,6 +26,8 @@ class Sizes:
 
     is_recorded: bool
     """Whether votes in the sources play the people."""
+    has_votes: bool
+    """Whether there are some, of which people need not be asked."""
     num_gold: int
     num_silver: int
     num_iterations: int
@@ -50,6 +52,7 @@ def chosen_sizes(sources: Sequence[FoundSource]) -> Sizes:
     num_human = min(300, voted // 8) if is_recorded else min(40, max(1, first // 12))
     return Sizes(
         is_recorded=is_recorded,
+        has_votes=voted > 0,
         num_gold=max(1, num_gold),
         num_silver=min(800, max(1, first // 5)),
         num_iterations=2 if pairs > MANY_PAIRS and is_recorded else 1,
