@@ -27,7 +27,14 @@ def relative_to_file(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return dict(values)
     root, changed = Path(os.path.abspath(folder)), dict(values)  # noqa: PTH100 - keeps links
     for place, change in PLACES.items():
-        changed = _changed(changed, place.split("."), lambda text, c=change: c(text, root))
+        changed = _changed(changed, place.split("."), _from(change, root))
+    return changed
+
+
+def _from(change: Callable[[str, Path], str], root: Path) -> Change:
+    def changed(text: str) -> str:
+        return change(text, root)
+
     return changed
 
 
