@@ -160,7 +160,7 @@ def human_verified_seed(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            tell(context.log, BeforePeople(num_pairs=len(asked)))
+            tell(context.log, BeforePeople(num_pairs=len(reviewers.for_people(pairs()))))
             yield conservation(0, {"before_people": 0})
             return
         ledger = step.dataset(

@@ -11,6 +11,7 @@ from synpref_dagster.cli.hub import refuse_missing_on_hub
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
+    as_given,
     load_or_refuse,
     refuse,
     refuse_missing_backbones,
@@ -20,7 +21,7 @@ from synpref_dagster.cli.refusals import (
 )
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
-from synpref_dagster.settings.profile import Profile, packaged_profiles
+from synpref_dagster.settings.profile import Profile, packaged_profiles, smollm2_place
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +57,41 @@ TakeOverOption = Annotated[
 def demo(seed: SeedOption = None, sizes: SizesOption = "all") -> None:
     """Run the whole campaign on the synthetic world: offline, no keys, a few minutes."""
     run(profile="demo", seed=seed, sizes=sizes)
+
+
+@app.command()
+def init(
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or hub ids of data; default: this folder."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The profile to write.")] = Path("synpref.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+) -> None:
+    """Look at data and write a profile that runs as it is; says what it assumed."""
+    from synpref_dagster.reward.from_profile import unfit_for_heads
+    from synpref_dagster.sources.survey.starting import first_profile
+    from synpref_dagster.sources.survey.writing import refuse_taken, write_profile
+
+    try:
+        refuse_taken(output, may_be_replaced=force)
+        start = first_profile(
+            places or [],
+            output.parent,
+            known_backbone=smollm2_place(),
+            unfit=unfit_for_heads,
+            may_replace=force,
+        )
+        write_profile(start.draft.text(), output, may_replace=force)
+    except (ValueError, OSError) as error:
+        refuse(console, error)
+    for line in start.says:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"\n{output} is written. Next:\n  synpref check {output}\n"
+        f"  synpref run --profile {output}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 @app.command()
@@ -103,7 +139,9 @@ def run(
     except StoreInUseError as error:
         refuse(console, error)
     except CampaignWaitingError as error:
-        for line in (str(error), error.advice):
+        from synpref_dagster.definitions.nightly import waiting_reason
+
+        for line in filter(None, (str(error), waiting_reason(chosen), error.advice)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(WAITING) from error
     except CampaignFailedError as error:
@@ -279,7 +317,9 @@ def _print_report(profile: Profile) -> None:
 
     path = Path(profile.store_root(), "report.json")
     if not path.is_file():
-        refuse(console, f"no report at {path}: run `synpref run --profile {profile.name}` first")
+        refuse(
+            console, f"no report at {path}: run `synpref run --profile {as_given(profile)}` first"
+        )
     try:
         found = unsealed(path.read_bytes())
     except ValueError as error:

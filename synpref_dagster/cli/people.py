@@ -72,7 +72,7 @@ def close_annotator(name: str, ledger: LedgerOption = "") -> None:
     from synpref_dagster.people.accounts import Accounts
 
     try:
-        Accounts(_store(ledger), clock=_now).close(name)
+        Accounts(_store(ledger, may_make=False), clock=_now).close(name)
     except ValueError as error:
         refuse(console, error)
 
@@ -85,7 +85,9 @@ def export_ledger(
     from synpref_dagster.people.ledger.ledger import AnswerLedger
 
     try:
-        console.print(f"{AnswerLedger(_store(ledger)).export(path)} verdicts in {path}")
+        console.print(
+            f"{AnswerLedger(_store(ledger, may_make=False)).export(path)} verdicts in {path}"
+        )
     except ValueError as error:
         refuse(console, error)
 
@@ -112,13 +114,15 @@ def status(ledger: LedgerOption = "") -> None:
     from synpref_dagster.people.ledger.answers import live_answers
     from synpref_dagster.people.ledger.ledger import AnswerLedger
 
-    store = _store(ledger)
+    store = _store(ledger, may_make=False, is_fine_without=True)
     for batch in ReviewDesk(store, clock=_now).statuses():
         console.print(
             f"{batch.batch.campaign} {batch.batch.asset}: {batch.num_finished} of "
             f"{batch.batch.num_items} pairs finished, {batch.num_in_adjudication} in adjudication",
             highlight=False,
         )
+        if told := str(batch.missing):
+            console.print(f"  waits {told}", markup=False, highlight=False, soft_wrap=True)
     live = list(live_answers(AnswerLedger(store).answers()).values())
     if not live:
         console.print("no verdicts yet")
@@ -141,12 +145,17 @@ def _in_words(agreement: "Agreement") -> str:
     return f"alpha {agreement.alpha:.3f}, {shown}"
 
 
-def _store(url: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from synpref_dagster.people.ledger.database import ReviewDatabase
+def _store(url: str, *, may_make: bool = True, is_fine_without: bool = False):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from synpref_dagster.people.ledger.database import NoLedgerError, ReviewDatabase
     from synpref_dagster.people.page.serving import ledger_url
 
     try:
-        return ReviewDatabase(url or ledger_url())
+        return ReviewDatabase(url or ledger_url(), may_make=may_make)
+    except NoLedgerError as error:
+        if is_fine_without:
+            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit from error
+        refuse(console, error)
     except (ValueError, OSError, ImportError) as error:
         refuse(console, error)
 

@@ -1,5 +1,6 @@
 """What a command says when it refuses: the words of the error as they are, and exit code 2."""
 
+import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from synpref_dagster.settings.models import (
 from synpref_dagster.settings.profile import Profile, load_profile
 from synpref_dagster.settings.secrets import redacted
 
+_GIVEN: dict[str, str] = {}  # campaign -> how this command's profile and seed were given
+
 
 def say(console: Console, why: object) -> None:
     """Print an error in red; square brackets in it are text, e.g. `[[judges.endpoints]]`."""
@@ -32,10 +35,18 @@ def refuse(console: Console, why: object) -> NoReturn:
     raise typer.Exit(2)
 
 
+def as_given(profile: Profile) -> str:
+    """What stands behind --profile in a command that people can repeat: as they gave it."""
+    return _GIVEN.get(profile.campaign_name(), profile.name)
+
+
 def load_or_refuse(console: Console, name: str, seed: int | None) -> Profile:
     """The profile that was asked for, or a refusal that names what is wrong in it."""
     try:
-        return load_profile(name, seed=seed)
+        found = load_profile(name, seed=seed)
+        told = [shlex.quote(name), *(["--seed", str(seed)] if seed is not None else [])]
+        _GIVEN[found.campaign_name()] = " ".join(told)
+        return found
     except ValidationError as error:
         refuse(console, "\n".join([f"profile {name}:", *problems(error)]))
     except tomllib.TOMLDecodeError as error:

@@ -106,7 +106,8 @@ def waiting_reason(profile: Profile) -> str | None:
 def told_waiting(statuses: Sequence[BatchStatus]) -> str:
     """How far people are with the batches before them."""
     return "waiting for people: " + ", ".join(
-        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items}" for each in statuses
+        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items} ({each.missing})"
+        for each in statuses
     )
 
 

@@ -140,6 +140,7 @@ class People:
         Raises:
             NoLabelStudioError: it cannot be asked.
         """
+        self._tell_settings()
         if self._settings.backend != "label_studio":
             return 0
         ledger, server = AnswerLedger(self._store), self._label_studio()
@@ -181,6 +182,17 @@ class People:
             deadline_hours=self._settings.deadline_hours,
             min_share=self._settings.min_share,
         )
+
+    def _tell_settings(self) -> None:
+        """Give the batches that wait the settings of now; one that is finished stays so."""
+        for status in self.waiting():
+            batch = status.batch
+            if self._desk.batch(batch.batch_id) is not None:
+                self._desk.change(
+                    batch.batch_id,
+                    double_share=self._settings.double_share,
+                    adjudicate=self._settings.adjudicate and self._settings.backend == "page",
+                )
 
     def _announce(
         self,

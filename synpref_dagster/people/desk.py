@@ -51,7 +51,9 @@ class ReviewDesk:
         self._store = store
         self._clock = clock
         self._lock = threading.RLock()
-        self._seen = dict.fromkeys(("batches", "items", "assignments", "verdicts"), 0)
+        self._seen = dict.fromkeys(
+            ("annotators", "batches", "items", "changes", "assignments", "verdicts"), 0
+        )
         self._marks: tuple[int, ...] = ()
         self._queue = ReviewQueue()
 
@@ -64,6 +66,30 @@ class ReviewDesk:
         with self._lock:
             self._store.append(database.batches, [asdict(batch)])
             self._store.append(database.items, rows)
+
+    def change(self, batch_id: str, *, double_share: float, adjudicate: bool) -> bool:
+        """Give a batch that waits other settings, for whoever looks at the ledger; says if it did.
+
+        Args:
+            batch_id: of a batch that was announced in full.
+            double_share: share of its pairs that two people see.
+            adjudicate: whether an adjudicator decides where they disagree.
+        """
+        with self._lock:
+            self._refresh()
+            num_items = self._queue.batches[batch_id].num_items
+            wanted = (round(double_share * num_items), adjudicate)
+            if not num_items or self._queue.terms(batch_id) == wanted:
+                return False
+            row = {
+                "batch_id": batch_id,
+                "double_share": double_share,
+                "adjudicate": adjudicate,
+                "created_at": self._clock(),
+            }
+            self._store.append(database.batch_changes, [row])
+            self._refresh()
+            return True
 
     def batch(self, batch_id: str) -> BatchStatus | None:
         """How far a batch is; None when it was never announced in full."""
@@ -83,6 +109,12 @@ class ReviewDesk:
                 for batch in self._queue.batches.values()
                 if campaign in (None, batch.campaign)
             ]
+
+    def missing(self) -> list[str]:
+        """What batches wait for and who could give it, a sentence for each that does."""
+        told = (f"{each.batch.asset} waits {each.missing}" for each in self.statuses()
+                if not each.complete)  # fmt: skip
+        return list(told)
 
     def cases(self, batch_id: str) -> list[Case]:
         """The items of a batch with the answers that count."""
@@ -256,10 +288,21 @@ class ReviewDesk:
         if marks == self._marks:
             return
         self._marks = marks
+        for row in self._new("annotators", database.annotators):
+            self._queue.add_account(
+                row["name"],
+                active=row["active"],
+                adjudicator=row["adjudicator"],
+                at=row["created_at"],
+            )
         for row in self._new("batches", database.batches):
             self._queue.add_batch(Batch(**row))
         for row in self._new("items", database.items):
             self._queue.add_item(_from_json(row["content"]))
+        for row in self._new("changes", database.batch_changes):
+            self._queue.change_batch(
+                row["batch_id"], double_share=row["double_share"], adjudicate=row["adjudicate"]
+            )
         for row in self._new("assignments", database.assignments):
             self._queue.add_assignment(Assignment(**row))
         for row in self._new("verdicts", database.verdicts):

@@ -5,12 +5,15 @@ restart resumes where they were. A share of the pairs goes to two people; where 
 adjudicator, who is not told what they said, gives one more answer.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain
+from operator import and_
 
+from synpref_dagster.people.enrolment import Enrolment, Missing
 from synpref_dagster.people.ledger.answers import Answer, Side
-from synpref_dagster.people.ledger.batches import Batch, ReviewItem
+from synpref_dagster.people.ledger.batches import Batch, ReviewItem, seen_twice
 
 LEASE_SECONDS = 1800.0
 MIN_ANSWERS_TO_DISAGREE = 2
@@ -38,6 +41,18 @@ class Case:
     """annotator -> the answer that counts."""
     shown: dict[str, Assignment] = field(default_factory=dict)
     """annotator -> the assignment that has no answer yet."""
+    since: dict[str, float] = field(default_factory=dict)
+    """annotator -> when they first answered, whatever they corrected later."""
+    enrolment: Enrolment = field(default_factory=Enrolment)
+
+    @property
+    def num_wanted(self) -> int:
+        """How many answers it wants: never more than people were enrolled to give them."""
+        if self.item.num_wanted == 1:
+            return 1
+        latest = max(self.since.values(), default=None)
+        then = self.enrolment.count(latest) if latest is not None else 0
+        return min([self.item.num_wanted, *filter(None, (self.enrolment.count(), then))])
 
     @property
     def disputed(self) -> bool:
@@ -50,12 +65,12 @@ class Case:
     @property
     def in_adjudication(self) -> bool:
         """Whether the next answer is an adjudicator's."""
-        return self.adjudicate and self.disputed and len(self.answers) < self.item.num_wanted + 1
+        return self.adjudicate and self.disputed and len(self.answers) < self.num_wanted + 1
 
     @property
     def finished(self) -> bool:
         """Whether no more answers are wanted."""
-        return len(self.answers) >= self.item.num_wanted and not self.in_adjudication
+        return len(self.answers) >= self.num_wanted and not self.in_adjudication
 
     def open_for(self, annotator: str, *, now: float, adjudicator: bool) -> bool:
         """Whether this annotator may be asked now."""
@@ -64,7 +79,7 @@ class Case:
         adjudicating = self.in_adjudication
         if adjudicating and not adjudicator:
             return False
-        wanted = self.item.num_wanted + adjudicating
+        wanted = self.num_wanted + adjudicating
         busy = sum(
             now - shown.created_at < LEASE_SECONDS
             for who, shown in self.shown.items()
@@ -83,6 +98,8 @@ class BatchStatus:
     """Pairs with at least one answer."""
     num_verdicts: int
     num_in_adjudication: int
+    missing: Missing
+    """What it waits for, and who could give it."""
     digest: str
     """Hash of the answers that count: changes with every correction."""
 
@@ -111,6 +128,15 @@ class ReviewQueue:
         self._adjudicating: dict[tuple[str, str], Case] = {}
         self._history: dict[str, list[Answer]] = {}
         self._current: dict[str, Assignment] = {}
+        self._enrolment = Enrolment()
+
+    def add_account(self, name: str, *, active: bool, adjudicator: bool, at: float) -> None:
+        """An account was opened, changed or closed."""
+        self._enrolment.add(name, active=active, adjudicator=adjudicator, at=at)
+        for batch_id, cases in self._cases.items():
+            for pair_id, case in cases.items():
+                if case.item.num_wanted > 1:
+                    self._file((batch_id, pair_id), case)
 
     def add_batch(self, batch: Batch) -> None:
         """A batch was announced."""
@@ -119,9 +145,25 @@ class ReviewQueue:
 
     def add_item(self, item: ReviewItem) -> None:
         """A pair of a batch; items arrive in their order of showing."""
-        case = Case(item, adjudicate=self.batches[item.batch_id].adjudicate)
+        adjudicate = self.batches[item.batch_id].adjudicate
+        case = Case(item, adjudicate=adjudicate, enrolment=self._enrolment)
         self._cases[item.batch_id][item.pair_id] = case
         self._unfinished[item.batch_id, item.pair_id] = case
+
+    def change_batch(self, batch_id: str, *, double_share: float, adjudicate: bool) -> None:
+        """Other settings for a batch that waits; what was answered counts as before."""
+        cases = self._cases.get(batch_id, {})
+        twice = seen_twice([bytes.fromhex(pair_id) for pair_id in cases], double_share)
+        for pair_id, case in cases.items():
+            wanted = 2 if bytes.fromhex(pair_id) in twice else 1
+            case.item, case.adjudicate = replace(case.item, num_wanted=wanted), adjudicate
+            self._file((batch_id, pair_id), case)
+
+    def terms(self, batch_id: str) -> tuple[int, bool]:
+        """How many pairs of a batch two people should see, and whether disputes are decided."""
+        cases = self._cases[batch_id].values()
+        twice = sum(case.item.num_wanted > 1 for case in cases)
+        return twice, any(case.adjudicate for case in cases)
 
     def add_assignment(self, assignment: Assignment) -> None:
         """A pair was shown to somebody."""
@@ -144,6 +186,7 @@ class ReviewQueue:
             history[:] = [v for v in history if (v.batch_id, v.pair_id) != key]
         else:
             case.answers[answer.annotator] = answer
+            case.since.setdefault(answer.annotator, answer.created_at)
             history.append(answer)
         self._file((answer.batch_id, answer.pair_id), case)
 
@@ -204,7 +247,25 @@ class ReviewQueue:
             num_answered=sum(bool(case.answers) for case in cases),
             num_verdicts=len(rows),
             num_in_adjudication=sum(case.in_adjudication for case in cases),
+            missing=self._missing([case for case in cases if not case.finished]),
             digest=blake2b("\n".join(rows).encode(), digest_size=16).hexdigest(),
+        )
+
+    def _missing(self, waiting: Sequence[Case]) -> Missing:
+        disputed = [case.in_adjudication for case in waiting]
+        could = [
+            self._enrolment.who_could(besides=case.answers, adjudicators=is_disputed)
+            for case, is_disputed in zip(waiting, disputed, strict=True)
+        ]
+        alone = [not names for names in could]
+        num_first = sum(not case.answers for case in waiting)
+        return Missing(
+            num_first=num_first,
+            num_second=len(waiting) - num_first - sum(disputed),
+            num_disputed=sum(disputed),
+            who=tuple(sorted(set(chain.from_iterable(could)))),
+            num_without_anybody=sum(alone),
+            num_without_adjudicator=sum(map(and_, alone, disputed)),
         )
 
     def cases(self, batch_id: str) -> list[Case]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from synpref_dagster.curation.verification.corrections import NO_EDITS
 from synpref_dagster.curation.verification.people import LEDGER_COLUMNS
-from synpref_dagster.pairs.record import PreferencePair, canonical_sign
+from synpref_dagster.pairs.record import PreferencePair, canonical_sign, id_array
 from synpref_dagster.people.agreement import UNDECIDED
 from synpref_dagster.people.recorded import RecordedReviewer
 from synpref_dagster.resources.sources import PoolSources
@@ -57,12 +57,39 @@ class Reviewers(dg.ConfigurableResource):
         """
         from synpref_dagster.people.campaign import Answers, PeopleError
 
-        if self.sources.campaign.profile.people.backend != "recorded":
-            try:
-                return self._people.ask(asset, pairs(), about)
-            except PeopleError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
-        return Answers(fingerprint=self.fingerprint(), ledger=lambda: self.ledger(pairs()))
+        if self.sources.campaign.profile.people.backend == "recorded":
+            return Answers(fingerprint=self.fingerprint(), ledger=lambda: self.ledger(pairs()))
+        asked = pairs()
+        rest = self.for_people(asked)
+        if asked and not rest:
+            return Answers(fingerprint=self.fingerprint(), ledger=lambda: self.ledger(asked))
+        try:
+            given = self._people.ask(asset, rest, about)
+        except PeopleError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        if given is None or len(rest) == len(asked):
+            return given
+        ids = {pair.pair_id for pair in rest}
+        voted = [pair for pair in asked if pair.pair_id not in ids]
+        return Answers(
+            fingerprint=f"{given.fingerprint}+{self.fingerprint()}",
+            ledger=lambda: pd.concat([self.ledger(voted), given.ledger()], ignore_index=True),
+        )
+
+    def for_people(self, pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+        """The pairs that are put before people: all, or those about which no vote is recorded.
+
+        Args:
+            pairs: what is asked about.
+        """
+        if not self.sources.campaign.profile.people.recorded_first:
+            return list(pairs)
+        is_voted = self._are_voted(id_array([pair.content_id for pair in pairs]))
+        return [pair for pair, found in zip(pairs, is_voted, strict=True) if not found]
+
+    def _are_voted(self, contents: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        voted = self.sources.voted_contents()
+        return np.asarray(pc.is_in(contents.cast(voted.type), value_set=voted))
 
     def fingerprint(self) -> str:
         """What the answers depend on: the recorded verdicts."""
@@ -79,8 +106,7 @@ class Reviewers(dg.ConfigurableResource):
         """
         if self.sources.campaign.profile.people.backend != "recorded":
             return None
-        voted = self.sources.voted_contents()
-        found = np.asarray(pc.is_in(contents.cast(voted.type), value_set=voted))
+        found = self._are_voted(contents)
         return found if found.any() else None
 
     def recorded_fingerprint(self) -> list[str]:

@@ -29,12 +29,13 @@ from synpref_dagster.sources.files.content_hashes import ContentHashes
 from synpref_dagster.sources.files.folders import SourceFiles, source_files
 from synpref_dagster.sources.files.identity import content_identity, listing_identity
 from synpref_dagster.sources.files.known_files import (
+    READ_APART,
     PoolFile,
     as_facts,
     check_none_gone,
     file_name,
+    files_read_before,
     hub_version,
-    known_files,
     listed_file,
     reading_order,
 )
@@ -207,9 +208,8 @@ class PoolSources(dg.ConfigurableResource):
         if not rows:
             raise ValueError("the profile names no source: add [[pool.sources]]")
         uri = self.campaign.uri("data", "raw_pool", "files")
-        # A file that was listed and then refused was never read: it may go as it came.
         read = self.campaign.uri("data", "raw_pool", "read_files")
-        known = known_files(read) or known_files(uri)
+        known = files_read_before(read, uri)
         if not self.campaign.profile.pool.allow_missing_files:
             check_none_gone(files, known, skipped=self._skipped_names())
         order = reading_order(files, known)
@@ -222,7 +222,7 @@ class PoolSources(dg.ConfigurableResource):
             uri,
             step=step,
             compute=lambda: [pa.Table.from_pylist([rows[number]]) for number in order],
-            meta=facts,
+            meta={**facts, READ_APART: True},
         )
         result = self._read(listed, paths, version=version, executor=executor)
         keys = pa.table({"key": [rows[number]["key"] for number in order]})

@@ -19,6 +19,7 @@ from synpref_dagster.reward.training.config import LoraUpdates, Schedule, Traini
 from synpref_dagster.reward.training.losses import LossConfig
 from synpref_dagster.settings.models import (
     FIRST_FORM,
+    BackboneSettings,
     FrozenReleaseSettings,
     FrozenSettings,
     HubReleaseSettings,
@@ -131,6 +132,21 @@ def refuse_unfit_start(row: Backbone) -> None:
     )
     if row.gguf_file is None:
         refuse_other_head(row.hub_id)
+
+
+def unfit_for_heads(place: str, pad_token: str | None) -> str:
+    """Why heads cannot be put on the model in a folder, in one line; empty where they can.
+
+    Args:
+        place: the folder.
+        pad_token: token to pad with, where the tokenizer names none.
+    """
+    row = BackboneSettings(name="survey", path=place, pad_token=pad_token)
+    try:
+        refuse_unfit_start(backbone(row.name, [row]))
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def stages_size(settings: ModelSettings) -> str:

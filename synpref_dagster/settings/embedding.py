@@ -53,7 +53,9 @@ class EndpointEmbedding(_SemanticEmbedding):
 
     kind: Literal["endpoint"]
     base_url: WebAddress
+    """Address of the server, up to `/v1`."""
     model: Called
+    """Name of the model, as the server calls it."""
     api_key_env: Variable | None = None
     """Environment variable that holds the key; the key itself never enters a profile."""
     dimensions: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -63,11 +65,15 @@ class EndpointEmbedding(_SemanticEmbedding):
     max_characters: int = Field(default=20_000, ge=1, le=MOST)
     """Longer texts lose their end; most models take some 8,000 tokens."""
     usd_per_million_input: float = Field(default=0.0, ge=0, le=1_000_000)
+    """Price of a million tokens of input, in dollars."""
     max_usd: float | None = Field(default=None, ge=0, le=MOST)
     """Cap of the embeddings in one campaign; they count against `judges.max_usd` as well."""
     max_concurrency: int = Field(default=8, ge=1, le=10_000)
+    """Requests under way at a time."""
     max_attempts: int = Field(default=6, ge=1, le=100)
+    """How often a request is tried."""
     timeout_seconds: float = Field(default=120.0, gt=0, le=86_400)
+    """After so many seconds without an answer a request is tried again."""
 
     def as_judge(self) -> JudgeEndpoint:
         """The endpoint as calls, cache and budget know one."""

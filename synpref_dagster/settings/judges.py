@@ -38,11 +38,15 @@ class JudgeEndpoint(Section):
     name: Annotated[str, AfterValidator(partial(checked_name, "judge")), AfterValidator(_own_name)]
     """Name in verdicts, votes and reports."""
     base_url: WebAddress
+    """Address of the server, up to `/v1`."""
     model: Called
+    """Name of the model, as the server calls it."""
     api_key_env: Variable | None = None
     """Environment variable that holds the key; the key itself never enters a profile."""
     usd_per_million_input: float = Field(default=0.0, ge=0, le=1_000_000)
+    """Price of a million tokens of input, in dollars."""
     usd_per_million_output: float = Field(default=0.0, ge=0, le=1_000_000)
+    """Price of a million tokens of output, in dollars."""
     batch: bool = False
     """Send batches instead of single calls; a sensor collects them and starts the run again."""
     batch_price_share: float = Field(default=0.5, ge=0, le=1)
@@ -54,14 +58,19 @@ class JudgeEndpoint(Section):
     num_samples: int | None = Field(default=None, ge=2, le=1000)
     """Self-consistency samples per pair, half of them in each order; None takes the panel's."""
     temperature: float = Field(default=0.7, ge=0, le=10)
+    """Of the samples; 0 gives one answer again and again."""
     max_tokens: int = Field(default=700, ge=1, le=10_000_000)
+    """Most tokens of a reply."""
     extra: Table = Field(default_factory=dict)
     """Further fields of the request, for instance `reasoning_effort`."""
     leave_out: tuple[Literal["seed", "temperature", "max_tokens", "response_format"], ...] = ()
     """Fields of the request that are not sent; what an endpoint refuses is left out by itself."""
     max_concurrency: int = Field(default=16, ge=1, le=10_000)
+    """Requests under way at a time."""
     max_attempts: int = Field(default=6, ge=1, le=100)
+    """How often a request is tried."""
     timeout_seconds: float = Field(default=120.0, gt=0, le=86_400)
+    """After so many seconds without an answer a request is tried again."""
 
     @model_validator(mode="after")
     def _fields_of_the_request_agree(self) -> "JudgeEndpoint":
@@ -101,7 +110,9 @@ class JudgeSettings(Section):
     }
 
     kind: Literal["exemplar", "features", "endpoints"] = "exemplar"
+    """Who judges."""
     num_samples: int = Field(default=5, ge=2, le=1000)
+    """Self-consistency samples per pair and judge, half of them in each order (Sec. 3.2)."""
     num_exemplars: int = Field(default=8, ge=0, le=1000)
     """Gold pairs shown per question: at most 8, but for `features`, which want a hundred."""
     endpoints: tuple[JudgeEndpoint, ...] = ()

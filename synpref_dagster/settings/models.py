@@ -110,6 +110,7 @@ class TemperatureLoss(_Loss):
 
     name: Literal["temperature"]
     temperature: float = Field(default=2.0, gt=0, le=1_000_000)
+    """What margins are divided by."""
 
 
 class FocalLoss(_Loss):
@@ -117,6 +118,7 @@ class FocalLoss(_Loss):
 
     name: Literal["focal", "focal_penalty"]
     focal_gamma: float = Field(default=2.0, ge=0, le=1000)
+    """How much less a pair counts that is right already; 0 is Bradley-Terry."""
 
 
 class MarginLoss(_Loss):
@@ -124,6 +126,7 @@ class MarginLoss(_Loss):
 
     name: Literal["hinge", "margin_mse"]
     target_margin: float = Field(default=1.0, ge=0, le=1_000_000)
+    """The margin that every pair should have."""
 
 
 class TemperedLogLoss(_Loss):
@@ -131,6 +134,7 @@ class TemperedLogLoss(_Loss):
 
     name: Literal["tempered_log"]
     tempering: float = Field(default=0.5, ge=0, lt=1)
+    """Of the logarithm."""
 
 
 _LOSSES = (PlainLoss, TemperatureLoss, FocalLoss, MarginLoss, TemperedLogLoss)
@@ -166,6 +170,7 @@ class LoraSettings(Section):
     """Train low-rank updates and the score head only; the checkpoint is whole all the same."""
 
     rank: int = Field(ge=1, le=65_536)
+    """Rank of the updates."""
     alpha: int | None = Field(default=None, ge=1, le=1_000_000)
     """The updates are scaled by alpha / rank; None is twice the rank."""
     target_modules: tuple[Called, ...] | None = Field(default=None, min_length=1)
@@ -184,8 +189,11 @@ class TransformerSettings(Section):
     schedule: Literal["constant", "linear", "cosine"] | None = None
     """Learning rate after the warm-up; None: linear, and constant for releases of `hub`."""
     loss: LossSettings = PlainLoss()
+    """What is minimised."""
     lora: LoraSettings | None = None
+    """Train low-rank updates alone; left out: all weights."""
     evaluate_every_steps: int = Field(default=50, ge=1, le=MOST)
+    """Optimizer steps between two looks at the validation pairs; the best checkpoint stays."""
     num_processes: int = Field(default=1, ge=1, le=10_000)
     """Workers under `torchrun`, one per GPU; 1 trains in the step's own process."""
 
@@ -200,6 +208,7 @@ class StandInSettings(StandInReleaseSettings):
     """A stand-in model for the stages."""
 
     model_size: Called = "qwen3-0.6b"
+    """Size whose architecture the miniature has."""
 
 
 class LinearSettings(Section):
@@ -234,6 +243,7 @@ class FrozenSettings(FrozenReleaseSettings):
     """A head on a frozen backbone for the stages."""
 
     model_size: Called = "qwen3-0.6b"
+    """Size whose backbone is read."""
 
 
 def _checked_size(name: str) -> str:
@@ -265,10 +275,15 @@ class BackboneSettings(Section):
     pad_token: Words | None = None
     """Token to pad with where the tokenizer names none besides end-of-sequence."""
     learning_rate: float | None = Field(default=None, gt=0, le=100)
+    """Peak learning rate of this size."""
     batch_pairs: int | None = Field(default=None, ge=1, le=MOST)
+    """Pairs per optimizer step of this size."""
     max_length_tokens: int | None = Field(default=None, ge=2, le=MOST)
+    """Longest sequence of this size, in tokens."""
     dtype: Literal["float32", "bfloat16"] | None = None
+    """Of its activations."""
     lora: LoraSettings | None = None
+    """Low-rank updates of this size."""
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
@@ -318,6 +333,7 @@ class HubSettings(HubTrainingSettings):
     """A real backbone for the stages."""
 
     model_size: Called = "qwen3-0.6b"
+    """Size that the stages train."""
     backbone: Place | None = None
     """Local folder (or hub id) to start from in place of the size's own hub id."""
 

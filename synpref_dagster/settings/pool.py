@@ -97,8 +97,11 @@ class WorldSettings(Section):
     """Size of the synthetic world; used when `pool.kind` is `synthetic_world`."""
 
     num_unverified: int = Field(default=3000, ge=1, le=MOST_MADE)
+    """Pairs that people labelled."""
     num_wild: int = Field(default=5000, ge=1, le=MOST_MADE)
+    """Pairs that models or rules labelled."""
     num_test: int = Field(default=1000, ge=1, le=MOST_MADE)
+    """Pairs of the clean test set."""
     benchmark_sizes: Literal["default", "smoke"] = "default"
     """Sizes of the mini benchmarks; `smoke` is for tests."""
 
@@ -109,17 +112,26 @@ class SourceSettings(Section):
     obeyed_where: ClassVar[Mapping[str, Needs]] = {"revision": {"hub_id": SET}}
 
     name: Annotated[str, AfterValidator(partial(checked_name, "source", spaces=False))]
+    """What tables and cards call it."""
     path: PlacePath | None = None
+    """File, folder or `s3://` address."""
     hub_id: HubId | None = None
+    """Data set of the hub, instead of a path."""
     revision: Revision | None = None
+    """Commit, tag or branch of the data set on the hub."""
     format: FormatName = "auto"
+    """Layout of the rows (sources.md); `auto` recognises it by the first readable row."""
     origin: Literal["human", "synthetic"]
+    """Who set the labels: people, or models and rules."""
     licence: Words = "unknown"
+    """Under which its rows may be used; `unknown` where nobody says."""
     citation: Words = ""
     """How its authors ask to be cited; goes into ATTRIBUTION.md of every export."""
     may_leave: bool = True
     """Whether its texts, and what is made of them, may be sent to other machines (leaving.md)."""
     options: Table = Field(default_factory=dict)
+    """Of the format, and `columns`, `ignore_columns`, `max_text_bytes`, `split`, `config_name`,
+    `data_dir` (sources.md)."""
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
@@ -145,8 +157,10 @@ class PoolSettings(Section):
     }
 
     kind: Literal["synthetic_world", "sources"]
+    """Where pairs come from: the embedded world, or files and data sets."""
     world: WorldSettings = WorldSettings()
     sources: tuple[SourceSettings, ...] = ()
+    """The sources, in reading order: of two equal pairs the first one is kept."""
     allow_missing_files: bool = False
     """Whether files that were read before may be gone, and their pairs with them."""
     benchmarks: dict[str, PlacePath] = Field(default_factory=dict)

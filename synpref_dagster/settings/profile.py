@@ -29,6 +29,7 @@ from synpref_dagster.settings.models import (
     RewardModelSettings,
 )
 from synpref_dagster.settings.names import checked_name, checked_prefix
+from synpref_dagster.settings.places import is_working_folder, relative_to_file, whole
 from synpref_dagster.settings.pool import ExportSettings, PoolSettings
 from synpref_dagster.settings.section import Section
 from synpref_dagster.settings.shards import ShardSettings
@@ -53,6 +54,7 @@ class Profile(Section):
     name: Annotated[str, AfterValidator(partial(checked_name, "profile"))]
     """Names the campaign's folder, its experiment in MLflow and its registered models."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Every random choice derives from it."""
     key_prefix: Annotated[str, AfterValidator(checked_prefix)] = ""
     """First part of the keys of its assets in Dagster, where several campaigns share an instance;
     nothing in the store is called by it."""
@@ -76,6 +78,7 @@ class Profile(Section):
     export: ExportSettings = ExportSettings()
     shards: ShardSettings = ShardSettings()
     executor: Literal["in_process", "multiprocess"] = "in_process"
+    """Whether Dagster runs the steps in one process, or each in a process of its own."""
 
     @model_validator(mode="after")
     def _sizes_are_those_of_the_profile(self) -> Self:
@@ -190,27 +193,46 @@ class Profile(Section):
         return f"{store_base()}/{self.name}/seed-{self.seed}"
 
 
-def load_profile(name: str | None = None, *, seed: int | None = None) -> Profile:
+def load_profile(
+    name: str | None = None, *, seed: int | None = None, text: str | None = None
+) -> Profile:
     """The profile `name` (a packaged one or a .toml path), with environment overrides applied.
+
+    Paths in a file start from the folder of that file, see `places`.
 
     Args:
         name: a packaged profile or a path; default `wanted_profile()`.
         seed: overrides the profile's seed; default `SYNPREF_SEED`, else the profile's.
+        text: what the file at `name` would say, in place of what it says.
 
     Raises:
         ValueError: no such profile, or its content is not a legal profile.
     """
-    values = _profile_values(name or wanted_profile())
-    if seed is None and (from_environment := os.environ.get("SYNPREF_SEED")):
-        try:
-            seed = int(from_environment)
-        except ValueError as error:
-            raise ValueError(f"SYNPREF_SEED is {from_environment!r}: give a number") from error
+    wanted = name or wanted_profile()
+    values = _profile_values(wanted) if text is None else _values_of_text(wanted, text, extended=())
+    if seed is None:
+        seed = _seed_of_environment()
     if seed is not None:
         values["seed"] = seed
     if (prefix := os.environ.get("SYNPREF_KEY_PREFIX")) is not None:
-        values["key_prefix"] = prefix
+        try:
+            values["key_prefix"] = checked_prefix(prefix)
+        except ValueError as error:
+            raise ValueError(f"SYNPREF_KEY_PREFIX: {error}") from None
     return Profile.model_validate(values)
+
+
+def _seed_of_environment() -> int | None:
+    told = os.environ.get("SYNPREF_SEED")
+    if not told:
+        return None
+    try:
+        seed = int(told)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"SYNPREF_SEED is {told!r}: give a whole number from 0 to {MAX_SEED}")
+    return seed
 
 
 def wanted_profile() -> str:
@@ -276,13 +298,21 @@ def mlflow_artifact_root() -> str:
 
 def _profile_values(wanted: str, *, extended: tuple[str, ...] = ()) -> dict[str, Any]:
     """What a profile says, on top of the one that it `extends`."""
-    if wanted in extended:
+    if _identity(wanted) in map(_identity, extended):
         raise ValueError(f"profiles extend each other: {' -> '.join((*extended, wanted))}")
-    values = tomllib.loads(_expand(_profile_text(wanted)))
+    return _values_of_text(wanted, _profile_text(wanted), extended=extended)
+
+
+def _values_of_text(wanted: str, text: str, *, extended: tuple[str, ...]) -> dict[str, Any]:
+    """What the text of a profile says; in a file, paths start from the folder of that file."""
+    folder = Path(wanted).parent if is_file_name(wanted) else Path()
+    values = relative_to_file(tomllib.loads(_expand(text, folder)), folder)
     if (base := values.pop("extends", None)) is None:
         return values
     if not isinstance(base, str):
         raise ValueError(f"profile {wanted!r}: extends is {base!r}: name one profile")
+    if is_file_name(base):
+        base = str(folder / base)
     return _merged(_profile_values(base, extended=(*extended, wanted)), values)
 
 
@@ -301,7 +331,7 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _profile_text(wanted: str) -> str:
-    if wanted.endswith(".toml"):
+    if is_file_name(wanted):
         path = Path(wanted)
         if not path.is_file():
             raise ValueError(f"profile file {wanted!r} does not exist")
@@ -323,8 +353,23 @@ def smollm2_place() -> str:
     return os.environ.get("SYNPREF_SMOLLM2") or "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def _expand(text: str) -> str:
+def is_file_name(wanted: str) -> bool:
+    """Whether a profile is named by its file, and not one of those that are packaged."""
+    return wanted.endswith(".toml")
+
+
+def _identity(wanted: str) -> str:
+    return os.path.realpath(wanted) if is_file_name(wanted) else wanted
+
+
+def _expand(text: str, folder: Path) -> str:
+    """The text with the two variables filled in, which start from the working folder."""
     known = {"SYNPREF_REAL_DATA": real_data_folder(), "SYNPREF_SMOLLM2": smollm2_place()}
+    if not is_working_folder(folder):
+        known = {
+            name: whole(place, may_be_on_hub=name == "SYNPREF_SMOLLM2")
+            for name, place in known.items()
+        }
     for name, place in known.items():
         text = text.replace(f"${{{name}}}", place)
     return text

@@ -19,6 +19,7 @@ class RaySettings(Section):
     address: ClusterAddress | None = None
     """`HOST:6379`, `auto`, or `ray://HOST:10001`; None asks RAY_ADDRESS, else starts one here."""
     cpus_per_worker: float = Field(default=1.0, ge=0, le=10_000)
+    """Cores that a worker takes."""
     gpus_per_model_worker: float = Field(default=0.0, ge=0, le=1000)
     """GPUs of a worker that holds a model, 0 on CPUs; a fraction shares one among workers."""
     max_retries: int = Field(default=3, ge=0, le=1000)
@@ -39,6 +40,7 @@ class ShardSettings(Section):
     }
 
     executor: Literal["in_process", "processes", "ray"] = "in_process"
+    """Where shards are worked on."""
     workers: int = Field(default=2, ge=1, le=10_000)
     """Shards worked on at a time; `in_process` works on one."""
     model_workers: int | None = Field(default=None, ge=1, le=10_000)

@@ -31,7 +31,9 @@ class SeedSettings(Section):
     """The gold and silver seed (Sec. 3.2: 80K pairs)."""
 
     num_gold: int = Field(ge=1, le=MOST)
+    """Pairs of the seed that people verify."""
     num_silver: int = Field(ge=1, le=MOST)
+    """Pairs of the seed that judges label."""
     validation_share: float = Field(default=0.3, gt=0, lt=1)
     """Share of gold conversations that validate every model and train none."""
     max_risky_share: float = Field(default=0.25, ge=0, le=1)
@@ -42,9 +44,14 @@ class IterationSettings(Section):
     """The human-in-the-loop iterations (Sec. 3.2: eight of them)."""
 
     num_iterations: int = Field(ge=0, le=100)
+    """How often a model is trained, and pairs like those it got wrong are labelled."""
     max_retrieved: int = Field(ge=1, le=MOST)
+    """Most pairs that an iteration retrieves."""
     num_human: int = Field(ge=0, le=MOST)
+    """Pairs of an iteration that people see; judges label the others."""
     human_policy: Literal["objective_first", "judge_disagreement"] = "judge_disagreement"
+    """Which of them people see: objective and uncontroversial ones, or those on which judges
+    differ."""
     low_margin: float = Field(default=0.05, ge=0, le=0.5)
     """A pair is risky when the model's probability of its label is this close to one half."""
 
@@ -53,7 +60,9 @@ class PeopleSettings(Section):
     """The people who verify pairs, and when a campaign goes on without some of them."""
 
     obeyed_where: ClassVar[Mapping[str, Needs]] = {
-        **dict.fromkeys(("ledger_url", "double_share", "deadline_hours", "alpha_floor"), ASKED),
+        **dict.fromkeys(
+            ("ledger_url", "double_share", "deadline_hours", "alpha_floor", "recorded_first"), ASKED
+        ),
         "adjudicate": {"backend": ("page",)},
         "pre_verify": {"backend": ("page",)},
         "label_studio_url": {"backend": ("label_studio",)},
@@ -63,6 +72,9 @@ class PeopleSettings(Section):
 
     backend: Literal["recorded", "page", "label_studio"] = "recorded"
     """`recorded` answers from files at once; the others put batches before people and wait."""
+    recorded_first: bool = False
+    """Whether votes that ship with the sources answer where there are some, so that people are
+    asked about the other pairs only."""
     ledger_url: LedgerAddress | None = None
     """Review database; default `SYNPREF_REVIEW_LEDGER`, else SQLite beside the campaigns."""
     double_share: float = Field(default=0.2, ge=0, le=1)
@@ -99,9 +111,15 @@ class FilterSettings(Section):
     """Stage 2 (Sec. 3.3) and the flip guard."""
 
     unsure_band: float = Field(default=0.0, ge=0, le=0.5)
+    """Judges are asked again where the best model gives a label a probability up to one half plus
+    this."""
     recycle: Literal["strict", "all", "none"] = "strict"
+    """What is turned round: pairs that all witnesses doubt and the guard lets pass; every discarded
+    one that people could decide, as in the paper; or what people themselves turned, alone."""
     guard_floor: float = Field(default=0.6, ge=0, le=1)
+    """Nothing is flipped unless the share of right flips on gold has a lower bound this high."""
     cross_fit_folds: int = Field(default=2, ge=2, le=100)
+    """Parts of gold, each judged by a model that did not train on it."""
 
 
 class GateSettings(Section):

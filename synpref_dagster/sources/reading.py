@@ -59,12 +59,7 @@ def read_source(
         ValueError: no such file, unknown format or option, no row of a known format, or a prompt
             that would be guessed although a column may hold it.
     """
-    renamed = renamed_columns(spec)
-    _check_hub_options(spec)
-    found = read_rows(spec, storage_options=storage_options)
-    if spec.path is None:
-        found = _of_python(found)
-    rows = chosen_columns(_without_headers(found), spec, renamed)
+    rows = _opened(spec, storage_options)
     head = _detection_rows(rows)
     row_format = _row_format(spec, head)
     read = row_format.reader(spec, seed=seed) if row_format else None
@@ -87,6 +82,26 @@ def read_source(
             batch = _Batch(spec, columns.unread)
     if batch.num_rows:
         yield batch.finished()
+
+
+def format_of(spec: SourceSpec) -> str | None:
+    """Name of the format in which `read_source` reads a source; None without a readable row.
+
+    Raises:
+        ValueError: as `read_source`, for what its first rows show.
+    """
+    row_format = _row_format(spec, _detection_rows(_opened(spec, None)))
+    return row_format.name if row_format else None
+
+
+def _opened(spec: SourceSpec, storage_options: Mapping[str, Any] | None) -> Iterator[RawRow]:
+    """The rows of a source under the names that are known."""
+    renamed = renamed_columns(spec)
+    _check_hub_options(spec)
+    found = read_rows(spec, storage_options=storage_options)
+    if spec.path is None:
+        found = _of_python(found)
+    return chosen_columns(_without_headers(found), spec, renamed)
 
 
 class _Batch:

@@ -51,6 +51,40 @@ def campaign_calls(monkeypatch):
     return calls
 
 
+def test_init_writes_a_profile_once_and_says_what_comes_next(synpref, tmp_path):
+    rows = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3
+    (tmp_path / "pairs.jsonl").write_text(rows)
+    code, output = synpref("init")
+    assert code == 0, output
+    assert output.splitlines()[-3:] == [
+        "synpref.toml is written. Next:",
+        "  synpref check synpref.toml",
+        "  synpref run --profile synpref.toml",
+    ]
+    written = (tmp_path / "synpref.toml").read_text()
+    assert load_profile("synpref.toml").pool.sources[0].path == "pairs.jsonl"
+    code, output = synpref("init")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "synpref.toml is there already" in output
+    assert (tmp_path / "synpref.toml").read_text() == written
+    assert synpref("init", "--force")[0] == 0
+    code, output = synpref("init", "nothing-here.csv", "--output", "other.toml")
+    assert (code, output.count("\n")) == (2, 1)
+    assert not (tmp_path / "other.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "repeated"),
+    [(["own.toml"], "own.toml"), (["own.toml", "--seed", "3"], "own.toml --seed 3")],
+)
+def test_advice_repeats_the_profile_as_it_was_given(synpref, tmp_path, given, repeated):
+    (tmp_path / "own.toml").write_text('extends = "smoke"\nname = "e8"\n')
+    for command in (["report"], ["explain", "abcdef"]):
+        code, output = synpref(*command, "--profile", *given)
+        assert code != 0
+        assert f"run `synpref run --profile {repeated}` first" in output
+
+
 def test_help_names_every_command_and_profile(synpref):
     code, output = synpref("--help")
     assert code == 0

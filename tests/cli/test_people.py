@@ -36,6 +36,23 @@ def test_a_damaged_ledger_is_named_and_left_as_it_is(review, tmp_path, command):
     assert ledger.read_bytes() == b"no database" * 400
 
 
+@pytest.mark.parametrize(
+    ("command", "code"), [("status", 0), ("export all.jsonl", 2), ("close-annotator ann", 2)]
+)
+def test_who_only_asks_makes_no_ledger(review, tmp_path, command, code):
+    url = f"sqlite:///{tmp_path}/new/ledger.db"
+    found, said = review(*command.split(), "--ledger", url)
+    assert (found, said) == (code, [f"no review ledger at {url} yet: nobody was asked anything"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_tables_is_no_ledger_and_stays_as_it_is(review, tmp_path):
+    (tmp_path / "ledger.db").write_bytes(b"")
+    code, [said] = review("status", "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert (code, said.startswith("no review ledger at")) == (0, True)
+    assert (tmp_path / "ledger.db").read_bytes() == b""
+
+
 @pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
 def test_a_folder_in_the_place_of_a_ledger_is_named(review, tmp_path, command):
     code, said = review(*command, "--ledger", f"sqlite:///{tmp_path}")

@@ -228,13 +228,21 @@ def test_a_size_that_is_none_is_refused_before_anything_runs(run_profile, monkey
     assert "qwen3-0.6b" in output
 
 
-def test_a_file_that_is_no_text_and_a_seed_that_is_no_number_are_named(tmp_path, monkeypatch):
+def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"binary\.toml' is no UTF-8 text"):
         load_profile(str(tmp_path / "binary.toml"))
-    monkeypatch.setenv("SYNPREF_SEED", "abc")
-    with pytest.raises(ValueError, match="SYNPREF_SEED is 'abc': give a number"):
+
+
+@pytest.mark.parametrize("told", ["abc", "1.5", "-1", "4294967296"])
+def test_a_variable_that_is_no_seed_and_one_that_is_no_prefix_are_named(told, monkeypatch):
+    monkeypatch.setenv("SYNPREF_SEED", told)
+    with pytest.raises(ValueError, match=f"SYNPREF_SEED is '{told}': give a whole number from 0"):
         load_profile("smoke")
+    assert load_profile("smoke", seed=4).seed == 4
+    monkeypatch.setenv("SYNPREF_KEY_PREFIX", "a/b")
+    with pytest.raises(ValueError, match="SYNPREF_KEY_PREFIX: key_prefix 'a/b': use"):
+        load_profile("smoke", seed=4)
 
 
 def broken_backbone(kind, folder):

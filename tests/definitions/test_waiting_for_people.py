@@ -84,7 +84,9 @@ def names(outcome):
 def test_while_people_work_it_says_for_what_it_waits(waiting, instance):
     campaign = waiting()
     campaign.answer("tie", "candidate_1")
-    assert campaign.tick(instance).skip_message == f"waiting for people: {VERDICTS} 2 of 4"
+    assert campaign.tick(instance).skip_message.startswith(
+        f"waiting for people: {VERDICTS} 2 of 4 (2 for an answer"
+    )
 
 
 def test_a_finished_batch_continues_exactly_what_rests_on_it_once(waiting, instance):
@@ -163,7 +165,7 @@ def test_no_night_goes_on_where_people_are_asked(waiting, instance):
     assert "has not finished a first time" in campaign.night(instance)
     instance.report_runless_asset_event(dg.AssetMaterialization(SUBSET))
     campaign.answer("tie")
-    assert campaign.night(instance) == f"waiting for people: {VERDICTS} 1 of 4"
+    assert campaign.night(instance).startswith(f"waiting for people: {VERDICTS} 1 of 4 (3")
     run = instance.create_run_for_job(
         campaign.repository.get_job(CURATE_POOL), status=dg.DagsterRunStatus.STARTED
     )
@@ -178,7 +180,7 @@ def test_a_batch_that_a_later_one_replaced_holds_up_no_night(waiting, instance):
     instance.report_runless_asset_event(dg.AssetMaterialization(SUBSET))
     about = pd.DataFrame([{"pair_id": PAIRS[0].pair_id, **ATTRIBUTES}])
     campaign.people.ask(VERDICTS, PAIRS[:1], lambda: about)
-    assert campaign.night(instance) == f"waiting for people: {VERDICTS} 0 of 1"
+    assert campaign.night(instance).startswith(f"waiting for people: {VERDICTS} 0 of 1 (1")
 
 
 def test_with_a_prefix_the_sensor_reports_and_asks_for_prefixed_keys(waiting, instance):

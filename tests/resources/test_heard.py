@@ -39,6 +39,7 @@ STARTS_A_NIGHT = """
     iterations.low_margin
     people.backend people.double_share people.adjudicate people.consensus people.deadline_hours
     people.min_share people.alpha_floor people.min_pairs_for_alpha people.pre_verify
+    people.recorded_first
     judges.kind judges.num_samples judges.num_exemplars judges.endpoints.name
     judges.endpoints.base_url judges.endpoints.model judges.endpoints.num_samples
     judges.endpoints.temperature judges.endpoints.max_tokens judges.endpoints.extra

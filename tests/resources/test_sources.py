@@ -7,6 +7,7 @@ seven, published files, plug-ins and suites of one's own.
 import gzip
 import json
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -395,6 +396,38 @@ def test_a_second_night_hashes_only_the_new_file(pool, hashed):
     # One long-lived process sees a file that changed between two nights.
     write_rows(folder / "night_2.jsonl", 200, 6)
     assert again.read_pool(version="1").outputs["kept"].num_rows == 126
+
+
+def with_sources(campaign, *sources):
+    profile = json.loads(campaign.profile_json)
+    profile["pool"]["sources"] = [{"origin": "synthetic", **each} for each in sources]
+    changed = Campaign(profile_json=json.dumps(profile), store_root=campaign.store_root)
+    return PoolSources(campaign=changed)
+
+
+def test_a_source_that_was_never_read_leaves_no_trace_when_its_path_is_corrected(pool, tmp_path):
+    folder, campaign, _ = pool
+    crawl = {"name": "crawl", "path": str(folder)}
+    wrong = {"name": "chat", "path": str(tmp_path / "chatt.jsonl")}
+    with pytest.raises(ValueError, match=r"source 'chat': no file at .*chatt\.jsonl"):
+        with_sources(campaign, crawl, wrong).read_pool(version="1")
+    write_rows(tmp_path / "chat.jsonl", 500, 3)
+    right = {**wrong, "path": str(tmp_path / "chat.jsonl")}
+    read = with_sources(campaign, crawl, right).read_pool(version="1")
+    assert read.outputs["kept"].num_rows == 123
+    with pytest.raises(ValueError, match=r"gone: chat/chat\.jsonl; put them back"):
+        with_sources(campaign, crawl, wrong).read_pool(version="1")
+
+
+def test_of_an_earlier_version_that_kept_one_list_every_file_was_read(pool, tmp_path, monkeypatch):
+    folder, campaign, sources = pool
+    with monkeypatch.context() as earlier:
+        earlier.setattr("synpref_dagster.resources.sources.READ_APART", "said_by_nobody")
+        sources.read_pool(version="1")
+    shutil.rmtree(tmp_path / "store" / "data" / "raw_pool" / "read_files")
+    (folder / "night_1.jsonl").rename(folder.parent / "away.jsonl")
+    with pytest.raises(ValueError, match=r"gone: crawl/night_1\.jsonl"):
+        PoolSources(campaign=campaign).read_pool(version="1")
 
 
 def test_a_source_that_is_not_there_is_an_error_and_not_an_empty_pool(pool):

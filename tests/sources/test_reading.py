@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synpref_dagster.pairs.record import PAIR_SCHEMA
-from synpref_dagster.sources.reading import read_source
+from synpref_dagster.sources.reading import format_of, read_source
 from synpref_dagster.sources.records import QUARANTINE_SCHEMA, VERDICT_SCHEMA, SourceSpec
 
 GOOD = {"prompt": "2+2?", "chosen": "4", "rejected": "5"}
@@ -377,3 +377,9 @@ def test_scores_count_also_where_the_messages_are_stored_as_text(tmp_path):
     [batch] = read_source(spec_of(tmp_path / "rows.jsonl"), seed=0)
     assert len(batch.pairs) == 1
     assert [each.reason for each in batch.quarantined] == ["tied", "label_against_score"]
+
+
+def test_the_format_of_a_source_is_told_without_reading_it(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", [b"broken", *as_lines(GOOD)])
+    assert format_of(spec_of(path)) == "explicit_plain"
+    assert format_of(spec_of(write_lines(tmp_path / "b.jsonl", [b"[1]", b"{"]))) is None

@@ -113,7 +113,7 @@ def human_verdicts(
 
         answers = reviewers.ask(step.name, pairs, about)
         if answers is None:
-            tell(context.log, BeforePeople(num_pairs=len(chosen())))
+            tell(context.log, BeforePeople(num_pairs=len(reviewers.for_people(pairs()))))
             return
         ledger = step.dataset(
             answers.ledger,

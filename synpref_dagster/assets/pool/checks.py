@@ -1,10 +1,12 @@
 """Whether the pool holds pairs at all: a campaign without any stops where they were lost."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.assets.step import conservation_spec
 from synpref_dagster.pairs.tallies import tally
@@ -13,6 +15,8 @@ from synpref_dagster.storage import SelectionRef
 PAIRS_FOUND = "pairs_found"
 MOST = 0.5  # a source that loses more of its rows is probably read in the wrong layout
 NUM_NAMED = 3
+MISSING_COLUMN = "missing_column"
+_MISSING_NAMES = re.compile(r"no [^:;]+$")  # behind the name of the file, where there is one
 
 
 def pool_specs(asset: str) -> list[dg.AssetCheckSpec]:
@@ -29,13 +33,46 @@ def pool_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def count_quarantined(shards: Iterable[pa.Table]) -> pd.DataFrame:
-    """source, reason and num_rows of quarantined rows, in order of first appearance."""
-    return tally(shards, ["source", "reason"], count="num_rows")
+    """source, reason and num_rows of quarantined rows, in order of first appearance.
+
+    A reason that is not the whole story says it behind itself: `missing_column (no chosen)`.
+
+    Args:
+        shards: source and reason of each row, and the detail where names are wanted.
+    """
+    return tally(map(_with_missing, shards), ["source", "reason"], count="num_rows")
+
+
+def _with_missing(shard: pa.Table) -> pa.Table:
+    """Source and reason, with the names of missing columns in the latter."""
+    is_missing = pc.any(pc.equal(shard["reason"], MISSING_COLUMN)).as_py()
+    if not is_missing or "detail" not in shard.column_names:
+        return shard.select(["source", "reason"])
+    reasons = [
+        f"{reason} ({told[0]})"
+        if reason == MISSING_COLUMN and (told := _MISSING_NAMES.search(detail or ""))
+        else reason
+        for reason, detail in zip(
+            shard["reason"].to_pylist(), shard["detail"].to_pylist(), strict=True
+        )
+    ]
+    return pa.table({"source": shard["source"], "reason": pa.array(reasons, pa.string())})
 
 
 def rows_by_reason(quarantined: pd.DataFrame) -> dict[str, int]:
     """Number of rows per reason, most frequent first, from what `count_quarantined` gives."""
-    totals = quarantined.groupby("reason", sort=False)["num_rows"].sum()
+    return _by_words(
+        quarantined["reason"].astype(str).str.replace(r" \(.*", "", regex=True), quarantined
+    )
+
+
+def _reasons_told(quarantined: pd.DataFrame) -> dict[str, int]:
+    """The same, with what a reason says behind itself."""
+    return _by_words(quarantined["reason"], quarantined)
+
+
+def _by_words(words: pd.Series, quarantined: pd.DataFrame) -> dict[str, int]:
+    totals = quarantined["num_rows"].groupby(words.to_numpy(), sort=False).sum()
     totals = totals.sort_values(ascending=False, kind="stable")
     return {str(reason): int(count) for reason, count in totals.items()}
 
@@ -52,7 +89,7 @@ def raw_pairs_found(
     """
     if not pool.kept.num_rows:
         num_read, num_outside = int(counts["num_rows"].sum()), int(counts["num_outside"].sum())
-        told = [_by_reason("quarantined as", rows_by_reason(quarantined))]
+        told = [_by_reason("quarantined as", _reasons_told(quarantined))]
         told += [f"{num_outside:,} outside the part that the options select"] * (num_outside > 0)
         what = "; ".join(part for part in told if part) or "the sources are empty"
         return _stop(f"{num_read:,} rows read, no pair among them: {what}", pool)
@@ -64,7 +101,7 @@ def raw_pairs_found(
     warnings = [
         f"source {source!r} lost {int(rows['num_rows'].sum()):,} of "
         f"{int(counts.loc[source, ['num_rows', 'num_unfolded']].sum()):,} rows: "
-        + _by_reason("quarantined as", rows_by_reason(rows))
+        + _by_reason("quarantined as", _reasons_told(rows))
         for source, rows in lost.items()
     ]
     return dg.AssetCheckResult(

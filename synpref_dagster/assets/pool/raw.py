@@ -53,7 +53,7 @@ def raw_pool(
             some = [path.rpartition("/")[2] for paths in skipped.values() for path in paths]
             tell(context.log, FilesSkipped(num_skipped, ", ".join(some[:NUM_NAMED])))
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
-        quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason"]))
+        quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason", "detail"]))
         reasons = rows_by_reason(quarantined)
         unread = unread_columns(iter_tables(read.outputs["unread"]))
         return step.result(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from synpref_dagster.cli.refusals import as_given
 from synpref_dagster.pairs.record import PreferencePair, table_to_pairs
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.storage import (
@@ -118,9 +119,10 @@ class CampaignRecords:
         """
         pool = self.kept("raw_pool")
         if pool is None:
+            given = as_given(self.profile)
             raise NoPoolError(
-                f"no pool at {self.store_root}: run `synpref run --profile {self.profile.name}` "
-                "first, or name the --profile and --seed of a campaign that ran"
+                f"no pool at {self.store_root}: run `synpref run --profile {given}` first, or name "
+                "the --profile and --seed of a campaign that ran"
             )
         return pool
 

@@ -1,6 +1,7 @@
 """The command: says what would change, or copies what it changes and does it."""
 
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,8 @@ def upgrade_all(console: Console, name: str, *, does_it: bool) -> None:
     elif does_it:
         _do(console, todo, home)
     else:
-        _say(console, "nothing was changed: `synpref upgrade --yes` copies these files and does it")
+        again = f"synpref upgrade --profile {shlex.quote(name)} --yes"
+        _say(console, f"nothing was changed: `{again}` copies these files and does it")
 
 
 def _changes(name: str, home: Path) -> Iterator[Change]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,7 +36,7 @@ def profile_changes(name: str) -> list[Change]:
     if not Path(name).is_file():
         raise ValueError(f"profile file {name!r} does not exist")
     text, taken = Path(name).read_text(encoding="utf-8"), []
-    while error := _refusal(text):
+    while error := _refusal(name, text):
         place = next(_unobeyed(error), None)
         without = _line_taken_out(text, place) if place else None
         if place is None or without is None:
@@ -57,14 +56,11 @@ def profile_changes(name: str) -> list[Change]:
     ]
 
 
-def _refusal(text: str) -> ValidationError | None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "profile.toml")
-        path.write_text(text, encoding="utf-8")
-        try:
-            load_profile(str(path))
-        except ValidationError as error:
-            return error
+def _refusal(name: str, text: str) -> ValidationError | None:
+    try:
+        load_profile(name, text=text)
+    except ValidationError as error:
+        return error
     return None
 
 

@@ -93,8 +93,7 @@ def make_batch(
     """
     if not 0 <= double_share <= 1:
         raise ValueError(f"double_share is {double_share!r}, must be from 0 to 1")
-    ranked = sorted(range(len(pairs)), key=lambda place: _digest("double", pairs[place].pair_id))
-    twice = set(ranked[: round(double_share * len(pairs))])
+    twice = seen_twice([pair.pair_id for pair in pairs], double_share)
     items = []
     for place, pair in enumerate(pairs):
         known = about.get(pair.pair_id, {})
@@ -105,7 +104,7 @@ def make_batch(
                 position=place,
                 pair_id=pair.pair_id.hex(),
                 content_id=pair.content_id.hex(),
-                num_wanted=2 if place in twice else 1,
+                num_wanted=2 if pair.pair_id in twice else 1,
                 conversation=tuple(
                     {"role": turn["role"], "content": turn["content"]} for turn in pair.conversation
                 ),
@@ -118,6 +117,15 @@ def make_batch(
             )
         )
     return items
+
+
+def seen_twice(ids: Sequence[bytes], double_share: float) -> set[bytes]:
+    """The pairs of a batch that two people see, spread evenly by a hash of the pair.
+
+    A smaller share is part of a larger one: who lowers it takes back what was not answered yet.
+    """
+    ranked = sorted(ids, key=lambda pair_id: _digest("double", pair_id))
+    return set(ranked[: round(double_share * len(ranked))])
 
 
 def batch_id(campaign: str, asset: str, *, ids: Sequence[bytes], protocol_version: str) -> str:

@@ -67,6 +67,14 @@ batches = _table(
     _number("created_at"),
     unique=["batch_id"],
 )
+batch_changes = _table(
+    "review_batch_changes",
+    _text("batch_id"),
+    _number("double_share"),
+    sa.Column("adjudicate", sa.Boolean, nullable=False),
+    _number("created_at"),
+    unique=["batch_id", "created_at"],
+)
 items = _table(
     "review_items",
     *[_text(name) for name in ("batch_id", "pair_id", "content")],
@@ -101,7 +109,9 @@ seals = _table(
 _MARKS = sa.select(
     *[
         sa.select(sa.func.max(table.c.seq)).scalar_subquery()
-        for table in (batches, items, assignments, verdicts, annotators, ended_sessions)
+        for table in (
+            *(batches, batch_changes, items, assignments, verdicts, annotators, ended_sessions),
+        )
     ]
 )
 
@@ -114,16 +124,22 @@ class LedgerFullError(OSError):
     """The disk of the ledger is full; the message says where, and what is kept."""
 
 
+class NoLedgerError(ValueError):
+    """There is no ledger, and who asks does not want to make one."""
+
+
 class ReviewDatabase:
     """Opens the database, creates what is missing, appends rows and reads them in order."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, may_make: bool = True) -> None:
         """Open or create.
 
         Args:
             url: `sqlite:///path` or `postgresql://...`.
+            may_make: whether a ledger is made where there is none.
 
         Raises:
+            NoLedgerError: there is none.
             ValueError: another kind of database, or a file that cannot be used.
             LedgerAwayError: the server cannot be reached, or refuses.
         """
@@ -131,7 +147,11 @@ class ReviewDatabase:
         self.engine = _engine(whole(checked_ledger(url)))
         if path := _file(self.engine.url):
             refuse_damaged(path, what="the review ledger", remedy=REMEDY)
+        if path and not may_make and _may_be_made(path):
+            raise self._not_there()
         try:
+            if not may_make and not sa.inspect(self.engine).has_table(batches.name):
+                raise self._not_there()
             self._set_up()
         except UnicodeDecodeError as error:
             raise self._damaged(BROKEN_LETTERS) from error
@@ -141,6 +161,9 @@ class ReviewDatabase:
                 raise LedgerAwayError(said) from error
             mend = FREE if is_full(error) else "Correct its address or your rights to it"
             raise ValueError(f"{said}. {mend}") from error
+
+    def _not_there(self) -> NoLedgerError:
+        return NoLedgerError(f"no review ledger at {self.url} yet: nobody was asked anything")
 
     def _set_up(self) -> None:
         # SQLite makes one table after the other, whoever else makes them at the same time.
@@ -288,6 +311,13 @@ def _file(url: sa.URL) -> Path | None:
     name = (url.database or "").removeprefix("file:").partition("?")[0]
     is_file = url.get_backend_name() == "sqlite" and name not in ("", ":memory:")
     return Path(name) if is_file else None
+
+
+def _may_be_made(path: Path) -> bool:
+    """Whether a file is missing or empty, in a place where one could be."""
+    if path.exists():
+        return path.is_file() and path.stat().st_size == 0
+    return next(each for each in path.parents if each.exists()).is_dir()
 
 
 def _seal(table: sa.Table, row: Mapping[str, Any]) -> str:

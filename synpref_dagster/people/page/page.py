@@ -111,7 +111,7 @@ class ReviewPage:
         opened = self._desk.open(annotator, session=session)
         shared["progress"] = self._desk.progress(annotator, session=session)
         if opened is None:
-            return self._page("done.html.jinja", **shared)
+            return self._page("done.html.jinja", missing=self._desk.missing(), **shared)
         case, assignment = opened
         may_leave = case.item.may_leave
         if not (may_leave or self._is_here_only):

@@ -1,6 +1,8 @@
 """Opens the review database and serves the page; the one process that hands out pairs."""
 
+import errno
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +72,8 @@ def serve(
 
     Raises:
         ValueError: the address is not loopback and accounts or host names are missing, or pairs
-            are before people that may not leave this machine; or a proxy is no address.
+            are before people that may not leave this machine; a proxy is no address; or the port
+            is taken.
     """
     import uvicorn
 
@@ -82,6 +85,7 @@ def serve(
     refuse_open_address(host, num_accounts=len(accounts.all()), public_hosts=public_hosts)
     num_staying = ReviewDesk(store, clock=time.time).num_staying()
     refuse_leaving(host, num_staying=num_staying, public_hosts=public_hosts)
+    _refuse_taken(host, port)
     hosts = [*public_hosts, *(LOOPBACK_HOSTS if is_loopback(host) else ())]
     uvicorn.run(
         review_app(store, hosts=hosts),
@@ -93,3 +97,24 @@ def serve(
         proxy_headers=bool(believed),
         forwarded_allow_ips=believed,
     )
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Refuse an address at which nothing can listen; uvicorn's exit code would mean another thing.
+
+    Raises:
+        ValueError: in one line.
+    """
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        is_taken = error.errno == errno.EADDRINUSE
+        mend = (
+            "choose another --port, or end what uses it" if is_taken else "correct --host, --port"
+        )
+        raise ValueError(
+            f"nothing can listen at {host}:{port} ({error.strerror}): {mend}"
+        ) from error

@@ -17,6 +17,8 @@ from synpref_dagster.storage import find_manifest, hash_json, make_ref, read_tab
 # What decides which pairs a file gives; licence and citation travel with exports, not with rows.
 _IDENTIFYING = ("name", "hub_id", "revision", "format", "origin")
 NUM_NAMED = 3  # files in an error message
+READ_APART = "read_apart"
+"""Fact of a list of files beside which those that were read have a list of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,20 @@ def file_name(source: SourceSpec, path: str) -> str:
 def hub_version(spec: SourceSpec) -> str:
     """What the hub calls the content of a data set."""
     return f"{spec.hub_id}@{spec.revision}"
+
+
+def files_read_before(read: str, listed: str) -> list[PoolFile]:
+    """Files whose pairs an earlier night has, in the order in which they were read.
+
+    A file that was listed and then refused was never read: it may go as it came.
+
+    Args:
+        read: where the list of files that were read is published.
+        listed: where the list of all files is, which an earlier version kept alone.
+    """
+    manifest = find_manifest(listed)
+    reads_are_apart = manifest is not None and READ_APART in manifest.meta
+    return known_files(read) or ([] if reads_are_apart else known_files(listed))
 
 
 def known_files(uri: str) -> list[PoolFile]:

@@ -150,3 +150,21 @@ def test_sources_without_votes_cannot_have_recorded_people(run_own_data):
     )
     assert "people.backend = 'page'" in failure
     assert not (store / "refs" / "human_verified_seed.json").exists()
+
+
+def test_a_missing_column_says_which_it_is_where_rows_are_counted(tmp_path):
+    detail = ["no chosen", "night_1.jsonl: no chosen", "a: b.jsonl: no chosen, rejected", "equal"]
+    shard = pa.table(
+        {
+            "source": ["s"] * 4,
+            "reason": ["missing_column"] * 3 + ["tied"],
+            "detail": detail,
+        }
+    )
+    counted = count_quarantined([shard])
+    assert dict(zip(counted["reason"], counted["num_rows"], strict=True)) == {
+        "missing_column (no chosen)": 2,
+        "missing_column (no chosen, rejected)": 1,
+        "tied": 1,
+    }
+    assert rows_by_reason(counted) == {"missing_column": 3, "tied": 1}

@@ -87,6 +87,7 @@ def test_the_latest_verdict_of_a_person_counts_and_withdrawing_takes_it_back(row
 @pytest.mark.parametrize("action", ["UPDATE {} SET seq = seq + 100", "DELETE FROM {}"])
 def test_no_row_of_any_table_can_be_changed(store, desk, accounts, table, action):
     announce(desk, [make_pair(1)])
+    desk.change("batch", double_share=1.0, adjudicate=True)
     accounts.add("ann")
     desk.open(accounts.named("ann"))
     accounts.end_session(accounts.open_session(accounts.named("ann")))

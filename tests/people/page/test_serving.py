@@ -1,10 +1,14 @@
 """How the page is served: who is believed about where a request comes from, and by which ledger."""
 
+import socket
+
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from uvicorn import Config
 
+from synpref_dagster.people.accounts import Accounts
+from synpref_dagster.people.ledger.database import ReviewDatabase
 from synpref_dagster.people.page.patience import PatientForAWhile
 from synpref_dagster.people.page.serving import ledger_url, serve
 
@@ -16,7 +20,7 @@ def served(tmp_path, monkeypatch):
     def taken(peer, forwarded, *, proxies=()):
         kept = {}
         monkeypatch.setattr("uvicorn.run", lambda app, **options: kept.update(options))
-        serve(f"sqlite:///{tmp_path}/r.sqlite3", host="127.0.0.1", port=3100, proxies=proxies)
+        serve(f"sqlite:///{tmp_path}/r.sqlite3", host="127.0.0.1", port=0, proxies=proxies)
         assert kept["http"] is PatientForAWhile
         app = FastAPI()
 
@@ -60,3 +64,16 @@ def test_an_empty_store_is_the_default_one(monkeypatch, tmp_path):
     monkeypatch.setenv("SYNPREF_STORE", "")
     monkeypatch.delenv("SYNPREF_REVIEW_LEDGER", raising=False)
     assert ledger_url() == f"sqlite:///{tmp_path.resolve()}/.synpref/review.sqlite3"
+
+
+def test_an_address_at_which_nothing_can_listen_is_refused_in_a_line(tmp_path):
+    url = f"sqlite:///{tmp_path}/r.sqlite3"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"nothing can listen at 127.0.0.1:{port} .*another"):
+            serve(url, host="127.0.0.1", port=port)
+    Accounts(ReviewDatabase(url), clock=lambda: 0.0).add("ann")
+    with pytest.raises(ValueError, match=r"listen at 192\.0\.2\.1:3100 .*correct --host"):
+        serve(url, host="192.0.2.1", port=3100, public_hosts=["reviews.example.com"])

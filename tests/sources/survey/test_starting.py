@@ -1,0 +1,147 @@
+"""A first profile loads, says what it assumed, and is as large as the data allow."""
+
+import json
+
+import pytest
+
+from synpref_dagster.settings.profile import load_profile
+from synpref_dagster.sources.survey.starting import first_profile
+from synpref_dagster.sources.survey.writing import refuse_taken, write_profile
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plain(path, count, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"prompt": f"p{n}", "chosen": "yes", "rejected": "no", **more} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def voted(path, count):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    votes = [{"worker": "w", "value": "a"}, {"worker": "v", "value": "a"}]
+    rows = [
+        {"prompt": f"v{n}", "response_a": "yes", "response_b": "no", "votes": votes}
+        for n in range(count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def started(folder, *places, unfit=lambda place, token: "", known=None):
+    start = first_profile(places, folder, known_backbone=known, unfit=unfit)
+    write_profile(start.draft.text(), folder / "synpref.toml", may_replace=True)
+    return load_profile(str(folder / "synpref.toml")), start.says
+
+
+def test_recorded_votes_play_the_people_where_enough_pairs_have_some(folder):
+    plain(folder / "chat" / "a.jsonl", 300)
+    voted(folder / "votes" / "b.jsonl", 100)
+    profile, says = started(folder)
+    assert [(each.name, each.path, each.format) for each in profile.pool.sources] == [
+        ("chat", "chat", "explicit_plain"),
+        ("votes", "votes", "crowd_votes"),
+    ]
+    assert profile.people.backend == "recorded"
+    assert (profile.seed_set.num_gold, profile.iterations.num_human) == (50, 12)
+    assert (profile.seed_set.num_silver, profile.iterations.max_retrieved) == (80, 100)
+    assert (profile.judges.kind, profile.reward_model.backend) == ("exemplar", "linear")
+    assert profile.sizes() == ("qwen3-0.6b",)
+    assert any("votes in the sources play the people (100 pairs" in line for line in says)
+    assert any(line.startswith("assumed: people set the labels of chat") for line in says)
+
+
+def test_one_person_is_asked_for_no_second_opinion_where_nobody_voted(folder):
+    plain(folder / "chat" / "a.jsonl", 300)
+    voted(folder / "votes" / "b.jsonl", 59)
+    profile, says = started(folder)
+    assert (profile.people.backend, profile.people.double_share) == ("page", 0.0)
+    assert (profile.seed_set.num_gold, profile.iterations.num_human) == (89, 29)
+    assert any("only 59 pairs have votes of people" in line for line in says)
+
+
+def test_the_smallest_pool_gives_a_profile_that_loads_and_a_warning(folder):
+    plain(folder / "a.jsonl", 1)
+    profile, says = started(folder, "a.jsonl")
+    assert profile.pool.sources[0].path == "a.jsonl"
+    assert (profile.seed_set.num_gold, profile.seed_set.num_silver) == (1, 1)
+    assert any(line.startswith("mind: 1 pairs are few") for line in says)
+
+
+def test_paths_start_from_the_folder_of_the_profile(folder, monkeypatch):
+    plain(folder / "data" / "chat" / "a.jsonl", 5)
+    (folder / "profiles").mkdir()
+    start = first_profile(["data/chat"], folder / "profiles", known_backbone=None, unfit=str)
+    write_profile(start.draft.text(), folder / "profiles" / "own.toml", may_replace=False)
+    monkeypatch.chdir("/")
+    [source] = load_profile(str(folder / "profiles" / "own.toml")).pool.sources
+    assert source.path == f"{folder}/profiles/../data/chat"
+
+
+def test_names_and_licences_with_any_character_are_written_as_they_are(folder):
+    plain(folder / 'a "b" \\ ü' / "x.jsonl", 5, odd="z")
+    (folder / 'a "b" \\ ü' / "LICENSE").write_text("MIT License")
+    profile, _ = started(folder)
+    assert profile.pool.sources[0].path == 'a "b" \\ ü'
+    assert profile.pool.sources[0].licence == "MIT"
+
+
+def test_a_pool_that_only_models_labelled_can_still_be_verified_and_it_is_said(folder):
+    rows = [
+        {"instruction": f"i{n}", "output_1": "a", "output_2": "b", "label": 1} for n in range(9)
+    ]
+    (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    profile, says = started(folder, "x.jsonl")
+    assert profile.pool.sources[0].origin == "human"
+    assert any("x is labelled by a model, and origin is 'human' all the same" in s for s in says)
+
+
+def test_heads_are_put_on_a_model_that_is_at_hand_and_fits(folder):
+    plain(folder / "a.jsonl", 50)
+    (folder / "My Model").mkdir()
+    (folder / "My Model" / "config.json").write_text("{}")
+    (folder / "My Model" / "model.safetensors").write_bytes(b"x")
+    profile, _ = started(folder)
+    assert (profile.sizes(), profile.reward_model.backend) == (("my-model",), "frozen")
+    assert profile.backbones[0].path == "./My Model"
+    padded, _ = started(folder, unfit=lambda place, token: "" if token else "no pad token")
+    assert padded.backbones[0].pad_token == "<|endoftext|>"
+    profile, says = started(folder, unfit=lambda place, token: "no template")
+    assert profile.reward_model.backend == "linear"
+    assert any("My Model cannot be used: no template" in line for line in says)
+
+
+def test_a_place_without_pairs_is_refused_in_one_line(folder):
+    (folder / "LICENSE").write_text("MIT License")
+    (folder / "x.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(ValueError, match=r"nothing in this folder reads .*x\.jsonl: no known"):
+        first_profile([], folder, known_backbone=None, unfit=str)
+
+
+def test_a_second_look_does_not_take_its_own_joined_file_for_another_source(folder):
+    (folder / "set").mkdir()
+    pairs = [{"id": n, "text": f"t{n}", "result_x": "a", "result_y": "b"} for n in range(5)]
+    (folder / "set" / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    lines = [f"{n},w{n},left" for n in range(5)]
+    (folder / "set" / "v.csv").write_text("\n".join(["id,worker,winner", *lines]) + "\n")
+    for _ in range(2):
+        profile, says = started(folder)
+        assert [(each.name, each.path) for each in profile.pool.sources] == [
+            ("set", "set_voted.jsonl.gz")
+        ]
+        assert any(line.startswith("joined: p.jsonl and v.csv of set: 5 votes") for line in says)
+
+
+def test_a_file_that_is_there_is_not_written_over(folder):
+    taken = folder / "synpref.toml"
+    taken.write_text("mine")
+    with pytest.raises(ValueError, match=r"synpref\.toml is there already: name another"):
+        refuse_taken(taken, may_be_replaced=False)
+    refuse_taken(taken, may_be_replaced=True)
+    with pytest.raises(ValueError, match=r"ends with \.toml"):
+        refuse_taken(folder / "profile.txt", may_be_replaced=False)
+    with pytest.raises(ValueError, match="there is no folder"):
+        refuse_taken(folder / "no" / "x.toml", may_be_replaced=False)
