@@ -152,10 +152,16 @@ def upgrade(
 
 
 @app.command()
-def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+def report(
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Also draw the page anew from report.json, into this file.")
+    ] = None,
+) -> None:
     """Print the report of a finished campaign again."""
     chosen = load_or_refuse(console, profile, seed)
-    _print_report(chosen)
+    _print_report(chosen, page=page)
     say_unsent(console, chosen)
 
 
@@ -319,8 +325,8 @@ def _sizes(text: str, profile: Profile) -> list[str]:
     return wanted
 
 
-def _print_report(profile: Profile) -> None:
-    from synpref_dagster.cli.report import print_report
+def _print_report(profile: Profile, *, page: Path | None = None) -> None:
+    from synpref_dagster.cli.report import print_report, write_page
     from synpref_dagster.storage.sealed import unsealed
 
     path = Path(profile.store_root(), "report.json")
@@ -331,4 +337,10 @@ def _print_report(profile: Profile) -> None:
     except ValueError as error:
         refuse(console, f"{path} is damaged ({error}): start the campaign again to write it anew")
     print_report(console, found)
-    console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)
+    written = path.with_suffix(".html") if page is None else page
+    if page is not None:
+        try:
+            write_page(found, page)
+        except OSError as error:
+            refuse(console, f"--page {page}: {error}")
+    console.print(f"\n{path.resolve()}\n{written.resolve()}", highlight=False)

@@ -2,27 +2,36 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
+from synpref_dagster.assets.costs import cost_so_far
+from synpref_dagster.assets.evidence.origin import gold_of_release, models_scored, origin
 from synpref_dagster.assets.filtering.decision import flip_guard
-from synpref_dagster.assets.release.benchmarks import TRAINED_ON
+from synpref_dagster.assets.release.benchmarks import TRAINED_ON, results_from_frame
 from synpref_dagster.assets.release.lineage import made_at
 from synpref_dagster.assets.release.trained_on import SUBSET
-from synpref_dagster.assets.step import Result, box, campaign_step, fingerprint
+from synpref_dagster.assets.step import Result, Step, box, campaign_step, fingerprint
+from synpref_dagster.benchmarks.leaderboard import released
 from synpref_dagster.curation.evidence.claims import Claim, campaign_claims, claims_in
 from synpref_dagster.curation.evidence.report import CampaignFacts, build_report
+from synpref_dagster.curation.filtering.margins import margins_by
 from synpref_dagster.curation.pool.screening import count_reasons
+from synpref_dagster.judges.receipts import paid_so_far
 from synpref_dagster.pairs.tallies import tally
+from synpref_dagster.people.quality import ALL
 from synpref_dagster.publishing.report.figures import report_figures
+from synpref_dagster.publishing.report.first_screen import as_markdown
 from synpref_dagster.publishing.report.page import render_report
 from synpref_dagster.resources.campaign import STARTED_TAG, Campaign
-from synpref_dagster.resources.sources import UNREAD
+from synpref_dagster.resources.io_managers import GATHERS
+from synpref_dagster.resources.sources import UNREAD, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.secrets import all_redacted
 from synpref_dagster.sources.shards import unread_columns
@@ -38,6 +47,8 @@ from synpref_dagster.storage.sealed import sealed
 from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
+RELEASES = "skywork_reward_v2"
+EXPORTED = ["split", "tier", "source", "flipped"]
 CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
 
 NOT_AUDITED = (
@@ -46,10 +57,14 @@ NOT_AUDITED = (
 )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "markdown"}))
+@dg.asset(
+    **box(GROUP, kinds={"python", "markdown"}),
+    ins={"benchmark_scores": dg.AssetIn(metadata={GATHERS: True})},
+)
 def campaign_report(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
+    sources: PoolSources,
     tracking: MlflowTracking,
     raw_pool: SelectionRef,
     clean_pool: SelectionRef,
@@ -60,9 +75,11 @@ def campaign_report(
     curation_variants: dict[str, DatasetRef],
     judge_audit: dict[str, DatasetRef],
     people_audit: DatasetRef,
+    curated_dataset: DatasetRef,
+    benchmark_scores: dict[str, Any],
     leaderboard: DatasetRef,
 ) -> dg.MaterializeResult:
-    """`report.json` and `report.html`: what came in, what was decided, what held, what did not."""
+    """`report.json` and `report.html`: what was asked, what came out, what to worry about."""
     # A night makes some figures anew, not all: each section names the night of its own.
     night_of = partial(_night_of, context.instance, campaign)
     measured: dict[str, DatasetRef] = {
@@ -70,16 +87,18 @@ def campaign_report(
         "iteration_curve": iteration_curve,
         "curation_variants": curation_variants["accuracy"],
         "people_audit": people_audit,
+        "flip_evidence": flip_evidence,
     }
     judged = {"judge_audit": judge_audit["agreement"], "judge_quality": judge_audit["quality"]}
-    told: dict[str, Result] = {"clean_pool": clean_pool, SUBSET: consistency_filtered_subset}
-    told |= {"flip_evidence": flip_evidence, "judge_audit": judge_audit, **measured}
+    pools = {"clean_pool": clean_pool, SUBSET: consistency_filtered_subset}
+    told: dict[str, Result] = {**pools, "judge_audit": judge_audit, **measured}
     told |= {"curation_variants": curation_variants}
     evidence = {**measured, **judged, "leaderboard": leaderboard}
     with campaign_step(context, campaign, tracking, evidence) as step:
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}
         tables["leaderboard"] = _with_nights(tables["leaderboard"], night_of)
         claims = _claims(campaign, tables)
+        made: dict[str, Result] = {"raw_pool": raw_pool, **pools, "export": curated_dataset}
         report = build_report(
             CampaignFacts(
                 profile=campaign.profile.name,
@@ -87,7 +106,11 @@ def campaign_report(
                 seconds=_seconds(context),
                 has_test_set=campaign.profile.pool.has_test_set,
                 pool=_pool_facts(campaign, raw_pool, clean_pool),
-                decisions=_decisions(consistency_filtered_subset),
+                **_decided(consistency_filtered_subset),
+                export=tally(iter_tables(curated_dataset, EXPORTED), EXPORTED, count="num_pairs"),
+                releases=_releases(step, benchmark_scores, tables["leaderboard"]),
+                origin=origin(campaign, sources, made),
+                cost=_cost(step, tables["people_audit"]),
                 claims=claims,
                 flip_guard=_guard_facts(campaign, flip_evidence),
                 nights={name: night_of(name, ref) for name, ref in told.items()},
@@ -103,6 +126,7 @@ def campaign_report(
         )
         return step.result(
             claims_ref,
+            first={"at_a_glance": dg.MetadataValue.md(as_markdown(report))},
             metrics={"num_claims": len(claims), **_outcomes(claims)},
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
         )
@@ -135,10 +159,58 @@ def _with_nights(board: pd.DataFrame, night_of: Callable[[str, str], str]) -> pd
     return board.assign(night=nights).drop(columns=TRAINED_ON)
 
 
-def _decisions(subset: SelectionRef) -> pd.DataFrame:
-    kinds = ["decision", "reason"]
-    shards = chain(iter_tables(subset.kept, kinds), iter_tables(subset.dropped, kinds))
-    return tally(shards, kinds, count="num_pairs").sort_values(kinds)
+def _decided(subset: SelectionRef) -> dict[str, Any]:
+    """The decisions counted, and how the best RM's margins lie within each."""
+    kinds, margins = ["source", "decision", "reason"], ["decision", "best_margin"]
+
+    def both(columns: list[str]) -> Iterator[pa.Table]:
+        return chain(iter_tables(subset.kept, columns), iter_tables(subset.dropped, columns))
+
+    counts = tally(both(kinds), kinds, count="num_pairs")
+    return {
+        "decisions": counts.sort_values(["decision", "reason", "source"]),
+        "margins": margins_by(both(margins), "decision"),
+    }
+
+
+def _releases(
+    step: Step, scores: Mapping[str, Mapping[str, DatasetRef]], board: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Every released model with its own figures, in the order of the leaderboard."""
+    campaign, instance = step.campaign, step.context.instance
+    results = {
+        size: results_from_frame(campaign.frame(parts["results"])) for size, parts in scores.items()
+    }
+    models = models_scored(campaign, scores)
+    nights = dict(zip(board["model_size"], board["night"], strict=True))
+    key = campaign.key(RELEASES)
+    return [
+        {
+            **row,
+            "night": nights[row["model_size"]],
+            "model": models.get(row["model_size"]),
+            "gold": gold_of_release(
+                instance, key, size=row["model_size"], model=models.get(row["model_size"], "")
+            ),
+        }
+        for row in released(board, results)
+    ]
+
+
+def _cost(step: Step, people: pd.DataFrame) -> dict[str, Any]:
+    """What the campaign cost so far: machines, judges, people; null where nobody measured it."""
+    whole = people[people["scope"] == ALL].set_index("measure")["value"]
+    paid, possible = paid_so_far(step.campaign.store_root)
+    return {
+        **cost_so_far(step.context.instance, step.campaign),
+        "usd": paid,
+        "usd_possible": possible,
+        "human_hours": float(whole.get("hours", float("nan"))),
+        "human_cost": float(whole.get("cost", float("nan"))),
+        "num_verdicts": int(people["num_verdicts"][people["scope"] == ALL].max())
+        if len(whole)
+        else 0,
+    }
 
 
 def _pool_facts(
