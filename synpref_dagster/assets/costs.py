@@ -47,8 +47,9 @@ def cost_so_far(instance: dg.DagsterInstance, campaign: Campaign) -> dict[str, A
     """What all finished steps of a campaign took, as the instance remembers them.
 
     Returns:
-        cpu_hours, gpu_hours; num_steps, and num_unmeasured of them, which an earlier version of
-        this package made; by_step, asset -> seconds, cpu_seconds, gpu_seconds over all attempts.
+        cpu_hours, gpu_hours, None where no step was measured; num_steps, and num_unmeasured of
+        them, which an earlier version of this package made; by_step, asset -> seconds,
+        cpu_seconds, gpu_seconds over all attempts.
     """
     by_step: dict[str, dict[str, float]] = {}
     num_steps = num_unmeasured = 0
@@ -62,12 +63,16 @@ def cost_so_far(instance: dg.DagsterInstance, campaign: Campaign) -> dict[str, A
         for measure in (CPU_SECONDS, GPU_SECONDS):
             total[measure] += float(metadata[measure])
     return {
-        "cpu_hours": sum(each[CPU_SECONDS] for each in by_step.values()) / 3600,
-        "gpu_hours": sum(each[GPU_SECONDS] for each in by_step.values()) / 3600,
+        "cpu_hours": _hours(by_step, CPU_SECONDS),
+        "gpu_hours": _hours(by_step, GPU_SECONDS),
         "num_steps": num_steps,
         "num_unmeasured": num_unmeasured,
         "by_step": by_step,
     }
+
+
+def _hours(by_step: Mapping[str, Mapping[str, float]], measure: str) -> float | None:
+    return sum(each[measure] for each in by_step.values()) / 3600 if by_step else None
 
 
 def _history(

@@ -84,13 +84,13 @@ def _first_screen(report: Numbers) -> Table:
     """What was asked, what came out, what to worry about, what it cost: as on the page."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="dim")
-    table.add_column(style="bold", overflow="fold", ratio=1)
-    table.add_column(style="dim", overflow="fold", ratio=2)
+    table.add_column(overflow="fold")
     for block in first_screen(report):
         style = "bold yellow" if block.key == "worry" else "bold"
         table.add_row(Text(block.title, style=style))
         for fact in block.facts:
-            table.add_row(f"  {fact.name}", Text(fact.value), Text(fact.note))
+            told = Text.assemble((fact.value, "bold"), (f"  {fact.note}", "dim"))
+            table.add_row(f"  {fact.name}", told)
     return table
 
 

@@ -32,7 +32,7 @@ class Size:
 
 
 IN_A_LOG = Size(width=6.4, dpi=110)
-ON_A_PAGE = Size(width=4.7, dpi=180)
+ON_A_PAGE = Size(width=3.8, dpi=220)
 
 
 def markdown_image(png: bytes, title: str) -> str:
@@ -58,7 +58,8 @@ def new_axes(title: str, *, height: float, size: Size = IN_A_LOG) -> "tuple[Figu
         layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07),
     )
     axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
     return figure, axes
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.pairs.columns import from_numbers, from_strings, to_numbers
 
@@ -97,11 +98,11 @@ def margins_by(tables: Iterable[pa.Table], column: str, *, num_bins: int = 30) -
     """
     found: dict[str, dict[int, int]] = {}
     for table in tables:
-        margins = to_numbers(table.column("best_margin"), null=np.nan)
-        values = np.asarray(table.column(column).to_pylist(), dtype=object)
-        for value in dict.fromkeys(values.tolist()):
+        for value in pc.unique(table.column(column)).to_pylist():
+            rows = table.filter(pc.equal(table.column(column), value))
+            margins = to_numbers(rows.column("best_margin"), null=np.nan)
             of_value = found.setdefault(str(value), {})
-            for place, number in zip(*_places(margins[values == value]), strict=True):
+            for place, number in zip(*_places(margins), strict=True):
                 of_value[int(place)] = of_value.get(int(place), 0) + int(number)
     edges, counts = _regrouped(found, num_bins)
     return {

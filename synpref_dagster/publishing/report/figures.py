@@ -22,6 +22,8 @@ Report = Mapping[str, Any]
 class Figure:
     """A plot, and what one sees in it."""
 
+    title: str
+    """Stands below the plot, not in it: letters of a page stay as large on a phone."""
     png: bytes
     caption: str
 
@@ -46,7 +48,8 @@ def _decisions(report: Report) -> Figure | None:
         else f"{percent(kept[most])} is kept"
     )
     return Figure(
-        png=stacked_shares(by_source, title="Decisions by source", size=ON_A_PAGE),
+        title="Decisions by source",
+        png=stacked_shares(by_source, title="", size=ON_A_PAGE),
         caption=f"What was decided about the clean pairs of each source. {spread}. "
         f"n = {count(total)} pairs.",
     )
@@ -60,16 +63,17 @@ def _margins(report: Report) -> Figure | None:
         return None
     total = sum(sum(each) for each in numbers.values())
     return Figure(
+        title="Margin of the source's label, by decision",
         png=histogram(
             numbers,
             found["edges"],
-            title="Margin of the source's label, by decision",
+            title="",
             x_label="margin under the best RM",
             size=ON_A_PAGE,
         ),
         caption="Right of zero the best reward model agrees with the label that the source gave, "
-        "left of it it would turn it round; what stands far from zero on the wrong side for its "
-        f"colour was decided by people or other witnesses. n = {count(total)} pairs.",
+        "left of it it would turn it round. Pairs that were kept on the left, or flipped on the "
+        f"right, were decided by people or by other witnesses. n = {count(total)} pairs.",
     )
 
 
@@ -83,9 +87,10 @@ def _iterations(report: Report) -> Figure | None:
         return None
     told = ", ".join(f"n = {count(rows[-1]['n'])} ({name})" for name, rows in lines.items())
     return Figure(
+        title="Accuracy of each iteration's model",
         png=line_plot(
             {name: [_value(row) for row in rows] for name, rows in lines.items()},
-            title="Accuracy of each iteration's model",
+            title="",
             x_label="iteration",
             y_label="accuracy",
             intervals={
@@ -111,9 +116,10 @@ def _calibration(report: Report) -> Figure | None:
         f"n = {count(sum(row['n'] for row in rows))} ({name} RM)" for name, rows in found.items()
     )
     return Figure(
+        title="Confidence against agreement with people",
         png=calibration_plot(
             points,
-            title="Confidence against agreement with people",
+            title="",
             x_label="confidence of the model",
             y_label="people agree",
             size=ON_A_PAGE,
@@ -133,10 +139,11 @@ def _length(report: Report) -> Figure | None:
     total = sum(each["n"] for each in before.values())
     left = sum(each["n"] for each in after.values())
     return Figure(
+        title="How often the longer response is preferred",
         png=before_and_after(
             {name: each["value"] for name, each in before.items()},
             {name: each["value"] for name, each in after.items()},
-            title="How often the longer response is preferred",
+            title="",
             value_label="longer response preferred",
             size=ON_A_PAGE,
         ),

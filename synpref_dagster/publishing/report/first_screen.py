@@ -31,6 +31,12 @@ JUDGES = {
     "features": "judges on a frozen backbone's features",
     "endpoints": "LLMs",
 }
+MODELS = {
+    "stand_in": "stand-ins, tiny and made here",
+    "linear": "linear, on words",
+    "frozen": "heads on a frozen backbone",
+    "hub": "fine-tuned backbones",
+}
 MAX_NAMED = 4
 
 
@@ -84,7 +90,7 @@ def as_markdown(report: Report) -> str:
 def worries(report: Report) -> list[Fact]:
     """What a reader must not miss: warnings, claims that did not hold, stand-ins."""
     found = [
-        Fact(name="Warning", value=str(each["sentence"]), note=str(each.get("what_to_do") or ""))
+        Fact(name="Warning", value=str(each["sentence"]), note=str(each.get("advice") or ""))
         for each in report.get("warnings") or []
     ]
     claims = report.get("claims") or []
@@ -132,7 +138,7 @@ def _asked(report: Report) -> list[Fact]:
             ),
             Fact(
                 name="Reward models",
-                value=asked["reward_model"],
+                value=MODELS.get(asked["reward_model"], asked["reward_model"]),
                 note=f"{asked['num_iterations']} iteration"
                 f"{'' if asked['num_iterations'] == 1 else 's'} after the seed",
             ),
@@ -195,11 +201,12 @@ def _released(report: Report) -> list[Fact]:
     figures = []
     if has_value(best["average"]):
         cell = points_cell(best["average"])
-        figures.append(Fact(name="its benchmarks, average", value=cell.text, note=cell.note))
+        told = f"on average, {cell.note}" if cell.note else "on average"
+        figures.append(Fact(name="… benchmarks", value=cell.text, note=told))
     if has_value(best.get("gold")):
         figures.append(
             Fact(
-                name="its accuracy on gold",
+                name="… on gold",
                 value=percent(best["gold"]["value"]),
                 note=interval(best["gold"]),
             )
@@ -211,7 +218,8 @@ def _released(report: Report) -> list[Fact]:
 def _cost(report: Report) -> list[Fact]:
     cost = report.get("cost") or {}
     last = report.get("seconds") or 0
-    facts = [Fact(name="This run", value=duration(last) if last else NOT_MEASURED)]
+    # A report that is made by itself knows of no start.
+    facts = [Fact(name="This run", value=duration(last))] if last else []
     if not cost:
         return facts
     unmeasured = cost["num_unmeasured"]
@@ -220,11 +228,11 @@ def _cost(report: Report) -> list[Fact]:
     return [
         *facts,
         Fact(
-            name="Processor hours",
-            value=f"{cost['cpu_hours']:.2f}",
+            name="CPU hours",
+            value=_hours(cost["cpu_hours"]),
             note=f"{count(cost['num_steps'])} finished steps of all runs{without}",
         ),
-        Fact(name="Graphics card hours", value=f"{cost['gpu_hours']:.2f}"),
+        Fact(name="GPU hours", value=_hours(cost["gpu_hours"])),
         Fact(
             name="Judges",
             value=f"${usd:.2f}",
@@ -240,7 +248,16 @@ def _human_hours(cost: Mapping[str, Any]) -> Fact:
         return Fact(name="Human hours", value=NOT_MEASURED, note=note)
     paid = f", {cost['human_cost']:,.2f} at their rates" if is_number(cost["human_cost"]) else ""
     note = f"{count(cost['num_verdicts'])} verdicts{paid}"
-    return Fact(name="Human hours", value=f"{cost['human_hours']:.2f}", note=note)
+    return Fact(name="Human hours", value=_hours(cost["human_hours"]), note=note)
+
+
+def _hours(number: float | None) -> str:
+    """Hours with three digits that matter.
+
+    >>> _hours(0.01234), _hours(12.34), _hours(None)
+    ('0.0123', '12.3', '–')
+    """
+    return f"{number:.3g}" if is_number(number) else NOT_MEASURED
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def decisions(report: Report) -> Section:
         night=night_of(report, "consistency_filtered_subset"),
         intro=f"{count(pool.get('read'))} rows read, {count(pool.get('quarantined'))} quarantined, "
         f"{count(dropped)} dropped while cleaning, {count(pool.get('clean'))} clean. "
-        "`synpref pairs --decision flipped` lists the pairs behind a number.",
+        "The pairs behind a number: synpref pairs --decision flipped.",
         figures=["decisions", "margins"],
         tables=[
             *_decided_tables(decisions, total),

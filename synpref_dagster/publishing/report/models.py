@@ -117,11 +117,11 @@ def calibration(report: Report) -> Section | None:
     found = report.get("calibration") or {}
     tables = [
         FigureTable(
-            title=f"{name} RM, how sure",
+            title=f"{name} RM is so sure",
             columns=["mean confidence", "agrees with people"],
             rows=[
                 (
-                    f"{percent(row['from'])} to {percent(row['to'])}",
+                    f"{row['from']:.0%} to {row['to']:.0%}",
                     [Cell(text=percent(row["confidence"])), accuracy_cell(row)],
                 )
                 for row in rows

@@ -43,7 +43,12 @@ def render_report(report: Report, figures: Mapping[str, Figure] | None = None) -
         blocks=first_screen(report),
         sections=sections_of(report),
         figures={
-            key: (figure.caption, _data_uri(figure.png)) for key, figure in (figures or {}).items()
+            key: {
+                "title": figure.title,
+                "caption": figure.caption,
+                "source": _data_uri(figure.png),
+            }
+            for key, figure in (figures or {}).items()
         },
     )
 

@@ -11,7 +11,7 @@ TITLES = {benchmark.name: benchmark.title for benchmark in SUITE}
 
 
 def leaderboard_tables(report: Report) -> list[FigureTable]:
-    """One table of all releases, the best first: gold, average, the seven, one's own benchmarks.
+    """One table of all releases, the best first: average, the seven, one's own benchmarks, gold.
 
     None where nothing but gold was measured. A report of an earlier version has no intervals.
     """
@@ -23,18 +23,16 @@ def leaderboard_tables(report: Report) -> list[FigureTable]:
         (
             release["model_size"],
             [
-                Cell(text=release.get("night") or NOT_MEASURED),
-                points_cell(release.get("gold")),
                 points_cell(release["average"]),
                 *(points_cell(release["benchmarks"].get(name)) for name in names),
+                points_cell(release.get("gold")),
+                Cell(text=release.get("night") or NOT_MEASURED),
             ],
         )
         for release in releases
     ]
-    columns = [
-        *("trained on the decisions of", "gold", "average"),
-        *(TITLES.get(name, name) for name in names),
-    ]
+    titles = [TITLES.get(name, name) for name in names]
+    columns = ["average", *titles, "gold", "trained on the decisions of"]
     return [FigureTable(title="model", columns=columns, rows=rows)]
 
 
