@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synpref_dagster.assets.by_source import told_by_source
+from synpref_dagster.assets.evidence.warnings import found_warnings, warnings_check, warnings_spec
 from synpref_dagster.assets.filtering.decision import flip_guard
 from synpref_dagster.assets.release.benchmarks import TRAINED_ON
 from synpref_dagster.assets.release.lineage import made_at
@@ -17,6 +19,7 @@ from synpref_dagster.assets.release.trained_on import SUBSET
 from synpref_dagster.assets.step import Result, box, campaign_step, fingerprint
 from synpref_dagster.curation.evidence.claims import Claim, campaign_claims, claims_in
 from synpref_dagster.curation.evidence.report import CampaignFacts, build_report
+from synpref_dagster.curation.evidence.warnings import as_report
 from synpref_dagster.curation.pool.screening import count_reasons
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.report.figures import report_figures
@@ -46,7 +49,9 @@ NOT_AUDITED = (
 )
 
 
-@dg.asset(**box(GROUP, kinds={"python", "markdown"}))
+@dg.asset(
+    **box(GROUP, kinds={"python", "markdown"}), check_specs=[warnings_spec("campaign_report")]
+)
 def campaign_report(
     context: dg.AssetExecutionContext,
     campaign: Campaign,
@@ -80,6 +85,16 @@ def campaign_report(
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}
         tables["leaderboard"] = _with_nights(tables["leaderboard"], night_of)
         claims = _claims(campaign, tables)
+        decisions = _decisions(consistency_filtered_subset)
+        by_source = told_by_source(campaign, SUBSET, consistency_filtered_subset)
+        warnings = found_warnings(
+            campaign,
+            consistency_filtered_subset,
+            by_source=by_source,
+            curve=tables["iteration_curve"],
+            decisions=decisions,
+            claims=claims,
+        )
         report = build_report(
             CampaignFacts(
                 profile=campaign.profile.name,
@@ -87,7 +102,9 @@ def campaign_report(
                 seconds=_seconds(context),
                 has_test_set=campaign.profile.pool.has_test_set,
                 pool=_pool_facts(campaign, raw_pool, clean_pool),
-                decisions=_decisions(consistency_filtered_subset),
+                decisions=decisions,
+                by_source=by_source,
+                warnings=as_report(warnings),
                 claims=claims,
                 flip_guard=_guard_facts(campaign, flip_evidence),
                 nights={name: night_of(name, ref) for name, ref in told.items()},
@@ -103,8 +120,13 @@ def campaign_report(
         )
         return step.result(
             claims_ref,
-            metrics={"num_claims": len(claims), **_outcomes(claims)},
+            metrics={
+                "num_claims": len(claims),
+                **_outcomes(claims),
+                "num_warnings": len(warnings),
+            },
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
+            checks=[warnings_check(warnings)],
         )
 
 

@@ -44,6 +44,10 @@ class CampaignFacts:
     """Asset -> when the figures in the report that come from it were made."""
     simulated: Sequence[str]
     next_steps: Sequence[str]
+    by_source: Sequence[Mapping[str, Any]] = ()
+    """Rows of `sources.as_report`."""
+    warnings: Sequence[Mapping[str, Any]] = ()
+    """Rows of `warnings.as_report`."""
 
 
 def build_report(facts: CampaignFacts) -> dict[str, Any]:
@@ -59,6 +63,8 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "decisions": {
             name: int(by_decision.get(name, 0)) for name in ("kept", "flipped", "discarded")
         },
+        "warnings": list(facts.warnings),
+        "by_source": list(facts.by_source),
         "decisions_by_reason": {
             f"{row.decision}: {row.reason}": int(row.num_pairs)
             for row in facts.decisions.itertuples()

@@ -13,6 +13,7 @@ from synpref_dagster.benchmarks.suite import SUITE
 from synpref_dagster.curation.evidence.report import CLEAN_TEST_SET
 from synpref_dagster.publishing.report.judges import judge_tables
 from synpref_dagster.publishing.report.people import people_tables
+from synpref_dagster.publishing.report.sources import source_tables
 from synpref_dagster.publishing.report.tables import NOT_MEASURED
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def render_report(report: Report, figures: Mapping[str, bytes] | None = None) ->
         tested=_aligned(report),
         judge_tables=judge_tables(report.get("judge_quality")),
         people_tables=people_tables(report.get("people")),
+        source_tables=source_tables(report.get("by_source")),
         by_objectivity=report.get("judge_agreement_by_objectivity") or {},
         benchmarks=[(benchmark.name, benchmark.title) for benchmark in SUITE],
         scored=[row["model_size"] for row in report.get("leaderboard") or [] if _scored(row)],
@@ -98,6 +100,7 @@ _OPTIONAL: dict[str, Any] = {
     "leaderboard": [],
     "test_set": CLEAN_TEST_SET,
     "nights": {},
+    "warnings": [],
     "simulated": [],
     "next_steps": [],
 }
