@@ -40,6 +40,7 @@ from synpref_dagster.storage import (
     read_table,
 )
 
+POOL, DECIDED = "clean_pool", "consistency_filtered_subset"  # assets that have a table
 BY_SOURCE, GOLD = "by_source", "gold"
 ABOUT = "about"  # fact of the table: the pairs that it is about
 VERSION = "1"
@@ -111,7 +112,7 @@ def decided_by_source(
         gold: what people said.
     """
     campaign, executor = step.campaign, executors.get()
-    pool, votes = find_table(campaign, "clean_pool", clean), _read_last(campaign, "votes")
+    pool, votes = find_table(campaign, POOL, clean), _read_last(campaign, "votes")
     if pool is None or votes is None:
         return None
     majorities = step.dataset(
@@ -219,4 +220,4 @@ def _read_last(campaign: Campaign, part: str) -> DatasetRef | None:
 
 
 def _signs_uri(campaign: Campaign) -> str:
-    return campaign.uri("data", "clean_pool", "signs")
+    return campaign.uri("data", POOL, "signs")

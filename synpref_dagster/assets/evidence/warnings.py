@@ -6,18 +6,13 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from synpref_dagster.assets.by_source import BY_SOURCE, GOLD, find_table
+from synpref_dagster.assets.by_source import BY_SOURCE, DECIDED, GOLD, find_table
 from synpref_dagster.curation.evidence.claims import Claim
-from synpref_dagster.curation.evidence.warnings import (
-    Warned,
-    WarningFacts,
-    campaign_warnings,
-)
+from synpref_dagster.curation.evidence.warnings import Warned, WarningFacts, campaign_warnings
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.storage import SelectionRef, find_manifest, make_ref
 
 NO_WARNINGS = "no_warnings"
-SUBSET = "consistency_filtered_subset"
 
 
 def warnings_spec(asset: str) -> dg.AssetCheckSpec:
@@ -62,7 +57,7 @@ def found_warnings(
         decisions: decision, reason, num_pairs.
         claims: what became of each claim.
     """
-    gold = find_table(campaign, SUBSET, subset, part=f"{BY_SOURCE}/{GOLD}")
+    gold = find_table(campaign, DECIDED, subset, part=f"{BY_SOURCE}/{GOLD}")
     if gold is None:
         return []
     validated = curve[(curve["set"] == "gold") & (curve["slice"] == "all")]["n"]
@@ -81,7 +76,7 @@ def found_warnings(
 
 def _categories(campaign: Campaign) -> dict[str, int]:
     """Clean pairs by task category, of those that have one, as they were decided last."""
-    uri = campaign.uri("data", SUBSET, "counts")
+    uri = campaign.uri("data", DECIDED, "counts")
     manifest = find_manifest(uri)
     if manifest is None:
         return {}

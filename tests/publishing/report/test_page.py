@@ -218,3 +218,30 @@ def test_all_claims_held(report):
     text = words(render_report(report))
     assert "All 3 claims held" in text
     assert "What did not hold" not in text
+
+
+def test_warnings_come_before_every_figure_and_are_escaped(report):
+    report["warnings"] = [
+        {"code": "gold_is_length", "sentence": "Gold is <written>.", "advice": "Ask again."}
+    ]
+    page = render_report(report)
+    assert "Gold is &lt;written&gt;." in page
+    assert page.index("1 warning") < page.index("Ask again.") < page.index("Labels")
+    assert 'id="warnings"' not in render_report({**report, "warnings": []})
+
+
+def test_each_source_is_a_row_and_estimates_are_called_that(report):
+    share = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 90}
+    report["by_source"] = [
+        {
+            "source": "<hh>", "num_rows": 2312, "num_quarantined": 13, "num_clean": 2299,
+            "quarantined_as": {"tied": 13}, "dropped_as": {}, "longer_before": share,
+            "label_accuracy": {**share, "by": "people", "covers": 1.0},
+        }
+    ]  # fmt: skip
+    page = render_report(report)
+    assert "&lt;hh&gt;" in page
+    assert "2,312" in page
+    assert "right labels, estimated" in page
+    assert "60.0% to 80.0%, 90 gold pairs" in page
+    assert 'id="sources"' not in render_report({**report, "by_source": []})
