@@ -62,6 +62,7 @@ def print_report(console: Console, report: Numbers) -> None:
         told = f"[dim]trained on the decisions of {night}:[/dim] {', '.join(sizes)}"
         console.print(told, highlight=False)
     console.print(_claims_table(report))
+    print_warnings(console, report)
     if report["next_steps"]:
         console.print("[bold]Next[/bold]")
         for line in report["next_steps"]:
@@ -92,6 +93,16 @@ def _first_screen(report: Numbers) -> Table:
             told = Text.assemble((fact.value, "bold"), (f"  {fact.note}", "dim"))
             table.add_row(f"  {fact.name}", told)
     return table
+
+
+def print_warnings(console: Console, report: Numbers) -> None:
+    """What the figures warn of, each with what to do; after the claims, where nobody misses it."""
+    warnings = report.get("warnings") or []
+    if warnings:
+        console.print("[bold red]Warnings[/bold red]")
+    for each in warnings:
+        console.print(f"  {each['sentence']}", style="red", highlight=False, markup=False)
+        console.print(f"    {each['advice']}", highlight=False, markup=False)
 
 
 def wide(console: Console) -> Console:

@@ -102,6 +102,8 @@ class FilterSettings(Section):
     recycle: Literal["strict", "all", "none"] = "strict"
     guard_floor: float = Field(default=0.6, ge=0, le=1)
     cross_fit_folds: int = Field(default=2, ge=2, le=100)
+    allow_weak_models: bool = False
+    """Whether reward models that are no better than chance on gold may filter all the same."""
 
 
 class GateSettings(Section):

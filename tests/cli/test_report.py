@@ -136,3 +136,15 @@ def test_figures_of_several_nights_are_told_apart(report):
     lines = printed(report)
     assert "figures of Monday: clean_pool, gold" in lines
     assert "figures of Sunday: filter_audit" in lines
+
+
+def test_warnings_stand_below_the_claims_with_what_to_do(report):
+    report["warnings"] = [
+        {"code": "a", "sentence": "The gold RM is no better than chance.", "advice": "More gold."}
+    ]
+    lines = printed(report)
+    place = lines.index("The gold RM is no better than chance.")
+    assert lines[place - 1 : place + 2] == ["Warnings", lines[place], "More gold."]
+    assert place > lines.index("right .100 [.050 .200] > 0 40 held")
+    report["warnings"] = []
+    assert "Warnings" not in printed(report)

@@ -58,6 +58,10 @@ class CampaignFacts:
     """Asset -> when the figures in the report that come from it were made."""
     simulated: Sequence[str]
     next_steps: Sequence[str]
+    by_source: Sequence[Mapping[str, Any]] = ()
+    """Rows of `sources.as_report`."""
+    warnings: Sequence[Mapping[str, Any]] = ()
+    """Rows of `warnings.as_report`."""
 
 
 def build_report(facts: CampaignFacts) -> dict[str, Any]:
@@ -71,6 +75,8 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "test_set": evaluated_on(has_test_set=facts.has_test_set),
         "pool": dict(facts.pool),
         "decisions": {name: int(by_decision.get(name, 0)) for name in DECISIONS},
+        "warnings": list(facts.warnings),
+        "by_source": list(facts.by_source),
         "decisions_by_reason": _by_reason(facts.decisions),
         "decisions_by_source": _decisions_by_source(facts.decisions),
         "margins_by_decision": dict(facts.margins),

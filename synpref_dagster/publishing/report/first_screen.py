@@ -179,7 +179,7 @@ def _right_labels(report: Report) -> Fact:
     found = report.get("label_accuracy") or {}
     before, after = found.get("before"), found.get("after")
     if not (has_value(before) and has_value(after)):
-        return Fact(name="Right labels", value=NOT_MEASURED, note="no truth is known")
+        return _estimated_labels(report)
     value = f"{percent(before['value'])} → {percent(after['value'])}"
     gains = {claim.get("name"): claim for claim in report.get("claims") or []}
     gain = gains.get("labels_improve")
@@ -190,6 +190,17 @@ def _right_labels(report: Report) -> Fact:
         value=value,
         note=note if settled else f"{note}; this campaign does not settle whether they differ",
     )
+
+
+def _estimated_labels(report: Report) -> Fact:
+    """How right the sources' own labels are where no truth is known: from what people said."""
+    found = [row.get("label_accuracy") for row in report.get("by_source") or []]
+    shares = [each["value"] for each in found if has_value(each)]
+    if not shares:
+        return Fact(name="Right labels", value=NOT_MEASURED, note="no truth is known")
+    least, most = percent(min(shares)), percent(max(shares))
+    value = least if len(shares) == 1 else f"{least} to {most} by source"
+    return Fact(name="Right labels", value=value, note="of the sources, estimated from gold")
 
 
 def _released(report: Report) -> list[Fact]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synpref_dagster.publishing.report.section import Report, Section, in_order, named, night_of
+from synpref_dagster.publishing.report.sources import source_tables
 from synpref_dagster.publishing.report.tables import (
     Cell,
     FigureTable,
@@ -159,6 +160,27 @@ def _unread_tables(unread: Sequence[Mapping[str, Any]]) -> list[FigureTable]:
     ]
     columns = ["column that nobody read", "rows in which it holds something"]
     return [FigureTable(title="source", columns=columns, rows=rows)] if rows else []
+
+
+def by_source(report: Report) -> Section | None:
+    """What each source brought, how right it is, and what became of it."""
+    tables = source_tables(report.get("by_source"))
+    return (
+        Section(
+            key="sources",
+            title="By source",
+            gist=", ".join(str(row["source"]) for row in report.get("by_source") or []),
+            night=night_of(report, "consistency_filtered_subset"),
+            intro="How often a source's own labels are right is known nowhere but where people "
+            "looked: the share is estimated from gold, each kind of pair counted for as many as "
+            "there are. Of a source about which nobody was asked it is estimated through the "
+            "reward model, if that is better than chance. Judges are asked about doubtful pairs "
+            "only.",
+            tables=tables,
+        )
+        if tables
+        else None
+    )
 
 
 def lengths(report: Report) -> Section | None:

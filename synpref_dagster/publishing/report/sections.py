@@ -9,6 +9,7 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     labels.claims,
     labels.accuracy,
     labels.decisions,
+    labels.by_source,
     labels.lengths,
     models.compared,
     models.released,

@@ -98,6 +98,19 @@ def test_a_gain_whose_interval_holds_zero_is_not_sold_as_a_result(report, low, h
     assert ("this campaign does not settle" in note) != settled
 
 
+def test_without_a_truth_right_labels_are_estimated_and_called_that(report):
+    report["label_accuracy"] = {}
+    assert told(report, "out")["Right labels"] == ("–", "no truth is known")
+    report["by_source"] = [
+        {"source": name, "label_accuracy": {**accuracy(value), "by": "people", "covers": 1.0}}
+        for name, value in (("hh", 0.55), ("lm", 0.8))
+    ]
+    assert told(report, "out")["Right labels"] == (
+        "55.0% to 80.0% by source",
+        "of the sources, estimated from gold",
+    )
+
+
 def test_what_was_asked_names_sources_judges_and_version(report):
     asked = told(report, "asked")
     assert asked["Campaign"] == ("mine, seed 3", "2026-11-30 15:00 UTC, version 0.1.0, commit abc")

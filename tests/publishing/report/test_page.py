@@ -242,3 +242,20 @@ def test_a_plot_stands_in_its_section_with_title_and_caption(report):
     assert page.count("<figure>") == 1
     inside = page.split('id="iterations"')[1].split("</details>")[0]
     assert "<b>Curve</b>It rises, n = 7." in inside
+
+
+def test_each_source_is_a_row_and_estimates_are_called_that(report):
+    share = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 90}
+    report["by_source"] = [
+        {
+            "source": "<hh>", "num_rows": 2312, "num_quarantined": 13, "num_clean": 2299,
+            "quarantined_as": {"tied": 13}, "dropped_as": {}, "longer_before": share,
+            "label_accuracy": {**share, "by": "people", "covers": 1.0},
+        }
+    ]  # fmt: skip
+    page = render_report(report)
+    assert "&lt;hh&gt;" in page
+    assert "2,312" in page
+    assert "right labels, estimated" in page
+    assert "60.0% to 80.0%" in page
+    assert 'id="sources"' not in render_report({**report, "by_source": []})
