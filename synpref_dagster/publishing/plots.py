@@ -344,7 +344,7 @@ def before_and_after(
     for row, name in enumerate(before):
         if name in after:
             axes.plot([before[name], after[name]], [row, row], color=RULE, lw=2.4, zorder=2)
-    hollow = {"mfc": "white", "mec": PALETTE[1], "mew": 1.6, "ms": 7}
+    hollow: dict[str, Any] = {"mfc": "white", "mec": PALETTE[1], "mew": 1.6, "ms": 7}
     axes.plot(list(before.values()), rows, "o", label="before", zorder=3, **hollow)
     known = [row for row, name in enumerate(before) if name in after]
     values = [after[name] for name in before if name in after]
