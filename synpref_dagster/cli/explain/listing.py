@@ -139,6 +139,8 @@ def count_pairs(records: CampaignRecords, query: Query) -> int | None:
     sides = _sides(query)
     if query.is_bounded or DROPPED in sides:
         return None
+    if not sides:
+        return 0
     counts = _counts(records)
     fits = _is_in(counts["decision"], sides)
     for field in ("reason", "source"):

@@ -239,11 +239,11 @@ def _cost(report: Report) -> list[Fact]:
     return [
         *facts,
         Fact(
-            name="CPU hours",
+            name="CPU time",
             value=_hours(cost["cpu_hours"]),
             note=f"{count(cost['num_steps'])} finished steps of all runs{without}",
         ),
-        Fact(name="GPU hours", value=_hours(cost["gpu_hours"])),
+        Fact(name="GPU time", value=_hours(cost["gpu_hours"])),
         Fact(
             name="Judges",
             value=f"${usd:.2f}",
@@ -256,19 +256,19 @@ def _cost(report: Report) -> list[Fact]:
 def _human_hours(cost: Mapping[str, Any]) -> Fact:
     if not is_number(cost["human_hours"]):
         note = "nobody was timed" if cost["num_verdicts"] else "nobody was asked"
-        return Fact(name="Human hours", value=NOT_MEASURED, note=note)
+        return Fact(name="Human time", value=NOT_MEASURED, note=note)
     paid = f", {cost['human_cost']:,.2f} at their rates" if is_number(cost["human_cost"]) else ""
     note = f"{count(cost['num_verdicts'])} verdicts{paid}"
-    return Fact(name="Human hours", value=_hours(cost["human_hours"]), note=note)
+    return Fact(name="Human time", value=_hours(cost["human_hours"]), note=note)
 
 
 def _hours(number: float | None) -> str:
-    """Hours with three digits that matter.
+    """Hours as people say them.
 
-    >>> _hours(0.01234), _hours(12.34), _hours(None)
-    ('0.0123', '12.3', '–')
+    >>> _hours(0.01), _hours(2.5), _hours(None)
+    ('36 s', '2 h 30 min', '–')
     """
-    return f"{number:.3g}" if is_number(number) else NOT_MEASURED
+    return duration(3600 * number) if is_number(number) else NOT_MEASURED
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -122,14 +122,17 @@ def test_what_was_asked_names_sources_judges_and_version(report):
 def test_costs_are_told_and_what_nobody_measured_is_no_zero(report):
     cost = told(report, "cost")
     assert cost["This run"] == ("1 min 15 s", "")
-    assert cost["CPU hours"] == (
-        "0.512",
+    assert cost["CPU time"] == (
+        "30 min 44 s",
         "40 finished steps of all runs; 2 of an earlier version not measured",
     )
     assert cost["Judges"] == ("$1.50", "and up to $0.25 that may have been charged")
-    assert cost["Human hours"] == ("–", "nobody was timed")
+    assert cost["Human time"] == ("–", "nobody was timed")
     report["cost"] |= {"human_hours": 1.5, "human_cost": 45.0}
-    assert told(report, "cost")["Human hours"] == ("1.5", "480 verdicts, 45.00 at their rates")
+    assert told(report, "cost")["Human time"] == (
+        "1 h 30 min",
+        "480 verdicts, 45.00 at their rates",
+    )
 
 
 def test_warnings_come_before_claims_and_stand_ins_and_none_is_said_to_be_none(report):
