@@ -84,17 +84,8 @@ def campaign_report(
     with campaign_step(context, campaign, tracking, evidence) as step:
         tables = {name: campaign.frame(ref) for name, ref in evidence.items()}
         tables["leaderboard"] = _with_nights(tables["leaderboard"], night_of)
-        claims = _claims(campaign, tables)
-        decisions = _decisions(consistency_filtered_subset)
-        by_source = told_by_source(campaign, SUBSET, consistency_filtered_subset)
-        warnings = found_warnings(
-            campaign,
-            consistency_filtered_subset,
-            by_source=by_source,
-            curve=tables["iteration_curve"],
-            decisions=decisions,
-            claims=claims,
-        )
+        facts = _decided_facts(campaign, consistency_filtered_subset, tables)
+        claims, warnings = facts["claims"], facts["warnings"]
         report = build_report(
             CampaignFacts(
                 profile=campaign.profile.name,
@@ -102,14 +93,11 @@ def campaign_report(
                 seconds=_seconds(context),
                 has_test_set=campaign.profile.pool.has_test_set,
                 pool=_pool_facts(campaign, raw_pool, clean_pool),
-                decisions=decisions,
-                by_source=by_source,
-                warnings=as_report(warnings),
-                claims=claims,
                 flip_guard=_guard_facts(campaign, flip_evidence),
                 nights={name: night_of(name, ref) for name, ref in told.items()},
                 simulated=campaign.profile.simulated,
                 next_steps=[*campaign.profile.next_steps, *_not_audited(judge_audit)],
+                **{**facts, "warnings": as_report(warnings)},
                 **tables,
             )
         )
@@ -120,11 +108,7 @@ def campaign_report(
         )
         return step.result(
             claims_ref,
-            metrics={
-                "num_claims": len(claims),
-                **_outcomes(claims),
-                "num_warnings": len(warnings),
-            },
+            metrics={**_outcomes(claims), "num_warnings": len(warnings)},
             facts={name: dg.MetadataValue.path(path) for name, path in paths.items()},
             checks=[warnings_check(warnings)],
         )
@@ -135,10 +119,32 @@ def _not_audited(audit: dict[str, DatasetRef]) -> list[str]:
 
 
 def _outcomes(claims: list[Claim]) -> dict[str, int]:
-    """`num_held`, `num_not_held`, `num_not_decided`: how many claims came to what."""
-    return {
+    """`num_claims`, `num_held`, `num_not_held`, `num_not_decided`: what claims came to."""
+    return {"num_claims": len(claims)} | {
         f"num_{outcome.replace(' ', '_')}": sum(claim.outcome == outcome for claim in claims)
         for outcome in ("held", "not held", "not decided")
+    }
+
+
+def _decided_facts(
+    campaign: Campaign, subset: SelectionRef, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What was decided, by source, what it proves, and what the figures warn of."""
+    claims, decisions = _claims(campaign, tables), _decisions(subset)
+    by_source = told_by_source(campaign, SUBSET, subset)
+    warnings = found_warnings(
+        campaign,
+        subset,
+        by_source=by_source,
+        curve=tables["iteration_curve"],
+        decisions=decisions,
+        claims=claims,
+    )
+    return {
+        "claims": claims,
+        "decisions": decisions,
+        "by_source": by_source,
+        "warnings": warnings,
     }
 
 
