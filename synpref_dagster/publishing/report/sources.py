@@ -16,6 +16,7 @@ ASKED = {"judges": "judges agree", "votes": "recorded votes agree"}
 COUNTS = {
     "num_rows": "rows",
     "num_quarantined": "quarantined",
+    "num_pairs": "pairs",
     "num_duplicates": "duplicates",
     "num_dropped": "dropped",
     "num_contradictory": "contradictory",

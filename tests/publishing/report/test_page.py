@@ -226,7 +226,7 @@ def test_warnings_come_before_every_figure_and_are_escaped(report):
     ]
     page = render_report(report)
     assert "Gold is &lt;written&gt;." in page
-    assert page.index("1 warning") < page.index("Ask again.") < page.index("Labels")
+    assert page.index("1 warning") < page.index("Ask again.") < page.index("<section>")
     assert 'id="warnings"' not in render_report({**report, "warnings": []})
 
 
