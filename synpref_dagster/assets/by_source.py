@@ -3,6 +3,7 @@
 It decides nothing and enters no identity: what was decided about a pair stands without it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -90,29 +91,34 @@ def pool_by_source(
     )
 
 
-def decided_by_source(
-    step: Step,
-    executors: Executors,
-    subset: SelectionRef,
-    *,
-    clean: SelectionRef,
-    attributes: DatasetRef,
-    witnesses: DatasetRef,
-    gold: SelectionRef,
-) -> DatasetRef | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """What the whole table rests on."""
+
+    subset: SelectionRef
+    """The decided pairs."""
+    clean: SelectionRef
+    """The clean pool that it decides."""
+    attributes: DatasetRef
+    """Those of stage 1."""
+    witnesses: DatasetRef
+    """What the best reward model says of gold pairs, none of which trained it."""
+    gold: SelectionRef
+    """What people said."""
+
+
+def decided_by_source(step: Step, executors: Executors, decided: Decided) -> DatasetRef | None:
     """All that is known of each source; None where an earlier version made the pool.
+
+    What is known of gold, which warnings are made of, is kept beside it.
 
     Args:
         step: that of `consistency_filtered_subset`.
         executors: who counts.
-        subset: the decided pairs.
-        clean: the clean pool that it decides.
-        attributes: those of stage 1.
-        witnesses: what the best reward model says of gold pairs, none of which trained it.
-        gold: what people said.
+        decided: the decided pairs and what is known of them.
     """
     campaign, executor = step.campaign, executors.get()
-    pool, votes = find_table(campaign, POOL, clean), _read_last(campaign, "votes")
+    pool, votes = find_table(campaign, POOL, decided.clean), _read_last(campaign, "votes")
     if pool is None or votes is None:
         return None
     majorities = step.dataset(
@@ -120,39 +126,28 @@ def decided_by_source(
         inputs=[VERSION, votes],
         part=f"{BY_SOURCE}/votes",
     )
-    signs = pool_signs(campaign.texts(clean.kept), uri=_signs_uri(campaign), executor=executor)
+    raw = campaign.texts(decided.clean.kept)
+    signs = pool_signs(raw, uri=_signs_uri(campaign), executor=executor)
     counts = decided_counts(
-        subset,
-        attributes=attributes,
+        decided.subset,
+        attributes=decided.attributes,
         signs=signs,
         votes=majorities,
         uri=campaign.uri("data", step.name, f"{BY_SOURCE}/counts"),
         executor=executor,
     )
-
+    about = {ABOUT: decided.subset.kept.fingerprint}
     step.dataset(
-        lambda: _gold_beside(campaign, clean, witnesses, signs=signs, votes=majorities),
-        inputs=[VERSION, clean, witnesses, signs, majorities],
+        lambda: _gold_beside(campaign, decided, signs=signs, votes=majorities),
+        inputs=[VERSION, decided.clean, decided.witnesses, signs, majorities],
         part=f"{BY_SOURCE}/{GOLD}",
-        meta={ABOUT: subset.kept.fingerprint},
+        meta=about,
     )
-
-    def rows() -> pd.DataFrame:
-        found = summed(campaign.frame(counts))
-        decided = _gold_pairs(campaign, clean, attributes, gold)
-        estimates = accuracy_by_source(
-            decided,
-            cells_in(found),
-            agreement=model_agreement(found),
-            evidence=model_evidence(decided, campaign.frame(witnesses)),
-        )
-        return source_rows(campaign.frame(pool), found, estimates)
-
     return step.dataset(
-        rows,
-        inputs=[VERSION, pool, counts, witnesses, gold],
+        lambda: _rows(campaign, decided, pool=pool, counts=counts),
+        inputs=[VERSION, pool, counts, decided.witnesses, decided.gold],
         part=BY_SOURCE,
-        meta={ABOUT: subset.kept.fingerprint},
+        meta=about,
     )
 
 
@@ -187,27 +182,35 @@ def shown_by_source(campaign: Campaign, table: DatasetRef | None) -> dict[str, A
     return {BY_SOURCE: dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=schema)}
 
 
-def _gold_pairs(
-    campaign: Campaign, clean: SelectionRef, attributes: DatasetRef, gold: SelectionRef
+def _rows(
+    campaign: Campaign, decided: Decided, *, pool: DatasetRef, counts: DatasetRef
 ) -> pd.DataFrame:
-    verified = campaign.frame(gold.kept, ["pair_id", "content_id", "label", "iteration"])
+    found = summed(campaign.frame(counts))
+    gold = _gold_pairs(campaign, decided)
+    estimates = accuracy_by_source(
+        gold,
+        cells_in(found),
+        agreement=model_agreement(found),
+        evidence=model_evidence(gold, campaign.frame(decided.witnesses)),
+    )
+    return source_rows(campaign.frame(pool), found, estimates)
+
+
+def _gold_pairs(campaign: Campaign, decided: Decided) -> pd.DataFrame:
+    verified = campaign.frame(decided.gold.kept, ["pair_id", "content_id", "label", "iteration"])
     columns = ["pair_id", "content_id", "source", "risky"]
-    pairs = find_rows(clean.kept, verified["content_id"], "content_id", columns=columns)
+    contents = verified["content_id"]
+    pairs = find_rows(decided.clean.kept, contents, "content_id", columns=columns)
     ids = [each.as_py().bytes for each in pairs.column("pair_id")]
-    known = find_rows(attributes, ids, columns=["pair_id", *CELL_COLUMNS])
+    known = find_rows(decided.attributes, ids, columns=["pair_id", *CELL_COLUMNS])
     return gold_pairs(pairs, known, verified)
 
 
 def _gold_beside(
-    campaign: Campaign,
-    clean: SelectionRef,
-    witnesses: DatasetRef,
-    *,
-    signs: DatasetRef,
-    votes: DatasetRef,
+    campaign: Campaign, decided: Decided, *, signs: DatasetRef, votes: DatasetRef
 ) -> pd.DataFrame:
-    said = campaign.frame(witnesses)
-    pairs = find_rows(clean.kept, said["pair_id"], columns=["pair_id", "content_id"])
+    said = campaign.frame(decided.witnesses)
+    pairs = find_rows(decided.clean.kept, said["pair_id"], columns=["pair_id", "content_id"])
     known = find_rows(signs, said["pair_id"])
     return gold_beside(said, pairs, signs=known, votes=ContentLabels.from_table(read_table(votes)))
 

@@ -25,7 +25,10 @@ from synpref_dagster.pairs.record import ID_BYTES, id_index, is_among
 
 MIN_DRAWN = 5  # pairs of the seed with which a cell needs no others
 MIN_COVERED = 0.5  # share of a source's pairs in cells that people saw some of
-PEOPLE, MODEL, NOBODY = "people", "reward model", "nobody"
+Sayer = Literal["people", "reward model", "nobody"]
+PEOPLE: Sayer = "people"
+MODEL: Sayer = "reward model"
+NOBODY: Sayer = "nobody"
 Cells = Mapping[tuple[str, str], int]
 """(source, cell) -> number of clean pairs."""
 
@@ -39,7 +42,7 @@ class Estimate:
     high: float
     n: int
     """Gold pairs that it rests on."""
-    by: Literal["people", "reward model", "nobody"]
+    by: Sayer
     """Who says so: people about this source, or a model that was measured on gold of others."""
     covers: float
     """Share of the source's clean pairs that it is about."""

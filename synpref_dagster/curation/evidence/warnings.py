@@ -21,6 +21,7 @@ UNTRAINED = "gold pairs that it did not train on"
 WRITTEN_BY_LENGTH, FOLLOWS_LENGTH = 0.9, 0.7  # share of gold whose interval lies above
 FEWEST_VALIDATION, ENOUGH_VALIDATION = 100, 400  # pairs: the interval is +-10, +-5 points wide
 MOST_OF_A_SOURCE, MOST_OF_A_CATEGORY = 0.8, 2 / 3
+ENOUGH_TO_DISAGREE = 20  # gold pairs
 LEAST_AGREEMENT = 0.8  # of people with recorded votes
 MANY = 100_000
 NUM_NAMED = 3
@@ -38,6 +39,8 @@ WARNINGS: Mapping[str, str] = {  # code -> what to do
     "length: a model trained on this gold learns to measure length.",
     "gold_follows_length": "Read the models' accuracy where length misleads, and have people look "
     "at pairs whose shorter response is better.",
+    "gold_never_disagrees": "See whether the recorded votes are the ones that made the labels; if so, "
+    'have people answer anew (people.backend = "page"), also about sources without votes.',
     "few_validation_pairs": "Raise seed_set.num_gold or seed_set.validation_share until there are "
     "as many as named.",
     "undecided_claims": "Take no such claim from this campaign, or measure it on as many pairs as "
@@ -97,6 +100,7 @@ def campaign_warnings(facts: WarningFacts) -> list[Warned]:
         *models_at_chance(gold),
         *_models_against_length(gold),
         *_gold_by_length(gold),
+        *_gold_never_disagrees(gold),
         *_validation(facts.num_validation),
         *_undecided(facts.claims),
         *_dominating("source", facts.sources, MOST_OF_A_SOURCE),
@@ -174,6 +178,16 @@ def _gold_by_length(gold: pd.DataFrame) -> Iterator[Warned]:
                 code="gold_follows_length",
                 sentence=f"Gold is largely explained by 'the {rule} one wins': {numbers}.",
             )
+
+
+def _gold_never_disagrees(gold: pd.DataFrame) -> Iterator[Warned]:
+    if len(gold) >= ENOUGH_TO_DISAGREE and (gold["human_label"] > 0).all():
+        yield Warned(
+            code="gold_never_disagrees",
+            sentence=f"Gold calls the source's label right in all {len(gold):,} pairs, as it does "
+            "where the same votes made both: how right labels are, and how precise flips, is not "
+            "known from it.",
+        )
 
 
 def _validation(num_pairs: int) -> Iterator[Warned]:

@@ -16,6 +16,7 @@ ASKED = {"judges": "judges agree", "votes": "recorded votes agree"}
 COUNTS = {
     "num_rows": "rows",
     "num_quarantined": "quarantined",
+    "num_pairs": "pairs",
     "num_duplicates": "duplicates",
     "num_dropped": "dropped",
     "num_contradictory": "contradictory",
@@ -52,7 +53,7 @@ def source_tables(rows: Sequence[Row] | None) -> list[FigureTable]:
 
 def table_cells(rows: Sequence[Row]) -> list[dict[str, str | int]]:
     """The same table for a page that shows plain cells: numbers, and texts where more is said."""
-    found = []
+    found: list[dict[str, str | int]] = []
     for row in rows:
         counts = {title: int(row[name]) for name, title in COUNTS.items() if name in row}
         texts = {

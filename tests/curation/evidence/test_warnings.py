@@ -127,6 +127,17 @@ def test_pairs_of_equal_length_say_nothing_about_length():
     assert told(gold=gold(1_000, longer=4, shorter=1)) == []
 
 
+def test_gold_without_a_wrong_label_says_that_it_knows_none():
+    found = told(gold=gold(40).assign(human_label=1, gold_margin=1.0, best_margin=1.0, longer=0))
+    assert found == [
+        (
+            "gold_never_disagrees",
+            "Gold calls the source's label right in all 40 pairs, as it does where the same votes "
+            "made both: how right labels are, and how precise flips, is not known from it.",
+        )
+    ]
+
+
 def test_few_validation_pairs_are_told_with_the_number_that_would_do():
     assert told(num_validation=37) == [
         (

@@ -168,6 +168,6 @@ def test_the_card_shows_each_source_under_the_estimate_of_its_labels():
     ]
     card = render_data_card({**CARD, "measured": rows})
     assert "| source | rows | right labels, estimated |\n|---|---|---|\n" in card
-    assert "| hh | 2312 | 61% (50% to 72%) |" in card
+    assert "| hh | 2,312 | 61% (50% to 72%) |" in card
     assert "estimated from gold" in card
     assert "## By source" not in render_data_card(CARD)

@@ -259,3 +259,9 @@ def test_each_source_is_a_row_and_estimates_are_called_that(report):
     assert "right labels, estimated" in page
     assert "60.0% to 80.0%" in page
     assert 'id="sources"' not in render_report({**report, "by_source": []})
+
+
+def test_warnings_come_before_every_figure(report):
+    report["warnings"] = [{"code": "c", "sentence": "Gold is length.", "advice": "Ask again."}]
+    page = render_report(report)
+    assert page.index("Gold is length.") < page.index("Ask again.") < page.index("<details")
