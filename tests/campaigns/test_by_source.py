@@ -20,7 +20,6 @@ from synpref_dagster.storage.sealed import unsealed
 from synpref_dagster.synthetic.sealed import sealed_signs
 
 PROFILE = """
-extends = "smoke"
 name = "mix"
 [pool]
 kind = "sources"
@@ -28,6 +27,17 @@ sources = [
   {{ name = "hh", path = {hh}, origin = "human", licence = "MIT" }},
   {{ name = "lm", path = {lm}, origin = "human", licence = "MIT" }},
 ]
+[seed_set]
+num_gold = 10
+num_silver = 10
+[iterations]
+num_iterations = 0
+max_retrieved = 1
+num_human = 0
+[reward_model]
+backend = "linear"
+[release]
+backend = "stand_in"
 """
 
 
@@ -90,7 +100,7 @@ def test_the_pools_part_agrees_with_counts_of_the_files(tmp_path, monkeypatch):
     )
     assert shown["lm"]["quarantined"] == 10
     assert Counter(shown["lm"]["quarantined as"].split(", ")) == Counter(
-        ["7 no preference", "3 empty response"]
+        ["7 tied", "3 empty response"]
     )
     # 10 of 40, 12 of 20.
     assert shown["hh"]["longer preferred"] == "25.0% (n = 40)"
@@ -107,7 +117,7 @@ def test_the_whole_table_adds_up_to_what_was_decided(finished_campaign):
     raw = finished_campaign.frame(
         finished_campaign.ref("raw_pool").kept, ["pair_id", "chosen", "rejected"]
     )
-    decided = decided.merge(raw, on="pair_id")
+    decided = decided.merge(raw.drop_duplicates("pair_id"), on="pair_id")
     longer = np.sign(decided["chosen"].str.len() - decided["rejected"].str.len())
     decided["longer"] = longer.where(decided["decision"] != "flipped", -longer)
     assert {row["source"] for row in rows} == set(decided["source"])

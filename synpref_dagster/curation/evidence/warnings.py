@@ -39,7 +39,7 @@ WARNINGS: Mapping[str, str] = {  # code -> what to do
     "length: a model trained on this gold learns to measure length.",
     "gold_follows_length": "Read the models' accuracy where length misleads, and have people look "
     "at pairs whose shorter response is better.",
-    "gold_never_disagrees": "See whether the recorded votes are the ones that made the labels; if so, "
+    "gold_never_disagrees": "See whether the recorded votes are those that made the labels; if so, "
     'have people answer anew (people.backend = "page"), also about sources without votes.',
     "few_validation_pairs": "Raise seed_set.num_gold or seed_set.validation_share until there are "
     "as many as named.",
