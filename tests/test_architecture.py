@@ -47,6 +47,7 @@ ABOUT_MORE_THAN_A_MODULE = {  # tests without a module of their name, and what t
     "people/page/test_accessibility": "the whole page, in a browser",
     "people/page/test_browser": "the whole page, in a browser",
     "people/page/test_load": "the whole page, under load",
+    "publishing/report/test_browser": "the whole page, in a browser",
     "reward/test_real_weights": "the engine on a real language model",
     "reward/test_served_reward_model": "releases behind a real server",
     "settings/test_bounds": "all sections of a profile",

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster.assets.columns import column_schema
+from synpref_dagster.assets.costs import Meter
 from synpref_dagster.assets.run_guard import refuse_foreign_run, writing
 from synpref_dagster.pairs.progress import heard_by, tell
 from synpref_dagster.publishing.plots import markdown_image
@@ -83,6 +84,7 @@ class Step:
         self.version = str(spec.code_version)
         self.description = spec.description or ""
         self.noted: dict[str, Any] = {}
+        self.meter = Meter(context)
 
     def dataset(
         self,
@@ -163,6 +165,7 @@ class Step:
         self,
         value: Result,
         *,
+        first: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
         facts: Mapping[str, Any] | None = None,
         plot: bytes | None = None,
@@ -172,6 +175,7 @@ class Step:
 
         Args:
             value: what downstream assets receive.
+            first: facts that lead the metadata.
             metrics: numbers, logged to MLflow and shown in Dagster.
             facts: other small JSON facts shown in Dagster.
             plot: a PNG under 50 kB.
@@ -180,8 +184,8 @@ class Step:
         numbers = {name: _plain(number) for name, number in (metrics or {}).items()}
         self.tracked.log_metrics({name: float(number) for name, number in numbers.items()})
         shown = {name: _rounded(number) for name, number in numbers.items()}
-        metadata: dict[str, Any] = {**shown, **self.noted, **(facts or {}), **_about(value)}
-        metadata |= self.campaign.about()
+        metadata: dict[str, Any] = {**(first or {}), **shown, **self.noted, **(facts or {})}
+        metadata |= _about(value) | self.campaign.about() | self.meter.measured()
         if plot is not None:
             metadata["plot"] = dg.MetadataValue.md(markdown_image(plot, self.name))
             self.tracked.log_figure("plot", plot)

@@ -8,7 +8,7 @@ share in [0, 1].
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from importlib import resources
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -114,14 +114,66 @@ def leaderboard(
     return board.reset_index(drop=True)
 
 
+def released(
+    board: pd.DataFrame, results_by_model: Mapping[str, Sequence[BenchmarkResult]]
+) -> list[dict[str, Any]]:
+    """The rows of a leaderboard as plain data, every figure with its interval and its items.
+
+    Args:
+        board: from `leaderboard`, in its order.
+        results_by_model: what it was made of.
+
+    Returns:
+        model_size, `average` and `benchmarks` (name -> value, low, high, n). The interval of the
+        average takes the benchmarks to be independent, as their items are.
+    """
+    return [
+        {
+            "model_size": str(model),
+            "average": _averaged(results_by_model.get(str(model), [])),
+            "benchmarks": {
+                result.benchmark: {
+                    "value": result.headline,
+                    "low": result.low,
+                    "high": result.high,
+                    "n": result.num_items,
+                }
+                for result in results_by_model.get(str(model), [])
+            },
+        }
+        for model in board["model_size"]
+    ]
+
+
+def _averaged(results: Sequence[BenchmarkResult]) -> dict[str, float | int | None]:
+    counted = _counted(results)
+    if not counted:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    value = float(np.mean([each.headline for each in counted]))
+    below, above = (
+        float(np.sqrt(sum(end**2 for end in ends))) / len(counted)
+        for ends in (
+            [each.headline - each.low for each in counted],
+            [each.high - each.headline for each in counted],
+        )
+    )
+    number = sum(each.num_items for each in counted)
+    return {"value": value, "low": value - below, "high": value + above, "n": number}
+
+
+def _counted(results: Sequence[BenchmarkResult]) -> list[BenchmarkResult]:
+    """The results that the average is made of: the seven as far as they are there, else all."""
+    by_name = {result.benchmark: result for result in results}
+    return [by_name[name] for name in BENCHMARK_NAMES if name in by_name] or list(results)
+
+
 def _row(model: str, results: Sequence[BenchmarkResult], *, complete: bool) -> dict[str, object]:
     headlines = {result.benchmark: result.headline for result in results}
     missing = [name for name in BENCHMARK_NAMES if name not in headlines]
     if len(results) != len(headlines) or (complete and missing):
         names = sorted(result.benchmark for result in results)
         raise ValueError(f"{model} needs one result per benchmark; it has {names}")
-    seven = [name for name in BENCHMARK_NAMES if name in headlines]
-    averaged = [headlines[name] for name in seven or headlines]
+    averaged = [result.headline for result in _counted(results)]
     return {
         "model_size": model,
         **{name: headlines.get(name, float("nan")) for name in BENCHMARK_NAMES},

@@ -190,10 +190,16 @@ def upgrade(
 
 
 @app.command()
-def report(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
+def report(
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Also draw the page anew from report.json, into this file.")
+    ] = None,
+) -> None:
     """Print the report of a finished campaign again."""
     chosen = load_or_refuse(console, profile, seed)
-    _print_report(chosen)
+    _print_report(chosen, page=page)
     say_unsent(console, chosen)
 
 
@@ -276,6 +282,52 @@ def explain(
         explain_pair(console, chosen, pair_id, as_json=as_json)
 
 
+@app.command()
+def pairs(
+    decision: Annotated[
+        list[str] | None,
+        typer.Option(help="kept, flipped, discarded, or dropped in cleaning; may be repeated."),
+    ] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Reason code; may be repeated.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Task category, or unknown; may be repeated.")
+    ] = None,
+    min_margin: Annotated[
+        float | None, typer.Option(help="Least margin of the label under the best RM.")
+    ] = None,
+    max_margin: Annotated[float | None, typer.Option(help="Largest margin.")] = None,
+    sort: Annotated[str, typer.Option(help="margin or gold_margin: lowest first.")] = "",
+    descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="List so many at most.")] = 20,
+    profile: ProfileOption = "demo",
+    seed: SeedOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List pairs by what became of them: decision, reason, source, category, margin.
+
+    A negative margin speaks against the label that the source gave. `synpref explain` goes on from
+    an id of the list.
+    """
+    chosen = load_or_refuse(console, profile, seed)
+    from synpref_dagster.cli.explain.command import list_decided
+    from synpref_dagster.cli.explain.listing import Query
+
+    query = Query(
+        decision=tuple(decision or ()),
+        reason=tuple(reason or ()),
+        source=tuple(source or ()),
+        category=tuple(category or ()),
+        min_margin=min_margin,
+        max_margin=max_margin,
+        sort=sort,
+        descending=descending,
+        limit=limit,
+    )
+    called = f" --profile {profile}" + ("" if seed is None else f" --seed {seed}")
+    list_decided(console, chosen, query, as_json=as_json, called=called)
+
+
 def main() -> None:
     """Entry point of the console script."""
     # Two spinning thread pools on the same cores are several times slower than one.
@@ -311,8 +363,8 @@ def _sizes(text: str, profile: Profile) -> list[str]:
     return wanted
 
 
-def _print_report(profile: Profile) -> None:
-    from synpref_dagster.cli.report import print_report
+def _print_report(profile: Profile, *, page: Path | None = None) -> None:
+    from synpref_dagster.cli.report import print_report, write_page
     from synpref_dagster.storage.sealed import unsealed
 
     path = Path(profile.store_root(), "report.json")
@@ -325,4 +377,10 @@ def _print_report(profile: Profile) -> None:
     except ValueError as error:
         refuse(console, f"{path} is damaged ({error}): start the campaign again to write it anew")
     print_report(console, found)
-    console.print(f"\n{path.resolve()}\n{path.with_suffix('.html').resolve()}", highlight=False)
+    written = path.with_suffix(".html") if page is None else page
+    if page is not None:
+        try:
+            write_page(found, page)
+        except OSError as error:
+            refuse(console, f"--page {page}: {error}")
+    console.print(f"\n{path.resolve()}\n{written.resolve()}", highlight=False)

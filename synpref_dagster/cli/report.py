@@ -1,11 +1,15 @@
 """The report on a terminal: what came in, what was decided, what held, what did not."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from synpref_dagster.publishing.report.first_screen import first_screen
 
 Numbers = Mapping[str, Any]
 SHORT_NAMES = {
@@ -41,6 +45,7 @@ def print_report(console: Console, report: Numbers) -> None:
     """Print a report (see `curation/evidence/report.py`) in the order of the figure."""
     console = wide(console)
     console.rule(f"profile {report['profile']}, seed {report['seed']}")
+    console.print(_first_screen(report))
     for line in report["simulated"]:
         console.print(f"[yellow]simulated:[/yellow] {line}", highlight=False)
     for night, names in _by_night(report).items():
@@ -57,10 +62,47 @@ def print_report(console: Console, report: Numbers) -> None:
         told = f"[dim]trained on the decisions of {night}:[/dim] {', '.join(sizes)}"
         console.print(told, highlight=False)
     console.print(_claims_table(report))
+    print_warnings(console, report)
     if report["next_steps"]:
         console.print("[bold]Next[/bold]")
         for line in report["next_steps"]:
             console.print(f"  {line}", highlight=False, markup=False)
+
+
+def write_page(report: Numbers, path: Path) -> None:
+    """Draw the page of a report anew: nothing is measured again.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from synpref_dagster.publishing.report.figures import report_figures
+    from synpref_dagster.publishing.report.page import render_report
+
+    path.write_text(render_report(report, report_figures(report)), encoding="utf-8")
+
+
+def _first_screen(report: Numbers) -> Table:
+    """What was asked, what came out, what to worry about, what it cost: as on the page."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for block in first_screen(report):
+        style = "bold yellow" if block.key == "worry" else "bold"
+        table.add_row(Text(block.title, style=style))
+        for fact in block.facts:
+            told = Text.assemble((fact.value, "bold"), (f"  {fact.note}", "dim"))
+            table.add_row(f"  {fact.name}", told)
+    return table
+
+
+def print_warnings(console: Console, report: Numbers) -> None:
+    """What the figures warn of, each with what to do; after the claims, where nobody misses it."""
+    warnings = report.get("warnings") or []
+    if warnings:
+        console.print("[bold red]Warnings[/bold red]")
+    for each in warnings:
+        console.print(f"  {each['sentence']}", style="red", highlight=False, markup=False)
+        console.print(f"    {each['advice']}", highlight=False, markup=False)
 
 
 def wide(console: Console) -> Console:

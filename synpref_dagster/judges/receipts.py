@@ -125,14 +125,26 @@ def _read(found: Mapping[str, tuple[float, float]]) -> Paid:
     return {str(judge): (float(paid), float(more)) for judge, (paid, more) in found.items()}
 
 
+def paid_so_far(uri: str) -> tuple[float, float]:
+    """US dollars that a campaign paid, and the most that may have been charged on top.
+
+    Args:
+        uri: the campaign's store.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    total = _sum(list(read_receipts(to_path(f"{uri.rstrip('/')}/{NAME}")).values()))
+    return sum(paid for paid, _ in total.values()), sum(more for _, more in total.values())
+
+
 def paid_before(uri: str) -> float:
     """US dollars that a campaign paid or may have paid, whatever became of its reply cache.
 
     Raises:
         ValueError: the file cannot be read.
     """
-    known = read_receipts(to_path(f"{uri.rstrip('/')}/{NAME}"))
-    return sum(sum(usd) for usd in _sum(list(known.values())).values())
+    return sum(paid_so_far(uri))
 
 
 def _sum(parts: list[Paid]) -> Paid:

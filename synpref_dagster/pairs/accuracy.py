@@ -24,7 +24,7 @@ class Accuracy:
     n: int
 
 
-def wilson_interval(num_right: int, num_total: int, *, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(num_right: float, num_total: float, *, z: float = Z_95) -> tuple[float, float]:
     """Lower and upper end of the Wilson score interval of `num_right / num_total`.
 
     >>> low, high = wilson_interval(8, 10)

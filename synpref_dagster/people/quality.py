@@ -73,7 +73,7 @@ def _agreement_rows(scope: str, name: str, found: Agreement) -> list[Row]:
 
 
 def _effort_rows(answers: pd.DataFrame, rates: Mapping[str, float]) -> list[Row]:
-    """Time and money of all people together, per pair; what could not be decided."""
+    """Time and money of all people together, in all and per pair; what could not be decided."""
     num_pairs = answers["pair_id"].nunique()
     hours = answers["seconds"] / 3600
     cost = hours * answers["annotator"].map(dict(rates)).astype("float64")
@@ -83,6 +83,8 @@ def _effort_rows(answers: pd.DataFrame, rates: Mapping[str, float]) -> list[Row]
         "median_seconds": float(answers["seconds"].median()),
         "minutes_per_pair": float(60 * hours.sum(min_count=1) / num_pairs) if num_pairs else np.nan,
         "cost_per_pair": float(cost.sum(min_count=1) / num_pairs) if num_pairs else np.nan,
+        "hours": float(hours.sum(min_count=1)),
+        "cost": float(cost.sum(min_count=1)),
     }
     return [(ALL, ALL, name, value, len(answers)) for name, value in measures.items()]
 

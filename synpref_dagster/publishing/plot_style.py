@@ -5,6 +5,7 @@ Only matplotlib's Agg canvas is used: no window, no global figure, nothing to cl
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
@@ -18,9 +19,20 @@ INK = "#24292F"
 QUIET = "#6E7781"
 RULE = "#DDE2E7"
 MAX_PNG_BYTES = 50_000
-DPI = 110
-WIDTH_INCHES = 6.4
 NUM_COLOURS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How wide a plot is, and how fine."""
+
+    width: float
+    """Inches. Letters are as large in all: a narrow plot can be read on a phone."""
+    dpi: int
+
+
+IN_A_LOG = Size(width=6.4, dpi=110)
+ON_A_PAGE = Size(width=3.8, dpi=220)
 
 
 def markdown_image(png: bytes, title: str) -> str:
@@ -35,18 +47,19 @@ def markdown_image(png: bytes, title: str) -> str:
     return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def new_axes(title: str, *, height: float) -> "tuple[Figure, Axes]":
-    """A titled figure of the common width and the given height in inches."""
+def new_axes(title: str, *, height: float, size: Size = IN_A_LOG) -> "tuple[Figure, Axes]":
+    """A titled figure of the given height in inches."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(
-        figsize=(WIDTH_INCHES, height),
-        dpi=DPI,
+        figsize=(size.width, height),
+        dpi=size.dpi,
         layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07),
     )
     axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
     return figure, axes
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synpref_dagster.publishing.plot_style import (
+    IN_A_LOG,
     INK,
     PALETTE,
+    QUIET,
     RULE,
+    Size,
     empty_plot,
     finish,
     label_line_ends,
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bar_plot",
+    "before_and_after",
+    "calibration_plot",
     "histogram",
     "leaderboard_plot",
     "line_plot",
@@ -92,7 +97,7 @@ def bar_plot(
     return png_bytes(figure)
 
 
-def line_plot(
+def line_plot(  # noqa: PLR0913 - what is drawn, and how it is called
     lines: Mapping[str, Sequence[float]],
     *,
     title: str,
@@ -100,6 +105,8 @@ def line_plot(
     y_label: str,
     x: Sequence[float] | None = None,
     percent: bool = True,
+    intervals: Mapping[str, Sequence[Interval]] | None = None,
+    size: Size = IN_A_LOG,
 ) -> bytes:
     """One line per name over a shared x, each labelled at its end.
 
@@ -110,6 +117,8 @@ def line_plot(
         y_label: name of the y axis.
         x: x of each value, by default 0, 1, 2, ...; whole numbers get whole ticks.
         percent: write the y axis as percentages.
+        intervals: line name -> (low, high) of each value, drawn as a band.
+        size: how wide and how fine.
 
     Returns:
         PNG bytes.
@@ -118,7 +127,7 @@ def line_plot(
         return empty_plot(title)
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_axes(title, height=3.1)
+    figure, axes = new_axes(title, height=3.1, size=size)
     ends = []
     for index, (name, values) in enumerate(lines.items()):
         places = np.arange(len(values)) if x is None else np.asarray(x)[: len(values)]
@@ -126,6 +135,9 @@ def line_plot(
         colour = PALETTE[index % len(PALETTE)]
         marker = "o" if len(numbers) <= 30 else None
         axes.plot(places, numbers, color=colour, marker=marker, markersize=4, lw=1.8, zorder=3)
+        if intervals and name in intervals:
+            low, high = np.asarray(intervals[name], dtype=float).T
+            axes.fill_between(places, low, high, color=colour, alpha=0.14, lw=0, zorder=2)
         finite = np.flatnonzero(np.isfinite(numbers))
         if len(finite):
             ends.append((float(numbers[finite[-1]]), float(places[finite[-1]]), name, colour))
@@ -143,6 +155,7 @@ def histogram(
     *,
     title: str,
     x_label: str,
+    size: Size = IN_A_LOG,
 ) -> bytes:
     """Distributions of one quantity over shared bins, one outline per group.
 
@@ -151,27 +164,32 @@ def histogram(
         edges: of the bins, one more than there are.
         title: what the plot says.
         x_label: name and unit of the quantity.
+        size: how wide and how fine.
 
     Returns:
         PNG bytes.
     """
     if not counts:
         return empty_plot(title)
-    figure, axes = new_axes(title, height=3.0)
+    figure, axes = new_axes(title, height=3.0, size=size)
     for index, (name, values) in enumerate(counts.items()):
         label = f"{name} (n = {int(np.sum(values)):,})"
-        colour = PALETTE[index % len(PALETTE)]
+        colour = OUTCOME_COLOURS.get(name, PALETTE[index % len(PALETTE)])
         axes.stairs(values, edges, color=colour, lw=1.6, label=label, zorder=3)
         axes.stairs(values, edges, color=colour, fill=True, alpha=0.18, zorder=2)
     axes.set_xlabel(x_label)
     axes.set_ylabel("count")
-    legend(figure, axes, columns=min(len(counts), 3))
+    legend(figure, axes, columns=min(len(counts), 3 if size == IN_A_LOG else 2))
     finish(axes, grid="y", percent_axis="")
     return png_bytes(figure)
 
 
 def stacked_shares(
-    shares: Mapping[str, Mapping[str, float]], *, title: str, value_label: str = "share"
+    shares: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+    value_label: str = "share",
+    size: Size = IN_A_LOG,
 ) -> bytes:
     """One full bar per name, divided into parts: how each source was kept, dropped, flipped.
 
@@ -179,6 +197,7 @@ def stacked_shares(
         shares: bar name -> part name -> amount (counts or shares; each bar is normalised).
         title: what the plot says.
         value_label: name of the axis.
+        size: how wide and how fine.
 
     Returns:
         PNG bytes.
@@ -189,7 +208,7 @@ def stacked_shares(
     amounts = np.array([[float(row.get(part, 0)) for part in parts] for row in shares.values()])
     totals = amounts.sum(axis=1, keepdims=True)
     portions = np.divide(amounts, totals, out=np.zeros_like(amounts), where=totals > 0)
-    figure, axes = new_axes(title, height=1.45 + 0.36 * len(shares))
+    figure, axes = new_axes(title, height=1.45 + 0.36 * len(shares), size=size)
     starts = np.zeros(len(shares))
     names = list(shares)
     for index, part in enumerate(parts):
@@ -254,6 +273,86 @@ def leaderboard_plot(
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.18)
     axes.set_xlabel("average of the seven benchmarks")
+    axes.tick_params(axis="y", length=0)
+    legend(figure, axes, columns=2)
+    finish(axes, grid="x", percent_axis="x")
+    return png_bytes(figure)
+
+
+def calibration_plot(
+    points: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    size: Size = IN_A_LOG,
+) -> bytes:
+    """How often something is right that is so sure, beside the line on which both are the same.
+
+    Args:
+        points: name -> confidence, share right, and the ends of its interval, all shares.
+        title: what the plot says.
+        x_label: name of the confidence.
+        y_label: name of the share.
+        size: how wide and how fine.
+
+    Returns:
+        PNG bytes.
+    """
+    if not points:
+        return empty_plot(title)
+    figure, axes = new_axes(title, height=3.4, size=size)
+    axes.plot([0.5, 1], [0.5, 1], ls="--", color=QUIET, lw=1, zorder=1)
+    for index, (name, rows) in enumerate(points.items()):
+        sure, right, low, high = np.asarray(rows, dtype=float).T
+        colour = PALETTE[index % len(PALETTE)]
+        axes.vlines(sure, low, high, color=colour, lw=1.4, alpha=0.7, zorder=2)
+        axes.plot(sure, right, "o-", color=colour, ms=5, lw=1.4, label=name, zorder=3)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_xlim(0.48, 1.02)
+    legend(figure, axes, columns=2)
+    finish(axes, grid="y", percent_axis="y")
+    return png_bytes(figure)
+
+
+def before_and_after(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    *,
+    title: str,
+    value_label: str,
+    size: Size = IN_A_LOG,
+) -> bytes:
+    """A hollow and a filled point per name, and a line at half.
+
+    Args:
+        before: name -> share, from top to bottom.
+        after: name -> share; a name may be missing.
+        title: what the plot says.
+        value_label: what the points measure.
+        size: how wide and how fine.
+
+    Returns:
+        PNG bytes.
+    """
+    if not before:
+        return empty_plot(title)
+    figure, axes = new_axes(title, height=1.6 + 0.34 * len(before), size=size)
+    rows = np.arange(len(before))
+    axes.axvline(0.5, color=QUIET, lw=1, ls="--", zorder=1)
+    for row, name in enumerate(before):
+        if name in after:
+            axes.plot([before[name], after[name]], [row, row], color=RULE, lw=2.4, zorder=2)
+    hollow: dict[str, Any] = {"mfc": "white", "mec": PALETTE[1], "mew": 1.6, "ms": 7}
+    axes.plot(list(before.values()), rows, "o", label="before", zorder=3, **hollow)
+    known = [row for row, name in enumerate(before) if name in after]
+    values = [after[name] for name in before if name in after]
+    axes.plot(values, known, "o", color=PALETTE[0], ms=7, label="after", zorder=4)
+    axes.set_yticks(rows, list(before))
+    axes.set_ylim(len(before) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    axes.set_xlabel(value_label)
     axes.tick_params(axis="y", length=0)
     legend(figure, axes, columns=2)
     finish(axes, grid="x", percent_axis="x")

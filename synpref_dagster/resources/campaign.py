@@ -346,7 +346,7 @@ def _made_last(
     event = instance.get_latest_materialization_event(first)
     if event is not None and event.asset_materialization is not None:
         return first, _values(event.asset_materialization)
-    keys = [each for each in instance.all_asset_keys() if _is_of(each, prefix)]
+    keys = [each for each in instance.all_asset_keys() if is_of(each, prefix)]
     made = [
         (record.storage_id, each.asset_entry.asset_key, _values(record.asset_materialization))
         for each in instance.get_asset_records(keys)
@@ -362,7 +362,7 @@ def _values(made: dg.AssetMaterialization) -> dict[str, Any]:
     return {name: entry.value for name, entry in made.metadata.items()}
 
 
-def _is_of(key: dg.AssetKey, prefix: str) -> bool:
+def is_of(key: dg.AssetKey, prefix: str) -> bool:
     """Whether a key is one of a campaign with this prefix; without, those have one part or two."""
     if prefix:
         return key.path[0] == prefix

@@ -29,6 +29,7 @@ UNHEARD: dict[str, Any] = {
         "near_duplicates": True,
         "pii": {"num_sampled": True},
     },
+    "filtering": {"allow_weak_models": True},
     "people": {"ledger_url": True, "label_studio_url": True},
     "judges": {"max_usd": True, "cache": True, "endpoints": {"__all__": WAYS_TO_ASK}},
     "embedding": {**WAYS_TO_ASK, "batch_size": True, "min_cosine": True},

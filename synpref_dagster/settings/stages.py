@@ -120,6 +120,8 @@ class FilterSettings(Section):
     """Nothing is flipped unless the share of right flips on gold has a lower bound this high."""
     cross_fit_folds: int = Field(default=2, ge=2, le=100)
     """Parts of gold, each judged by a model that did not train on it."""
+    allow_weak_models: bool = False
+    """Whether reward models that are no better than chance on gold may filter all the same."""
 
 
 class GateSettings(Section):

@@ -9,6 +9,7 @@ from synpref_dagster.benchmarks.leaderboard import (
     published_since,
     reference_scores,
     reference_sub_scores,
+    released,
 )
 from synpref_dagster.benchmarks.results import BenchmarkResult
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, SUITE
@@ -120,3 +121,29 @@ def test_corrected_published_numbers_are_another_board_and_the_first_ones_the_st
     first, second = published_since(), published_since()
     assert [*first] == [*second] == ["published"]
     assert first != second
+
+
+def test_released_models_have_every_figure_with_its_interval_in_the_order_of_the_board():
+    def found(benchmark, headline, half, num_items):
+        return BenchmarkResult(
+            benchmark=benchmark, headline=headline, low=headline - half, high=headline + half,
+            scores={}, tie_rate=0, num_items=num_items, num_truncated=0, missing_subsets=(),
+        )  # fmt: skip
+
+    results = {
+        "worse": [found("rmb", 0.5, 0.03, 10), found("rm_bench", 0.6, 0.04, 20)],
+        "better": [found("rmb", 0.8, 0.1, 10), found("my_suite", 0.1, 0.1, 5)],
+        "unscored": [],
+    }
+    board = leaderboard(results, complete=False)
+    rows = released(board, results)
+    assert [row["model_size"] for row in rows] == ["better", "worse", "unscored"]
+    better, worse, unscored = rows
+    # One's own suite stands beside the average, never in it.
+    assert better["average"] == pytest.approx({"value": 0.8, "low": 0.7, "high": 0.9, "n": 10})
+    assert better["benchmarks"]["my_suite"]["n"] == 5
+    # Independent errors of .03 and .04 are .05 together, and half of that in the mean of two.
+    assert worse["average"] == pytest.approx({"value": 0.55, "low": 0.525, "high": 0.575, "n": 30})
+    assert unscored["average"]["value"] is None
+    averages = board.set_index("model_size")["average"]
+    assert [row["average"]["value"] for row in rows[:2]] == pytest.approx(list(averages[:2]))

@@ -41,7 +41,8 @@ def curation_keys(defs):
 
 
 def comparable(report):
-    return {name: value for name, value in report.items() if name != "seconds"}
+    of_a_run = ("seconds", "made", "cost")
+    return {name: value for name, value in report.items() if name not in of_a_run}
 
 
 def read_report(campaign):

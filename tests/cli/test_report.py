@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from synpref_dagster.cli.report import print_report
+from synpref_dagster.cli.report import print_report, write_page
 
 NONE = {"value": None, "low": None, "high": None, "n": 0}
 GOOD = {"value": 0.75, "low": 0.7, "high": 0.8, "n": 40}
@@ -50,6 +50,21 @@ def printed(report):
     console = Console(file=io.StringIO(), width=120)
     print_report(console, report)
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+
+def test_one_screen_leads(report):
+    lines = printed(report)
+    blocks = ["What was asked", "What came out", "What to worry about", "What it cost", "Rows"]
+    places = [lines.index(block) for block in blocks]
+    assert places == sorted(places)
+    assert "Claims 1 of 3 measured claims held, 1 not decided, 1 not measured" in lines
+
+
+def test_the_page_is_drawn_anew_from_the_report_alone(report, tmp_path):
+    write_page(report | {"seconds": 1.0}, tmp_path / "again.html")
+    page = (tmp_path / "again.html").read_text()
+    assert "Campaign report: mine, seed 0" in page
+    assert "data:image/png" in page
 
 
 def test_a_claim_without_a_number_was_not_measured(report):
@@ -121,3 +136,15 @@ def test_figures_of_several_nights_are_told_apart(report):
     lines = printed(report)
     assert "figures of Monday: clean_pool, gold" in lines
     assert "figures of Sunday: filter_audit" in lines
+
+
+def test_warnings_stand_below_the_claims_with_what_to_do(report):
+    report["warnings"] = [
+        {"code": "a", "sentence": "The gold RM is no better than chance.", "advice": "More gold."}
+    ]
+    lines = printed(report)
+    place = lines.index("The gold RM is no better than chance.")
+    assert lines[place - 1 : place + 2] == ["Warnings", lines[place], "More gold."]
+    assert place > lines.index("right .100 [.050 .200] > 0 40 held")
+    report["warnings"] = []
+    assert "Warnings" not in printed(report)

@@ -21,7 +21,7 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNPREF_STORE", str(tmp_path / "store"))
     text = (files("synpref_dagster.settings") / "profiles" / "smoke.toml").read_text()
     place = tmp_path / "own.toml"
-    place.write_text(f"{text}\n[filtering]\nguard_floor = 0.6\n")
+    place.write_text(text.replace("[filtering]\n", "[filtering]\nguard_floor = 0.6\n"))
     return place
 
 

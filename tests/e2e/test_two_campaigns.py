@@ -81,7 +81,8 @@ def locations(workplace, serve_dagster):
     workspace = ["load_from:"]
     for name in ("first", "second"):
         own = smoke.replace('name = "smoke"', f'name = "{name}"\nkey_prefix = "{name}"')
-        (place.base / f"{name}.toml").write_text(own + "\n[filtering]\nguard_floor = 0.6\n")
+        own = own.replace("[filtering]\n", "[filtering]\nguard_floor = 0.6\n")
+        (place.base / f"{name}.toml").write_text(own)
         code = place.base / f"{name}.py"
         code.write_text(
             "from synpref_dagster.definitions.build import build_defs\n\n"

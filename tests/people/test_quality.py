@@ -36,6 +36,8 @@ def test_the_whole_says_agreement_time_and_cost(quality):
     assert whole["median_seconds"] == 30
     assert whole["minutes_per_pair"] == pytest.approx(4 / 4)  # 240 seconds for four pairs
     assert whole["cost_per_pair"] == pytest.approx(2.0 / 4)  # 120 seconds of bob for four pairs
+    assert whole["hours"] == pytest.approx(240 / 3600)
+    assert whole["cost"] == pytest.approx(2.0)
 
 
 def test_every_asset_and_category_has_its_agreement(quality):
@@ -64,7 +66,7 @@ def test_what_was_not_recorded_is_not_zero():
         seconds=float("nan"), created_at=float("nan")
     )
     quality = people_quality(answers, CATEGORIES, hourly_rates={})
-    unknown = ["median_seconds", "minutes_per_pair", "cost_per_pair", "drift"]
+    unknown = ["median_seconds", "minutes_per_pair", "cost_per_pair", "hours", "cost", "drift"]
     assert quality[quality["measure"].isin(unknown)]["value"].isna().all()
     assert wide(quality, "all")["pairwise"].tolist() == [0.5]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synpref_dagster.publishing import plots
-from synpref_dagster.publishing.plot_style import MAX_PNG_BYTES
+from synpref_dagster.publishing.plot_style import MAX_PNG_BYTES, ON_A_PAGE
 
 
 def all_plots(rng):
@@ -28,6 +28,23 @@ def all_plots(rng):
         ),
         "stacked": plots.stacked_shares(
             {f"source {n}": {"kept": 5, "flipped": n, "discarded": 2} for n in range(9)}, title="T"
+        ),
+        "calibration": plots.calibration_plot(
+            {"gold RM": [(0.6, 0.5, 0.4, 0.6), (0.9, 0.8, 0.7, 0.9)]},
+            title="T",
+            x_label="confidence",
+            y_label="right",
+            size=ON_A_PAGE,
+        ),
+        "before": plots.before_and_after(
+            {"a": 0.7, "b": 0.4}, {"a": 0.5}, title="T", value_label="share", size=ON_A_PAGE
+        ),
+        "band": plots.line_plot(
+            {"gold": [0.5, 0.6]},
+            title="T",
+            x_label="x",
+            y_label="y",
+            intervals={"gold": [(0.4, 0.6), (0.5, np.nan)]},
         ),
         "leaderboard": plots.leaderboard_plot(many, title="T", published={"model-1": 0.7}),
     }

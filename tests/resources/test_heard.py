@@ -64,7 +64,7 @@ STARTS_NOTHING = """
     key_prefix simulated next_steps executor
     pool.sources.may_leave pool.allow_missing_files pool.recorded_verdicts pool.pii.num_sampled
     pool.near_duplicates.in_campaign pool.near_duplicates.min_similarity
-    people.ledger_url people.label_studio_url
+    people.ledger_url people.label_studio_url filtering.allow_weak_models
     judges.max_usd judges.cache judges.endpoints.api_key_env judges.endpoints.usd_per_million_input
     judges.endpoints.usd_per_million_output judges.endpoints.batch
     judges.endpoints.batch_price_share judges.endpoints.max_batches judges.endpoints.max_usd

@@ -24,7 +24,9 @@ MAX_BARS = 20  # a crowd has hundreds of annotators; the table names them all
 def build_people_audit(asking: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     """The audit, resting on every asset that asks people."""
     ins = {key.to_python_identifier(): dg.AssetIn(key) for key in asking}
-    return dg.asset(**box(GROUP, kinds={"python", "parquet"}), ins=ins)(people_audit)
+    return dg.asset(**box(GROUP, kinds={"python", "parquet"}, code_version="2"), ins=ins)(
+        people_audit
+    )
 
 
 def people_audit(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from synpref_dagster.assets.by_source import Decided, decided_by_source, shown_by_source
 from synpref_dagster.assets.step import (
     Step,
     box,
@@ -18,6 +19,7 @@ from synpref_dagster.assets.step import (
     conservation_spec,
     shard_counts,
 )
+from synpref_dagster.curation.evidence.warnings import refusal_to_filter
 from synpref_dagster.curation.filtering.content_labels import labelled_contents, labelled_table
 from synpref_dagster.curation.filtering.decision import DECISIONS
 from synpref_dagster.curation.filtering.flip_guard import (
@@ -62,15 +64,8 @@ def consistency_filtered_subset(
     what each witness said about it. Decided shard by shard, in bounded memory.
     """
     with campaign_step(context, campaign, tracking, {"rewards": pool_rewards}) as step:
-        labels = step.parts(
-            lambda: {
-                "judged": _judged(campaign, silver, relabelled_pairs),
-                "people": _people(campaign, gold),
-            },
-            ["judged", "people"],
-            inputs=[gold, silver, relabelled_pairs],
-            folder="labels",
-        )
+        _refuse_weak_models(campaign, flip_evidence)
+        labels = _labels(step, gold, silver, relabelled=relabelled_pairs)
         decided = _decide(
             step,
             executors,
@@ -84,6 +79,13 @@ def consistency_filtered_subset(
         counts = campaign.frame(decided.outputs["counts"])
         by_decision = counts.groupby("decision")["num_pairs"].sum()
         totals = {name: int(by_decision.get(name, 0)) for name in DECISIONS}
+        about = Decided(
+            subset=subset,
+            clean=clean_pool,
+            attributes=attribute_labels,
+            witnesses=flip_evidence,
+            gold=gold,
+        )
         return step.result(
             subset,
             metrics={f"num_{name}": totals[name] for name in DECISIONS},
@@ -91,17 +93,10 @@ def consistency_filtered_subset(
                 "by_reason": _reason_totals(counts),
                 SETTINGS: campaign.settings_fingerprint(),
                 told_as(SETTINGS): campaign.settings_told(),
+                **shown_by_source(campaign, decided_by_source(step, executors, about)),
             },
             plot=stacked_shares(_shares_by_source(counts), title="Decisions by source"),
-            checks=[
-                conservation(
-                    clean_pool.kept.num_rows,
-                    {
-                        "kept": subset.kept.num_rows,
-                        "flipped_or_discarded": subset.dropped.num_rows,
-                    },
-                )
-            ],
+            checks=[_all_decided(clean_pool, subset)],
         )
 
 
@@ -202,6 +197,34 @@ def flip_guard(campaign: Campaign, flip_evidence: DatasetRef) -> FlipGuard:
     """The guard that the evidence on gold supports, under the profile's floor."""
     config = GuardConfig(floor=campaign.profile.filtering.guard_floor)
     return estimate_flip_guard(witnesses_from_frame(campaign.frame(flip_evidence)), config=config)
+
+
+def _all_decided(clean_pool: SelectionRef, subset: SelectionRef) -> dg.AssetCheckResult:
+    others = {"flipped_or_discarded": subset.dropped.num_rows}
+    return conservation(clean_pool.kept.num_rows, {"kept": subset.kept.num_rows, **others})
+
+
+def _labels(
+    step: Step, gold: SelectionRef, silver: SelectionRef, *, relabelled: dict[str, DatasetRef]
+) -> dict[str, DatasetRef]:
+    """What judges and people said of contents."""
+    campaign = step.campaign
+    return step.parts(
+        lambda: {
+            "judged": _judged(campaign, silver, relabelled),
+            "people": _people(campaign, gold),
+        },
+        ["judged", "people"],
+        inputs=[gold, silver, relabelled],
+        folder="labels",
+    )
+
+
+def _refuse_weak_models(campaign: Campaign, flip_evidence: DatasetRef) -> None:
+    """Stops where a model that filters is no better than chance, unless the profile allows it."""
+    why = refusal_to_filter(campaign.frame(flip_evidence))
+    if why and not campaign.profile.filtering.allow_weak_models:
+        raise dg.Failure(why, allow_retries=False)
 
 
 def _judged(

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from synpref_dagster.assets.by_source import pool_by_source, shown_by_source
 from synpref_dagster.assets.pool.checks import clean_pairs_found, pool_specs
 from synpref_dagster.assets.pool.raw import GROUP
 from synpref_dagster.assets.pool.recheck import cleared_in, recheck_fact, rechecked_hits
@@ -146,6 +147,7 @@ def _clean(
     pool = SelectionRef(kept=cleaned["kept"], dropped=cleaned["dropped"])
     tally = campaign.frame(cleaned["tally"])
     reasons = dropped_by_reason(tally)
+    sources = pool_by_source(step, executors, raw_pool, clean=pool, cleaned=cleaned["tally"])
     return step.result(
         pool,
         metrics={
@@ -153,7 +155,7 @@ def _clean(
             "num_dropped": pool.dropped.num_rows,
             **risk_counts(tally),
         },
-        facts={"dropped_by_reason": reasons},
+        facts={"dropped_by_reason": reasons, **shown_by_source(campaign, sources)},
         plot=bar_plot(reasons, title="Dropped while cleaning", value_label="pairs", percent=False),
         checks=[
             conservation(

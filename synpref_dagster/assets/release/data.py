@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from synpref_dagster import __version__
+from synpref_dagster.assets.by_source import DECIDED, told_by_source
 from synpref_dagster.assets.filtering.decision import decided_pool
 from synpref_dagster.assets.step import Step, box, campaign_step, fingerprint, shard_counts
 from synpref_dagster.curation.filtering.decision import FLIPPED, KEPT
@@ -22,6 +23,7 @@ from synpref_dagster.publishing.plots import bar_plot
 from synpref_dagster.publishing.release.cards import render_data_card, tier_rows
 from synpref_dagster.publishing.release.data_folder import write_export
 from synpref_dagster.publishing.release.terms import LOADING_DATA, check_licences, terms_files
+from synpref_dagster.publishing.report.sources import table_cells
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import PoolSources
@@ -70,7 +72,9 @@ def curated_dataset(
         fingerprints = {name: fingerprint(ref) for name, ref in inputs.items()}
         by_source = source_rows(sources, rows)
         check_licences(by_source, campaign.profile.export.allowed_licences)
-        folder = _write_folder(campaign, table, rows, by_source, fingerprints)
+        told = told_by_source(campaign, DECIDED, consistency_filtered_subset)
+        card = {**_card(campaign, table, rows, by_source), "measured": table_cells(told)}
+        folder = _write_folder(campaign, table, card, fingerprints)
         splits = pairs_by(rows, "split")
         return step.result(
             table,
@@ -179,18 +183,17 @@ def trained_by_tier(rows: pd.DataFrame) -> dict[str, int]:
 def _write_folder(
     campaign: Campaign,
     table: DatasetRef,
-    rows: pd.DataFrame,
-    by_source: list[dict[str, Any]],
+    card: dict[str, Any],
     fingerprints: dict[str, str],
 ) -> Path:
-    facts = campaign.facts(table)["curation"]
+    num_rows = {"train": card["num_train"], "validation": card["num_validation"]}
     return write_export(
         iter_tables(table),
         campaign.local_folder("releases", "curated_dataset") / table.fingerprint[:16],
-        num_rows=pairs_by(rows, "split"),
+        num_rows=num_rows,
         texts={
-            "README.md": render_data_card(_card(campaign, facts, rows, by_source)),
-            **terms_files(by_source, loading=LOADING_DATA, subject=LABELS_LICENCE),
+            "README.md": render_data_card(card),
+            **terms_files(card["sources"], loading=LOADING_DATA, subject=LABELS_LICENCE),
         },
         manifest={
             "fingerprint": table.fingerprint,
@@ -279,7 +282,7 @@ def _place(sources: PoolSources, spec: SourceSpec) -> str:
 
 
 def _card(
-    campaign: Campaign, facts: dict[str, Any], rows: pd.DataFrame, by_source: list[dict[str, Any]]
+    campaign: Campaign, table: DatasetRef, rows: pd.DataFrame, by_source: list[dict[str, Any]]
 ) -> dict[str, Any]:
     splits = pairs_by(rows, "split")
     return {
@@ -291,7 +294,7 @@ def _card(
         "num_validation": splits.get("validation", 0),
         "tiers": tier_rows(trained_by_tier(rows)),
         "sources": by_source,
-        "curation": facts,
+        "curation": campaign.facts(table)["curation"],
         "limits": list(campaign.profile.simulated)
         or ["Labels are those of people, judges and models, and some are wrong."],
     }

@@ -1,4 +1,4 @@
-"""`synpref explain`: reads a campaign's records, and refuses with what to do instead."""
+"""`synpref explain` and `synpref pairs`: read what a campaign left, and refuse with what to do."""
 
 import json
 from typing import Any
@@ -7,6 +7,14 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.cli.explain.history import PairNotFoundError, find_pair_id, pair_history
+from synpref_dagster.cli.explain.listing import (
+    NotDecidedError,
+    Query,
+    UnknownValueError,
+    count_pairs,
+    listed_pairs,
+    refuse_unknown,
+)
 from synpref_dagster.cli.explain.records import CampaignRecords, NoPoolError
 from synpref_dagster.cli.explain.search import (
     MAX_FOUND,
@@ -14,7 +22,13 @@ from synpref_dagster.cli.explain.search import (
     pairs_with_text,
     quarantined_with_text,
 )
-from synpref_dagster.cli.explain.terminal import print_candidates, print_history, print_quarantined
+from synpref_dagster.cli.explain.terminal import (
+    print_candidates,
+    print_history,
+    print_listed,
+    print_quarantined,
+)
+from synpref_dagster.cli.explain.words import counted
 from synpref_dagster.cli.refusals import refuse
 from synpref_dagster.settings.profile import Profile
 
@@ -71,6 +85,45 @@ def list_pairs(console: Console, profile: Profile, words: str, *, as_json: bool)
     print_quarantined(console, quarantined)
     if len(pairs) == MAX_FOUND:
         console.print(f"the first {MAX_FOUND}: more words give fewer", highlight=False)
+
+
+def list_decided(
+    console: Console, profile: Profile, query: Query, *, as_json: bool, called: str
+) -> None:
+    """Print the pairs that a query means, and how many there are.
+
+    Args:
+        console: where to.
+        profile: names the campaign.
+        query: which pairs.
+        as_json: print one JSON object a line.
+        called: options that name the campaign, for the command that goes on from here.
+    """
+    records = CampaignRecords(profile, profile.store_root())
+    try:
+        refuse_unknown(records, query)
+    except (NoPoolError, NotDecidedError, UnknownValueError) as error:
+        refuse(console, error)
+    if as_json:
+        for pair in listed_pairs(records, query):
+            typer.echo(json.dumps(pair.as_json(), ensure_ascii=False, allow_nan=False))
+        return
+    num_shown, last = 0, ""
+    for pair in listed_pairs(records, query):
+        print_listed(console, pair)
+        num_shown, last = num_shown + 1, pair.row["pair_id"]
+    if not num_shown:
+        console.print("no pair fits", highlight=False)
+        return
+    found = count_pairs(records, query)
+    told = counted(num_shown, "pair") if found is None else f"{num_shown:,} of {found:,} pairs"
+    console.print(told, highlight=False)
+    console.print(
+        f"`synpref explain {last[:12]}{called}` tells all that happened to the last one",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _print_json(value: dict[str, Any]) -> None:

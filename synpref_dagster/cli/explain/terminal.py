@@ -12,9 +12,10 @@ from rich.text import Text
 
 from synpref_dagster.cli.explain.event import Event
 from synpref_dagster.cli.explain.history import PairHistory
+from synpref_dagster.cli.explain.listing import Listed
 from synpref_dagster.cli.explain.records import SHOWN_DIGITS
 from synpref_dagster.cli.explain.search import FoundInQuarantine
-from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, in_words
+from synpref_dagster.cli.explain.words import DECISION_WORDS, DROP_WORDS, LABEL_WORDS, in_words
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.pairs.texts import printable
 
@@ -22,6 +23,8 @@ LEAST_WIDTH = 100
 STEP_WIDTH = 27  # the longest name of a step, `consistency_filtered_subset`
 TEXT_CHARACTERS = 240
 FOUND_CHARACTERS = 90
+TEXT_INDENT = 12
+DECISION_STYLES = {"kept": "green", "flipped": "yellow"}
 MAX_LINES = 6
 """Lines of one detail that are shown; `--json` has them all."""
 
@@ -53,6 +56,28 @@ def print_candidates(console: Console, pairs: Sequence[PreferencePair]) -> None:
             console.print(
                 Text(f"  {name:<9}{shortened(text, FOUND_CHARACTERS - 5)}"), highlight=False
             )
+
+
+def print_listed(console: Console, listed: Listed) -> None:
+    """Print a pair with what became of it and who says so, its texts cut to the width."""
+    console, row = _wide(console), listed.row
+    words = {**DROP_WORDS, **DECISION_WORDS}
+    console.print(
+        Text.assemble(
+            (row["pair_id"], "bold"),
+            f"  {printable(row['source'])}, {listed.category or 'no category'}\n  ",
+            (row["decision"], DECISION_STYLES.get(row["decision"], "dim")),
+            f": {in_words(words, row['reason'])} ({row['reason']})",
+        ),
+        highlight=False,
+        soft_wrap=True,
+    )
+    if said := _said_by_all(listed):
+        console.print(Text(f"  {said}"), highlight=False, soft_wrap=True)
+    for name, text in _texts_of(listed.pair):
+        line = f"  {name:<9}{shortened(text, console.width - TEXT_INDENT)}"
+        console.print(Text(line, no_wrap=True, overflow="ellipsis"), highlight=False)
+    console.print()
 
 
 def print_quarantined(console: Console, rows: Sequence[FoundInQuarantine]) -> None:
@@ -120,6 +145,26 @@ def _steps(events: Sequence[Event]) -> Padding:
         rows += [("", _detail(line)) for line in detail_lines(event.facts)]
         before = step
     return _two_columns(rows)
+
+
+def _said_by_all(listed: Listed) -> str:
+    """What the witnesses and people say about the label of a pair; nobody is left out unsaid."""
+    row, parts = listed.row, []
+    for name, title in (("best_margin", "best RM"), ("gold_margin", "gold RM")):
+        if row[name] is not None:
+            parts.append(f"{title} {row[name]:+.2f}")
+    for title, label in (("judges", row["judge_label"]), ("people", listed.human_label)):
+        if label is not None and (label or title == "people"):
+            parts.append(f"{title} {LABEL_WORDS[label]}")
+    return ", ".join(parts)
+
+
+def _texts_of(pair: PreferencePair | None) -> list[tuple[str, str]]:
+    """The last turn and both responses, by what they are called."""
+    if pair is None:
+        return [("texts", "no longer in the pool: a later reading left the pair out")]
+    turns = [turn["content"] for turn in pair.conversation]
+    return [("asked", turns[-1]), ("chosen", pair.chosen), ("rejected", pair.rejected)]
 
 
 def _detail(line: str) -> Padding:

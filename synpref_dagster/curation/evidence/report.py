@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.evidence.calibration import calibration
 from synpref_dagster.curation.evidence.claims import Claim
+from synpref_dagster.curation.filtering.decision import DECISIONS
+from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
 from synpref_dagster.pairs.accuracy import Accuracy
 
 ACCURACY_FIELDS = ("value", "low", "high", "n")
@@ -30,7 +33,18 @@ class CampaignFacts:
     """Whether there is a clean test set; without one models and judges are held against gold."""
     pool: Mapping[str, Any]
     decisions: pd.DataFrame
-    """decision, reason, num_pairs."""
+    """source, decision, reason, num_pairs."""
+    margins: Mapping[str, Any]
+    """From `margins.margins_by` decision."""
+    flip_evidence: pd.DataFrame
+    """What models and people say about gold pairs."""
+    export: pd.DataFrame
+    """split, tier, source, flipped, num_pairs of what the export holds."""
+    releases: Sequence[Mapping[str, Any]]
+    """Released models with every figure's interval, best first; see `leaderboard.released`."""
+    origin: Mapping[str, Any]
+    """made, asked, sources, fingerprints: what the campaign was told, and what identifies it."""
+    cost: Mapping[str, Any]
     filter_audit: pd.DataFrame
     iteration_curve: pd.DataFrame
     curation_variants: pd.DataFrame
@@ -44,6 +58,10 @@ class CampaignFacts:
     """Asset -> when the figures in the report that come from it were made."""
     simulated: Sequence[str]
     next_steps: Sequence[str]
+    by_source: Sequence[Mapping[str, Any]] = ()
+    """Rows of `sources.as_report`."""
+    warnings: Sequence[Mapping[str, Any]] = ()
+    """Rows of `warnings.as_report`."""
 
 
 def build_report(facts: CampaignFacts) -> dict[str, Any]:
@@ -56,13 +74,14 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "seconds": round(facts.seconds, 1),
         "test_set": evaluated_on(has_test_set=facts.has_test_set),
         "pool": dict(facts.pool),
-        "decisions": {
-            name: int(by_decision.get(name, 0)) for name in ("kept", "flipped", "discarded")
-        },
-        "decisions_by_reason": {
-            f"{row.decision}: {row.reason}": int(row.num_pairs)
-            for row in facts.decisions.itertuples()
-        },
+        "decisions": {name: int(by_decision.get(name, 0)) for name in DECISIONS},
+        "warnings": list(facts.warnings),
+        "by_source": list(facts.by_source),
+        "decisions_by_reason": _by_reason(facts.decisions),
+        "decisions_by_source": _decisions_by_source(facts.decisions),
+        "margins_by_decision": dict(facts.margins),
+        "calibration": calibration(witnesses_from_frame(facts.flip_evidence)),
+        "export": exported(facts.export),
         "label_accuracy": {
             **{name: asdict(found) for name, found in labels.items()},
             "n": labels["before"].n,
@@ -81,6 +100,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "judge_quality": _judges(facts.judge_quality),
         "people": _people(facts.people_audit),
         "leaderboard": facts.leaderboard.to_dict("records"),
+        "releases": [dict(each) for each in facts.releases],
         "flip_guard": dict(facts.flip_guard),
         "nights": dict(facts.nights),
         "claims": [
@@ -89,8 +109,48 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         ],
         "simulated": list(facts.simulated),
         "next_steps": list(facts.next_steps),
+        **facts.origin,
+        "cost": dict(facts.cost),
     }
     return dict(_plain(report))
+
+
+def exported(rows: pd.DataFrame) -> dict[str, Any]:
+    """What the export holds, counted: the one number of curated pairs that everybody is told.
+
+    Args:
+        rows: split, tier, source, flipped, num_pairs.
+
+    Returns:
+        num_train, num_validation, num_flipped; by_tier of those that train; by_source of all.
+    """
+    by_split = rows.groupby("split")["num_pairs"].sum()
+    trained = rows[rows["split"] == "train"]
+    return {
+        "num_train": int(by_split.get("train", 0)),
+        "num_validation": int(by_split.get("validation", 0)),
+        "num_flipped": int(rows["num_pairs"][rows["flipped"].astype(bool)].sum()),
+        "by_tier": _summed(trained, "tier"),
+        "by_source": _summed(rows, "source"),
+    }
+
+
+def _summed(rows: pd.DataFrame, column: str) -> dict[str, int]:
+    counts = rows.groupby(column)["num_pairs"].sum()
+    return {str(name): int(number) for name, number in counts.items()}
+
+
+def _by_reason(decisions: pd.DataFrame) -> dict[str, int]:
+    counts = decisions.groupby(["decision", "reason"])["num_pairs"].sum()
+    return {f"{decision}: {reason}": int(number) for (decision, reason), number in counts.items()}
+
+
+def _decisions_by_source(decisions: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counts = decisions.groupby(["source", "decision"])["num_pairs"].sum()
+    return {
+        str(source): {name: int(counts.get((source, name), 0)) for name in DECISIONS}
+        for source in sorted(decisions["source"].unique())
+    }
 
 
 def evaluated_on(*, has_test_set: bool) -> str:

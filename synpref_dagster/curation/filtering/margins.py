@@ -1,10 +1,12 @@
 """The distribution of a pool's margins, added up from counts per shard: no margin is kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.pairs.columns import from_numbers, from_strings, to_numbers
 
@@ -78,21 +80,60 @@ def sum_margins(
     for row in (row for table in bins for row in table.to_pylist()):
         of_witness = found[row["witness"]]
         of_witness[row["bin"]] = of_witness.get(row["bin"], 0) + row["num_pairs"]
-    places = sorted({place for of_witness in found.values() for place in of_witness}) or [0]
+    edges, counts = _regrouped(found, num_bins)
+    return MarginCounts(totals=summed, edges=edges, counts=counts)
+
+
+def margins_by(tables: Iterable[pa.Table], column: str, *, num_bins: int = 30) -> dict[str, Any]:
+    """How the margins under the best RM lie, apart by the values of a column.
+
+    Args:
+        tables: `best_margin` and the column of few different values, one shard in memory.
+        column: for instance `decision`.
+        num_bins: about so many equal bins, with an edge at zero.
+
+    Returns:
+        `edges` of the bins, one more than there are; `num_pairs`, value -> pairs in each bin. Pairs
+        without a reward are in none.
+    """
+    found: dict[str, dict[int, int]] = {}
+    for table in tables:
+        for value in pc.unique(table.column(column)).to_pylist():
+            rows = table.filter(pc.equal(table.column(column), value))
+            margins = to_numbers(rows.column("best_margin"), null=np.nan)
+            of_value = found.setdefault(str(value), {})
+            for place, number in zip(*_places(margins), strict=True):
+                of_value[int(place)] = of_value.get(int(place), 0) + int(number)
+    edges, counts = _regrouped(found, num_bins)
+    return {
+        "edges": edges.tolist(),
+        "num_pairs": {name: each.tolist() for name, each in sorted(counts.items())},
+    }
+
+
+def _regrouped(
+    found: Mapping[str, Mapping[int, int]], num_bins: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Edges and counts of about `num_bins` equal bins with an edge at zero, made of fine ones."""
+    places = sorted({place for of_one in found.values() for place in of_one}) or [0]
     width = -(-(places[-1] - places[0] + 1) // num_bins)
     start = places[0] // width * width
     size = (places[-1] - start) // width + 1
     counts = {name: np.zeros(size, dtype=np.int64) for name in found}
-    for name, of_witness in found.items():
-        for place, num_pairs in of_witness.items():
+    for name, of_one in found.items():
+        for place, num_pairs in of_one.items():
             counts[name][(place - start) // width] += num_pairs
-    edges = (start + width * np.arange(size + 1)) / BINS_PER_UNIT
-    return MarginCounts(totals=summed, edges=edges, counts=counts)
+    return (start + width * np.arange(size + 1)) / BINS_PER_UNIT, counts
+
+
+def _places(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fine bins that hold margins, and how many each holds."""
+    finite = margins[np.isfinite(margins)].astype(np.float64)
+    places = np.floor(np.clip(finite, -MOST_UNITS, MOST_UNITS) * BINS_PER_UNIT).astype(np.int64)
+    return np.unique(places, return_counts=True)
 
 
 def _binned(name: str, margins: np.ndarray) -> pa.Table:
-    finite = margins[np.isfinite(margins)].astype(np.float64)
-    places = np.floor(np.clip(finite, -MOST_UNITS, MOST_UNITS) * BINS_PER_UNIT).astype(np.int64)
-    bins, counts = np.unique(places, return_counts=True)
+    bins, counts = _places(margins)
     columns = [from_strings([name] * len(bins)), from_numbers(bins), from_numbers(counts)]
     return pa.Table.from_arrays(columns, schema=BIN_SCHEMA)

@@ -1,8 +1,9 @@
 """The facts on a model card: what a campaign measured about one size, as plain data."""
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from synpref_dagster.settings.models import (
 from synpref_dagster.settings.profile import Profile
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "dagster", "mlflow", "pyarrow")
+PACKAGE = "synpref-dagster"
+GIT_SECONDS = 10.0
 OWN_LICENCE = "apache-2.0"
 LICENCE_LINKS = {
     "llama3.1": "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/LICENSE",
@@ -113,6 +116,35 @@ def is_folder(place: str) -> bool:
 def library_versions() -> dict[str, str]:
     """Installed versions of what computes and stores a release."""
     return {name: version(name) for name in LIBRARIES}
+
+
+def package_commit() -> str | None:
+    """The commit that this package is of, with `-dirty` where files differ; None where unknown.
+
+    Of a checkout git says it; an installation from a repository was told by its installer.
+    """
+    folder = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(folder)]
+    try:
+        # The package may lie in somebody else's repository, whose commits say nothing of it.
+        _said([*git, "ls-files", "--error-unmatch", "__init__.py"])
+        return _said([*git, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"])
+    except (OSError, subprocess.SubprocessError):
+        return _installed_commit()
+
+
+def _said(command: Sequence[str]) -> str:
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=GIT_SECONDS)
+    return found.stdout.strip()
+
+
+def _installed_commit() -> str | None:
+    try:
+        text = distribution(PACKAGE).read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    told = json.loads(text).get("vcs_info", {}) if text else {}
+    return str(told["commit_id"])[:12] if "commit_id" in told else None
 
 
 def _settings(config: Mapping[str, Any], loss: LossSettings) -> dict[str, Any]:

@@ -58,6 +58,10 @@ def _minutes(value: float) -> str:
     return f"{value:.1f} min"
 
 
+def _hours(value: float) -> str:
+    return f"{value:.2f} h"
+
+
 def _money(value: float) -> str:
     return f"{value:.2f}"
 
@@ -77,7 +81,14 @@ _EFFORT: Columns = {
 SCOPES: Mapping[str, tuple[str, Columns]] = {
     "all": (
         "All people",
-        {**_COUNTED, **_AGREEMENT, "undecided_share": ("could not decide", share), **_EFFORT},
+        {
+            **_COUNTED,
+            **_AGREEMENT,
+            "undecided_share": ("could not decide", share),
+            **_EFFORT,
+            "hours": ("time in all", _hours),
+            "cost": ("cost in all", _money),
+        },
     ),
     "annotator": (
         "By annotator",

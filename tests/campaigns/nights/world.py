@@ -140,7 +140,7 @@ class World:
         A JSON text is one of TOML, too.
         """
         settings = {**self.settings, **other}
-        lines = [PROFILE, "[filtering]"]
+        lines = [PROFILE, "[filtering]", "allow_weak_models = true"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         lines += ['[pool]\nkind = "sources"\nrecorded_verdicts = "sources"']
         # Who of other origin is routed to stage 1 is part of the history of a store.

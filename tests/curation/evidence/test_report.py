@@ -33,12 +33,29 @@ FACTS = CampaignFacts(
     pool={"read": np.int64(100), "dropped": {"duplicate": 3}, "clean": 90},
     decisions=pd.DataFrame(
         [
-            ("kept", "all_agree", 5),
-            ("kept", "human_agrees", 2),
-            ("discarded", "reward_tie", 1),
+            ("a", "kept", "all_agree", 3),
+            ("b", "kept", "all_agree", 2),
+            ("a", "kept", "human_agrees", 2),
+            ("b", "discarded", "reward_tie", 1),
         ],
-        columns=["decision", "reason", "num_pairs"],
+        columns=["source", "decision", "reason", "num_pairs"],
     ),
+    margins={"edges": [-1.0, 0.0, 1.0], "num_pairs": {"kept": [0, 7], "discarded": [1, 0]}},
+    flip_evidence=pd.DataFrame(
+        {"human_label": [1, -1], "gold_margin": [2.0, 2.0], "best_margin": [1.0, nan]}
+    ).assign(judge_label=0),
+    export=pd.DataFrame(
+        [
+            ("train", "gold", "a", False, 2),
+            ("train", "recycled", "a", True, 1),
+            ("train", "curated", "b", False, 4),
+            ("validation", "gold", "b", True, 3),
+        ],
+        columns=["split", "tier", "source", "flipped", "num_pairs"],
+    ),
+    releases=[{"model_size": "qwen3-0.6b", "average": row(0.5), "benchmarks": {}}],
+    origin={"made": {"version": "1"}, "fingerprints": {"clean_pool": "f"}},
+    cost={"cpu_hours": np.float64(0.5), "human_hours": nan},
     filter_audit=pd.DataFrame(
         [
             row(0.7, 80, measure="label_accuracy", name="before", rule=""),
@@ -136,6 +153,32 @@ def test_what_is_not_a_number_becomes_null():
 def test_decisions_are_counted_and_none_is_zero():
     assert REPORT["decisions"] == {"kept": 7, "flipped": 0, "discarded": 1}
     assert REPORT["decisions_by_reason"]["kept: human_agrees"] == 2
+
+
+def test_decisions_are_told_apart_by_source():
+    assert REPORT["decisions_by_source"] == {
+        "a": {"kept": 5, "flipped": 0, "discarded": 0},
+        "b": {"kept": 2, "flipped": 0, "discarded": 1},
+    }
+    total = sum(sum(row.values()) for row in REPORT["decisions_by_source"].values())
+    assert total == sum(REPORT["decisions"].values()) == sum(REPORT["decisions_by_reason"].values())
+
+
+def test_curated_pairs_are_those_that_the_export_holds():
+    assert REPORT["export"] == {
+        "num_train": 7,
+        "num_validation": 3,
+        "num_flipped": 4,
+        "by_tier": {"curated": 4, "gold": 2, "recycled": 1},
+        "by_source": {"a": 3, "b": 7},
+    }
+
+
+def test_what_nobody_measured_costs_null_and_not_nothing():
+    assert REPORT["cost"] == {"cpu_hours": 0.5, "human_hours": None}
+    assert REPORT["made"] == {"version": "1"}
+    assert REPORT["fingerprints"] == {"clean_pool": "f"}
+    assert REPORT["releases"][0]["average"] == accuracy(0.5)
 
 
 def test_accuracies_land_under_their_names():

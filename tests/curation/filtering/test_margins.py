@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from synpref_dagster.curation.filtering.margins import count_margins, sum_margins
+from synpref_dagster.curation.filtering.margins import count_margins, margins_by, sum_margins
 
 
 def rewards(best, gold):
@@ -64,3 +64,18 @@ def test_margins_beyond_all_measure_count_as_far_away():
     found = summed(rewards([1e30, -1e30], [0.0, 0.0]))
     assert found.counts["best"].sum() == 2
     assert found.edges[0] == pytest.approx(-1024.0, abs=70.0)
+
+
+def test_margins_lie_apart_by_what_was_decided():
+    shards = [
+        pa.table({"decision": ["kept", "flipped", "kept"], "best_margin": [0.5, -2.0, 1.99]}),
+        pa.table({"decision": ["kept", "discarded"], "best_margin": [None, -0.25]}),
+    ]
+    floats = pa.schema([("decision", pa.string()), ("best_margin", pa.float32())])
+    found = margins_by([shard.cast(floats) for shard in shards], "decision", num_bins=4)
+    assert found["edges"] == [-2.0, -1.0, 0.0, 1.0, 2.0]
+    assert found["num_pairs"] == {
+        "discarded": [0, 1, 0, 0],
+        "flipped": [1, 0, 0, 0],
+        "kept": [0, 0, 1, 1],  # a pair without a reward is in none
+    }

@@ -28,6 +28,7 @@ CARD = {
         "ngram_words": 13,
         "decisions": [{"decision": "kept", "reason": "all_agree", "num_pairs": 8}],
     },
+    "measured": [],
     "limits": ["Invented."],
 }
 
@@ -154,3 +155,19 @@ def test_trl_trains_five_steps_on_it_unchanged(folder, tmp_path):
     assert outcome.global_step == 5
     assert 0 < outcome.training_loss < 5
     assert "eval_accuracy" in trainer.evaluate()
+
+
+def test_the_card_shows_each_source_under_the_estimate_of_its_labels():
+    rows = [
+        {
+            "source": "hh",
+            "rows": 2_312,
+            "right labels, estimated": "61% (50% to 72%)",
+            "dropped as": "",
+        }
+    ]
+    card = render_data_card({**CARD, "measured": rows})
+    assert "| source | rows | right labels, estimated |\n|---|---|---|\n" in card
+    assert "| hh | 2,312 | 61% (50% to 72%) |" in card
+    assert "estimated from gold" in card
+    assert "## By source" not in render_data_card(CARD)
