@@ -100,13 +100,19 @@ def waiting_reason(profile: Profile) -> str | None:
         waiting = People(profile.people, campaign=profile.campaign_name()).waiting()
     except LedgerAwayError as error:
         return f"whether people are asked cannot be seen: {error}"
-    return told_waiting(waiting) if waiting else None
+    return told_waiting(waiting, on_page=profile.people.backend == "page") if waiting else None
 
 
-def told_waiting(statuses: Sequence[BatchStatus]) -> str:
-    """How far people are with the batches before them."""
+def told_waiting(statuses: Sequence[BatchStatus], *, on_page: bool) -> str:
+    """How far people are with the batches before them.
+
+    Args:
+        statuses: of these batches.
+        on_page: whether they answer on the page, whose accounts say who could.
+    """
     return "waiting for people: " + ", ".join(
-        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items} ({each.missing})"
+        f"{each.batch.asset} {each.num_finished} of {each.batch.num_items}"
+        + (f" ({each.missing})" if on_page else "")
         for each in statuses
     )
 

@@ -102,7 +102,9 @@ def people_sensors(loaded: LoadedProfile) -> list[dg.SensorDefinition]:
         if not changed:
             waiting = people.waiting()
             told = [
-                told_waiting(waiting) if waiting else "no batch is before people",
+                told_waiting(waiting, on_page=now.profile.people.backend == "page")
+                if waiting
+                else "no batch is before people",
                 people.told_left_out(),
             ]
             return dg.SkipReason("; ".join(filter(None, told)))
