@@ -76,9 +76,10 @@ def run(
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.judges.forecast import costs_money
     from synpref_dagster.storage.writers import StoreInUseError
 
-    if chosen.judges.cost_money:
+    if costs_money(chosen):
         print_estimate(console, chosen)
     progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
@@ -190,6 +191,30 @@ def compare(
 
 
 @app.command()
+def check(
+    wanted: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="Name of a profile, or a .toml file.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="The same as an option.")] = "",
+    seed: SeedOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: all figures.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Asks no endpoint whether it is there.")
+    ] = False,
+) -> None:
+    """Say what a campaign will meet, need and cost, before anybody is asked; writes nothing.
+
+    Reads every source once. Ends with 0, or with 1 and a list of what must change.
+    """
+    if wanted and profile and wanted != profile:
+        refuse(console, f"two profiles are named, {wanted} and {profile}: check one at a time")
+    chosen = load_or_refuse(console, wanted or profile or "demo", seed)
+    from synpref_dagster.cli.before.check import check_profile
+
+    check_profile(console, chosen, as_json=as_json, offline=offline)
+
+
+@app.command()
 def sizes(
     profile: ProfileOption = "demo",
     device: Annotated[str, typer.Option(help="h200, h100, a100, ..., or cpu.")] = "h200",
@@ -201,7 +226,7 @@ def sizes(
 ) -> None:
     """Say what training and scoring each model size will take: memory, operations, hours."""
     chosen = load_or_refuse(console, profile, None)
-    from synpref_dagster.cli.sizes import print_forecast
+    from synpref_dagster.cli.before.sizes import print_forecast
 
     print_forecast(
         console,

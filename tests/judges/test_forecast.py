@@ -6,8 +6,8 @@ from endpoint_profile import small_profile
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.forecast import fits, forecast, mean_tokens, planned
-from synpref_dagster.judges.questions import tokens_of
+from synpref_dagster.judges.forecast import fits, forecast, planned
+from synpref_dagster.judges.questions import mean_tokens, tokens_of
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
 

@@ -6,7 +6,7 @@ bytes of its ids, which are hashes: some twenty bytes a pair are held.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.pairs.ids import id_keys
+from synpref_dagster.pairs.record import PreferencePair
 
 NEEDED_COLUMNS = ["source", "pair_id", "content_id", "chosen", "rejected"]
 COUNTED = ("num_rows", "num_unfolded", "num_quarantined", "num_outside")
@@ -65,18 +66,39 @@ class PoolKeys:
         Args:
             pairs: `NEEDED_COLUMNS`.
         """
-        names = pairs.column("source").to_pylist()
-        codes = [self._codes.setdefault(name, len(self._codes)) for name in names]
         lengths = [pc.utf8_length(pairs.column(side)) for side in ("chosen", "rejected")]
         chosen, rejected = (np.asarray(each.combine_chunks(), dtype=np.int64) for each in lengths)
-        self._parts.append(
-            (
-                np.array(codes, dtype=np.int32),
-                id_keys(pairs.column("pair_id"))[:, 0].copy(),
-                id_keys(pairs.column("content_id"))[:, 0].copy(),
-                np.sign(chosen - rejected).astype(np.int8),
-            )
-        )
+        ids = [id_keys(pairs.column(name))[:, 0].copy() for name in ("pair_id", "content_id")]
+        self._add(pairs.column("source").to_pylist(), ids, chosen - rejected)
+
+    def add_pairs(self, pairs: Sequence[PreferencePair]) -> tuple[np.ndarray, np.ndarray]:
+        """The same of pairs that are no table; gives their numbers and those of their contents.
+
+        Args:
+            pairs: n of them.
+
+        Returns:
+            (n,) uint64 each: the first eight bytes of pair_id and of content_id.
+        """
+        ids = [
+            np.frombuffer(b"".join(found), dtype=np.uint64)[::2].copy()
+            for found in ([p.pair_id for p in pairs], [p.content_id for p in pairs])
+        ]
+        lengths = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=np.int64)
+        self._add([pair.source for pair in pairs], ids, lengths)
+        return ids[0], ids[1]
+
+    def _add(self, names: Sequence[str], ids: Sequence[np.ndarray], lengths: np.ndarray) -> None:
+        """`lengths`: how many characters the preferred response is longer."""
+        codes = [self._codes.setdefault(name, len(self._codes)) for name in names]
+        signs = np.sign(lengths).astype(np.int8)
+        self._parts.append((np.array(codes, dtype=np.int32), *ids, signs))
+
+    def contents(self, sources: Collection[str]) -> np.ndarray:
+        """Ascending uint64: the first eight bytes of the different contents of some sources."""
+        codes = [code for name, code in self._codes.items() if name in sources]
+        source, _, content, _ = self._columns()
+        return np.unique(content[np.isin(source, codes)])
 
     @property
     def num_distinct(self) -> int:
@@ -91,8 +113,8 @@ class PoolKeys:
         """
         read: dict[str, Counter[str]] = {}
         for each in counts:
-            found = read.setdefault(str(each["source"]), Counter())
-            found.update({name: int(each[name]) for name in COUNTED})
+            counter = read.setdefault(str(each["source"]), Counter())
+            counter.update({name: int(each[name]) for name in COUNTED})
         numbers = self._numbers()
         rows = []
         for name in sorted(read | self._codes):
