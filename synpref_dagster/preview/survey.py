@@ -232,7 +232,7 @@ class _Found:
         kind = row.source, row.reason
         self.quarantined[kind] += 1
         ranked = self.examples.setdefault(kind, [])
-        ranked.append((digest(row.raw, row.detail, str(row.row)), row))
+        ranked.append((digest(row.raw, row.detail), row))
         ranked.sort(key=lambda each: each[0])
         del ranked[EXAMPLES:]
 
