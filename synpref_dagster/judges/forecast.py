@@ -276,7 +276,8 @@ def _vectors(
         return []
     clean, stage_one = (sizes.get(name, _world(profile)[name]) for name in POOLS)
     later = None if clean is None or stage_one is None else max(0, clean - stage_one)
-    tasks = None if later is None or stage_one is None else stage_one + _share(SHARE_UNSURE, later)
+    again = _share(SHARE_UNSURE, later)
+    tasks = None if again is None or stage_one is None else stage_one + again
     prompt = PROMPT_SHARE * per_pair
     texts = [("pair_embeddings", tasks, prompt)]
     if settings.min_cosine:

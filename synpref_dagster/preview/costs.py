@@ -133,7 +133,8 @@ class Machines:
     @property
     def hours(self) -> float:
         """Of the device, benchmarks apart."""
-        return sum(each.device_hours for each in (*self.trainings, *self.scorings))
+        trained = sum(each.device_hours for each in self.trainings)
+        return trained + sum(each.device_hours for each in self.scorings)
 
     @property
     def too_large(self) -> list[str]:

@@ -30,8 +30,8 @@ SCRIPTS: Mapping[str, re.Pattern[str]] = {
 }
 """Script -> its letters; the first that fits counts, since Japanese has Chinese letters too."""
 _SMALL_WORDS = {
-    "English": "the and of to is that it for you are with was this have not what how as be can a an i "
-    "in on at by or if so do no me my we he her his one from they but there who which when your",
+    "English": "the and of to is that it for you are with was this have not what how as be a an i "
+    "can in on at by or if so do no me my we he her his one from they but there who which when",
     "German": "der die das und ist nicht ein eine ich du mit auf für von zu den wie was es",
     "French": "le la les des est et un une que qui dans pour pas vous je sur avec ce en du",
     "Spanish": "el la los las es y un una que en de por para con no se como lo más del",
@@ -64,8 +64,8 @@ def language_of(text: str) -> str:
         for script, letters in SCRIPTS.items():
             if len(letters.findall(text)) > LEAST_LETTERS * num_letters:
                 return script
-    said = _WORD.findall(text.lower())
-    hits = {name: sum(word in small for word in said) for name, small in WORDS.items()}
+    said = Counter(_WORD.findall(text.lower()))
+    hits = {name: sum(map(said.__getitem__, small)) for name, small in WORDS.items()}
     best = max(hits, key=hits.__getitem__)
     return best if hits[best] >= LEAST_WORDS else OTHER
 

@@ -5,7 +5,7 @@ on estimated by bytes; without one a token is taken to have four.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,24 @@ import numpy as np
 from synpref_dagster.judges.questions import BYTES_PER_TOKEN
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.preview.survey import Survey, size_of
-from synpref_dagster.reward.backbones import Backbone, backbone
-from synpref_dagster.reward.from_profile import STAND_IN_MAX_LENGTH_TOKENS, ModelSettings, start_of
-from synpref_dagster.settings.models import FrozenReleaseSettings, HubTrainingSettings, is_path
+from synpref_dagster.reward.backbones import STAND_IN_MAX_LENGTH_TOKENS, Backbone, backbone
+from synpref_dagster.settings.models import (
+    FrozenReleaseSettings,
+    HubReleaseSettings,
+    HubSettings,
+    HubTrainingSettings,
+    ReleaseSettings,
+    RewardModelSettings,
+    is_path,
+)
 from synpref_dagster.settings.profile import Profile
 
 TOKENIZED = 200
 """Pairs of each source that are cut into tokens."""
 TOKENIZER = "tokenizer.json"
+
+
+ModelSettings = RewardModelSettings | ReleaseSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +65,8 @@ def limits(profile: Profile, found: Survey) -> list[Limit]:
             kinds[kind] = _limit(found, kind, size=size)
         else:
             known = kinds[kind]
-            kinds[kind] = _named(known, f"{known.size}, {size}")
+            kinds[kind] = replace(known, size=f"{known.size}, {size}")
     return list(kinds.values())
-
-
-def _named(limit: Limit, size: str) -> Limit:
-    from dataclasses import replace
-
-    return replace(limit, size=size)
 
 
 def _limit(found: Survey, kind: tuple[int, str | None, bool], *, size: str) -> Limit:
@@ -128,11 +132,14 @@ def _tokenizer_file(settings: ModelSettings, row: Backbone) -> str | None:
     """Where a backbone's tokenizer lies on this machine; None where it does not."""
     if not isinstance(settings, HubTrainingSettings | FrozenReleaseSettings):
         return None
-    begun = start_of(settings, row)
-    folder = Path(begun.hub_id)
-    if folder.is_dir() or is_path(begun.hub_id):
+    place, revision = row.hub_id, row.revision
+    is_named = isinstance(settings, HubSettings | HubReleaseSettings)
+    if is_named and (given := settings.given_backbone(row.model_size)):
+        place, revision = given, None
+    folder = Path(place)
+    if folder.is_dir() or is_path(place):
         return str(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(begun.hub_id, TOKENIZER, revision=begun.revision)
+    found = try_to_load_from_cache(place, TOKENIZER, revision=revision)
     return found if isinstance(found, str) else None

@@ -145,8 +145,8 @@ class _Sample:
 
     def offer(self, keys: np.ndarray, pairs: Sequence[PreferencePair]) -> None:
         full = len(self._heap) == SAMPLED
-        places = np.flatnonzero(keys < np.uint64(-self._heap[0][0])) if full else range(len(keys))
-        for place in places:
+        below = keys < np.uint64(-self._heap[0][0]) if full else np.ones(len(keys), dtype=bool)
+        for place in np.flatnonzero(below).tolist():
             key = int(keys[place])
             if key in self._known:
                 continue

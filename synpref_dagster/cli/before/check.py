@@ -5,7 +5,7 @@ import json
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -80,8 +80,8 @@ def _table(grid: Grid, width: int) -> Table:
     taken = sum(n for place, n in enumerate(widths) if place != quoting) + 2 * len(widths)
     for place, name in enumerate(grid.head):
         most = max(LEAST_QUOTED, width - taken) if place == quoting else None
-        justify = "left" if place < grid.num_names else "right"
-        table.add_column(name, justify=justify, no_wrap=True, max_width=most)
+        side: JustifyMethod = "left" if place < grid.num_names else "right"
+        table.add_column(name, justify=side, no_wrap=True, max_width=most)
     for row in grid.rows:
         table.add_row(*map(escape, row))
     return table
