@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from synpref_dagster.cli.hub import refuse_missing_on_hub
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
@@ -15,6 +14,7 @@ from synpref_dagster.cli.refusals import (
     refuse,
     refuse_missing_backbones,
     refuse_missing_keys,
+    refuse_missing_on_hub,
     refuse_unfit_backbones,
     say,
 )

@@ -115,6 +115,20 @@ def refuse_missing_backbones(console: Console, profile: Profile) -> None:
         refuse(console, "\n".join(missing))
 
 
+def refuse_missing_on_hub(console: Console, profile: Profile, sizes: Sequence[str]) -> None:
+    """End the command when the hub, or something of this campaign on it, cannot be had.
+
+    Args:
+        console: where to say so.
+        profile: of the campaign.
+        sizes: that will be released.
+    """
+    from synpref_dagster.preview.hub import missing_on_hub
+
+    if missing := missing_on_hub(profile, sizes):
+        refuse(console, "\n".join(missing))
+
+
 def refuse_unfit_backbones(console: Console, profile: Profile, sizes: Sequence[str]) -> None:
     """End the command when a local backbone cannot be started from, one line for each.
 

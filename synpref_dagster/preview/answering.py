@@ -26,6 +26,11 @@ class Answer:
     detail: str = ""
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether it answers, and what it says is worth a look."""
+        return self.state == "answers" and bool(self.detail)
+
+    @property
     def must_change(self) -> str:
         """What to do, in a line; empty where nothing is wrong."""
         if self.state in ("answers", "not asked"):

@@ -15,6 +15,7 @@ from synpref_dagster.curation.contamination.rules import (
 )
 from synpref_dagster.curation.pool.screening import contamination_config
 from synpref_dagster.preview import answering, costs, needs, sections
+from synpref_dagster.preview.hub import missing_on_hub
 from synpref_dagster.preview.lengths import Limit, limits
 from synpref_dagster.preview.page import Page
 from synpref_dagster.preview.survey import Survey, survey
@@ -32,10 +33,13 @@ def checked(profile: Profile, *, offline: bool = False) -> Page:
         offline: looks for keys of endpoints, and does not ask whether they are there.
     """
     began = time.process_time()
+    missing = [] if offline else missing_on_hub(profile, profile.sizes())
     with _sources(profile) as sources:
-        indexes, missing = _benchmarks(profile, sources)
+        indexes, unread = _benchmarks(profile, sources, without_hub=bool(missing))
+        missing += unread
         found = survey(
-            sources.specs(),
+            # What the hub does not give is said once, and not asked for again and again.
+            [spec for spec in sources.specs() if not (missing and spec.hub_id)],
             seed=profile.seed,
             indexes=indexes,
             recorded=_recorded(sources) if sources.is_synthetic else (),
@@ -64,9 +68,11 @@ def _sources(profile: Profile) -> Iterator[PoolSources]:
 
 
 def _benchmarks(
-    profile: Profile, sources: PoolSources
+    profile: Profile, sources: PoolSources, *, without_hub: bool
 ) -> tuple[list[ContaminationIndex], list[str]]:
     """What is looked for in prompts, and why some benchmark cannot be had."""
+    if without_hub and "hub" in profile.pool.benchmarks.values():
+        return [], []
     try:
         prompts = prompts_from_rows(sources.benchmark_prompts())
     except (OSError, ValueError, ConnectionError) as error:
@@ -94,7 +100,7 @@ def _page(
     problems: list[str],
     answers: list[answering.Answer],
 ) -> Page:
-    asked, lengths = needs.sizes(profile, found), limits(profile, found)
+    asked, lengths = needs.sizes(profile, found), limits(profile, found) if found.num_pairs else []
     bill = costs.bill(profile, found, num_comparisons=num_comparisons)
     told, unknown = _machines(profile, found)
     changes = [
@@ -108,12 +114,13 @@ def _page(
         ),
     ]
     looks = [*needs.look_at(profile, found), *unknown, *_too_long(lengths, found)]
+    looks += [f"{each.name}: {each.detail}" for each in answers if each.is_doubtful]
     looks += [line for each in told for line in each.too_large]
     return Page(
         title=profile.name,
         parts=(
             sections.sources_part(found),
-            sections.quarantine_part(found),
+            *([sections.quarantine_part(found)] if found.num_pairs or found.quarantined else []),
             sections.texts_part(found, lengths),
             sections.people_part(profile, found, asked),
             sections.judges_part(profile, bill, answers),

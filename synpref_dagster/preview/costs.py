@@ -51,12 +51,13 @@ class Bill:
 
 
 def pool_sizes(found: Survey, num_comparisons: int | None) -> dict[str, int]:
-    """Rows of the pools as the estimate of judges wants them."""
+    """Rows of the pools as the estimate of judges wants them; without a pair nothing is known."""
     sizes = {
         "raw_pool": found.num_pairs,
         "clean_pool": found.num_clean,
         "unverified_pool": found.num_for_people,
     }
+    sizes = sizes if found.num_pairs else {}
     return sizes | ({} if num_comparisons is None else {"judge_scores": num_comparisons})
 
 

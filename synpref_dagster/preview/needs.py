@@ -49,7 +49,7 @@ def sizes(profile: Profile, found: Survey) -> Sizes:
 
 def must_change(profile: Profile, found: Survey) -> list[str]:
     """A line for each thing with which a campaign would fail, or not be what was asked for."""
-    lines = list(found.unreadable.values())
+    lines = [_without_formats(line) for line in found.unreadable.values()]
     if not profile.pool.sources and profile.pool.kind == "sources":
         lines.append("the profile names no source: add [[pool.sources]]")
     if found.unreadable and not found.num_pairs:
@@ -119,6 +119,13 @@ def _sizes_lean(profile: Profile, asked: Sizes) -> list[str]:
             f"{asked.max_retrieved:,} want {asked.num_labelled:,} pairs of {asked.num_there:,} in "
             f"all: {left:,} are left to them"
         )
+    in_iterations = asked.num_iterations * asked.num_human
+    left = max(0, asked.num_answerable - asked.num_gold)
+    if profile.people.backend == "recorded" and asked.num_answerable and in_iterations > left:
+        lines.append(
+            f"iterations.num_human wants {in_iterations:,} answers in all, and {left:,} pairs with "
+            "a recorded vote are left to it"
+        )
     gold = min(asked.num_gold, asked.num_answerable)
     validating = round(profile.seed_set.validation_share * gold)
     if 0 < validating < LEAST_VALIDATION:
@@ -127,6 +134,17 @@ def _sizes_lean(profile: Profile, asked: Sizes) -> list[str]:
             f"are known to {100 / max(validating, 1) ** 0.5:.0f} points, either way"
         )
     return lines
+
+
+def _without_formats(line: str) -> str:
+    """An error about an unknown layout without all layouts that are known."""
+    before, known, _ = line.partition(" Known formats: ")
+    if not known:
+        return line
+    return (
+        f"{before} Layouts are in docs/sources.md; rename columns with the option columns = "
+        "{known name = 'name in the data'}, set the format, or take the source out"
+    )
 
 
 def _rows(found: Survey) -> int:

@@ -42,6 +42,8 @@ def sources_part(found: Survey) -> Part:
         )
         for row in found.sources
     ]
+    if not found.num_pairs and not rows:
+        return Part(title="Sources", lines=("No source was read.",))
     outside = sum(row.num_outside for row in found.sources)
     lines = [
         f"{found.num_pairs:,} pairs, {found.num_distinct:,} of them different; "
@@ -71,7 +73,7 @@ def quarantine_part(found: Survey) -> Part:
         quoted = [f"row {row.row:,}: {_begins(row)}" for row in each.examples]
         rows.append((each.source, each.reason, quoted[0], number(each.num_rows)))
         rows += [("", "", again, "") for again in quoted[1:]]
-    lines = [] if rows else ["Every row is a pair."]
+    lines = [] if rows or not found.num_pairs else ["Every row is a pair."]
     if rest := found.quarantined[MAX_ROWS:]:
         told = Counter({each.reason: 0 for each in rest})
         for each in rest:
@@ -102,12 +104,12 @@ def _listed(counts: Mapping[str, int], *, most: int = 6) -> str:
 def texts_part(found: Survey, limits: Sequence[Limit]) -> Part:
     """Prompts, languages, lengths, benchmarks and personal data."""
     whole = found.prompts[""]
-    lines = []
-    if whole.num_pairs:
-        lines.append(
-            f"Prompts: {whole.num_prompts:,} for {whole.num_pairs:,} pairs; {whole.num_for_half:,} "
-            f"hold half of the pairs, the largest {whole.largest:,}."
-        )
+    if not whole.num_pairs:
+        return Part(title="Texts", lines=("No pair was read.",))
+    lines = [
+        f"Prompts: {whole.num_prompts:,} for {whole.num_pairs:,} pairs; {whole.num_for_half:,} "
+        f"hold half of the pairs, the largest {whole.largest:,}."
+    ]
     lines += [_languages(found), *_benchmarks(found), *_personal(found)]
     lines += [_length(each) for each in limits]
     return Part(title="Texts", lines=tuple(filter(None, lines)))
@@ -136,7 +138,7 @@ def _languages(found: Survey) -> str:
 
 def _benchmarks(found: Survey) -> list[str]:
     if not found.contaminated:
-        return [f"Benchmarks: {'no pair shares words with one.' if found.num_pairs else ''}"]
+        return ["Benchmarks: no pair shares words with one."]
     by_name: Counter[str] = Counter()
     for (_, benchmark), n in found.contaminated.items():
         by_name[benchmark] += n
@@ -227,9 +229,7 @@ def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) 
         (
             name,
             state[name].address if name in state else "",
-            " ".join(filter(None, (state[name].state, state[name].detail)))[:60]
-            if name in state
-            else "",
+            state[name].state if name in state else "",
             number(questions[name]),
             f"{usd[name]:,.2f}",
         )
@@ -237,7 +237,7 @@ def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) 
     ]
     measured = "mean of replies so far" if bill.is_timed else "assumed"
     lines = [
-        f"About ${bill.usd:,.2f}: {bill.said}.",
+        f"About ${bill.usd:,.2f} in all: {bill.said}.",
         f"About {bill.hours:,.1f} hours of replies ({bill.seconds_per_call:.1f} s a call, "
         f"{measured}; as many at once as max_concurrency allows; batches may take a day each).",
         "Lengths of questions are measured on the texts, shares of the pool that are asked about "
@@ -250,20 +250,19 @@ def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) 
 
 def machines_part(profile: Profile, told: Sequence[Machines], seconds: float) -> Part:
     """Hours of training and scoring."""
-    lines = [f"This check took {seconds:,.1f} CPU seconds, measured."]
+    lines = [f"This check took {seconds:,.1f} CPU seconds."]
     if not told:
         lines.append(
             f"Models without a real backbone ({profile.reward_model.backend}, "
             f"{profile.release.backend}): minutes of one CPU."
         )
     for each in told:
-        what = f"{len(each.trainings)} kinds of training, {len(each.scorings)} of reading"
         lines.append(
-            f"About {each.hours:,.1f} hours of one {each.device.name} ({what}; "
-            f"{each.device.utilisation:.0%} of its speed, {each.device.source}). "
-            f"synpref sizes has them one by one."
+            f"One {each.device.name}: about {each.hours:,.1f} hours of training and scoring "
+            f"({each.device.utilisation:.0%} of its speed; {each.device.source})."
         )
-        lines += each.too_large
+    if told:
+        lines.append("synpref sizes has them one by one; benchmarks come on top.")
     return Part(title="Machines", lines=tuple(lines))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from synpref_dagster.curation.contamination.rules import ContaminationIndex, find_by_index
 from synpref_dagster.curation.personal_data.patterns import find_in_texts
-from synpref_dagster.curation.pool.by_source import PoolKeys, SourceRow
+from synpref_dagster.curation.pool.by_source import PoolKeys, SourceRow, id_numbers
 from synpref_dagster.pairs.record import PreferencePair, digest, first_user_turn
 from synpref_dagster.preview.prompts import Spread, spread
 from synpref_dagster.sources.files.folders import source_files
@@ -207,11 +207,11 @@ class _Found:
         of = self.of[source]
         of.num_votes += len(batch.recorded_verdicts)
         of.people.update(vote.annotator for vote in batch.recorded_verdicts)
-        of.voted.append(_numbers([vote.content_id for vote in batch.recorded_verdicts]))
+        of.voted.append(id_numbers([vote.content_id for vote in batch.recorded_verdicts]))
         if not batch.pairs:
             return
-        pairs, contents = self.keys.add_pairs(batch.pairs)
-        of.prompts.append(_numbers([pair.conversation_id for pair in batch.pairs]))
+        pairs, contents, conversations = self.keys.add_pairs(batch.pairs)
+        of.prompts.append(conversations)
         of.bytes_of_sides.append(_bytes_of_sides(batch.pairs))
         of.sample.offer(pairs, batch.pairs)
         self._look_for_benchmarks(source, batch.pairs, keys=(pairs, contents))
@@ -272,7 +272,7 @@ class _Found:
             hit[:, 1],
         )
         voted = [each for of in self.of.values() for each in of.voted]
-        everybody = np.concatenate([_numbers([*recorded]), *voted])
+        everybody = np.concatenate([id_numbers([*recorded]), *voted])
         prompts = {name: _joined(of.prompts, np.uint64) for name, of in self.of.items()}
         return Survey(
             sources=tuple(self.keys.rows(self.counts)),
@@ -321,11 +321,6 @@ class _Found:
             )
             for (source, reason), number in ordered
         )
-
-
-def _numbers(ids: Sequence[bytes]) -> np.ndarray:
-    """(n,) uint64: the first eight bytes of each id."""
-    return np.frombuffer(b"".join(ids), dtype=np.uint64)[::2].copy()
 
 
 def _joined(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synpref_dagster.pairs.ids import id_keys
-from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.pairs.record import PreferencePair, ids_of_all
 
 NEEDED_COLUMNS = ["source", "pair_id", "content_id", "chosen", "rejected"]
 COUNTED = ("num_rows", "num_unfolded", "num_quarantined", "num_outside")
@@ -71,22 +71,21 @@ class PoolKeys:
         ids = [id_keys(pairs.column(name))[:, 0].copy() for name in ("pair_id", "content_id")]
         self._add(pairs.column("source").to_pylist(), ids, chosen - rejected)
 
-    def add_pairs(self, pairs: Sequence[PreferencePair]) -> tuple[np.ndarray, np.ndarray]:
-        """The same of pairs that are no table; gives their numbers and those of their contents.
+    def add_pairs(
+        self, pairs: Sequence[PreferencePair]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same of pairs that are no table; gives their numbers.
 
         Args:
             pairs: n of them.
 
         Returns:
-            (n,) uint64 each: the first eight bytes of pair_id and of content_id.
+            (n,) uint64 each: the first eight bytes of pair_id, content_id and conversation_id.
         """
-        ids = [
-            np.frombuffer(b"".join(found), dtype=np.uint64)[::2].copy()
-            for found in ([p.pair_id for p in pairs], [p.content_id for p in pairs])
-        ]
+        pair_ids, contents, conversations = map(id_numbers, ids_of_all(pairs))
         lengths = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=np.int64)
-        self._add([pair.source for pair in pairs], ids, lengths)
-        return ids[0], ids[1]
+        self._add([pair.source for pair in pairs], [pair_ids, contents], lengths)
+        return pair_ids, contents, conversations
 
     def _add(self, names: Sequence[str], ids: Sequence[np.ndarray], lengths: np.ndarray) -> None:
         """`lengths`: how many characters the preferred response is longer."""
@@ -148,6 +147,11 @@ class PoolKeys:
             "num_unequal": np.bincount(source[sign != 0], minlength=size),
             "num_longer": np.bincount(source[sign > 0], minlength=size),
         }
+
+
+def id_numbers(ids: Sequence[bytes]) -> np.ndarray:
+    """(n,) uint64: the first eight bytes of each id."""
+    return np.frombuffer(b"".join(ids), dtype=np.uint64)[::2].copy()
 
 
 def by_source(shards: Iterable[pa.Table], counts: Iterable[Mapping[str, Any]]) -> list[SourceRow]:
