@@ -8,6 +8,8 @@ into results/check.json.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import resource
@@ -118,16 +120,20 @@ def read(folder: Path) -> dict[str, Any]:
 
 def check(folder: Path) -> dict[str, Any]:
     """The whole check of the profile."""
-    from synpref_dagster.preview.check import checked
+    from rich.console import Console
+
+    from synpref_dagster.cli.before.check import check_profile
     from synpref_dagster.settings.profile import load_profile
 
-    profile = load_profile(str(folder / "bench.toml"))
+    profile, said = load_profile(str(folder / "bench.toml")), io.StringIO()
     began = time.process_time()
-    page = checked(profile)
+    with contextlib.redirect_stdout(said):
+        check_profile(Console(), profile, as_json=True, offline=True)
+    facts = json.loads(said.getvalue())
     names = ("num_pairs", "num_distinct", "num_contaminated", "num_with_personal_data")
-    found = {name: page.facts[name] for name in names}
-    found["num_quarantined"] = sum(row["num_quarantined"] for row in page.facts["sources"])
-    found["num_contradictory"] = sum(row["num_contradictory"] for row in page.facts["sources"])
+    found = {name: facts[name] for name in names}
+    found["num_quarantined"] = sum(row["num_quarantined"] for row in facts["sources"])
+    found["num_contradictory"] = sum(row["num_contradictory"] for row in facts["sources"])
     return {**found, "cpu_seconds_without_imports": time.process_time() - began}
 
 

@@ -107,11 +107,7 @@ def _page(
         *problems,
         *needs.must_change(profile, found),
         *filter(None, (each.must_change for each in answers)),
-        *(
-            ["judges.max_usd does not reach for the labels: raise it"]
-            if bill and not bill.reaches
-            else []
-        ),
+        *([bill.shortage] if bill and bill.shortage else []),
     ]
     looks = [*needs.look_at(profile, found), *unknown, *_too_long(lengths, found)]
     looks += [f"{each.name}: {each.detail}" for each in answers if each.is_doubtful]

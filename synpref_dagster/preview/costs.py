@@ -40,8 +40,8 @@ class Bill:
     """Still to pay in the campaign, without the jobs that people start."""
     said: str
     """The sentence about the cap."""
-    reaches: bool
-    """Whether the cap lets all labels be paid for."""
+    shortage: str
+    """What to do where the cap does not reach for the labels; else empty."""
     hours: float
     """Of waiting for replies."""
     seconds_per_call: float
@@ -96,11 +96,20 @@ def bill(profile: Profile, found: Survey, *, num_comparisons: int | None) -> Bil
         rows=tuple(rows),
         usd=sum(each.usd or 0.0 for each in rows if not each.is_extra),
         said=fits(rows, cap=cap, spent=spent),
-        reaches=cap is None or labels <= max(0.0, cap - spent),
+        shortage=_shortage(labels, cap=cap, spent=spent),
         hours=_hours(profile, rows, seconds),
         seconds_per_call=seconds,
         is_timed=is_timed,
         is_free=not costs_money(profile),
+    )
+
+
+def _shortage(labels: float, *, cap: float | None, spent: float) -> str:
+    if cap is None or labels <= max(0.0, cap - spent):
+        return ""
+    return (
+        f"labels cost about ${labels:,.2f}, and ${max(0.0, cap - spent):,.2f} of judges.max_usd "
+        "are left: raise it, or ask fewer judges, samples or pairs"
     )
 
 

@@ -52,7 +52,7 @@ def must_change(profile: Profile, found: Survey) -> list[str]:
     lines = [_without_formats(line) for line in found.unreadable.values()]
     if not profile.pool.sources and profile.pool.kind == "sources":
         lines.append("the profile names no source: add [[pool.sources]]")
-    if found.unreadable and not found.num_pairs:
+    if not found.num_pairs and (found.unreadable or not found.sources):
         return lines
     if not found.num_pairs:
         return [*lines, f"{_rows(found):,} rows read, no pair among them: see the quarantine"]

@@ -256,11 +256,11 @@ def machines_part(profile: Profile, told: Sequence[Machines], seconds: float) ->
             f"Models without a real backbone ({profile.reward_model.backend}, "
             f"{profile.release.backend}): minutes of one CPU."
         )
-    for each in told:
-        lines.append(
-            f"One {each.device.name}: about {each.hours:,.1f} hours of training and scoring "
-            f"({each.device.utilisation:.0%} of its speed; {each.device.source})."
-        )
+    lines += [
+        f"One {each.device.name}: about {each.hours:,.1f} hours of training and scoring "
+        f"({each.device.utilisation:.0%} of its speed; {each.device.source})."
+        for each in told
+    ]
     if told:
         lines.append("synpref sizes has them one by one; benchmarks come on top.")
     return Part(title="Machines", lines=tuple(lines))

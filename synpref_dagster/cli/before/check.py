@@ -30,7 +30,7 @@ def check_profile(shown: Console, profile: Profile, *, as_json: bool, offline: b
         as_json: one JSON object instead of a page.
         offline: asks no endpoint whether it is there.
     """
-    # What was imported stays: looking for garbage in it while pairs go by costs a tenth of the time.
+    # Imports stay: to look for garbage in them while pairs go by costs a tenth of the time.
     gc.freeze()
     try:
         page = checked(profile, offline=offline)
