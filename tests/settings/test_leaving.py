@@ -31,6 +31,7 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "people/page/patience.py",
     "people/page/serving.py",
     "preview/answering.py",  # nothing: asks endpoints for their list of models
+    "preview/lengths.py",  # nothing: looks for a tokenizer among what was downloaded
     "preview/hub.py",  # names of what the profile takes from the hub
     "resources/hub.py",
     "resources/tracking/away.py",
