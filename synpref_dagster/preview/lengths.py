@@ -133,8 +133,10 @@ def _tokenizer_file(settings: ModelSettings, row: Backbone) -> str | None:
     if not isinstance(settings, HubTrainingSettings | FrozenReleaseSettings):
         return None
     place, revision = row.hub_id, row.revision
-    is_named = isinstance(settings, HubSettings | HubReleaseSettings)
-    if is_named and (given := settings.given_backbone(row.model_size)):
+    given = None
+    if isinstance(settings, HubSettings | HubReleaseSettings):
+        given = settings.given_backbone(row.model_size)
+    if given:
         place, revision = given, None
     folder = Path(place)
     if folder.is_dir() or is_path(place):

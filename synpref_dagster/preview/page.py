@@ -13,8 +13,6 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     num_names: int = 1
     """Columns of text, the first ones."""
-    is_quoting: bool = False
-    """Whether the last of these holds beginnings of texts, which may be cut to the width."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,8 +15,8 @@ from synpref_dagster.settings.leaving import Destination, hosts_away
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.sources.records import QuarantinedRow
 
-MAX_ROWS = 5
-MAX_SHOWN = 200
+MAX_REASONS, MAX_COLUMNS = 5, 8
+MAX_SHOWN = 98
 """Characters of an example."""
 
 
@@ -58,7 +58,7 @@ def sources_part(found: Survey) -> Part:
     if found.skipped:
         lines.append(f"{len(found.skipped)} files are no data by their names, and not read.")
     head = (
-        *("source", "labels", "rows", "pairs", "no pairs", "again", "shared"),
+        *("source", "labels", "rows", "pairs", "quarantine", "again", "shared"),
         *("both ways", "against", "longer"),
     )
     return Part(
@@ -68,13 +68,11 @@ def sources_part(found: Survey) -> Part:
 
 def quarantine_part(found: Survey) -> Part:
     """Rows that are no pairs, two of each kind, and columns that nobody reads."""
-    rows = []
-    for each in found.quarantined[:MAX_ROWS]:
-        quoted = [f"row {row.row:,}: {_begins(row)}" for row in each.examples]
-        rows.append((each.source, each.reason, quoted[0], number(each.num_rows)))
-        rows += [("", "", again, "") for again in quoted[1:]]
-    lines = [] if rows or not found.num_pairs else ["Every row is a pair."]
-    if rest := found.quarantined[MAX_ROWS:]:
+    lines = [] if found.quarantined or not found.num_pairs else ["Every row is a pair."]
+    for each in found.quarantined[:MAX_REASONS]:
+        lines.append(f"{each.source}, {each.reason}: {each.num_rows:,} rows, for instance")
+        lines += [f"    row {row.row:,}: {_begins(row)}"[:MAX_SHOWN] for row in each.examples]
+    if rest := found.quarantined[MAX_REASONS:]:
         told = Counter({each.reason: 0 for each in rest})
         for each in rest:
             told[each.reason] += each.num_rows
@@ -83,16 +81,14 @@ def quarantine_part(found: Survey) -> Part:
         f"{source}.{column} ({rows:,} rows)" for (source, column), rows in found.unread.items()
     ]
     if unread:
-        more = f" and {len(unread) - MAX_ROWS} more" if len(unread) > MAX_ROWS else ""
-        lines.append(f"Columns that nobody reads: {', '.join(unread[:MAX_ROWS])}{more}.")
-    head = ("source", "reason", "for instance", "rows")
-    grid = Grid(head=head, rows=tuple(rows), num_names=3, is_quoting=True)
-    return Part(title="Quarantine", grid=grid if rows else None, lines=tuple(lines))
+        more = f" and {len(unread) - MAX_COLUMNS} more" if len(unread) > MAX_COLUMNS else ""
+        lines.append(f"Columns that nobody reads: {', '.join(unread[:MAX_COLUMNS])}{more}.")
+    return Part(title="Quarantine", lines=tuple(lines))
 
 
 def _begins(row: QuarantinedRow) -> str:
-    said = " ".join(printable(row.raw).split())
-    return (said or printable(row.detail))[:MAX_SHOWN]
+    said = " ".join(printable(row.raw).replace("\\n", " ").split())
+    return said or printable(row.detail)
 
 
 def _listed(counts: Mapping[str, int], *, most: int = 6) -> str:
@@ -137,8 +133,10 @@ def _languages(found: Survey) -> str:
 
 
 def _benchmarks(found: Survey) -> list[str]:
+    if not found.benchmarks:
+        return ["Benchmarks: none is named, so that nothing is looked for."]
     if not found.contaminated:
-        return ["Benchmarks: no pair shares words with one."]
+        return [f"Benchmarks: no pair shares words with {', '.join(found.benchmarks)}."]
     by_name: Counter[str] = Counter()
     for (_, benchmark), n in found.contaminated.items():
         by_name[benchmark] += n
@@ -158,10 +156,12 @@ def _personal(found: Survey) -> list[str]:
 
 
 def _length(limit: Limit) -> str:
+    first, *more = limit.size.split(", ")
+    sizes = f"{first} and {len(more)} more" if more else first
     how = "tokens counted on a sample" if limit.is_counted else "four bytes taken for a token"
     over = "lose their beginning" if limit.is_cut else "would train nothing"
     return (
-        f"Lengths for {limit.size}: {limit.tokens_per_pair:,.0f} tokens on average, longest "
+        f"Lengths for {sizes}: {limit.tokens_per_pair:,.0f} tokens on average, longest "
         f"{limit.longest:,}, allowed {limit.max_tokens:,}: {limit.num_over:,} pairs {over} ({how})."
     )
 

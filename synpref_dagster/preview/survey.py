@@ -63,6 +63,8 @@ class Survey:
     prompts: Mapping[str, Spread]
     """Source -> its spread; "" is the whole pool."""
     num_distinct: int
+    benchmarks: tuple[str, ...]
+    """That were looked for."""
     contaminated: Mapping[tuple[str, str], int]
     """(source, benchmark) -> pairs, whole pool and repetitions included."""
     num_contaminated: int
@@ -287,6 +289,7 @@ class _Found:
                 **{name: spread(keys) for name, keys in prompts.items()},
             },
             num_distinct=self.keys.num_distinct,
+            benchmarks=tuple(sorted({p.benchmark for each in self.indexes for p in each.prompts})),
             contaminated=dict(sorted(self.contaminated.items())),
             num_contaminated=len(np.unique(hit[:, 0])),
             num_for_people=len(for_people),

@@ -78,11 +78,11 @@ def _say(shown: Console, line: str, *, style: str | None = None) -> None:
 
 def _table(grid: Grid, width: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    elastic = grid.num_names - 1 if grid.is_quoting else 0  # the one that is cut where all are wide
     widths = [max(map(cell_len, column)) for column in zip(grid.head, *grid.rows, strict=True)]
-    taken = sum(n for place, n in enumerate(widths) if place != elastic) + 2 * len(widths)
+    # The first names are cut where the rest is too wide, and no number ever.
+    room = max(LEAST_CUT, width - sum(widths[1:]) - 2 * len(widths))
     for place, name in enumerate(grid.head):
-        most = max(LEAST_CUT, width - taken) if place == elastic else None
+        most = None if place else room
         side: JustifyMethod = "left" if place < grid.num_names else "right"
         table.add_column(name, justify=side, no_wrap=True, max_width=most)
     for row in grid.rows:
