@@ -10,9 +10,10 @@ from synpref_dagster.judges.calls import api_key
 from synpref_dagster.settings.embedding import EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.profile import Profile
-from synpref_dagster.settings.secrets import redacted, whole
+from synpref_dagster.settings.secrets import from_environment, redacted, whole
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS, SERVER_ERROR = 5.0, 500
+TOKEN = "LABEL_STUDIO_TOKEN"
 State = Literal["answers", "no key", "refused", "away", "not asked"]
 
 
@@ -37,7 +38,7 @@ class Answer:
             return ""
         if self.state == "no key":
             return self.detail
-        todo = "check its key and its model" if self.state == "refused" else "check base_url"
+        todo = "check its key and its model" if self.state == "refused" else "check its address"
         return f"{self.name} at {self.address}: {self.detail}; {todo}"
 
 
@@ -56,7 +57,10 @@ def answers(profile: Profile, *, offline: bool = False) -> list[Answer]:
         profile: of the campaign.
         offline: looks for keys only.
     """
-    return [_answer(each, offline=offline) for each in endpoints(profile)]
+    asked = [_answer(each, offline=offline) for each in endpoints(profile)]
+    if profile.people.backend == "label_studio":
+        asked.append(_label_studio(str(profile.people.label_studio_url), offline=offline))
+    return asked
 
 
 def _answer(endpoint: JudgeEndpoint, *, offline: bool) -> Answer:
@@ -91,6 +95,26 @@ def _answer(endpoint: JudgeEndpoint, *, offline: bool) -> Answer:
         client.close()
     is_known = not listed or endpoint.model in listed
     return told("answers", "" if is_known else f"it does not list the model {endpoint.model!r}")
+
+
+def _label_studio(address: str, *, offline: bool) -> Answer:
+    """Whether the server is there; whether it takes the token, it says when a batch is sent."""
+    name, shown = "Label Studio", redacted(address)
+    if not from_environment(TOKEN):
+        detail = f"Label Studio needs its token in {TOKEN}, which is not set"
+        return Answer(name=name, address=shown, state="no key", detail=detail)
+    if offline:
+        return Answer(name=name, address=shown, state="not asked")
+    import requests
+
+    try:
+        found = requests.get(f"{whole(address).rstrip('/')}/health", timeout=PATIENCE_SECONDS)
+    except requests.RequestException as error:
+        detail = redacted(f"no answer: {_cause(error)}")
+        return Answer(name=name, address=shown, state="away", detail=detail)
+    state: State = "away" if found.status_code >= SERVER_ERROR else "answers"
+    detail = f"status {found.status_code}" if state == "away" else ""
+    return Answer(name=name, address=shown, state=state, detail=detail)
 
 
 def _cause(error: Exception) -> str:

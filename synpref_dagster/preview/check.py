@@ -1,9 +1,9 @@
 """A profile checked: its sources read once, and everything that follows for a campaign."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +15,7 @@ from synpref_dagster.curation.contamination.rules import (
 )
 from synpref_dagster.curation.pool.screening import contamination_config
 from synpref_dagster.preview import answering, costs, needs, sections
+from synpref_dagster.preview.backbones import missing_backbones
 from synpref_dagster.preview.hub import missing_on_hub
 from synpref_dagster.preview.lengths import Limit, limits
 from synpref_dagster.preview.page import Page
@@ -25,12 +26,13 @@ from synpref_dagster.settings.leaving import Destination, destinations
 from synpref_dagster.settings.profile import Profile, mlflow_uri
 
 
-def checked(profile: Profile, *, offline: bool = False) -> Page:
+def checked(profile: Profile, *, offline: bool = False, silent: Collection[str] = ()) -> Page:
     """What a campaign under this profile will meet, need and cost. Nothing is written.
 
     Args:
         profile: of the campaign.
         offline: looks for keys of endpoints, and does not ask whether they are there.
+        silent: sources of which no text is shown.
     """
     began = time.process_time()
     missing = [] if offline else missing_on_hub(profile, profile.sizes())
@@ -46,14 +48,25 @@ def checked(profile: Profile, *, offline: bool = False) -> Page:
         )
         num_comparisons = None if missing else _comparisons(sources)
     seconds = time.process_time() - began
-    return _page(
-        profile,
-        found,
+    about = _About(
         seconds=seconds,
         num_comparisons=num_comparisons,
         problems=missing,
         answers=answering.answers(profile, offline=offline),
+        silent=silent,
     )
+    return _page(profile, found, about)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _About:
+    """What is known beside the survey: how long it took, benchmarks, problems, endpoints."""
+
+    seconds: float
+    num_comparisons: int | None
+    problems: Sequence[str]
+    answers: Sequence[answering.Answer]
+    silent: Collection[str]
 
 
 @contextmanager
@@ -91,36 +104,33 @@ def _comparisons(sources: PoolSources) -> int | None:
     return sources.num_comparisons() if costs_money(sources.campaign.profile) else None
 
 
-def _page(
-    profile: Profile,
-    found: Survey,
-    *,
-    seconds: float,
-    num_comparisons: int | None,
-    problems: list[str],
-    answers: list[answering.Answer],
-) -> Page:
+def _page(profile: Profile, found: Survey, about: _About) -> Page:
     asked, lengths = needs.sizes(profile, found), limits(profile, found) if found.num_pairs else []
-    bill = costs.bill(profile, found, num_comparisons=num_comparisons)
+    bill = costs.bill(profile, found, num_comparisons=about.num_comparisons)
     told, unknown = _machines(profile, found)
     changes = [
-        *problems,
+        *about.problems,
+        *missing_backbones(profile),
         *needs.must_change(profile, found),
-        *filter(None, (each.must_change for each in answers)),
+        *filter(None, (each.must_change for each in about.answers)),
         *([bill.shortage] if bill and bill.shortage else []),
     ]
     looks = [*needs.look_at(profile, found), *unknown, *_too_long(lengths, found)]
-    looks += [f"{each.name}: {each.detail}" for each in answers if each.is_doubtful]
+    looks += [f"{each.name}: {each.detail}" for each in about.answers if each.is_doubtful]
     looks += [line for each in told for line in each.too_large]
     return Page(
         title=profile.name,
         parts=(
             sections.sources_part(found),
-            *([sections.quarantine_part(found)] if found.num_pairs or found.quarantined else []),
+            *(
+                [sections.quarantine_part(found, about.silent)]
+                if found.num_pairs or found.quarantined
+                else []
+            ),
             sections.texts_part(found, lengths),
             sections.people_part(profile, found, asked),
-            sections.judges_part(profile, bill, answers),
-            sections.machines_part(profile, told, seconds),
+            sections.judges_part(profile, bill, about.answers),
+            sections.machines_part(profile, told, about.seconds),
             sections.leaving_part(_places(profile), profile.pool.staying()),
         ),
         must_change=tuple(dict.fromkeys(changes)),

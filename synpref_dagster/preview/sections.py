@@ -1,7 +1,7 @@
 """The sections of a check, from what was found: few lines each, so that all fit on two screens."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from synpref_dagster.pairs.texts import printable
 from synpref_dagster.preview.answering import Answer
@@ -66,12 +66,19 @@ def sources_part(found: Survey) -> Part:
     )
 
 
-def quarantine_part(found: Survey) -> Part:
-    """Rows that are no pairs, two of each kind, and columns that nobody reads."""
+def quarantine_part(found: Survey, silent: Collection[str] = ()) -> Part:
+    """Rows that are no pairs, two of each kind, and columns that nobody reads.
+
+    Args:
+        found: in the sources.
+        silent: sources whose texts are not shown.
+    """
     lines = [] if found.quarantined or not found.num_pairs else ["Every row is a pair."]
     for each in found.quarantined[:MAX_REASONS]:
         lines.append(f"{each.source}, {each.reason}: {each.num_rows:,} rows, for instance")
-        lines += [f"    row {row.row:,}: {_begins(row)}"[:MAX_SHOWN] for row in each.examples]
+        for row in each.examples:
+            text = "(not shown here)" if each.source in silent else _begins(row)
+            lines.append(f"    row {row.row:,}: {text}"[:MAX_SHOWN])
     if rest := found.quarantined[MAX_REASONS:]:
         told = Counter({each.reason: 0 for each in rest})
         for each in rest:

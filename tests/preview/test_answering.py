@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from endpoint_profile import small_profile
+from own_files import profile
 
 from synpref_dagster.preview.answering import answers
 
@@ -82,8 +83,22 @@ def test_a_status_says_whether_it_is_there_and_takes_the_key(status, state):
     assert bool(told.must_change) == (state != "answers")
 
 
+def test_label_studio_needs_its_token_and_has_to_be_there(tmp_path, monkeypatch):
+    people = {"backend": "label_studio", "label_studio_url": "http://127.0.0.1:9"}
+    asked = profile(tmp_path, people=people)
+    monkeypatch.delenv("LABEL_STUDIO_TOKEN", raising=False)
+    [told] = answers(asked)
+    assert (
+        told.must_change == "Label Studio needs its token in LABEL_STUDIO_TOKEN, which is not set"
+    )
+    monkeypatch.setenv("LABEL_STUDIO_TOKEN", "a" * 40)
+    [told] = answers(asked)
+    assert told.state == "away"
+    assert told.must_change.startswith("Label Studio at http://127.0.0.1:9: no answer: ")
+
+
 def test_one_that_is_away_is_a_line_with_its_address():
     told = one("http://127.0.0.1:9/v1")
     assert told.state == "away"
-    assert told.must_change.endswith("check base_url")
+    assert told.must_change.endswith("check its address")
     assert len(told.must_change.splitlines()) == 1
