@@ -17,8 +17,8 @@ PACKAGE = ROOT / "synpref_dagster"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in MODULES})
 DOMAIN = [
-    "benchmarks", "curation", "judges", "pairs", "people", "publishing", "reward", "settings",
-    "sources", "storage", "synthetic",
+    "benchmarks", "curation", "judges", "pairs", "people", "preview", "publishing", "reward",
+    "settings", "sources", "storage", "synthetic",
 ]  # fmt: skip
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 HEAVY = {*PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"]}

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from synpref_dagster.cli.hub import refuse_missing_on_hub
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
@@ -16,6 +15,7 @@ from synpref_dagster.cli.refusals import (
     refuse,
     refuse_missing_backbones,
     refuse_missing_keys,
+    refuse_missing_on_hub,
     refuse_unfit_backbones,
     say,
 )
@@ -112,9 +112,10 @@ def run(
     from synpref_dagster.cli.outcomes import CampaignFailedError, CampaignWaitingError
     from synpref_dagster.cli.progress import CampaignProgress, progress_logger
     from synpref_dagster.definitions.build import build_defs
+    from synpref_dagster.judges.forecast import costs_money
     from synpref_dagster.storage.writers import StoreInUseError
 
-    if chosen.judges.cost_money:
+    if costs_money(chosen):
         print_estimate(console, chosen)
     progress = CampaignProgress(_steady(console))
     defs = build_defs(chosen)
@@ -234,6 +235,30 @@ def compare(
 
 
 @app.command()
+def check(
+    wanted: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="Name of a profile, or a .toml file.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="The same as an option.")] = "",
+    seed: SeedOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: all figures.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Asks no endpoint whether it is there.")
+    ] = False,
+) -> None:
+    """Say what a campaign will meet, need and cost, before anybody is asked; writes nothing.
+
+    Reads every source once. Ends with 0, or with 1 and a list of what must change.
+    """
+    if wanted and profile and wanted != profile:
+        refuse(console, f"two profiles are named, {wanted} and {profile}: check one at a time")
+    chosen = load_or_refuse(console, wanted or profile or "demo", seed)
+    from synpref_dagster.cli.before.check import check_profile
+
+    check_profile(console, chosen, as_json=as_json, offline=offline)
+
+
+@app.command()
 def sizes(
     profile: ProfileOption = "demo",
     device: Annotated[str, typer.Option(help="h200, h100, a100, ..., or cpu.")] = "h200",
@@ -245,7 +270,7 @@ def sizes(
 ) -> None:
     """Say what training and scoring each model size will take: memory, operations, hours."""
     chosen = load_or_refuse(console, profile, None)
-    from synpref_dagster.cli.sizes import print_forecast
+    from synpref_dagster.cli.before.sizes import print_forecast
 
     print_forecast(
         console,

@@ -100,8 +100,10 @@ def forgive(
 @damage_refused()
 def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
     """Print what a campaign will ask its judges and what that may cost; nobody is asked."""
+    from synpref_dagster.judges.forecast import costs_money
+
     chosen = load_or_refuse(console, profile, seed)
-    if chosen.judges.cost_money:
+    if costs_money(chosen):
         print_estimate(console, chosen)
     else:
         console.print(f"$0: the judges of profile {chosen.name} cost nothing", highlight=False)
@@ -110,7 +112,8 @@ def estimate(profile: ProfileOption = "demo", seed: SeedOption = None) -> None:
 @damage_refused()
 def print_estimate(shown: Console, profile: Profile) -> None:
     """A row per asset and judge: questions, those already paid, price, what is left to pay."""
-    from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
+    from synpref_dagster.judges.forecast import fits, forecast
+    from synpref_dagster.judges.questions import mean_tokens
     from synpref_dagster.judges.reservations import Reservations
 
     cache = _opened(profile) if profile.judges.cache_path().is_file() else None

@@ -10,14 +10,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from synpref_dagster.settings.embedding import KINDS, EndpointEmbedding, SentenceEmbedding
+from synpref_dagster.settings.embedding import KINDS, EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
-from synpref_dagster.settings.models import (
-    TAGS,
-    HubReleaseSettings,
-    HubSettings,
-    is_path,
-)
+from synpref_dagster.settings.models import TAGS
 from synpref_dagster.settings.profile import Profile, load_profile
 from synpref_dagster.settings.secrets import redacted
 
@@ -104,25 +99,23 @@ def refuse_missing_backbones(console: Console, profile: Profile) -> None:
 
     A name like `owner/name` may be one on the hub, unless `owner` is a folder here.
     """
-    given = {
-        f"backbones[{number}].path": (row.path, row.gguf_file or "config.json")
-        for number, row in enumerate(profile.backbones)
-        if row.path is not None
-    }
-    if isinstance(profile.reward_model, HubSettings) and profile.reward_model.backbone:
-        given["reward_model.backbone"] = profile.reward_model.backbone, "config.json"
-    if isinstance(profile.release, HubReleaseSettings):
-        for size, place in profile.release.backbones.items():
-            given[f"release.backbones.{size}"] = place, "config.json"
-    if isinstance(profile.embedding, SentenceEmbedding):
-        given["embedding.path"] = profile.embedding.path, "config.json"
-    missing = [
-        f"{setting}: {place} is no folder of a model (it has no {file}): correct the path"
-        for setting, (place, file) in given.items()
-        if (is_path(place) or Path(place).is_dir() or _is_below_a_folder(place))
-        and not Path(place, file).is_file()
-    ]
-    if missing:
+    from synpref_dagster.preview.backbones import missing_backbones
+
+    if missing := missing_backbones(profile):
+        refuse(console, "\n".join(missing))
+
+
+def refuse_missing_on_hub(console: Console, profile: Profile, sizes: Sequence[str]) -> None:
+    """End the command when the hub, or something of this campaign on it, cannot be had.
+
+    Args:
+        console: where to say so.
+        profile: of the campaign.
+        sizes: that will be released.
+    """
+    from synpref_dagster.preview.hub import missing_on_hub
+
+    if missing := missing_on_hub(profile, sizes):
         refuse(console, "\n".join(missing))
 
 
@@ -145,10 +138,6 @@ def refuse_unfit_backbones(console: Console, profile: Profile, sizes: Sequence[s
                 unfit.append(f"backbone {row.model_size}: {error}")
     if unfit:
         refuse(console, "\n".join(unfit))
-
-
-def _is_below_a_folder(place: str) -> bool:
-    return "/" in place and Path(place).parent.is_dir()
 
 
 def _has_replied(profile: Profile, endpoint: JudgeEndpoint) -> bool:

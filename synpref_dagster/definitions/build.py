@@ -17,6 +17,7 @@ from synpref_dagster.assets.iteration import factory, last
 from synpref_dagster.assets.pool import (
     clean,
     personal_data,
+    preview,
     raw,
     stages,
     strict_overlaps,
@@ -67,7 +68,7 @@ PRELOAD = ["dagster", "synpref_dagster.definitions.preload"]
 LABELS = [dg.AssetKey("relabelled_pairs"), dg.AssetKey("flip_evidence")]
 """The last labels of judges; with judges that cost money, reports that ask them come after."""
 ASSET_MODULES = [
-    *(raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
+    *(preview, raw, clean, strict_overlaps, stages, vocabulary, attributes, seed),
     *(relabelling, decision),
     *(benchmarks, data, judges),
     *(claims, report),

@@ -13,6 +13,7 @@ import dagster as dg
 from synpref_dagster.resources.campaign import key_of
 from synpref_dagster.settings.profile import PREFIX_TAG
 
+CHECK_POOL = "check_pool"
 CURATE_POOL, FILTER_POOL = "curate_pool", "filter_pool"
 RELEASE_MODELS, SCORE_JUDGES = "release_models", "score_judges"
 SIZED = ["skywork_reward_v2", "benchmark_scores", "model_release"]
@@ -51,6 +52,10 @@ def campaign_jobs(prefix: str = "") -> list[Any]:
         *KEPT_AT_NIGHT
     ) - LEFT_OUT | named("attribute_labels", "pair_embeddings", *ENDING_A_NIGHT)
     selections = {
+        CHECK_POOL: (
+            named("pool_check"),
+            "What a campaign will meet, need and cost, as `synpref check` says it; writes nothing.",
+        ),
         CURATE_POOL: (
             dg.AssetSelection.all() - named(*SIZED, *CLOSING, *JUDGED) - LEFT_OUT,
             "Everything from the raw pool to the evidence, without the releases.",

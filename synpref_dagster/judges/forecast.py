@@ -4,21 +4,19 @@ Numbers of questions come from the profile and from pools that are there; what o
 is assumed, and named so. Nothing here asks a judge.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from synpref_dagster.judges.budget import Prices
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.judges.questions import BYTES_PER_TOKEN, Task, tokens_of
+from synpref_dagster.reward.prediction.costs import PROMPT_SHARE
+from synpref_dagster.settings.embedding import BILLED, EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.profile import Profile
 
 TOKENS_PER_PAIR = 500  # a conversation with two responses, where neither replies nor texts say it
 TOKENS_OF_WORLD = 36  # pairs of the synthetic world are short
-NUM_SAMPLED = 500  # pairs whose texts are measured
 TOKENS_OF_REPLY = 150
 NUM_PLANTED = 100
 SHARE_UNSURE = 0.5  # of clean pairs without a label: the best model is against or unsure about
@@ -26,6 +24,9 @@ SHARE_FLAGGED = 0.05  # of the raw pool: pairs in which a pattern finds personal
 SHARE_OVERLAPPING = 0.01  # of a pool: pairs that share words with a benchmark, with one prompt each
 BENCHMARKS = "judge_scores"  # asks only where the job `score_judges` is started
 ATTRIBUTES_OF = ":attributes"
+EMBEDDING_ASSET = "pair_embeddings"
+"""On whose account all vectors are paid for."""
+POOLS = ("clean_pool", "unverified_pool")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,10 +84,8 @@ def planned(profile: Profile, sizes: Mapping[str, int]) -> list[Planned]:
         sizes: rows of what is there: raw_pool, unverified_pool, clean_pool, and judge_scores, the
             comparisons of all benchmarks.
     """
-    world = profile.pool.world if profile.pool.kind == "synthetic_world" else None
-    stage_one = sizes.get("unverified_pool", world.num_unverified if world else None)
-    everything = world.num_unverified + world.num_wild if world else None
-    clean, raw = sizes.get("clean_pool", everything), sizes.get("raw_pool", everything)
+    clean, stage_one = (sizes.get(name, _world(profile)[name]) for name in POOLS)
+    raw = sizes.get("raw_pool", _world(profile)["clean_pool"])
     compared = sizes.get(BENCHMARKS)
     scan, *audit = _reports(profile, raw)
     # Where its findings decide what stays in the pool, the scan comes first and is no report.
@@ -102,6 +101,16 @@ def planned(profile: Profile, sizes: Mapping[str, int]) -> list[Planned]:
         Planned(asset=BENCHMARKS, num_pairs=compared, task="verdict"),
         Planned(asset=BENCHMARKS + ATTRIBUTES_OF, num_pairs=compared, task="attributes"),
     ]
+
+
+def _world(profile: Profile) -> Mapping[str, int | None]:
+    """How large the pools of the synthetic world are before anybody has cleaned them."""
+    if profile.pool.kind != "synthetic_world":
+        return dict.fromkeys(POOLS)
+    world = profile.pool.world
+    return dict(
+        zip(POOLS, (world.num_unverified + world.num_wild, world.num_unverified), strict=True)
+    )
 
 
 def _pool_looks(profile: Profile, *, raw: int | None, clean: int | None) -> list[Planned]:
@@ -206,22 +215,6 @@ def _num_weighed(profile: Profile, num_gold: int) -> int:
     return min(judges.num_screened, round((1 - profile.seed_set.validation_share) * num_gold))
 
 
-def mean_tokens(tables: Iterable[pa.Table]) -> float | None:
-    """Tokens of a pair by the texts of the first pairs; None where there are none.
-
-    Args:
-        tables: shards with conversation, chosen and rejected, of which the first one is looked at.
-    """
-    for table in tables:
-        rows = table.slice(0, NUM_SAMPLED)
-        if rows.num_rows:
-            contents = pc.struct_field(pc.list_flatten(rows["conversation"]), "content")
-            texts = (contents, rows["chosen"], rows["rejected"])
-            size = sum(pc.sum(pc.binary_length(each)).as_py() or 0 for each in texts)
-            return float(size) / BYTES_PER_TOKEN / rows.num_rows
-    return None
-
-
 def forecast(
     profile: Profile,
     sizes: Mapping[str, int],
@@ -235,25 +228,82 @@ def forecast(
         profile: of the campaign.
         sizes: see `planned`.
         cache: replies so far; None before the first.
-        tokens_per_pair: see `mean_tokens`; None assumes `TOKENS_PER_PAIR`,
+        tokens_per_pair: see `questions.mean_tokens`; None assumes `TOKENS_PER_PAIR`,
             or `TOKENS_OF_WORLD`.
     """
     if tokens_per_pair is None:
         is_world = profile.pool.kind == "synthetic_world"
         tokens_per_pair = TOKENS_OF_WORLD if is_world else TOKENS_PER_PAIR
     plan = planned(profile, sizes)
-    paid = _paid(cache, profile.campaign_name(), {each.asset for each in plan})
+    paid = _paid(cache, profile.campaign_name(), {each.asset for each in plan} | {EMBEDDING_ASSET})
+    asked = profile.judges.endpoints if profile.judges.kind == "endpoints" else ()
     return [
-        _forecast(
-            profile,
-            each,
-            judge=judge,
-            paid=paid.get((each.asset, judge.name), (0, 0, 0)),
-            per_pair=tokens_per_pair,
-        )
-        for each in plan
-        for judge in profile.judges.endpoints
+        *_vectors(profile, sizes, paid, per_pair=tokens_per_pair),
+        *(
+            _forecast(
+                profile,
+                each,
+                judge=judge,
+                paid=paid.get((each.asset, judge.name), (0, 0, 0)),
+                per_pair=tokens_per_pair,
+            )
+            for each in plan
+            for judge in asked
+        ),
     ]
+
+
+def costs_money(profile: Profile) -> bool:
+    """Whether judges or embeddings of a campaign are charged for."""
+    embedding = profile.embedding
+    is_priced = isinstance(embedding, EndpointEmbedding) and embedding.usd_per_million_input > 0
+    return profile.judges.cost_money or is_priced
+
+
+def _vectors(
+    profile: Profile,
+    sizes: Mapping[str, int],
+    paid: Mapping[tuple[str, str], tuple[int, int, int]],
+    *,
+    per_pair: float,
+) -> list[Forecast]:
+    """What an embedding endpoint is sent: tasks of pairs, and both answers for the report.
+
+    Tokens that were paid stand on one account; they are those of the tasks as far as these reach.
+    """
+    settings = profile.embedding
+    if not isinstance(settings, EndpointEmbedding):
+        return []
+    clean, stage_one = (sizes.get(name, _world(profile)[name]) for name in POOLS)
+    later = None if clean is None or stage_one is None else max(0, clean - stage_one)
+    again = _share(SHARE_UNSURE, later)
+    tasks = None if again is None or stage_one is None else stage_one + again
+    prompt = PROMPT_SHARE * per_pair
+    texts = [("pair_embeddings", tasks, prompt)]
+    if settings.min_cosine:
+        answers = None if clean is None else 2 * clean
+        texts.append(("semantic_duplicates", answers, prompt + (1 - PROMPT_SHARE) / 2 * per_pair))
+    prices = Prices(
+        usd_per_million_input=settings.usd_per_million_input, usd_per_million_output=0.0
+    )
+    _, left, _ = paid.get((EMBEDDING_ASSET, BILLED), (0, 0, 0))
+    found = []
+    for asset, number, tokens in texts:
+        tokens = min(tokens, settings.max_characters / BYTES_PER_TOKEN)
+        known = min(number or 0, round(left / tokens))
+        left -= round(known * tokens)
+        found.append(
+            Forecast(
+                asset=asset,
+                judge=BILLED,
+                num_questions=number,
+                num_paid=known,
+                usd_per_question=prices.usd(1_000_000, 0) * tokens / 1e6,
+                is_measured=False,
+                is_report=False,
+            )
+        )
+    return found
 
 
 def _paid(

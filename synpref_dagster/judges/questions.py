@@ -1,10 +1,12 @@
 """The questions LLM judges answer beside preferences, and how long each question is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from synpref_dagster.curation.contamination.recheck import Opinion, Suspicion
 from synpref_dagster.curation.judging.prompts import (
@@ -29,6 +31,7 @@ from synpref_dagster.pairs.record import PreferencePair, Turn
 Task = Literal["verdict", "verdict_alone", "attributes", "response", "personal_data", "overlap"]
 """What is asked: a verdict beside exemplars or without any, or one of the other prompts."""
 BYTES_PER_TOKEN = 4.0  # of English texts; others take more tokens
+NUM_SAMPLED = 500  # pairs whose texts are measured
 TURNS: tuple[Turn, ...] = ({"role": "user", "content": ""},)
 SOME_ATTRIBUTES = dict.fromkeys(ATTRIBUTE_COLUMNS, "a few words")
 
@@ -143,6 +146,22 @@ def tokens_of(task: Task, *, num_exemplars: int, per_pair: float) -> float:
         exemplars=shown,
     )
     return _length(pairwise_messages(question)) + (1 + len(shown)) * per_pair
+
+
+def mean_tokens(tables: Iterable[pa.Table]) -> float | None:
+    """Tokens of a pair by the texts of the first pairs; None where there are none.
+
+    Args:
+        tables: shards with conversation, chosen and rejected, of which the first one is looked at.
+    """
+    for table in tables:
+        rows = table.slice(0, NUM_SAMPLED)
+        if rows.num_rows:
+            contents = pc.struct_field(pc.list_flatten(rows["conversation"]), "content")
+            texts = (contents, rows["chosen"], rows["rejected"])
+            size = sum(pc.sum(pc.binary_length(each)).as_py() or 0 for each in texts)
+            return float(size) / BYTES_PER_TOKEN / rows.num_rows
+    return None
 
 
 def _other_messages(task: Task) -> list[Message]:

@@ -100,6 +100,14 @@ class PreferencePair:
         return replace(self, chosen=self.rejected, rejected=self.chosen)
 
 
+def ids_of_all(
+    pairs: Iterable[PreferencePair],
+) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """pair_id, content_id and conversation_id of many pairs, in order: each is hashed once."""
+    rows = [pair._ids for pair in pairs]
+    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+
+
 def digest(*fields: str) -> bytes:
     """blake2b-128 over the UTF-8 fields, each prefixed with its length in bytes.
 

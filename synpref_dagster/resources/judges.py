@@ -44,7 +44,8 @@ from synpref_dagster.judges.endpoint import (
     EndpointEmbedder,
     EndpointJudge,
 )
-from synpref_dagster.judges.forecast import fits, forecast, mean_tokens
+from synpref_dagster.judges.forecast import EMBEDDING_ASSET, fits, forecast
+from synpref_dagster.judges.questions import mean_tokens
 from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import JudgeUnavailableError
 from synpref_dagster.judges.reservations import Reservations
@@ -69,7 +70,6 @@ MAX_FITTED = 20_000
 settled by then, and the vocabulary still fits into memory."""
 MAX_SCALED = 4_000
 """Pairs whose features say what is much and what is little, at most."""
-EMBEDDING_ASSET = "pair_embeddings"  # on whose account vectors are asked for, whoever needs them
 CACHE_REMEDY = "Put a copy of it back, or move it away: then all replies are bought again"
 PART = ":"  # between an asset and its part, in accounts
 LOST_CACHE = (

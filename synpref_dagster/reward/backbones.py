@@ -18,6 +18,7 @@ LEARNING_RATE_FINAL = 3e-6  # Section 4.1: final runs, constant, all sizes
 BATCH_PAIRS_DEVELOPMENT = 256  # Section 4.1
 BATCH_PAIRS_FINAL = 10_240  # Section 4.1
 MAX_LENGTH_TOKENS = 16_384  # Section 4.1
+STAND_IN_MAX_LENGTH_TOKENS = 1_024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,12 @@ from hashlib import blake2b
 from typing import Any
 
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.reward.backbones import BACKBONES, Backbone, backbone
+from synpref_dagster.reward.backbones import (
+    BACKBONES,
+    STAND_IN_MAX_LENGTH_TOKENS,
+    Backbone,
+    backbone,
+)
 from synpref_dagster.reward.devices import best_device, reading_dtype, training_dtype
 from synpref_dagster.reward.frozen.config import FrozenConfig
 from synpref_dagster.reward.linear.model import LinearConfig
@@ -32,8 +37,6 @@ from synpref_dagster.settings.models import (
     key_material,
 )
 from synpref_dagster.settings.profile import Profile
-
-STAND_IN_MAX_LENGTH_TOKENS = 1_024
 
 ModelSettings = (
     StandInSettings

@@ -57,7 +57,7 @@ def read_file(
     [row] = table.to_pylist()
     spec = SourceSpec(**json.loads(row["spec"]), path=paths[row["key"]], licence="")
     batches, num_bytes = [_batch_tables(EMPTY_BATCH, spec.name, row["named"])], 0
-    for batch in _named_batches(spec, seed):
+    for batch in named_batches(spec, seed):
         batches.append(_batch_tables(batch, spec.name, row["named"]))
         num_bytes += batches[-1]["kept"].nbytes
         if num_bytes >= SHARD_BYTES:
@@ -66,7 +66,7 @@ def read_file(
     yield _concatenated(batches)
 
 
-def _named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
+def named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
     """Batches of a file; an error names the file, which is one of many where a folder is read."""
     try:
         yield from read_source(spec, seed=seed)

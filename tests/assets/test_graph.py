@@ -12,6 +12,7 @@ from synpref_dagster.settings.profile import load_profile, packaged_profiles
 
 SEED_GROUPS = {
     "1_pool": {
+        "pool_check",
         "raw_pool",
         "benchmark_prompts",
         "pii_report",
@@ -54,7 +55,7 @@ CLOSING_GROUPS = {
         "campaign_report",
     },
 }
-BY_HAND = {"near_duplicates"}
+BY_HAND = {"near_duplicates", "pool_check"}
 SIZED = {"skywork_reward_v2", "benchmark_scores", "model_release"}
 SEED_MODEL = {"reward_model", "gold_confidence"}
 ITERATION = SEED_MODEL | {"retrieved_pairs", "human_verdicts", "judge_votes", "gold", "silver"}

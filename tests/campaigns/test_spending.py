@@ -105,21 +105,29 @@ def test_a_run_of_many_processes_spends_in_order_and_about_what_was_estimated(tm
     }
     with fake.serve(wordy) as server:
         (tmp_path / "small.toml").write_text(as_written(server.url))
-        command = [Path(sys.executable).with_name("synpref"), "run", "--profile", "small.toml"]
-        run = subprocess.run(
-            [*command, "--sizes", "none"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        command = Path(sys.executable).with_name("synpref")
+        before, run = (
+            subprocess.run(
+                [command, *arguments],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for arguments in (
+                ["check", "small.toml", "--json"],
+                ["run", "--profile", "small.toml", "--sizes", "none"],
+            )
         )
+    assert before.returncode == 0, before.stderr[-3000:]
     assert run.returncode == 0, run.stdout[-3000:]
     cache = ReplyCache(store / "judge_replies.sqlite")
     said = re.search(r"labels about \$([0-9.]+), reports after them about \$([0-9.]+)", run.stdout)
     assert said is not None
     spent = cache.table("SELECT SUM(usd) AS usd FROM spending")["usd"][0]
     assert sum(map(float, said.groups())) == pytest.approx(spent, rel=0.2)
+    assert json.loads(before.stdout)["judges_usd"] == pytest.approx(spent, rel=0.2)
 
     asked = cache.table(
         "SELECT substr(asset, 1, instr(asset || ':', ':') - 1) AS asset, MIN(created_at) AS first, "

@@ -1,15 +1,18 @@
 """What a campaign may cost, said before it asks."""
 
+from dataclasses import replace
+
 import pytest
 from endpoint_profile import small_profile
 
 from synpref_dagster.curation.judging.prompts import PAIRWISE
 from synpref_dagster.definitions.build import build_defs
 from synpref_dagster.judges.cache import Payer, ReplyCache
-from synpref_dagster.judges.forecast import fits, forecast, mean_tokens, planned
-from synpref_dagster.judges.questions import tokens_of
+from synpref_dagster.judges.forecast import costs_money, fits, forecast, planned
+from synpref_dagster.judges.questions import mean_tokens, tokens_of
 from synpref_dagster.judges.requests import JudgeReply, JudgeRequest
 from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
+from synpref_dagster.settings.embedding import BILLED, EndpointEmbedding
 
 PROFILE = small_profile("http://one/v1")
 READING = {"pair_embeddings"}  # names the labeller in its key, and asks nobody
@@ -104,6 +107,62 @@ def test_benchmarks_are_counted_apart_for_a_campaign_does_not_ask_about_them():
     usd = sum(each.usd for each in found if each.is_extra)
     assert f"score_judges would cost about ${usd:.2f} on top" in said
     assert "how much is not known" in fits(forecast(PROFILE, {}, None), cap=None, spent=0.0)
+
+
+def with_vectors(**changes):
+    embedding = EndpointEmbedding(
+        kind="endpoint", base_url="http://one/v1", model="e", usd_per_million_input=2.0, **changes
+    )
+    return PROFILE.model_copy(update={"embedding": embedding})
+
+
+def vectors(profile, **sizes):
+    found = forecast(profile, sizes, None, tokens_per_pair=500.0)
+    return {each.asset: each for each in found if each.judge == BILLED}
+
+
+def test_vectors_of_an_endpoint_are_in_the_estimate_by_text():
+    found = vectors(with_vectors(), clean_pool=1000, unverified_pool=300)
+    # a task for each pair of stage 1 and for half of the others; both answers of every clean pair
+    assert found["pair_embeddings"].num_questions == 300 + 350
+    assert found["pair_embeddings"].usd == pytest.approx(650 * 100 * 2 / 1e6)
+    assert found["semantic_duplicates"].num_questions == 2000
+    assert found["semantic_duplicates"].usd == pytest.approx(2000 * 300 * 2 / 1e6)
+
+
+def test_vectors_without_a_report_and_cut_texts_cost_less():
+    found = vectors(with_vectors(min_cosine=0.0, max_characters=200), clean_pool=10)
+    assert set(found) == {"pair_embeddings"}
+    known = vectors(with_vectors(max_characters=200), clean_pool=10, unverified_pool=10)
+    assert known["pair_embeddings"].usd == pytest.approx(10 * 50 * 2 / 1e6)
+
+
+def test_vectors_that_were_paid_are_not_paid_again(tmp_path):
+    cache = ReplyCache(tmp_path / "replies.sqlite")
+    profile = with_vectors(min_cosine=0.0)
+    payer = Payer(campaign=profile.campaign_name(), asset="pair_embeddings", judge=BILLED)
+    request = JudgeRequest(
+        endpoint="http://one/v1", model="e", messages=[], prompt=PAIRWISE, sampling={}, sample=0
+    )
+    reply = JudgeReply(text="", finish_reason="stop", mode="text", prompt_tokens=100 * 40)
+    cache.add(request, replace(reply, usd=0.008), payer)
+    sizes = {"clean_pool": 100, "unverified_pool": 100}
+    [row] = [
+        each
+        for each in forecast(profile, sizes, cache, tokens_per_pair=500.0)
+        if each.judge == BILLED
+    ]
+    cache.close()
+    assert (row.num_questions, row.num_paid) == (100, 40)
+    assert row.usd == pytest.approx(60 * 100 * 2 / 1e6)
+
+
+def test_a_campaign_costs_money_where_only_its_vectors_do():
+    free = PROFILE.judges.model_copy(update={"kind": "exemplar"})
+    assert not costs_money(PROFILE.model_copy(update={"judges": free}))
+    paid = with_vectors().model_copy(update={"judges": free})
+    assert costs_money(paid)
+    assert {each.judge for each in forecast(paid, {}, None)} == {BILLED}
 
 
 def test_texts_that_are_there_say_how_long_a_question_is():

@@ -23,7 +23,6 @@ CLIENTS = {"aiohttp", "boto3", "ftplib", "http", "httpx", "huggingface_hub", "op
 CLIENTS |= {"smtplib", "sqlalchemy", "psycopg2", "urllib3", "uvicorn", "wandb", "websockets"}
 SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "cli/upgrade/command.py",  # nothing: it knows an error of the databases that it upgrades
-    "cli/hub.py",  # names of what the profile takes from the hub
     "definitions/pools.py",  # nothing: it knows an error of the database that Dagster writes to
     "judges/batches/service.py",
     "judges/calls.py",
@@ -31,6 +30,9 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "people/ledger/database.py",
     "people/page/patience.py",
     "people/page/serving.py",
+    "preview/answering.py",  # nothing: asks endpoints for their list of models
+    "preview/lengths.py",  # nothing: looks for a tokenizer among what was downloaded
+    "preview/hub.py",  # names of what the profile takes from the hub
     "resources/hub.py",
     "resources/tracking/away.py",
 }

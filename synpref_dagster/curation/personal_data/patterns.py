@@ -8,6 +8,7 @@ place, length and shape (letters as x, digits as 0).
 """
 
 import re
+import string
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,8 @@ EMAIL = Kind(
     before=66,
     after=250,
 )
+_BEGIN = "-----BEGIN "  # of a key that spaces are part of; all others are one long word
+SHORTEST_KEY = 20
 SECRET_KINDS: dict[str, Kind] = {
     prefix: Kind(name, 3, re.compile(r"(?<![\w\-])" + pattern), guard)
     for name, prefix, pattern, guard in (
@@ -177,7 +180,7 @@ SECRET_KINDS: dict[str, Kind] = {
         ),
         (
             "private_key",
-            "-----BEGIN ",
+            _BEGIN,
             r"-----BEGIN (?:[A-Z]{2,9} ){0,2}PRIVATE KEY-----(?:\\n|\s){1,4}[A-Za-z0-9+/=]{30,80}",
             looks_random,
         ),
@@ -236,27 +239,56 @@ class _Span(NamedTuple):
 
 def _spans(joined: str) -> Iterator[_Span]:
     """Everything found, in order of precedence, overlaps included."""
+    plain = joined.encode("ascii", "replace")  # a byte per character
+    words = list(_runs(plain, _IN_KEY, least=SHORTEST_KEY))
+    whole = [(0, len(joined))]
     for prefix, kind in SECRET_KINDS.items():
-        for place in _places(joined, prefix):
-            match = kind.pattern.match(joined, place)
-            if match and kind.is_real(match[0]):
-                yield _Span(kind.name, *match.span())
-    digits = [match.span() for match in _DIGITS.finditer(joined)]
+        for start, end in whole if prefix == _BEGIN else words:
+            for place in _places(joined, prefix, (start, end)):
+                match = kind.pattern.match(joined, place)
+                if match and kind.is_real(match[0]):
+                    yield _Span(kind.name, *match.span())
+    digits = [
+        match.span()
+        for start, end in _runs(plain, _IN_NUMBER, least=7)
+        for match in _DIGITS.finditer(joined, start, end)
+    ]
     for kind in DIGIT_KINDS:
         for span in digits:
             yield from _matches(kind, joined, span)
     for kind in ADDRESS_KINDS:
         for match in _COLONS.finditer(joined):
             yield from _matches(kind, joined, match.span())
-    for place in _places(joined, "@"):
+    for place in _places(joined, "@", whole[0]):
         yield from _matches(EMAIL, joined, (place, place))
 
 
-def _places(joined: str, needle: str) -> Iterator[int]:
-    place = joined.find(needle)
+def _marks(characters: str) -> bytes:
+    """A table for `bytes.translate` that makes these characters 1 and all others 0."""
+    return bytes(1 if chr(code) in characters else 0 for code in range(256))
+
+
+_IN_NUMBER = _marks("0123456789 .()/-")
+# Letters beyond ASCII are question marks here, and may stand in a word; a token has dots.
+_IN_KEY = _marks("?-_." + string.ascii_letters + string.digits)
+
+
+def _runs(plain: bytes, table: bytes, *, least: int) -> Iterator[tuple[int, int]]:
+    """Where so many characters of a table follow each other: bytes are searched, no pattern is."""
+    marks, wanted = plain.translate(table), b"\x01" * least
+    start = marks.find(wanted)
+    while start >= 0:
+        end = marks.find(b"\x00", start)
+        end = len(marks) if end < 0 else end
+        yield start, end
+        start = marks.find(wanted, end)
+
+
+def _places(joined: str, needle: str, window: tuple[int, int]) -> Iterator[int]:
+    place = joined.find(needle, *window)
     while place >= 0:
         yield place
-        place = joined.find(needle, place + 1)
+        place = joined.find(needle, place + 1, window[1])
 
 
 def _matches(kind: Kind, joined: str, trigger: tuple[int, int]) -> Iterator[_Span]:

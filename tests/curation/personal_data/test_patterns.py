@@ -7,6 +7,7 @@ are put together here, so that no scanner of repositories takes them for real on
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from synpref_dagster.curation.personal_data import patterns
 from synpref_dagster.curation.personal_data.patterns import (
     KINDS,
     SEPARATOR,
@@ -172,3 +173,17 @@ def test_any_text_can_be_searched_and_findings_lie_inside(before, after):
         assert finding.start + finding.length <= len(texts[text])
     alone = [(1, finding) for finding in find_personal_data(texts[1])]
     assert [row for row in find_in_texts(texts) if row[0] == 1] == alone
+
+
+FRAGMENTS = [data for _, data in REAL] + [
+    "AKIA", "sk-", "eyJ", "-----BEGIN ", "a" * 21, "12", "3 (4) 5-6.7/", "é", " ", "\ud800", "_",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join))
+@settings(max_examples=200, deadline=None)
+def test_a_quick_look_for_long_words_and_numbers_misses_nothing(text):
+    found = find_personal_data(text)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(patterns, "_runs", lambda plain, table, *, least: [(0, len(plain))])
+        assert find_personal_data(text) == found

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from synpref_dagster.cli.refusals import refuse
 from synpref_dagster.settings.leaving import hub_address
 from synpref_dagster.settings.models import HubReleaseSettings, HubSettings, is_path
 from synpref_dagster.settings.profile import Profile
@@ -44,18 +41,15 @@ class Repository:
         return f"{KINDS[self.kind]} {self.hub_id}"
 
 
-def refuse_missing_on_hub(console: Console, profile: Profile, sizes: Sequence[str]) -> None:
-    """End the command when the hub, or something of this campaign on it, cannot be had.
+def missing_on_hub(profile: Profile, sizes: Sequence[str]) -> list[str]:
+    """A line for each thing of this campaign that the hub does not give; one where it is away.
 
     Args:
-        console: where to say so.
         profile: of the campaign.
         sizes: that will be released.
     """
     wanted = [each for each in on_hub(profile, sizes) if not _is_here(each)]
-    problems = _problems(profile, wanted) if wanted else []
-    if problems:
-        refuse(console, "\n".join(problems))
+    return _problems(profile, wanted) if wanted else []
 
 
 def on_hub(profile: Profile, sizes: Sequence[str]) -> list[Repository]:

@@ -10,7 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli
-from synpref_dagster.cli.hub import Repository, on_hub, refuse_missing_on_hub
+from synpref_dagster.cli.refusals import refuse_missing_on_hub
+from synpref_dagster.preview.hub import Repository, on_hub
 from synpref_dagster.settings.profile import Profile, load_profile
 
 SMALL = load_profile("paper_small")

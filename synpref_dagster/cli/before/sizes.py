@@ -172,7 +172,8 @@ def _num_pairs(profile: Profile, told: int | None) -> tuple[int, str]:
 
 def _tokens_per_pair(profile: Profile, told: float | None) -> tuple[float, str]:
     from synpref_dagster.cli.judges import pools_there, texts_of
-    from synpref_dagster.judges.forecast import TOKENS_PER_PAIR, mean_tokens
+    from synpref_dagster.judges.forecast import TOKENS_PER_PAIR
+    from synpref_dagster.judges.questions import mean_tokens
 
     if told is not None:
         return told, "as told"
