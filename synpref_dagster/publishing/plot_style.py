@@ -29,10 +29,23 @@ class Size:
     width: float
     """Inches. Letters are as large in all: a narrow plot can be read on a phone."""
     dpi: int
+    most_letters: int
+    """Of a name beside the plot: longer ones would leave no room for what is drawn."""
+
+    def shortened(self, name: str) -> str:
+        """A name that fits: its beginning and its end.
+
+        >>> ON_A_PAGE.shortened("a_source_with_a_very_long_name_2026")
+        'a_source_w…_name_2026'
+        """
+        if len(name) <= self.most_letters:
+            return name
+        half = self.most_letters // 2
+        return f"{name[:half]}…{name[-half:]}"
 
 
-IN_A_LOG = Size(width=6.4, dpi=110)
-ON_A_PAGE = Size(width=3.8, dpi=220)
+IN_A_LOG = Size(width=6.4, dpi=110, most_letters=48)
+ON_A_PAGE = Size(width=3.8, dpi=220, most_letters=20)
 
 
 def markdown_image(png: bytes, title: str) -> str:

@@ -209,17 +209,17 @@ def stacked_shares(
     totals = amounts.sum(axis=1, keepdims=True)
     portions = np.divide(amounts, totals, out=np.zeros_like(amounts), where=totals > 0)
     figure, axes = new_axes(title, height=1.45 + 0.36 * len(shares), size=size)
-    starts = np.zeros(len(shares))
-    names = list(shares)
+    starts, rows = np.zeros(len(shares)), np.arange(len(shares))
     for index, part in enumerate(parts):
         widths = portions[:, index]
         colour = OUTCOME_COLOURS.get(part, PALETTE[index % len(PALETTE)])
-        axes.barh(names, widths, left=starts, color=colour, height=0.66, label=part, zorder=2)
+        axes.barh(rows, widths, left=starts, color=colour, height=0.66, label=part, zorder=2)
         for row in np.flatnonzero(widths >= 0.07).tolist():
             centre = starts[row] + widths[row] / 2
             share = f"{widths[row]:.0%}"
             axes.text(centre, row, share, ha="center", va="center", color=text_on(colour), size=8)
         starts = starts + widths
+    axes.set_yticks(rows, [size.shortened(name) for name in shares])
     axes.set_xlim(0, 1)
     axes.invert_yaxis()
     axes.set_xlabel(value_label)
@@ -349,7 +349,7 @@ def before_and_after(
     known = [row for row, name in enumerate(before) if name in after]
     values = [after[name] for name in before if name in after]
     axes.plot(values, known, "o", color=PALETTE[0], ms=7, label="after", zorder=4)
-    axes.set_yticks(rows, list(before))
+    axes.set_yticks(rows, [size.shortened(name) for name in before])
     axes.set_ylim(len(before) - 0.4, -0.6)
     axes.margins(x=0.08)
     axes.set_xlabel(value_label)

@@ -86,3 +86,12 @@ def test_degenerate_values_still_plot():
     assert plots.line_plot({"gap": [np.nan, 0.5, np.nan]}, title="T", x_label="x", y_label="y")
     assert plots.stacked_shares({"empty": {"kept": 0}}, title="T")
     assert plots.leaderboard_plot({"only": 0.5}, title="T")
+
+
+def test_names_that_are_long_leave_room_for_what_is_drawn_and_stay_apart():
+    long = {"a" * 70 + name: {"kept": 1, "flipped": 1} for name in ("b", "c")}
+    # Matplotlib warns, and warnings are errors here, where nothing is left to draw in.
+    assert plots.stacked_shares(long, title="", size=ON_A_PAGE)
+    shares = dict.fromkeys(long, 0.5)
+    assert plots.before_and_after(shares, shares, title="", value_label="v", size=ON_A_PAGE)
+    assert ON_A_PAGE.shortened("a" * 70 + "b") != ON_A_PAGE.shortened("a" * 70 + "c")
