@@ -199,6 +199,11 @@ def _model_lines(backbone: Backbone | None) -> Iterator[str]:
         yield "[reward_model]"
         yield 'backend = "linear"  # frozen features, minutes on a laptop (docs/reward_models.md)'
         yield ""
+        yield "[filtering]"
+        yield "# Models of words may be no better than chance on real answers. The campaign then"
+        yield "# runs to its report, which says so first; false stops it before they filter."
+        yield "allow_weak_models = true"
+        yield ""
         yield "[[backbones]]"
         yield 'name = "qwen3-0.6b"  # one size in place of the eight'
         yield ""

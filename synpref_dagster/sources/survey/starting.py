@@ -92,7 +92,7 @@ def _with_joins(found: Found, folder: Path, *, may_replace: bool) -> tuple[Found
         told = write_join(join, target, may_replace=may_replace)
         files = f"{join.pairs.name} and {join.votes.name} of {join.pairs.parent}"
         said.append(f"joined: {files}: {told}")
-        made = look([str(target)])
+        made = look([os.path.relpath(target)])  # it lies beside the profile, and moves with it
         licence = licence_of(join.pairs.parent, join.pairs.parent)
         renamed = tuple(replace(each, name=join.name, licence=licence) for each in made.sources)
         # An earlier look may have written the file, and this one found it.
@@ -196,9 +196,12 @@ def _backbone(
     folders = [each.place for each in found.passed if each.why == MODEL]
     if known and is_model(Path(known)):
         folders.insert(0, known)
-    without = "reward models are linear, on frozen features; the release is a miniature"
+    without = (
+        "reward models are linear and may filter also where they are no better than chance, which "
+        "the report then says first; the release is a miniature"
+    )
     if not folders:
-        return None, f"assumed: {without} (no folder of a backbone is known)"
+        return None, f"assumed: {without} (no folder of a model was given: one makes better ones)"
     place = folders[0]
     if (size := _weight_bytes(place)) > MEMORY_SHARE * _memory_bytes():
         gigabytes = f"{size / 2**30:.1f} GB"

@@ -49,6 +49,7 @@ def test_recorded_votes_play_the_people_where_enough_pairs_have_some(folder):
     assert (profile.seed_set.num_gold, profile.iterations.num_human) == (50, 12)
     assert (profile.seed_set.num_silver, profile.iterations.max_retrieved) == (80, 100)
     assert (profile.judges.kind, profile.reward_model.backend) == ("exemplar", "linear")
+    assert profile.filtering.allow_weak_models  # they are models of words: the report says it
     assert profile.sizes() == ("qwen3-0.6b",)
     assert any("votes in the sources play the people (100 pairs" in line for line in says)
     assert any(line.startswith("assumed: people set the labels of chat") for line in says)
