@@ -18,6 +18,8 @@ from synpref_dagster.cli.refusals import (
     refuse_unfit_backbones,
     say,
 )
+from synpref_dagster.cli.tools.benchmark import benchmark
+from synpref_dagster.cli.tools.score import score
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles
@@ -31,6 +33,8 @@ app = typer.Typer(
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judges")
 app.add_typer(tracking_app, name="tracking")
+app.command()(score)
+app.command()(benchmark)
 console = Console()
 WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
@@ -201,7 +205,7 @@ def sizes(
 ) -> None:
     """Say what training and scoring each model size will take: memory, operations, hours."""
     chosen = load_or_refuse(console, profile, None)
-    from synpref_dagster.cli.sizes import print_forecast
+    from synpref_dagster.cli.tools.sizes import print_forecast
 
     print_forecast(
         console,
