@@ -33,8 +33,6 @@ app = typer.Typer(
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judges")
 app.add_typer(tracking_app, name="tracking")
-app.command()(score)
-app.command()(benchmark)
 console = Console()
 WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
@@ -240,6 +238,10 @@ def explain(
         list_pairs(console, chosen, find, as_json=as_json)
     else:
         explain_pair(console, chosen, pair_id, as_json=as_json)
+
+
+app.command()(score)
+app.command()(benchmark)
 
 
 def main() -> None:

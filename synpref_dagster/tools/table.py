@@ -139,11 +139,13 @@ def _published(report: BenchmarkReport) -> Table:
     rows = [_measured_row(model, columns) for model in report.models if columns]
     ours = {published_name(model.name) for model in report.models}
     rows += [
-        [f"{row['model']}{' (this one)' if row['model'].lower() in ours else ''}", row["kind"]]
+        [f"{row['model']}{' (same name)' if row['model'].lower() in ours else ''}", row["kind"]]
         + [share(row[name]) for name in columns]
         for row in _records(report.published)
     ]
-    return Table("Beside published figures", ["model", "kind", *columns], rows)
+    is_partial = any("*" in cell for row in rows for cell in row)
+    title = "Beside published figures" + (" (* of a part)" if is_partial else "")
+    return Table(title, ["model", "kind", *columns], rows)
 
 
 def _measured_row(model: ModelScores, columns: Sequence[str]) -> list[str]:
