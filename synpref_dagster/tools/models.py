@@ -107,6 +107,8 @@ def _refuse_other_head(folder: Path, kind: str, place: str) -> None:
             model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"{place} cannot be loaded: {first_line(error)}") from error
+    except RuntimeError:
+        return  # not every model can be made without weights: loading them will tell
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise ValueError(
             f"{place} is a {kind} whose head is not called score: decoders like Llama and Qwen are "
@@ -118,7 +120,6 @@ def _downloaded(place: str) -> Path:
     """The folder of a hub id, taken from the hub where it is not here already."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
-    from requests import RequestException
 
     missing = f"{place} is no folder of this machine"
     if place.count("/") != 1 or place.startswith((".", "/", "~")) or "\\" in place:
@@ -130,7 +131,7 @@ def _downloaded(place: str) -> Path:
                 break
     except HFValidationError as error:
         raise ValueError(f"{missing}, and no id of the hub: {first_line(error)}") from error
-    except (OSError, ValueError, RequestException) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{missing}, and the hub does not give it ({first_line(error)}): correct the path or "
             "the id, or connect this machine"

@@ -35,6 +35,7 @@ Kind = Literal["pairs", "responses"]
 AUTO, RESPONSES = "auto", "responses"
 SOURCE = "input"  # what the readers call the file; nobody reads it
 QUARANTINE, COUNTS = "quarantine.jsonl", "reading.json"
+KEY_DIGITS = 16
 CANDIDATE_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -87,14 +88,18 @@ class Input:
         )
 
 
-def read_candidates(given: Input, *, work: Path) -> tuple[DatasetRef, Reading]:
+def read_candidates(given: Input, *, work: Path) -> tuple[DatasetRef, Reading, Path]:
     """The responses of a file as a data set of `CANDIDATE_SCHEMA`; read once, whoever is killed.
 
-    The two of a pair stand beside each other, chosen first. Quarantined rows go to `QUARANTINE`.
+    The two of a pair stand beside each other, chosen first.
 
     Args:
         given: what to read.
-        work: folder of this scoring.
+        work: folder of all scorings that have this output.
+
+    Returns:
+        The candidates, what reading came to, and the folder of this very input below `work`: the
+        quarantined rows are its file `QUARANTINE`.
 
     Raises:
         ValueError: no such file, or no layout that is known; one line.
@@ -105,7 +110,6 @@ def read_candidates(given: Input, *, work: Path) -> tuple[DatasetRef, Reading]:
         if not paths:
             raise ValueError(f"no file below {given.path}")
         kind = _kind(given, paths)
-        work.mkdir(parents=True, exist_ok=True)
         params = {"kind": kind, "layout": given.layout, "columns": dict(given.columns)}
         step = step_key(
             version=__version__,
@@ -113,11 +117,13 @@ def read_candidates(given: Input, *, work: Path) -> tuple[DatasetRef, Reading]:
             params={**params, "seed": given.seed, "chunk": CHUNK, "names": _names(given, paths)},
         )
         counted = Reading(kind=kind, skipped=[Path(each).name for each in files.skipped])
-        compute = partial(_tables, given, paths, counted=counted, work=work)
-        ref = build_dataset(join_uri(str(work), "candidates"), step=step, compute=compute)
+        place = work / step[:KEY_DIGITS]
+        place.mkdir(parents=True, exist_ok=True)
+        compute = partial(_tables, given, paths, counted=counted, work=place)
+        ref = build_dataset(join_uri(str(place), "candidates"), step=step, compute=compute)
     except ValueError as error:
         raise ValueError(str(error).replace(f"source {SOURCE!r}: ", "")) from error
-    return ref, Reading(**json.loads((work / COUNTS).read_text(encoding="utf-8")))
+    return ref, Reading(**json.loads((place / COUNTS).read_text(encoding="utf-8"))), place
 
 
 def _kind(given: Input, paths: list[str]) -> Kind:

@@ -118,15 +118,15 @@ def score(  # noqa: PLR0913 - what is scored, how it is read, where it goes and 
     given = Input(path=str(file), layout=layout, columns=columns or {}, seed=seed)
     work = _work_of(target)
     with alone_with(str(target.resolve())):
-        candidates, reading = read_candidates(given, work=work)
+        candidates, reading, place = read_candidates(given, work=work)
         rewards, num_scored = scored(
             candidates,
             scorer,
-            uri=work / "rewards",
+            uri=place / "rewards",
             shards=shards or ShardSettings(),
             listener=listener,
         )
-        aside = _set_aside(work, _quarantine_of(target), is_needed=bool(reading.quarantined))
+        aside = _set_aside(place, _quarantine_of(target), is_needed=bool(reading.quarantined))
         tally = _write(target, candidates, rewards=rewards, kind=reading.kind)
         remove(work)
     return ScoreReport(
@@ -160,6 +160,8 @@ def _checked_output(output: Path, file: Path, *, force: bool) -> Path:
         raise ValueError(f"{output}: rewards are written as {PARQUET} or {JSON_LINES}; name one")
     if not output.parent.is_dir():
         raise ValueError(f"{output}: there is no folder {output.parent}; make it first")
+    if file.is_dir() and output.resolve().is_relative_to(file.resolve()):
+        raise ValueError(f"{output} lies in the folder that is read; name a place outside {file}")
     aside = _quarantine_of(output)
     for place in (output, aside):
         if place.is_dir():

@@ -1,5 +1,6 @@
 """A benchmark report as tables of text, and as JSON: figures are shares, with 95% intervals."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ def as_json(report: BenchmarkReport) -> dict[str, Any]:
                 "fingerprint": model.fingerprint,
                 "num_scored": model.num_scored,
                 "num_kept": model.num_kept,
-                "results": [asdict(result) for result in model.results],
+                "results": [_finite(asdict(result)) for result in model.results],
                 "best_of_k": _records(model.curves) if model.curves is not None else None,
             }
             for model in report.models
@@ -66,6 +67,13 @@ def as_json(report: BenchmarkReport) -> dict[str, Any]:
         "published": _records(report.published),
         "notes": list(report.notes),
     }
+
+
+def _finite(value: Any) -> Any:
+    """A value whose floats that are no numbers are None, as JSON has it."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

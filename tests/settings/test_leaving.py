@@ -33,6 +33,7 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "people/page/serving.py",
     "resources/hub.py",
     "resources/tracking/away.py",
+    "tools/models.py",  # the id of a reward model that is taken from the hub
 }
 
 
