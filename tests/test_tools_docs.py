@@ -1,4 +1,4 @@
-"""What docs/tools.md says in Python runs, and what `import synpref_dagster` offers costs nothing."""
+"""What docs/tools.md says in Python runs; what `import synpref_dagster` offers costs nothing."""
 
 import json
 import re

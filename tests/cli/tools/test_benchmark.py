@@ -46,7 +46,7 @@ def test_figures_are_printed_and_written(run, model, tmp_path):
     # Three of four right: what preferring the longer one gives, for that is what the model does.
     assert (row[1], row[2], row[5]) == ("4", ".750", ".750")
     assert "mine: rows left out, 1 missing_key" in output
-    assert "longer: 4 responses scored, 0 were kept" in output
+    assert "longer: 8 responses scored, 0 were kept" in output
     told = json.loads((tmp_path / "b.json").read_text())
     [result] = told["models"][0]["results"]
     assert (result["headline"], result["longer"], result["num_items"]) == (0.75, 0.75, 4)
@@ -55,7 +55,7 @@ def test_figures_are_printed_and_written(run, model, tmp_path):
     assert "| mine        | 4       | .750 [" in markdown
     assert "- mine: rows left out, 1 missing_key" in markdown
     _, again, _ = run(model, "--suite", "mine=mine.jsonl")
-    assert "longer: 0 responses scored, 4 were kept" in again
+    assert "longer: 0 responses scored, 8 were kept" in again
 
 
 @pytest.mark.parametrize(
