@@ -8,6 +8,27 @@
 6. release     train the eight Skywork-Reward-V2 sizes and score seven benchmarks (Sec. 4)
 7. evidence    measure the method's claims on this very campaign
    `assets/` is this figure; `curation/`, `reward/` and `benchmarks/` hold the method.
+
+`score` and `benchmark` need no campaign (docs/tools.md); nothing is loaded before one is asked for.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from synpref_dagster.tools.benchmarking import benchmark
+    from synpref_dagster.tools.scoring import score
+
+__all__ = ["benchmark", "score"]
+
 __version__ = "0.1.0"
+_ROOMS = {"benchmark": "benchmarking", "score": "scoring"}
+
+
+def __getattr__(name: str) -> object:
+    """A tool, loaded when it is first asked for."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    tool = getattr(import_module(f"{__name__}.tools.{_ROOMS[name]}"), name)
+    globals()[name] = tool
+    return tool

@@ -32,11 +32,13 @@ from synpref_dagster.settings.benchmarks import checked_own_benchmark
 
 DEFAULT_SUBSET = "all"
 DETAIL_CHARS = 200
+RowFields = tuple[Mapping[str, Any], str, int, str, str, tuple[str, ...]]
+"""The fields of `RawRow`, from readers that do not know it."""
 MAX_TOLD = 5
 
 
 def load_custom(
-    name: str, path: str | Path, *, read: Callable[[Path], Iterable[RawRow]] = read_rows
+    name: str, path: str | Path, *, read: Callable[[Path], Iterable[RawRow | RowFields]] = read_rows
 ) -> tuple[Benchmark, list[BenchmarkItem]]:
     """A suite of your own and its items, from a file or a folder of files.
 
@@ -45,7 +47,8 @@ def load_custom(
     Args:
         name: lower-case letters, digits and _; not the name of a published benchmark.
         path: a file, or a folder of them.
-        read: gives the rows; the plain reader knows .jsonl, .json and .parquet, also .gz.
+        read: gives the rows, or their fields; the plain reader knows .jsonl, .json and .parquet,
+            also .gz.
 
     Raises:
         ValueError: the name is taken or malformed, or nothing there is a comparison.
@@ -98,9 +101,10 @@ def left_out(suite: Iterable[tuple[Benchmark, object]]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _counted(rows: Iterable[RawRow], unread: Counter[str]) -> Iterator[RawRow]:
+def _counted(rows: Iterable[RawRow | RowFields], unread: Counter[str]) -> Iterator[RawRow]:
     """The rows; how many of them held something in each column that was not read is added up."""
-    for row in rows:
+    for found in rows:
+        row = found if isinstance(found, RawRow) else RawRow(*found)
         unread.update(row.unread)
         yield row
 

@@ -19,6 +19,8 @@ from synpref_dagster.cli.refusals import (
     refuse_unfit_backbones,
     say,
 )
+from synpref_dagster.cli.tools.benchmark import benchmark
+from synpref_dagster.cli.tools.score import score
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, packaged_profiles, smollm2_place
@@ -351,6 +353,10 @@ def pairs(
     )
     called = f" --profile {profile}" + ("" if seed is None else f" --seed {seed}")
     list_decided(console, chosen, query, as_json=as_json, called=called)
+
+
+app.command()(score)
+app.command()(benchmark)
 
 
 def main() -> None:

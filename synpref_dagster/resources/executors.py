@@ -1,11 +1,14 @@
 """Where the shards of a campaign are worked on, as the profile says; results are the same."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from synpref_dagster.resources.campaign import Campaign
+from synpref_dagster.settings.shards import RaySettings, ShardSettings
 from synpref_dagster.storage import InProcessExecutor, ProcessPoolShardExecutor, ShardExecutor
 from synpref_dagster.storage.maps.ray import RayShardExecutor, WorkerNeeds
 
@@ -30,24 +33,12 @@ class Executors(dg.ConfigurableResource):
             holds_model: whether the step's workers keep a model loaded (scoring): they are as
                 many, and take as many GPUs, as the profile says for such steps.
         """
-        settings = self.campaign.profile.shards
-        num_workers = (holds_model and settings.model_workers) or settings.workers
-        if settings.executor == "in_process":
-            return InProcessExecutor()
-        if settings.executor == "processes":
-            return ProcessPoolShardExecutor(num_workers)
-        ray = settings.ray
         root = self.campaign.store_root
-        return RayShardExecutor(
+        return _executor(
+            self.campaign.profile.shards,
             self._connect,
-            num_workers=num_workers,
-            needs=WorkerNeeds(
-                num_cpus=ray.cpus_per_worker,
-                num_gpus=ray.gpus_per_model_worker if holds_model else 0.0,
-            ),
-            max_retries=ray.max_retries,
-            start_timeout_seconds=ray.start_timeout_seconds,
             store=None if "://" in root else root,
+            holds_model=holds_model,
         )
 
     def cluster(self) -> "RayResource":
@@ -56,14 +47,7 @@ class Executors(dg.ConfigurableResource):
         Raises:
             ValueError: Ray is not installed.
         """
-        try:
-            from synpref_dagster.resources.ray_cluster import make_cluster
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"the profile's shards.executor is 'ray', but {error.name} is not installed: "
-                "pip install 'synpref-dagster[ray]', or choose in_process or processes"
-            ) from error
-        return make_cluster(self.campaign.profile.shards.ray)
+        return _cluster(self.campaign.profile.shards.ray)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Close the connection, and with it a cluster that was started here."""
@@ -77,3 +61,62 @@ class Executors(dg.ConfigurableResource):
         from synpref_dagster.resources.ray_cluster import connect
 
         connect(self._cluster, self.get_resource_context())
+
+
+@contextmanager
+def opened_executor(settings: ShardSettings, *, store: str) -> Iterator[ShardExecutor]:
+    """The executor of a scoring outside a campaign; a cluster started for it ends with it.
+
+    Args:
+        settings: as `[shards]` of a profile.
+        store: the local folder that every worker must see.
+
+    Raises:
+        ValueError: Ray is not installed.
+    """
+    opened: list[RayResource] = []
+
+    def connect() -> None:
+        from synpref_dagster.resources.ray_cluster import connect as connect_to
+
+        opened.append(_cluster(settings.ray))
+        connect_to(opened[-1], dg.build_init_resource_context())
+
+    try:
+        yield _executor(settings, connect, store=store, holds_model=True)
+    finally:
+        for cluster in opened:
+            cluster.cleanup(dg.build_init_resource_context(), None)
+
+
+def _executor(
+    settings: ShardSettings, connect: Callable[[], None], *, store: str | None, holds_model: bool
+) -> ShardExecutor:
+    num_workers = (holds_model and settings.model_workers) or settings.workers
+    if settings.executor == "in_process":
+        return InProcessExecutor()
+    if settings.executor == "processes":
+        return ProcessPoolShardExecutor(num_workers)
+    ray = settings.ray
+    return RayShardExecutor(
+        connect,
+        num_workers=num_workers,
+        needs=WorkerNeeds(
+            num_cpus=ray.cpus_per_worker,
+            num_gpus=ray.gpus_per_model_worker if holds_model else 0.0,
+        ),
+        max_retries=ray.max_retries,
+        start_timeout_seconds=ray.start_timeout_seconds,
+        store=store,
+    )
+
+
+def _cluster(settings: RaySettings) -> "RayResource":
+    try:
+        from synpref_dagster.resources.ray_cluster import make_cluster
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the executor of shards is 'ray', but {error.name} is not installed: "
+            "pip install 'synpref-dagster[ray]', or choose in_process or processes"
+        ) from error
+    return make_cluster(settings)

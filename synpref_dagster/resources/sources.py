@@ -23,7 +23,6 @@ from synpref_dagster.benchmarks.plugins import known_benchmark
 from synpref_dagster.benchmarks.suite import BENCHMARK_NAMES, Benchmark, check_subsets
 from synpref_dagster.pairs.record import ID_BYTES
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.own_suites import own_rows
 from synpref_dagster.settings.pool import CROWD_VOTES, SourceSettings
 from synpref_dagster.sources.files.content_hashes import ContentHashes
 from synpref_dagster.sources.files.folders import SourceFiles, source_files
@@ -39,6 +38,7 @@ from synpref_dagster.sources.files.known_files import (
     listed_file,
     reading_order,
 )
+from synpref_dagster.sources.formats.own_suites import own_rows
 from synpref_dagster.sources.held_out import vote_options
 from synpref_dagster.sources.recorded_votes import named_votes, voted_contents
 from synpref_dagster.sources.records import SourceSpec

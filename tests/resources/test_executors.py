@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from synpref_dagster.resources.campaign import Campaign
-from synpref_dagster.resources.executors import Executors
+from synpref_dagster.resources.executors import Executors, opened_executor
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.settings.shards import RaySettings, ShardSettings
 from synpref_dagster.storage import InProcessExecutor, ProcessPoolShardExecutor
@@ -125,3 +125,16 @@ def test_an_object_store_needs_no_shared_folder(tmp_path, monkeypatch):
     replace(driver, folder="/not/on/this/node").enter()
     assert Path.cwd() == tmp_path
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scoring_outside_a_campaign_gets_what_a_step_with_a_model_would(tmp_path):
+    processes = ShardSettings(executor="processes", workers=6, model_workers=1)
+    with opened_executor(processes, store=str(tmp_path)) as executor:
+        assert isinstance(executor, ProcessPoolShardExecutor)
+        assert executor.max_workers == 1
+    with opened_executor(
+        ON_GPUS, store=str(tmp_path)
+    ) as executor:  # nobody is asked before a shard
+        assert isinstance(executor, RayShardExecutor)
+        assert executor.needs == WorkerNeeds(num_cpus=2, num_gpus=0.5)
+        assert executor.store == str(tmp_path)

@@ -35,6 +35,7 @@ SENDERS = {  # who can send a text away; each is a row of docs/leaving.md
     "preview/hub.py",  # names of what the profile takes from the hub
     "resources/hub.py",
     "resources/tracking/away.py",
+    "tools/models.py",  # the id of a reward model that is taken from the hub
 }
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from synpref_dagster.benchmarks.raw_layouts import RawRow as BenchmarkRow
 from synpref_dagster.sources.files.folders import source_files
 from synpref_dagster.sources.files.rows import read_rows as read_file_rows
 from synpref_dagster.sources.foreign.columns import ColumnReader
@@ -17,7 +16,18 @@ COLUMNS = frozenset({"prompt", "labels", "id", "subset", *CANDIDATE_COLUMNS})
 """Columns that a suite of one's own is read from; others belong to the prompt, or are counted."""
 
 
-def own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
+class SuiteRow(NamedTuple):
+    """A row, in the fields of `benchmarks.raw_layouts.RawRow`, which a sibling does not know."""
+
+    values: Mapping[str, Any]
+    origin: str
+    row: int
+    problem: str = ""
+    detail: str = ""
+    unread: tuple[str, ...] = ()
+
+
+def own_rows(name: str, path: Path) -> Iterator[SuiteRow]:
     """Rows of a suite of one's own, read as rows of a source are; what cannot be read is one too.
 
     Raises:
@@ -35,12 +45,12 @@ def own_rows(name: str, path: Path) -> Iterator[BenchmarkRow]:
                 values = _unfolded(_with_context(row.value or {}, columns))
             except RowRejected as error:
                 detail = error.detail or "a chat hides in its texts"
-                yield BenchmarkRow({}, origin, number, error.reasons[0], detail)
+                yield SuiteRow({}, origin, number, error.reasons[0], detail)
                 continue
             unread = tuple(columns.unread)
-            yield BenchmarkRow(values, origin, number, row.problem, row.detail, unread=unread)
+            yield SuiteRow(values, origin, number, row.problem, row.detail, unread)
         if is_folder and number < 0:
-            yield BenchmarkRow({}, origin, 0, "empty_file", "the file holds no row")
+            yield SuiteRow({}, origin, 0, "empty_file", "the file holds no row")
 
 
 def _with_context(values: Mapping[str, Any], columns: ColumnReader) -> Mapping[str, Any]:

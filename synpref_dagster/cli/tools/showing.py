@@ -1,0 +1,84 @@
+"""What the tools share on a terminal: options, progress on standard error, refusals in a line."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from synpref_dagster.cli.refusals import refuse
+
+if TYPE_CHECKING:
+    from synpref_dagster.pairs.progress import ResponsesRead
+    from synpref_dagster.settings.shards import ShardSettings
+    from synpref_dagster.tools.running import Listener
+
+SECONDS_A_LINE = 10.0
+ExecutorOption = Annotated[
+    str, typer.Option(help="Who scores: in_process, processes or ray, as [shards] of a profile.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Chunks scored at a time, by processes or ray.")
+]
+GpusOption = Annotated[
+    float | None, typer.Option(min=0, help="GPUs of each worker of ray; fractions share one.")
+]
+
+
+@contextmanager
+def refused_in_a_line() -> Iterator[None]:
+    """End the command in one line where something it was given cannot be used."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        refuse(Console(stderr=True), " ".join(str(error).split()))
+
+
+def shard_settings(executor: str, workers: int | None, gpus: float | None) -> "ShardSettings":
+    """The settings that the options stand for.
+
+    Raises:
+        ValueError: an executor that is none, or an option that it does not obey.
+    """
+    from synpref_dagster.settings.shards import RaySettings, ShardSettings
+
+    if executor not in ("in_process", "processes", "ray"):
+        raise ValueError(f"--executor {executor!r}: choose in_process, processes or ray")
+    if workers is not None and executor == "in_process":
+        raise ValueError("--workers: in_process works on one chunk; add --executor processes")
+    if gpus is not None and executor != "ray":
+        raise ValueError("--gpus-per-worker: only ray obeys it; add --executor ray")
+    given = {} if workers is None else {"workers": workers}
+    ray = {"ray": RaySettings(gpus_per_model_worker=gpus)} if gpus is not None else {}
+    return ShardSettings.model_validate({"executor": executor, **given, **ray})
+
+
+@contextmanager
+def progress_line(what: str = "") -> "Iterator[Listener]":
+    """How far a scoring is: one line that changes on a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    told = 0.0
+
+    def told_line(fact: "ResponsesRead") -> str:
+        begun = f"{what}: " if what else ""
+        return f"{begun}{fact.done:,} of {fact.total:,} responses scored, {fact.pace}"
+
+    if console.is_terminal:
+        with console.status("reading") as status:
+            yield lambda fact: status.update(told_line(fact))
+        return
+
+    def say(fact: "ResponsesRead") -> None:
+        nonlocal told
+        if time.monotonic() - told >= SECONDS_A_LINE or fact.done == fact.total:
+            told = time.monotonic()
+            console.print(told_line(fact), highlight=False, soft_wrap=True, markup=False)
+
+    yield say
+
+
+def plain(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,63 @@
+"""What docs/tools.md says in Python runs; what `import synpref_dagster` offers costs nothing."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import synpref_dagster
+from synpref_dagster.pairs.record import PreferencePair
+from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
+
+ROOT = Path(__file__).parent.parent
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tools.md").read_text(), re.DOTALL)
+
+
+def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pairs = [
+        PreferencePair(
+            conversation=({"role": "user", "content": f"question {n}"},),
+            chosen="many words " * (n % 3 + 2),
+            rejected="few",
+            source="world",
+            origin="human",
+        )
+        for n in range(12)
+    ]
+    config = LinearConfig(num_buckets=0)
+    train_linear_reward_model(pairs, [], config=config, output_dir=tmp_path / "models" / "mine")
+    shutil.copytree(tmp_path / "models" / "mine", tmp_path / "models" / "other")
+    rows = [{"prompt": f"q {n}", "chosen": "many words " * (n + 2), "rejected": "few"}
+            for n in range(4)]  # fmt: skip
+    for name in ("pairs.jsonl", "my_suite.jsonl"):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scored, measured = SNIPPETS
+    names = {}
+    exec(scored, names)
+    assert capsys.readouterr().out.splitlines() == ["4 pairs, accuracy 1.0", "{}"]
+    assert names["hardest"]["row"].tolist() == [0, 1, 2]
+    exec(measured, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["mine", "1.0"], ["other", "1.0"]]
+    assert len(names["table"]) == 2
+
+
+def test_importing_the_package_loads_no_other_module():
+    program = (
+        "import sys; before = set(sys.modules); import synpref_dagster;"
+        " print(sorted({*sys.modules} - before))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "['synpref_dagster']"
+
+
+def test_what_is_offered_is_what_is_listed():
+    assert synpref_dagster.__all__ == ["benchmark", "score"]
+    for name in synpref_dagster.__all__:
+        assert getattr(synpref_dagster, name).__module__.startswith("synpref_dagster.tools.")
+    assert not hasattr(synpref_dagster, "no_such_tool")
