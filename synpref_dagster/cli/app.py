@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from synpref_dagster.cli.explain.pairs import pairs
 from synpref_dagster.cli.judges import judge_app, print_estimate
 from synpref_dagster.cli.people import review_app
 from synpref_dagster.cli.refusals import (
+    ProfileOption,
+    SeedOption,
     as_given,
     load_or_refuse,
     refuse,
@@ -23,7 +26,7 @@ from synpref_dagster.cli.tools.benchmark import benchmark
 from synpref_dagster.cli.tools.score import score
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
-from synpref_dagster.settings.profile import Profile, packaged_profiles, smollm2_place
+from synpref_dagster.settings.profile import Profile, smollm2_place
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,10 +40,6 @@ app.add_typer(tracking_app, name="tracking")
 console = Console()
 WAITING = 3  # exit code of a campaign that waits for others: nothing failed, it is not done
 
-ProfileOption = Annotated[
-    str, typer.Option(help=f"One of {', '.join(packaged_profiles())}, or the path of a .toml file.")
-]
-SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's seed.")]
 SizesOption = Annotated[
     str, typer.Option(help="Model sizes to release, comma separated; 'all' or 'none'.")
 ]
@@ -309,52 +308,7 @@ def explain(
         explain_pair(console, chosen, pair_id, as_json=as_json)
 
 
-@app.command()
-def pairs(
-    decision: Annotated[
-        list[str] | None,
-        typer.Option(help="kept, flipped, discarded, or dropped in cleaning; may be repeated."),
-    ] = None,
-    reason: Annotated[list[str] | None, typer.Option(help="Reason code; may be repeated.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    category: Annotated[
-        list[str] | None, typer.Option(help="Task category, or unknown; may be repeated.")
-    ] = None,
-    min_margin: Annotated[
-        float | None, typer.Option(help="Least margin of the label under the best RM.")
-    ] = None,
-    max_margin: Annotated[float | None, typer.Option(help="Largest margin.")] = None,
-    sort: Annotated[str, typer.Option(help="margin or gold_margin: lowest first.")] = "",
-    descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="List so many at most.")] = 20,
-    profile: ProfileOption = "demo",
-    seed: SeedOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """List pairs by what became of them: decision, reason, source, category, margin.
-
-    A negative margin speaks against the label that the source gave. `synpref explain` goes on from
-    an id of the list.
-    """
-    chosen = load_or_refuse(console, profile, seed)
-    from synpref_dagster.cli.explain.command import list_decided
-    from synpref_dagster.cli.explain.listing import Query
-
-    query = Query(
-        decision=tuple(decision or ()),
-        reason=tuple(reason or ()),
-        source=tuple(source or ()),
-        category=tuple(category or ()),
-        min_margin=min_margin,
-        max_margin=max_margin,
-        sort=sort,
-        descending=descending,
-        limit=limit,
-    )
-    called = f" --profile {profile}" + ("" if seed is None else f" --seed {seed}")
-    list_decided(console, chosen, query, as_json=as_json, called=called)
-
-
+app.command()(pairs)
 app.command()(score)
 app.command()(benchmark)
 

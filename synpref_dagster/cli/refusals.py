@@ -1,10 +1,10 @@
-"""What a command says when it refuses: the words of the error as they are, and exit code 2."""
+"""How a command is told its profile, and what it says when it refuses: the error, and code 2."""
 
 import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -13,9 +13,13 @@ from rich.console import Console
 from synpref_dagster.settings.embedding import KINDS, EndpointEmbedding
 from synpref_dagster.settings.judges import JudgeEndpoint
 from synpref_dagster.settings.models import TAGS
-from synpref_dagster.settings.profile import Profile, load_profile
+from synpref_dagster.settings.profile import Profile, load_profile, packaged_profiles
 from synpref_dagster.settings.secrets import redacted
 
+ProfileOption = Annotated[
+    str, typer.Option(help=f"One of {', '.join(packaged_profiles())}, or the path of a .toml file.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Overrides the profile's seed.")]
 _GIVEN: dict[str, str] = {}  # campaign -> how this command's profile and seed were given
 
 

@@ -1,5 +1,5 @@
-"""Commands that need no campaign: `synpref score`, `benchmark` and `sizes`.
+"""Commands that need no campaign: `synpref score` and `benchmark`.
 
-What does not belong here: what a tool does, which is in `synpref_dagster/tools/` (of `sizes`:
-`reward/prediction/`); how a terminal asks for it and is told.
+What does not belong here: what a tool does, which is in `synpref_dagster/tools/`;
+how a terminal asks for it and is told.
 """
