@@ -13,5 +13,5 @@ def test_the_profile_to_start_from_loads_and_needs_no_more(tmp_path):
     (tmp_path / "own.toml").write_text(text)
     profile = load_profile(str(tmp_path / "own.toml"))
     assert profile.name == "own"
-    assert [source.path for source in profile.pool.sources] == ["data/crowd"]
+    assert [source.path for source in profile.pool.sources] == [str(tmp_path / "data" / "crowd")]
     assert profile.people.backend == "recorded"

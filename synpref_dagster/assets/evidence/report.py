@@ -47,11 +47,13 @@ from synpref_dagster.storage import (
     make_ref,
     to_path,
 )
+from synpref_dagster.storage.refs import find_ref
 from synpref_dagster.storage.sealed import sealed
 from synpref_dagster.storage.uris import write_bytes
 
 GROUP = "7_evidence"
 RELEASES = "skywork_reward_v2"
+EXPORT = "curated_dataset"
 EXPORTED = ["split", "tier", "source", "flipped"]
 CLAIMED_IN = ("filter_audit", "iteration_curve", "curation_variants", "judge_audit")
 
@@ -74,7 +76,8 @@ class Given:
     curation_variants: dict[str, DatasetRef]
     judge_audit: dict[str, DatasetRef]
     people_audit: DatasetRef
-    export: DatasetRef
+    export: DatasetRef | None
+    """Of the last night whose licences allowed one: the report does not wait for tonight's."""
     scores: dict[str, Any]
     leaderboard: DatasetRef
 
@@ -91,13 +94,14 @@ class Given:
     def made(self) -> dict[str, Result]:
         """What was made of the sources, by what identifies it."""
         pools = {"raw_pool": self.raw_pool, "clean_pool": self.clean_pool, SUBSET: self.subset}
-        return {**pools, "export": self.export}
+        return {**pools, **({"export": self.export} if self.export else {})}
 
     def told(self) -> dict[str, Result]:
         """The assets of whose night the report tells."""
         names = ("clean_pool", "judge_audit", "flip_evidence", "filter_audit", "iteration_curve")
         more = ("curation_variants", "people_audit")
-        return {SUBSET: self.subset, **{name: getattr(self, name) for name in (*names, *more)}}
+        told = {SUBSET: self.subset, **{name: getattr(self, name) for name in (*names, *more)}}
+        return {**told, **({EXPORT: self.export} if self.export else {})}
 
 
 @dg.asset(
@@ -119,7 +123,6 @@ def campaign_report(
     curation_variants: dict[str, DatasetRef],
     judge_audit: dict[str, DatasetRef],
     people_audit: DatasetRef,
-    curated_dataset: DatasetRef,
     benchmark_scores: dict[str, Any],
     leaderboard: DatasetRef,
 ) -> dg.MaterializeResult:
@@ -134,7 +137,7 @@ def campaign_report(
         curation_variants=curation_variants,
         judge_audit=judge_audit,
         people_audit=people_audit,
-        export=curated_dataset,
+        export=find_ref(to_path(campaign.uri("refs", f"{EXPORT}.json")), place=f"{EXPORT}.json"),
         scores=benchmark_scores,
         leaderboard=leaderboard,
     )
@@ -182,7 +185,7 @@ def _facts(step: Step, sources: PoolSources, given: Given) -> tuple[CampaignFact
         **decided,
         by_source=by_source,
         warnings=as_report(warnings),
-        export=tally(iter_tables(given.export, EXPORTED), EXPORTED, count="num_pairs"),
+        export=_exported(given.export),
         releases=_releases(step, given.scores, tables["leaderboard"]),
         origin=origin(campaign, sources, given.made()),
         cost=_cost(step, tables["people_audit"]),
@@ -194,6 +197,12 @@ def _facts(step: Step, sources: PoolSources, given: Given) -> tuple[CampaignFact
         **tables,
     )
     return facts, warnings
+
+
+def _exported(export: DatasetRef | None) -> pd.DataFrame | None:
+    if export is None:
+        return None
+    return tally(iter_tables(export, EXPORTED), EXPORTED, count="num_pairs")
 
 
 def _not_audited(audit: dict[str, DatasetRef]) -> list[str]:

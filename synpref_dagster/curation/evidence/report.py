@@ -38,8 +38,8 @@ class CampaignFacts:
     """From `margins.margins_by` decision."""
     flip_evidence: pd.DataFrame
     """What models and people say about gold pairs."""
-    export: pd.DataFrame
-    """split, tier, source, flipped, num_pairs of what the export holds."""
+    export: pd.DataFrame | None
+    """split, tier, source, flipped, num_pairs of the export; None while there is none."""
     releases: Sequence[Mapping[str, Any]]
     """Released models with every figure's interval, best first; see `leaderboard.released`."""
     origin: Mapping[str, Any]
@@ -81,7 +81,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "decisions_by_source": _decisions_by_source(facts.decisions),
         "margins_by_decision": dict(facts.margins),
         "calibration": calibration(witnesses_from_frame(facts.flip_evidence)),
-        "export": exported(facts.export),
+        "export": None if facts.export is None else exported(facts.export),
         "label_accuracy": {
             **{name: asdict(found) for name, found in labels.items()},
             "n": labels["before"].n,

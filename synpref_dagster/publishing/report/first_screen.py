@@ -21,6 +21,7 @@ from synpref_dagster.publishing.report.tables import (
 )
 
 Report = Mapping[str, Any]
+EXPORT, SUBSET = "curated_dataset", "consistency_filtered_subset"
 PEOPLE = {
     "recorded": "recorded votes",
     "page": "people on the review page",
@@ -172,6 +173,10 @@ def _curated(report: Report) -> Fact:
         f"{count(export['num_train'])} train, {count(export['num_validation'])} validate; "
         f"{count(export['num_flipped'])} under the opposite label"
     )
+    nights = report.get("nights") or {}
+    export_night, night = (nights.get(name) or "" for name in (EXPORT, SUBSET))
+    if export_night and export_night < night:
+        note = f"exported {export_night}, not tonight; {note}"
     return Fact(name="Curated pairs", value=count(number), note=note)
 
 

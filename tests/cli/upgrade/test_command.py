@@ -67,7 +67,7 @@ def test_it_says_what_it_would_do_and_changes_nothing(place):
         str(place / "home" / "dagster.yaml"),
         str(place / "store" / "judge_replies.sqlite"),
     ]
-    assert lines[2].startswith("nothing was changed: `synpref upgrade --yes`")
+    assert lines[2].startswith("nothing was changed: `synpref upgrade --profile smoke --yes`")
     assert (place / "home" / "dagster.yaml").read_text() == BARE_SETTINGS
     assert version(place / "store" / "judge_replies.sqlite") == 0
     assert not list(place.rglob("*.before-*"))
@@ -154,7 +154,7 @@ def test_a_cache_without_replies_is_left_to_its_next_use_and_one_of_others_is_re
         (
             "CREATE TABLE spending (campaign TEXT)",
             0,
-            "nothing was changed: `synpref upgrade --yes`",
+            "nothing was changed: `synpref upgrade --profile smoke --yes`",
         ),
         ("CREATE TABLE songs (title TEXT)", 2, "nothing was changed: first do by hand"),
     ):

@@ -159,3 +159,19 @@ def test_the_table_for_dagster_has_the_same_lines_and_cells_stay_cells(report):
     assert (
         "| Curated pairs | **685** | 640 train, 45 validate; 98 under the opposite label |" in lines
     )
+
+
+def test_an_export_of_an_earlier_night_says_so(report):
+    nights = {
+        "curated_dataset": "2026-11-29 02:10 UTC",
+        "consistency_filtered_subset": "2026-11-30",
+    }
+    export = {"num_train": 8, "num_validation": 2, "num_flipped": 1}
+    [fact] = [
+        each
+        for block in first_screen({**report, "export": export, "nights": nights})
+        for each in block.facts
+        if each.name == "Curated pairs"
+    ]
+    assert fact.value == "10"
+    assert fact.note.startswith("exported 2026-11-29 02:10 UTC, not tonight; 8 train")
