@@ -45,6 +45,7 @@ POOL, DECIDED = "clean_pool", "consistency_filtered_subset"  # assets that have 
 BY_SOURCE, GOLD = "by_source", "gold"
 ABOUT = "about"  # fact of the table: the pairs that it is about
 VERSION = "1"
+REASONS_END = " as"  # ends the columns that say why rows went
 
 
 def pool_by_source(
@@ -172,7 +173,11 @@ def shown_by_source(campaign: Campaign, table: DatasetRef | None) -> dict[str, A
     """The table as metadata for an asset's page; nothing where there is none."""
     if table is None:
         return {}
-    rows = table_cells(as_report(campaign.frame(table)))
+    # Without the reasons: in Dagster's narrow column they would make every row a page long.
+    rows = [
+        {name: cell for name, cell in row.items() if not name.endswith(REASONS_END)}
+        for row in table_cells(as_report(campaign.frame(table)))
+    ]
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["source"]
     kinds = {
         name: "int" if all(isinstance(row[name], int) for row in rows) else "string"
