@@ -109,8 +109,8 @@ def told(error):
 def results(campaign):
     """What a campaign says and hands on: its report, its tables row by row, its released files."""
     report = json.loads((campaign.root / "report.json").read_text())
-    report.pop("seconds")
-    report.pop("#blake2b")
+    for of_a_run in ("seconds", "made", "cost", "#blake2b"):
+        report.pop(of_a_run)
     files = [path for path in (campaign.root / "releases").rglob("*") if path.is_file()]
     return {
         **{name: rows(campaign.ref(name)) for name in HANDED_ON},

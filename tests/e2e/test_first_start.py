@@ -100,7 +100,7 @@ def check_commands_work(folder):
         assert "not_there.jsonl" in said
         assert "Traceback" not in said
     code, said = ended(command(folder, "review", "status"))
-    assert (code, "no verdicts yet" in said) == (0, True), said
+    assert (code, "nobody was asked anything" in said) == (0, True), said
 
 
 def check_kill(folder, *, after):

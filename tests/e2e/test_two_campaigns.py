@@ -115,7 +115,7 @@ def test_two_campaigns_with_prefixes_have_histories_of_their_own(locations):
 def test_the_page_of_an_asset_shows_the_history_of_its_own_campaign(locations, page):
     for name, other in (("first", "second"), ("second", "first")):
         page.goto(f"{locations.server.url}/assets/{name}/raw_pool", wait_until="networkidle")
-        page.get_by_text(f"store/{name}/seed-0").first.wait_for(timeout=60_000)
+        page.get_by_text(f"store/{name}/seed-0").first.wait_for(timeout=180_000)
         assert f"store/{other}/" not in page.inner_text("body")
 
 
