@@ -173,9 +173,10 @@ def shown_by_source(campaign: Campaign, table: DatasetRef | None) -> dict[str, A
     """The table as metadata for an asset's page; nothing where there is none."""
     if table is None:
         return {}
-    # Without the reasons: in Dagster's narrow column they would make every row a page long.
+    # The whole table goes without the reasons, which stand on the pool's page: in a narrow column
+    # they would make every row a page long.
     rows = [
-        {name: cell for name, cell in row.items() if not name.endswith(REASONS_END)}
+        {name: cell for name, cell in row.items() if "kept" not in row or name[-3:] != REASONS_END}
         for row in table_cells(as_report(campaign.frame(table)))
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["source"]
