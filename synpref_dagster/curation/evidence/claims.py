@@ -25,6 +25,7 @@ from synpref_dagster.pairs.differences import (
     share,
 )
 
+SHARES, A_COIN = ("kept_is_right", "flipped_is_right"), 0.5
 CLAIMS = {
     "labels_improve": "curated labels are right more often than the pool's",
     "filtered_beats_original": "an RM trained on kept pairs beats one on the original labels",
@@ -173,13 +174,14 @@ def campaign_claims(
 
     Args:
         found: claim name -> what was measured; a claim that is missing was not.
-        thresholds: claim name -> the number it needs; claims without one need to be positive.
+        thresholds: claim name -> the number it needs; without one a share of right labels needs to
+            be above what a coin reaches, and a difference above nothing.
     """
     return [
         Claim(
             name=name,
             claim=sentence,
-            threshold=float(thresholds.get(name, 0.0)),
+            threshold=float(thresholds.get(name, A_COIN if name in SHARES else 0.0)),
             **asdict(found.get(name, UNKNOWN)),
         )
         for name, sentence in CLAIMS.items()

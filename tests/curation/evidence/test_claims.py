@@ -20,6 +20,7 @@ from synpref_dagster.curation.evidence.claims import (
     rule_claims,
 )
 from synpref_dagster.curation.filtering.witnesses import Witnesses
+from synpref_dagster.pairs.differences import Difference
 from synpref_dagster.pairs.record import id_index
 
 
@@ -154,3 +155,12 @@ def test_claims_come_back_from_the_evidence_tables_and_what_is_missing_was_not_m
     verdicts = {claim.name: claim.outcome for claim in claims}
     assert verdicts.pop("iterations_improve") == "not held"
     assert set(verdicts.values()) == {"not measured"}
+
+
+def test_a_share_of_right_labels_holds_only_above_what_a_coin_reaches():
+    found = {
+        "flipped_is_right": Difference(value=0.09, low=0.02, high=0.38, n=11),
+        "kept_is_right": Difference(value=0.9, low=0.8, high=0.95, n=100),
+    }
+    outcome = {claim.name: claim.outcome for claim in campaign_claims(found, thresholds={})}
+    assert (outcome["flipped_is_right"], outcome["kept_is_right"]) == ("not held", "held")
