@@ -49,7 +49,7 @@ test-slow:
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/smollm2.sh install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
 test-servers:
 	@scripts/install.sh dev,postgres,retrieval,crowd,ray

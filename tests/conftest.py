@@ -78,9 +78,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Tests of one file share their server: two workers would start it twice."""
+    """Tests of one file share their server or campaign: two workers would start it twice."""
     for item in items:
-        if item.get_closest_marker("servers") and not item.get_closest_marker("xdist_group"):
+        is_long = item.get_closest_marker("servers") or item.get_closest_marker("slow")
+        if is_long and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

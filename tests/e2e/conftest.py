@@ -24,6 +24,7 @@ SIZE = "qwen3-0.6b"
 CAMPAIGN_SECONDS = 1800
 START_SECONDS = 600
 STOP_SECONDS = 180
+PAGE_LOADS, PAGE_SECONDS = 4, 60
 BROWSER_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -218,3 +219,24 @@ def page() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
         yield browser.new_page(viewport={"width": 1800, "height": 1300})
         browser.close()
+
+
+@pytest.fixture
+def page_text(page: Any) -> Callable[[str, str], str]:
+    """The text of the page at a URL once it shows a text; loaded again where it does not.
+
+    On a busy machine a page of Dagster may miss an answer that it does not ask for again.
+    """
+    from playwright.sync_api import TimeoutError as NotShown
+
+    def make(url: str, text: str) -> str:
+        for _ in range(PAGE_LOADS):
+            try:
+                page.goto(url, timeout=PAGE_SECONDS * 1000)
+                page.get_by_text(text).first.wait_for(timeout=PAGE_SECONDS * 1000)
+            except NotShown:
+                continue
+            return str(page.inner_text("body"))
+        pytest.fail(f"{url} shows no {text!r} but: {page.inner_text('body')[:2000]}")
+
+    return make
