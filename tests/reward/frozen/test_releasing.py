@@ -21,6 +21,8 @@ from synpref_dagster.reward.frozen.reading import FeatureReader, Reading
 from synpref_dagster.reward.frozen.releasing import stand_alone
 from synpref_dagster.reward.scoring import RewardModel, load_reward_model
 
+NUM_REAL = 316  # as many as tell 576 features apart: fewer give rewards of any size
+
 
 def released(reader_of, home, pairs, gold, *, pooling, layers=(2, 3)):
     checkpoint, target = home / "models" / pooling, home / "elsewhere" / pooling
@@ -121,8 +123,7 @@ def test_every_tool_gives_the_reward_of_a_real_backbone_cut_to_its_layer(smollm2
         "pipeline": np.abs(np.array([row["score"] for row in piped]) - head).max(),
     }
     print({**differences, "bfloat16": np.abs(half - head).max(), "spread": np.ptp(head)})
-    # A head on 32 pairs has rewards of any size; rounding goes with them.
-    assert max(differences.values()) <= 1e-5 * np.ptp(head)
+    assert max(differences.values()) <= 1e-4
     assert np.ptp(head) > 0.1
     assert np.abs(half - head).max() < 0.25 * np.ptp(head)
 
@@ -168,6 +169,6 @@ def real_pairs(real_data):
                     origin="human",
                 )
             )
-            if len(found) == 48:
+            if len(found) == NUM_REAL:
                 return found
     return found
