@@ -33,7 +33,7 @@ def profile_of(made):
 
 
 def features_of(campaign):
-    files = campaign.local_folder("features").rglob("*.keys")
+    files = (campaign.shared_folder() / "features").rglob("*.keys")
     return np.concatenate([np.load(file, allow_pickle=False) for file in files])
 
 

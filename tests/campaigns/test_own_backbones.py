@@ -68,7 +68,7 @@ def test_sizes_partitions_leaderboard_registry_and_cards_are_those_of_the_profil
         card = (released / "README.md").read_text()
         assert f"A head fitted with the Bradley-Terry loss on layer 1 of `{made}`" in card
         assert ("license: mit" if size == "small" else "license: other") in card
-    store = resources["campaign"].local_folder()
+    store = resources["campaign"].shared_folder()
     features = sorted(path.name for path in (store / "features").iterdir())
     assert len(features) == 2  # the two rows read to other lengths
     for name in features:
