@@ -11,6 +11,9 @@ export DAGSTER_DISABLE_TELEMETRY ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
+# Two tests at a time, those of one file on one worker, in the order of the files: the long ones first.
+TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help demo real real-finetuned ui test test-slow test-servers check bench
 
 help:
@@ -42,21 +45,21 @@ ui:
 
 test:
 	@scripts/install.sh dev,postgres,retrieval,crowd,gguf
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow and not servers'
+	$(BIN)/python -m pytest $(TWO) -m 'not slow and not servers'
 
 test-slow:
 	@scripts/install.sh dev,postgres,retrieval,crowd,gguf
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/smollm2.sh install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest $(TWO) -m slow
 
 test-servers:
 	@scripts/install.sh dev,postgres,retrieval,crowd,ray
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/postgres.sh install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'servers and not slow'
+	$(BIN)/python -m pytest $(TWO) -m 'servers and not slow'
 
 check:
 	@scripts/install.sh dev,postgres,retrieval,crowd

@@ -78,11 +78,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items):
-    """Tests of one file share their server or campaign: two workers would start it twice."""
+    """Tests of a file, or of the finished campaign, stay together: what they share is made once."""
     for item in items:
-        is_long = item.get_closest_marker("servers") or item.get_closest_marker("slow")
-        if is_long and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        is_of_campaign = "finished_campaign" in getattr(item, "fixturenames", ())
+        group = "campaign" if is_of_campaign else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,9 @@ SIZE = "qwen3-0.6b"
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that read the campaign go to one worker: two workers would run it twice."""
+    """The first test that reads the campaign runs it; on a busy machine that takes minutes."""
     for item in items:
         if "finished_campaign" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("campaign"))
-            # The first of them runs the campaign; on a busy machine that takes minutes.
             item.add_marker(pytest.mark.timeout(900))
 
 
