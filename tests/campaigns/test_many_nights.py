@@ -91,7 +91,7 @@ class Nights:
             assert again is None, again
             if told[0].startswith(bump.__name__):
                 alone = outcome if mode == "whole" else None
-                check_new_code(told[0].split()[1], refs, self.store.refs(), alone)
+                check_new_code(self.store, told[0].split()[1], refs, self.store.refs(), alone)
                 check_decisions(self.store.decisions(), decided)
         verified = self.store.verified()
         check_models(models, self.store.models(), is_known=verified in self.known)

@@ -28,6 +28,8 @@ OF_GOLD = ("gold_reward_model", "flip_evidence")
 OF_THE_NIGHT = ("campaign_report.json", "leaderboard.json")  # they name when they were made
 RESCORED = "pool_rewards"
 """Pairs scored in other company have other last bits: its decisions are compared, not its bytes."""
+ASKED = "relabelled_pairs"
+"""Its exemplars are called as when judges saw them: a label that turns gives another pair id."""
 COMPUTED = "_computed"  # ends the numbers of what a step worked on
 STAGE_TWO = ("1_pool", "2_", "4_labelled", "5_filtering")
 
@@ -140,10 +142,11 @@ def check_models(before, after, *, is_known):
     assert not new if is_known else all(name.startswith(OF_GOLD) for name in new), new
 
 
-def check_new_code(asset, before, after, outcome):
+def check_new_code(store, asset, before, after, outcome):
     """Another code version alone computes its asset anew, to the same, and nothing behind that.
 
     Args:
+        store: the campaign.
         asset: whose code is another.
         before: `Store.refs` before the night.
         after: and after it.
@@ -155,7 +158,23 @@ def check_new_code(asset, before, after, outcome):
     if asset == RESCORED:
         return
     told = {name for name in before if after[name] != before[name]}
+    if asset == ASKED:
+        name = f"{asset}.json"
+        assert shown(store, before[name]) == shown(store, after[name])
+        told -= {name}
     assert told <= {*OF_THE_NIGHT}, (asset, told)
+
+
+def shown(store, text):
+    """Every exemplar by its content, and the other parts of what the judges said as they are."""
+    parts = dict(from_json(text))
+    exemplars, targets = (
+        store.campaign.frame(parts.pop(name)) for name in ("exemplars", "targets")
+    )
+    contents = dict(zip(targets["pair_id"], targets["content_id"], strict=True))
+    rows = zip(exemplars["pair_id"], exemplars["gold_pair_id"].map(contents), exemplars["rank"])
+    judged = targets.loc[~targets["gold"], ["pair_id", "content_id", "conversation_id"]]
+    return parts, set(rows), set(judged.itertuples(index=False, name=None))
 
 
 def check_backfill(store, outcome, trained, *, night, allowed, closed):
