@@ -168,13 +168,13 @@ def check_new_code(store, asset, before, after, outcome):
 def shown(store, text):
     """Every exemplar by its content, and the other parts of what the judges said as they are."""
     parts = dict(from_json(text))
-    exemplars, targets = (
-        store.campaign.frame(parts.pop(name)) for name in ("exemplars", "targets")
-    )
+    exemplars = store.campaign.frame(parts.pop("exemplars"))
+    targets = store.campaign.frame(parts.pop("targets"))
     contents = dict(zip(targets["pair_id"], targets["content_id"], strict=True))
-    rows = zip(exemplars["pair_id"], exemplars["gold_pair_id"].map(contents), exemplars["rank"])
+    exemplars["content_id"] = exemplars["gold_pair_id"].map(contents)
     judged = targets.loc[~targets["gold"], ["pair_id", "content_id", "conversation_id"]]
-    return parts, set(rows), set(judged.itertuples(index=False, name=None))
+    rows = exemplars[["pair_id", "content_id", "rank"]]
+    return parts, *(set(each.itertuples(index=False, name=None)) for each in (rows, judged))
 
 
 def check_backfill(store, outcome, trained, *, night, allowed, closed):
