@@ -40,7 +40,7 @@ def test_each_pair_gets_its_votes_under_keys_and_a_majority_where_there_is_one(f
     [join] = find_joins(written(folder))
     target = folder.parent / "set_voted.jsonl.gz"
     said = write_join(join, target, may_replace=False)
-    assert said == f"4 votes are now in {target}, 1 votes are about no pair of it"
+    assert said == f"4 votes are now in {target}, 1 vote is about no pair of it"
     rows = [json.loads(line) for line in gzip.decompress(target.read_bytes()).splitlines()]
     assert [[vote["value"] for vote in row["votes"]] for row in rows] == [
         ["a", "a"],
