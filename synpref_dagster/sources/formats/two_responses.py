@@ -40,7 +40,7 @@ _SIDE = re.compile(
     r"(?:model|response|result|answer|output|completion|reply|assistant|candidate|option|choice"
     r"|side|conversation)[ _-]?(?=[^ _-])"
 )
-_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
+_NUMBER = re.compile(r"([+-]?\d{1,9})(?:\.0*)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

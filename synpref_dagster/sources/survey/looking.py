@@ -106,7 +106,7 @@ def _folder(folder: Path, top: Path, *, seen: set[str], may_be_one: bool) -> Fou
             parts.append(_file(each, top))
         if len(seen) + len(parts) > MAX_FILES:
             raise ValueError(f"more than {MAX_FILES:,} files below {top}: name folders in it")
-    found = _of_one_code(_once(reduce(lambda one, two: one + two, parts, Found())), folder)
+    found = _once(_of_one_code(reduce(lambda one, two: one + two, parts, Found()), folder))
     if not may_be_one or folders or not _is_one(found):
         return found
     return replace(found, sources=(replace(_sum(found.sources), place=str(folder)),))

@@ -74,6 +74,8 @@ def test_the_same_files_give_the_same_bytes_and_another_file_stays(folder):
         [{"id": 0, "winner": "left"}],  # nobody says who voted: a model, perhaps
         [{"id": 0, "worker": "ann", "winner": "Claude"}],  # no side
         [{"number": 0, "worker": "ann", "winner": "left"}],  # no number of a pair
+        [{"id": 0, "worker": "ann", "winner": "1"}],  # of 1 and 2, or of 0 and 1
+        [{"id": n, "worker": "ann", "winner": n % 2} for n in range(4)],  # 0 may be a tie
     ],
 )
 def test_votes_that_leave_a_doubt_are_not_joined(folder, votes):
