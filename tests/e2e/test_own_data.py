@@ -122,7 +122,10 @@ def outcome(row):
 
 
 def test_majorities_of_three_are_counted_as_the_file_says(folder, row_of):
-    [rows] = lines(folder / "data" / SETS[1] / "testset-v1.json.gz")
+    with gzip.open(
+        folder / "data" / SETS[1] / "testset-v1.json.gz", "rt", encoding="utf-8"
+    ) as file:
+        rows = json.load(file)
     found = Counter(map(outcome, rows))
     assert found == {"pair": 836, "tied": 105, "empty_response": 52, "not_text": 6}
     told = row_of[SETS[1]]
@@ -155,10 +158,15 @@ def test_crowd_votes_are_counted_as_the_files_say(folder, held_out, row_of):
     assert told["num_rows"] == len(rows) == 2139
     assert told["num_outside"] == len(rows) - len(inside) > 0
     undecided = [row for row in inside if str(row["id"]) not in decided]
-    assert told["quarantined_as"]["no_preference"] == len(undecided)
     voted = [row for row in inside if str(row["id"]) in decided]
-    sides = [[row[side].strip() for side in ("result_x", "result_y")] for row in voted]
-    assert told["quarantined_as"]["empty_response"] == sum(not all(both) for both in sides)
+    # A zero-width space is an answer in which nobody sees anything.
+    sides = [[row[name].strip(" \n\t\u200b") for name in ("result_x", "result_y")] for row in voted]
+    num_empty = sum(not all(both) for both in sides)
+    reasons = dict(told["quarantined_as"])
+    assert reasons.pop("no_preference") == len(undecided)
+    # An answer with the template of a chat in it is told by that, though the other be empty.
+    assert set(reasons) == {"empty_response", "rendered_chat"}
+    assert reasons["empty_response"] <= num_empty <= sum(reasons.values())
     assert told["num_pairs"] + told["num_quarantined"] == len(inside)
 
 

@@ -1,7 +1,7 @@
 """Where a text stops being UTF-8, and what it looks like instead: for whoever has to convert it."""
 
-import codecs
 import io
+import re
 from typing import Any
 
 from synpref_dagster.sources.files.containers import COLUMNAR, COMPRESSED, HEAD_BYTES, kind_of
@@ -18,6 +18,8 @@ from synpref_dagster.sources.records import SourceSpec
 NOT_UTF8 = "not_utf8"
 """Why a row is none."""
 MAX_LINE_BYTES = 64 * 2**20
+_RUN = re.compile(rb"[\x80-\xff]{3}|[\x81\x8d\x8f\x90\x9d]")
+"""Letters beyond ASCII side by side, as other scripts have, and bytes that Windows-1252 lacks."""
 
 
 def first_bad_line(spec: SourceSpec) -> str | None:
@@ -50,18 +52,22 @@ def _bad_line(lines: io.BufferedReader) -> str | None:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
             byte, place = line[error.start], error.start + 1
-            looks, name = _look(line)
             return (
-                f"it is no UTF-8: line {number:,} has the byte 0x{byte:02x} at place {place:,}, as "
-                f"{looks} text may have; convert it: iconv -f {name} -t UTF-8"
+                f"it is no UTF-8: line {number:,} has the byte 0x{byte:02x} at place {place:,}"
+                f"{_remedy(line)}"
             )
     return None
 
 
-def _look(line: bytes) -> tuple[str, str]:
-    """What a line that is no UTF-8 may be, for people and for iconv."""
-    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 0 in line:
-        return "UTF-16", "UTF-16"
+def _remedy(line: bytes) -> str:
+    """What a line that is no UTF-8 may be, and how to convert it; never a guess among scripts."""
+    if 0 in line:
+        return (
+            ", as UTF-16 without its mark has; convert it: iconv -f UTF-16LE (or UTF-16BE) -t UTF-8"
+        )
+    if _RUN.search(line):
+        return "; convert it from the encoding that it was written in: iconv -f ENCODING -t UTF-8"
     # Windows has letters where Latin-1 has control characters.
     is_windows = any(0x80 <= byte < 0xA0 for byte in line)
-    return ("Windows-1252", "WINDOWS-1252") if is_windows else ("Latin-1", "ISO-8859-1")
+    looks, name = ("Windows-1252", "WINDOWS-1252") if is_windows else ("Latin-1", "ISO-8859-1")
+    return f", as {looks} text has; convert it if it is: iconv -f {name} -t UTF-8"

@@ -50,6 +50,8 @@ class FoundSource:
     """One per file: the same where the same rows are read from it, in whatever container."""
     contents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64), compare=False)
     """(n,) first eight bytes of the different contents of its pairs, whatever their labels."""
+    prompts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64), compare=False)
+    """The same of its conversations."""
     bad_line: str = ""
     """The first line that is no UTF-8, in words."""
 
@@ -71,6 +73,7 @@ class FoundSource:
             unread=tuple(dict.fromkeys((*self.unread, *other.unread))),
             digests=self.digests | other.digests,
             contents=np.union1d(self.contents, other.contents),
+            prompts=np.union1d(self.prompts, other.prompts),
             bad_line=self.bad_line or other.bad_line,
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from synpref_dagster.pairs.record import ids_of_all
 from synpref_dagster.settings.addresses import is_hub_id
 from synpref_dagster.sources.files.encodings import NOT_UTF8, first_bad_line
 from synpref_dagster.sources.files.folders import (
@@ -37,6 +38,7 @@ COUNTED_ROWS = 200_000
 """Rows of a file that are read to count its pairs."""
 MAX_FILES = 5_000
 NO_FORMAT = "no known preference format"  # how the readers' refusal begins
+NO_TEXT = "is neither JSON nor a table"
 NO_DATA, EMPTY, MODEL = "no data by its name", "empty", "a model"
 _ENDING = re.compile(
     r"(\.(jsonl?|ndjson|csv|tsv|parquet|arrow|feather|gz|zstd?|bz2|xz|lz4|txt))+$", re.IGNORECASE
@@ -252,6 +254,8 @@ def _read(file: str, options: dict[str, Any]) -> FoundSource | None:
     try:
         name = format_of(spec)
     except ValueError as error:
+        if NO_TEXT in str(error) and (line := first_bad_line(spec)):
+            raise ValueError(line) from error
         # Of what is no table of rows nothing is guessed.
         columns = guessed_columns(spec) if NO_FORMAT in str(error) else None
         if columns is None:
@@ -272,14 +276,16 @@ def _read(file: str, options: dict[str, Any]) -> FoundSource | None:
 def _counted(found: FoundSource, spec: SourceSpec) -> FoundSource:
     """The source with its counts, of its first rows where there are many."""
     rows, pairs, is_whole = 0, 0, True
-    voted, contents = set[bytes](), set[bytes]()
+    voted, contents, prompts = set[bytes](), set[bytes](), set[bytes]()
     reasons, unread, debates = Counter[str](), Counter[str](), Counter[str]()
     said = hashlib.blake2b()
     for batch in read_source(spec, seed=0):
         rows += batch.num_rows
         pairs += len(batch.pairs)
-        contents |= {each.content_id for each in batch.pairs}
-        said.update(b"".join(each.pair_id for each in batch.pairs))
+        pair_ids, content_ids, conversation_ids = ids_of_all(batch.pairs)
+        contents.update(content_ids)
+        prompts.update(conversation_ids)
+        said.update(b"".join(pair_ids))
         said.update(repr(batch.recorded_verdicts).encode())
         voted |= {each.content_id for each in batch.recorded_verdicts}
         reasons.update(each.reason for each in batch.quarantined)
@@ -303,9 +309,15 @@ def _counted(found: FoundSource, spec: SourceSpec) -> FoundSource:
         unread=tuple(unread),
         debates=debates,
         digests=frozenset({said.digest()}),
-        contents=np.unique(np.frombuffer(b"".join(contents), dtype=np.uint64)[::2]),
+        contents=_numbers(contents),
+        prompts=_numbers(prompts),
         bad_line=(first_bad_line(spec) or "") if NOT_UTF8 in reasons else "",
     )
+
+
+def _numbers(ids: Iterable[bytes]) -> np.ndarray:
+    """(n,) uint64, ascending: the first eight bytes of each id."""
+    return np.unique(np.frombuffer(b"".join(ids), dtype=np.uint64)[::2])
 
 
 def _of_bytes(place: str) -> bytes:

@@ -4,7 +4,7 @@ Small on purpose: minutes on a laptop, and few enough pairs for one person where
 Whoever has seen the first report knows what to raise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -17,8 +17,8 @@ FEW_VOTED = 60
 """Pairs with votes from which on recorded votes play the people."""
 FEWEST_PAIRS = 24
 """Different pairs of people from which on a campaign comes to its report."""
-LEAST_GOLD = 10
-"""Of so few some validate and some train; of fewer there may be none of one kind."""
+FEWEST_PROMPTS = LEAST_GOLD = 10
+"""Gold is divided by prompt: of so many some validate and some train, of fewer all may do one."""
 FEW_PAIRS = 200
 """Pairs below which nothing that is measured means much."""
 UNCOUNTED = 10_000  # pairs that a data set of the hub is taken to have
@@ -75,9 +75,17 @@ def chosen_sizes(sources: Sequence[FoundSource]) -> Sizes:
 
 def num_for_people(sources: Sequence[FoundSource]) -> int:
     """Different pairs that people labelled, whatever their labels; those of the hub are assumed."""
-    human = [each for each in sources if each.origin == "human"]
-    contents = reduce(np.union1d, (each.contents for each in human), np.zeros(0, np.uint64))
-    return len(contents) + sum(UNCOUNTED for each in human if each.is_on_hub)
+    hub = sum(UNCOUNTED for each in sources if each.origin == "human" and each.is_on_hub)
+    return hub + _num_different(each.contents for each in sources if each.origin == "human")
+
+
+def num_prompts(sources: Sequence[FoundSource]) -> int:
+    """Different prompts of the pairs that people labelled, without those of the hub."""
+    return _num_different(each.prompts for each in sources if each.origin == "human")
+
+
+def _num_different(parts: Iterable[np.ndarray]) -> int:
+    return len(reduce(np.union1d, parts, np.zeros(0, np.uint64)))
 
 
 def _test_debates(sources: Sequence[FoundSource]) -> tuple[str, ...]:

@@ -29,11 +29,12 @@ from synpref_dagster.sources.survey.profile_text import (
 from synpref_dagster.sources.survey.sizes import (
     FEW_PAIRS,
     FEWEST_PAIRS,
-    LEAST_GOLD,
+    FEWEST_PROMPTS,
     Sizes,
     chosen_sizes,
     is_unverified,
     num_for_people,
+    num_prompts,
 )
 
 PAD_TOKENS = (None, "<|endoftext|>", "<pad>")
@@ -134,14 +135,15 @@ def _nothing(places: Sequence[str], found: Found) -> str:
 
 def _refuse_too_few(sources: Sequence[FoundSource]) -> None:
     """Refuse a pool with which no campaign comes to its end, before anything is written."""
-    number = num_for_people(sources)
-    if number >= FEWEST_PAIRS or not all(each.is_counted for each in sources):
+    number, prompts = num_for_people(sources), num_prompts(sources)
+    is_enough = number >= FEWEST_PAIRS and prompts >= FEWEST_PROMPTS
+    if is_enough or not all(each.is_counted for each in sources):
         return
-    pairs = counted(number, "different pair")
+    pairs, on = counted(number, "different pair"), counted(prompts, "prompt")
     raise ValueError(
-        f"{pairs} of human origin in {', '.join(each.place for each in sources)}: a campaign needs "
-        f"{FEWEST_PAIRS} at least ({LEAST_GOLD} for gold, others for judges): give more; no "
-        "profile was written"
+        f"{pairs} of human origin on {on} in {', '.join(each.place for each in sources)}: a "
+        f"campaign needs {FEWEST_PAIRS} pairs on {FEWEST_PROMPTS} prompts at least, some for gold "
+        "and others for judges: give more; no profile was written"
     )
 
 

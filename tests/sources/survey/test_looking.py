@@ -220,6 +220,19 @@ def test_marks_and_wide_encodings_are_read(folder, encoding):
 def test_a_file_in_another_encoding_is_called_that_with_its_line(folder):
     (folder / "x.csv").write_bytes("prompt,chosen,rejected\nq,café,no\n".encode("latin-1"))
     assert passed(look(["x.csv"]))["x.csv"] == (
-        "it is no UTF-8: line 2 has the byte 0xe9 at place 6, as Latin-1 text may have; convert "
-        "it: iconv -f ISO-8859-1 -t UTF-8"
+        "it is no UTF-8: line 2 has the byte 0xe9 at place 6, as Latin-1 text has; convert it "
+        "if it is: iconv -f ISO-8859-1 -t UTF-8"
     )
+
+
+def test_utf_16_without_a_mark_is_called_that_where_its_first_letter_does_not_tell(folder):
+    (folder / "x.csv").write_bytes("ärger,prompt,chosen\n1,q,a\n".encode("utf-16-le"))
+    why = passed(look(["x.csv"]))["x.csv"]
+    assert why.startswith("it is no UTF-8: line 1 has the byte 0xe4 at place 1, as UTF-16")
+
+
+def test_prompts_are_counted_beside_pairs(folder):
+    rows = [{**PLAIN, "chosen": f"{n}"} for n in range(4)]
+    write(folder / "x.jsonl", *rows, {**PLAIN, "prompt": "other"})
+    [source] = look(["x.jsonl"]).sources
+    assert (len(source.contents), len(source.prompts)) == (5, 2)

@@ -81,9 +81,16 @@ def test_fewer_pairs_than_a_campaign_needs_are_refused_with_how_many(folder, cou
     # Said again, or the other way round, a pair is no other one.
     with (folder / "a.jsonl").open("a") as file:
         file.write('{"prompt": "p0", "chosen": "no", "rejected": "yes"}\n' * 40)
-    with pytest.raises(ValueError, match=rf"{said} human origin in a\.jsonl: .* needs 24 at least"):
+    with pytest.raises(ValueError, match=rf"{said} human origin on .*: a campaign needs 24 pairs"):
         started(folder, "a.jsonl")
     assert not (folder / "synpref.toml").exists()
+
+
+def test_pairs_on_too_few_prompts_are_refused_since_gold_is_divided_by_prompt(folder):
+    rows = [{"prompt": f"p{n % 9}", "chosen": f"yes {n}", "rejected": "no"} for n in range(90)]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=r"90 different pairs of human origin on 9 prompts in a"):
+        started(folder, "a.jsonl")
 
 
 def test_pairs_that_stand_there_often_are_counted_once(folder):
