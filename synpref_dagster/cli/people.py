@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from synpref_dagster.cli.refusals import refuse
+from synpref_dagster.cli.refusals import SeedOption, load_or_refuse, refuse
+from synpref_dagster.pairs.texts import counted
 
 if TYPE_CHECKING:
     from synpref_dagster.people.agreement import Agreement
@@ -106,7 +107,13 @@ def import_ledger(
 
 
 @review_app.command()
-def status(ledger: LedgerOption = "") -> None:
+def status(
+    profile: Annotated[
+        str, typer.Option(help="Of this campaign only: name of a profile, or a .toml file.")
+    ] = "",
+    seed: SeedOption = None,
+    ledger: LedgerOption = "",
+) -> None:
     """How far every batch is, and how well people agree."""
     from synpref_dagster.people.accounts import Accounts
     from synpref_dagster.people.agreement import annotator_table, answer_frame, measure
@@ -114,16 +121,26 @@ def status(ledger: LedgerOption = "") -> None:
     from synpref_dagster.people.ledger.answers import live_answers
     from synpref_dagster.people.ledger.ledger import AnswerLedger
 
+    campaign = _campaign(profile, seed)
     store = _store(ledger, may_make=False, is_fine_without=True)
-    for batch in ReviewDesk(store, clock=_now).statuses():
+    batches = ReviewDesk(store, clock=_now).statuses(campaign)
+    for batch in batches:
         console.print(
             f"{batch.batch.campaign} {batch.batch.asset}: {batch.num_finished} of "
-            f"{batch.batch.num_items} pairs finished, {batch.num_in_adjudication} in adjudication",
+            f"{counted(batch.batch.num_items, 'pair')} finished, {batch.num_in_adjudication} in "
+            "adjudication",
             highlight=False,
         )
         if told := str(batch.missing):
             console.print(f"  waits {told}", markup=False, highlight=False, soft_wrap=True)
-    live = list(live_answers(AnswerLedger(store).answers()).values())
+    if campaign and not batches:
+        console.print(f"nobody was asked anything for {campaign} yet", highlight=False)
+    asked = {batch.batch.batch_id for batch in batches}
+    live = [
+        answer
+        for answer in live_answers(AnswerLedger(store).answers()).values()
+        if answer.batch_id in asked or not campaign
+    ]
     if not live:
         console.print("no verdicts yet")
         return
@@ -135,10 +152,19 @@ def status(ledger: LedgerOption = "") -> None:
     console.print(table.round(3).to_string(index=False), highlight=False)
 
 
+def _campaign(profile: str, seed: int | None) -> str | None:
+    """The campaign that is asked about; None for all of them."""
+    if profile:
+        return load_or_refuse(console, profile, seed).campaign_name()
+    if seed is not None:
+        refuse(console, "--seed is one of a profile: name it with --profile")
+    return None
+
+
 def _in_words(agreement: "Agreement") -> str:
     if not agreement.num_pairs:
         return "no pair was seen by two people yet"
-    seen = "1 pair" if agreement.num_pairs == 1 else f"{agreement.num_pairs} pairs"
+    seen = counted(agreement.num_pairs, "pair")
     shown = f"pairwise {agreement.pairwise:.3f} on {seen} seen by two or more"
     if isnan(agreement.alpha):  # undefined where all answers are one and the same
         return f"{shown}, alpha undefined: everybody gave the same answer"

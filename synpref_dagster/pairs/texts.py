@@ -44,6 +44,34 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """A number of things.
+
+    Args:
+        number: how many.
+        thing: one of them.
+        things: several, where an s does not do.
+
+    >>> counted(1, "vote"), counted(2000, "vote"), counted(0, "person", "people")
+    ('1 vote', '2,000 votes', '0 people')
+    """
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> [duration(s) for s in (0, 0.2, 7.2, 200, 7500)]
+    ['0 s', 'less than 1 s', '7 s', '3 min 20 s', '2 h 5 min']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole or not seconds else "less than 1 s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
 def pool_texts(pairs: Sequence[PreferencePair]) -> list[str]:
     """Every turn and response of the pairs, each text once, in order of appearance."""
     texts: dict[str, None] = {}

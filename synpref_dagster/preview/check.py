@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,6 +14,7 @@ from synpref_dagster.curation.contamination.rules import (
     prompts_from_rows,
 )
 from synpref_dagster.curation.pool.screening import contamination_config
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.preview import answering, costs, needs, sections
 from synpref_dagster.preview.backbones import missing_backbones
 from synpref_dagster.preview.hub import missing_on_hub
@@ -22,8 +23,9 @@ from synpref_dagster.preview.page import Page
 from synpref_dagster.preview.survey import Survey, survey
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.sources import PoolSources
-from synpref_dagster.settings.leaving import Destination, destinations
+from synpref_dagster.settings.leaving import Destination, destinations, hosts_away
 from synpref_dagster.settings.profile import Profile, mlflow_uri
+from synpref_dagster.sources.held_out import held_out_debates, truth_columns
 
 
 def checked(profile: Profile, *, offline: bool = False, silent: Collection[str] = ()) -> Page:
@@ -47,6 +49,7 @@ def checked(profile: Profile, *, offline: bool = False, silent: Collection[str] 
             recorded=_recorded(sources) if sources.is_synthetic else (),
         )
         num_comparisons = None if missing else _comparisons(sources)
+    found = replace(found, unread=_unread(profile, found))
     seconds = time.process_time() - began
     about = _About(
         seconds=seconds,
@@ -104,10 +107,16 @@ def _comparisons(sources: PoolSources) -> int | None:
     return sources.num_comparisons() if costs_money(sources.campaign.profile) else None
 
 
+def _unread(profile: Profile, found: Survey) -> dict[tuple[str, str], int]:
+    truth = truth_columns(profile.pool, profile.seed)
+    return {column: rows for column, rows in found.unread.items() if column not in truth}
+
+
 def _page(profile: Profile, found: Survey, about: _About) -> Page:
     asked, lengths = needs.sizes(profile, found), limits(profile, found) if found.num_pairs else []
     bill = costs.bill(profile, found, num_comparisons=about.num_comparisons)
     told, unknown = _machines(profile, found)
+    small, places = costs.small_models(profile, found), _places(profile)
     changes = [
         *about.problems,
         *missing_backbones(profile),
@@ -121,7 +130,7 @@ def _page(profile: Profile, found: Survey, about: _About) -> Page:
     return Page(
         title=profile.name,
         parts=(
-            sections.sources_part(found),
+            sections.sources_part(found, held_out_debates(profile.pool, profile.seed)),
             *(
                 [sections.quarantine_part(found, about.silent)]
                 if found.num_pairs or found.quarantined
@@ -130,12 +139,24 @@ def _page(profile: Profile, found: Survey, about: _About) -> Page:
             sections.texts_part(found, lengths),
             sections.people_part(profile, found, asked),
             sections.judges_part(profile, bill, about.answers),
-            sections.machines_part(profile, told, about.seconds),
-            sections.leaving_part(_places(profile), profile.pool.staying()),
+            sections.machines_part(told, small, about.seconds),
+            sections.leaving_part(places, profile.pool.staying()),
         ),
         must_change=tuple(dict.fromkeys(changes)),
         look_at=tuple(dict.fromkeys(looks)),
-        facts=_facts(found, asked, lengths, bill=bill, told=told),
+        facts={
+            **_facts_of_pool(found),
+            "sizes": asdict(asked) | {"num_labelled": asked.num_labelled},
+            "lengths": [asdict(each) for each in lengths],
+            "held_out_debates": list(held_out_debates(profile.pool, profile.seed)),
+            **_facts_of_people(profile, found),
+            **_facts_of_judges(bill, about.answers),
+            "device_hours": {each.device.name: each.hours for each in told},
+            "machines": [asdict(each) | {"hours": each.hours} for each in told],
+            "small_models": [asdict(each) for each in small],
+            "check_cpu_seconds": about.seconds,
+            **_facts_of_leaving(profile, places),
+        },
     )
 
 
@@ -148,8 +169,9 @@ def _machines(profile: Profile, found: Survey) -> tuple[list[costs.Machines], li
 
 def _too_long(lengths: list[Limit], found: Survey) -> list[str]:
     return [
-        f"{each.num_over:,} of {found.num_pairs:,} pairs are longer than the "
-        f"{each.max_tokens:,} tokens of {each.size}"
+        f"{each.num_over:,} of {counted(found.num_pairs, 'pair')} "
+        f"{'is' if each.num_over == 1 else 'are'} longer than the {each.max_tokens:,} tokens of "
+        f"{each.size}"
         for each in lengths
         if each.num_over > 0.01 * found.num_pairs
     ]
@@ -166,27 +188,29 @@ def _places(profile: Profile) -> list[Destination]:
     ]
 
 
-def _facts(
-    found: Survey,
-    asked: needs.Sizes,
-    lengths: list[Limit],
-    *,
-    bill: costs.Bill | None,
-    told: list[costs.Machines],
-) -> dict[str, Any]:
-    """The figures, plain JSON; no text of a pair but the beginnings of quarantined rows."""
+def _facts_of_pool(found: Survey) -> dict[str, Any]:
+    """Plain JSON; no text of a pair but the beginnings of quarantined rows."""
     return {
-        "sources": [asdict(row) | {"longer_share": row.longer_share} for row in found.sources],
+        "sources": [
+            asdict(row)
+            | {"longer_share": row.longer_share, "origin": found.origins.get(row.source)}
+            for row in found.sources
+        ],
+        "num_files": found.num_files,
+        "files_skipped": list(found.skipped),
+        "unreadable": dict(found.unreadable),
         "quarantined": [asdict(each) for each in found.quarantined],
         "unread_columns": [
             {"source": source, "column": column, "num_rows": n}
             for (source, column), n in found.unread.items()
         ],
         "prompts": {name or "all": asdict(each) for name, each in found.prompts.items()},
+        "languages": sections.languages(found),
         "num_pairs": found.num_pairs,
         "num_distinct": found.num_distinct,
         "num_clean": found.num_clean,
         "num_for_people": found.num_for_people,
+        "benchmarks": list(found.benchmarks),
         "contaminated": [
             {"source": source, "benchmark": name, "num_pairs": n}
             for (source, name), n in found.contaminated.items()
@@ -199,10 +223,37 @@ def _facts(
         "num_with_personal_data": found.num_personal,
         "votes": [asdict(each) for each in found.votes],
         "num_voted": found.num_voted,
-        "sizes": asdict(asked) | {"num_labelled": asked.num_labelled},
-        "lengths": [asdict(each) for each in lengths],
+    }
+
+
+def _facts_of_people(profile: Profile, found: Survey) -> dict[str, Any]:
+    is_asked = profile.people.backend != "recorded"
+    return {
+        "people": profile.people.backend,
+        "unverified_sources": sections.unverified(profile, found),
+        "num_answers_of_people": costs.num_for_people(profile) if is_asked else 0,
+        "minutes_per_pair": costs.minutes_per_pair(found),
+        "human_hours": costs.hours_of_people(profile, found),
+    }
+
+
+def _facts_of_judges(
+    bill: costs.Bill | None, answers: Sequence[answering.Answer]
+) -> dict[str, Any]:
+    return {
         "judges_usd": None if bill is None else bill.usd,
         "judges_hours": None if bill is None else bill.hours,
-        "device_hours": {each.device.name: each.hours for each in told},
-        "minutes_per_pair": costs.minutes_per_pair(found),
+        "judges_bill": None if bill is None else asdict(bill),
+        "endpoints": [asdict(each) | {"must_change": bool(each.must_change)} for each in answers],
+    }
+
+
+def _facts_of_leaving(profile: Profile, places: Sequence[Destination]) -> dict[str, Any]:
+    return {
+        "leaves_this_machine": [
+            {"setting": place.setting, "host": host}
+            for place in places
+            for host in hosts_away(place.address)
+        ],
+        "may_not_leave": list(profile.pool.staying()),
     }

@@ -12,15 +12,19 @@ from synpref_dagster.judges.questions import BYTES_PER_TOKEN
 from synpref_dagster.judges.receipts import paid_before
 from synpref_dagster.judges.reservations import Reservations
 from synpref_dagster.preview.survey import Survey
+from synpref_dagster.reward.backbones import backbone
 from synpref_dagster.reward.prediction.forecast import (
+    NUM_WITNESSES,
     Assumptions,
     Scoring,
     Training,
     forecast as forecast_models,
     labelled_pairs,
     needed_bytes,
+    training_sets,
 )
 from synpref_dagster.reward.prediction.machines import Machine, machine
+from synpref_dagster.settings.models import ReleaseSettings, RewardModelSettings
 from synpref_dagster.settings.profile import Profile
 
 SECONDS_PER_CALL = 4.0  # of a judge that has never replied here
@@ -29,6 +33,7 @@ BYTES_PER_WORD = 6.0
 SECONDS_TO_DECIDE = 30
 DEVICES = ("h200", "cpu")
 GIGABYTE = 1e9
+ModelSettings = RewardModelSettings | ReleaseSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,10 +189,89 @@ def machines(profile: Profile, found: Survey) -> list[Machines]:
     return told
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """How fast one core goes through texts with a small model; UTF-8 bytes and seconds."""
+
+    trained: float
+    read: float
+    begin: float
+    """Seconds of each model, whatever its pairs."""
+
+
+RATES = {
+    "linear": Rate(trained=2e6, read=6e6, begin=0.5),
+    "stand_in": Rate(trained=0.6e6, read=2e6, begin=2.0),
+}
+"""Measured on 3,000 real pairs of 760 bytes; seconds are right within a factor of three."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmallModels:
+    """What models without a real backbone take of one core."""
+
+    backend: str
+    what: str
+    num_models: int
+    num_trained: int
+    """Pairs that all of them train on, repetitions included."""
+    num_read: int
+    """Pairs that they score."""
+    seconds: float
+
+
+def small_models(profile: Profile, found: Survey) -> list[SmallModels]:
+    """Seconds of linear models and of random miniatures, in the stages and in the release."""
+    num_clean = found.num_clean or labelled_pairs(profile)
+    size, told = found.bytes_per_pair or 2_000.0, []
+    numbers = [n for _, each in training_sets(profile, num_clean) for n in each]
+    stages, sizes = getattr(profile.reward_model, "model_size", None), profile.sizes()
+    for settings, what, wanted, num_read in (
+        (profile.reward_model, "stages", [(n, stages) for n in numbers], NUM_WITNESSES * num_clean),
+        (profile.release, "release", [(num_clean, each) for each in sizes], 0),
+    ):
+        if (rate := RATES.get(settings.backend)) is None:
+            continue
+        trained = sum(_num_trained(profile, settings, n, size=name) for n, name in wanted)
+        seconds = len(wanted) * rate.begin + size * (trained / rate.trained + num_read / rate.read)
+        told.append(
+            SmallModels(
+                backend=settings.backend,
+                what=what,
+                num_models=len(wanted),
+                num_trained=trained,
+                num_read=num_read,
+                seconds=seconds,
+            )
+        )
+    return told
+
+
+def _num_trained(
+    profile: Profile, settings: ModelSettings, num_pairs: int, *, size: str | None
+) -> int:
+    """Pairs that a model goes through in its steps; a linear one has no steps."""
+    if size is None:
+        return num_pairs
+    from synpref_dagster.reward.from_profile import configuration
+    from synpref_dagster.reward.training.config import TrainingConfig
+
+    config = configuration(settings, backbone(size, profile.backbones), final=False, seed=0)
+    assert isinstance(config, TrainingConfig)
+    return config.num_steps(num_pairs) * min(config.batch_pairs, num_pairs)
+
+
 def minutes_per_pair(found: Survey) -> float:
     """How long a person is with one pair: reading it, and deciding."""
     words = (found.bytes_per_pair or 0.0) / BYTES_PER_WORD
     return words / WORDS_PER_MINUTE + SECONDS_TO_DECIDE / 60
+
+
+def hours_of_people(profile: Profile, found: Survey) -> float:
+    """Of all answers together; none where recorded votes answer."""
+    if profile.people.backend == "recorded":
+        return 0.0
+    return num_for_people(profile) * minutes_per_pair(found) / 60
 
 
 def num_for_people(profile: Profile) -> int:

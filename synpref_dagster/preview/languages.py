@@ -6,7 +6,9 @@ known words is of no language: code, numbers, names.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from synpref_dagster.pairs.record import PreferencePair
 
 OTHER = "not told"
 MAX_CHARACTERS = 2_000
@@ -73,3 +75,24 @@ def language_of(text: str) -> str:
 def count_languages(texts: Iterable[str]) -> Counter[str]:
     """How many texts are in each language."""
     return Counter(map(language_of, texts))
+
+
+def language_shares(
+    sample: Mapping[str, Sequence[PreferencePair]], weights: Mapping[str, int]
+) -> dict[str, float]:
+    """Language -> its share of a pool, the most frequent first; nothing without a pair.
+
+    Args:
+        sample: source -> some of its pairs.
+        weights: source -> how many it has.
+    """
+    found: Counter[str] = Counter()
+    for name, pairs in sample.items():
+        told = count_languages(
+            " ".join(turn["content"] for turn in pair.conversation) + " " + pair.chosen
+            for pair in pairs
+        )
+        for language, number in told.items():
+            found[language] += round(1000 * number / len(pairs) * weights[name])
+    total = found.total()
+    return {name: number / total for name, number in found.most_common()} if total else {}

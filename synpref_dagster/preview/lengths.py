@@ -80,7 +80,7 @@ def _limit(found: Survey, kind: tuple[int, str | None, bool], *, size: str) -> L
         is_cut=is_cut,
         is_counted=tokenizer is not None,
         tokens_per_pair=float(tokens.mean()) if len(tokens) else 0.0,
-        longest=int(tokens.max(initial=0.0)),
+        longest=round(float(tokens.max(initial=0.0))),
         num_over=int((tokens > max_tokens).sum()),
     )
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from synpref_dagster.curation.pool.by_source import SourceRow
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.preview.survey import Survey
 from synpref_dagster.settings.profile import Profile
 
+MUCH_LOST = 0.2  # of a source's rows, from which on it is said
 MOST_LOST = 0.5  # a source that loses more of its rows is probably read in the wrong layout
 LEAST_VALIDATION = 100  # pairs; an accuracy measured on fewer is uncertain by ten points
 LEAST_PROMPTS = 50  # that hold half of the pairs
@@ -55,18 +58,16 @@ def must_change(profile: Profile, found: Survey) -> list[str]:
     if not found.num_pairs and (found.unreadable or not found.sources):
         return lines
     if not found.num_pairs:
-        return [*lines, f"{_rows(found):,} rows read, no pair among them: see the quarantine"]
+        return [
+            *lines,
+            f"{counted(_rows(found), 'row')} read, no pair among them: see the quarantine",
+        ]
     return lines + _sizes_unmet(profile, sizes(profile, found))
 
 
 def look_at(profile: Profile, found: Survey) -> list[str]:
     """A line for each thing that a campaign survives, and its result may not."""
-    lines = [
-        f"source {row.source!r} lost {row.num_quarantined:,} of "
-        f"{row.num_rows + row.num_unfolded:,} rows: is it read in the right layout?"
-        for row in found.sources
-        if row.num_quarantined > MOST_LOST * (row.num_rows + row.num_unfolded)
-    ]
+    lines = [line for row in found.sources if (line := _lost(row, found))]
     for row in found.sources:
         share = row.longer_share
         if share is not None and share >= LEANING and row.num_unequal >= LEAST_LEANING:
@@ -77,10 +78,24 @@ def look_at(profile: Profile, found: Survey) -> list[str]:
     whole = found.prompts[""]
     if whole.num_pairs and whole.num_for_half < LEAST_PROMPTS:
         lines.append(
-            f"{whole.num_for_half:,} prompts hold half of the pairs: gold is divided by prompt, so "
-            "few of them say how good a model is"
+            f"{holding(whole.num_for_half)} half of the pairs: gold is divided by prompt, so few "
+            "of them say how good a model is"
         )
     return lines + _sizes_lean(profile, sizes(profile, found))
+
+
+def _lost(row: SourceRow, found: Survey) -> str:
+    """What to say of a source that loses many rows to quarantine, with the reason of most."""
+    read = row.num_rows + row.num_unfolded
+    if not read or row.num_quarantined < MUCH_LOST * read:
+        return ""
+    largest = next(each for each in found.quarantined if each.source == row.source)
+    ask = ": is it read in the right layout?" if row.num_quarantined > MOST_LOST * read else ""
+    return (
+        f"source {row.source!r} lost {row.num_quarantined:,} of {counted(read, 'row')} "
+        f"({row.num_quarantined / read:.0%}) to quarantine, most often as {largest.reason} "
+        f"({largest.num_rows:,}){ask}"
+    )
 
 
 def _sizes_unmet(profile: Profile, asked: Sizes) -> list[str]:
@@ -98,14 +113,15 @@ def _sizes_unmet(profile: Profile, asked: Sizes) -> list[str]:
     if asked.num_gold > asked.num_answerable:
         what = "with a recorded vote" if profile.people.backend == "recorded" else "for people"
         lines.append(
-            f"seed_set.num_gold is {asked.num_gold:,} of {asked.num_answerable:,} pairs {what}: "
+            f"seed_set.num_gold is {asked.num_gold:,} of "
+            f"{counted(asked.num_answerable, 'pair')} {what}: "
             f"lower it"
         )
     left = max(0, asked.num_there - min(asked.num_gold, asked.num_answerable))
     if asked.num_silver > left:
         lines.append(
-            f"seed_set.num_silver is {asked.num_silver:,} of {left:,} pairs that gold leaves to "
-            "judges: lower it"
+            f"seed_set.num_silver is {asked.num_silver:,} of {counted(left, 'pair')} that gold "
+            "leaves to judges: lower it"
         )
     return lines
 
@@ -115,25 +131,39 @@ def _sizes_lean(profile: Profile, asked: Sizes) -> list[str]:
     if asked.num_gold + asked.num_silver <= asked.num_there < asked.num_labelled:
         left = asked.num_there - asked.num_gold - asked.num_silver
         lines.append(
-            f"{asked.num_iterations} iterations of iterations.max_retrieved = "
-            f"{asked.max_retrieved:,} want {asked.num_labelled:,} pairs of {asked.num_there:,} in "
-            f"all: {left:,} are left to them"
+            f"{counted(asked.num_iterations, 'iteration')} of iterations.max_retrieved = "
+            f"{asked.max_retrieved:,} would label {asked.num_labelled:,} pairs of "
+            f"{asked.num_there:,} in all: {_are_left(left)}"
         )
     in_iterations = asked.num_iterations * asked.num_human
     left = max(0, asked.num_answerable - asked.num_gold)
     if profile.people.backend == "recorded" and asked.num_answerable and in_iterations > left:
         lines.append(
-            f"iterations.num_human wants {in_iterations:,} answers in all, and {left:,} pairs with "
-            "a recorded vote are left to it"
+            f"iterations.num_human wants {counted(in_iterations, 'answer')} in all, and of pairs "
+            f"with a recorded vote {_are_left(left)}"
         )
     gold = min(asked.num_gold, asked.num_answerable)
     validating = round(profile.seed_set.validation_share * gold)
     if 0 < validating < LEAST_VALIDATION:
         lines.append(
-            f"{validating} gold pairs validate (seed_set.validation_share of {gold:,}): accuracies "
-            f"are known to {100 / max(validating, 1) ** 0.5:.0f} points, either way"
+            f"{counted(validating, 'gold pair')} {'validates' if validating == 1 else 'validate'} "
+            f"(seed_set.validation_share of {gold:,}): accuracies are known to "
+            f"{100 / max(validating, 1) ** 0.5:.0f} points, either way"
         )
     return lines
+
+
+def holding(num_prompts: int) -> str:
+    """So many prompts, as what holds something.
+
+    >>> holding(1), holding(1200)
+    ('1 prompt holds', '1,200 prompts hold')
+    """
+    return f"{counted(num_prompts, 'prompt')} {'holds' if num_prompts == 1 else 'hold'}"
+
+
+def _are_left(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'} left to them"
 
 
 def _without_formats(line: str) -> str:

@@ -1,7 +1,7 @@
 """What a check says, as data: sections for a terminal, for Dagster, and figures for a machine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -52,12 +52,16 @@ def as_markdown(page: Page) -> str:
 
 
 def as_facts(page: Page) -> dict[str, Any]:
-    """The page for a machine: what must change, and the figures."""
+    """The page for a machine: what must change, the figures, and the sections as people see them.
+
+    What stands on the page and is no figure yet is in the sections all the same.
+    """
     return {
         "profile": page.title,
         "must_change": list(page.must_change),
         "look_at": list(page.look_at),
         **page.facts,
+        "sections": [asdict(part) for part in page.parts],
     }
 
 

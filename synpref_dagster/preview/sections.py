@@ -3,12 +3,20 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from synpref_dagster.pairs.texts import printable
+from synpref_dagster.curation.pool.by_source import SourceRow
+from synpref_dagster.pairs.texts import counted, duration, printable
 from synpref_dagster.preview.answering import Answer
-from synpref_dagster.preview.costs import Bill, Machines, minutes_per_pair, num_for_people
-from synpref_dagster.preview.languages import count_languages
+from synpref_dagster.preview.costs import (
+    Bill,
+    Machines,
+    SmallModels,
+    hours_of_people,
+    minutes_per_pair,
+    num_for_people,
+)
+from synpref_dagster.preview.languages import language_shares
 from synpref_dagster.preview.lengths import Limit
-from synpref_dagster.preview.needs import Sizes
+from synpref_dagster.preview.needs import Sizes, holding
 from synpref_dagster.preview.page import Grid, Part
 from synpref_dagster.preview.survey import Survey
 from synpref_dagster.settings.leaving import Destination, hosts_away
@@ -16,12 +24,18 @@ from synpref_dagster.settings.profile import Profile
 from synpref_dagster.sources.records import QuarantinedRow
 
 MAX_REASONS, MAX_COLUMNS = 5, 8
+MAX_LANGUAGES, LEAST_SHARE = 5, 0.005
 MAX_SHOWN = 98
 """Characters of an example."""
 
 
-def sources_part(found: Survey) -> Part:
-    """What each source brings."""
+def sources_part(found: Survey, held_out: Sequence[str] = ()) -> Part:
+    """What each source brings.
+
+    Args:
+        found: in the sources.
+        held_out: debates that make the test set.
+    """
     rows = [
         (
             row.source,
@@ -44,25 +58,36 @@ def sources_part(found: Survey) -> Part:
     ]
     if not found.num_pairs and not rows:
         return Part(title="Sources", lines=("No source was read.",))
-    outside = sum(row.num_outside for row in found.sources)
     lines = [
-        f"{found.num_pairs:,} pairs, {found.num_distinct:,} of them different; "
+        f"{counted(found.num_pairs, 'pair')}, {found.num_distinct:,} of them different; "
         f"{found.num_clean:,} without a benchmark in them, {found.num_for_people:,} of these "
         "of human origin (for people and judges).",
         "again: pairs that stand in the source before; shared: in another source as well; both "
         "ways: texts under both labels here; against: labelled the other way by another source; "
         "longer: how often the longer response is preferred.",
     ]
-    if outside:
-        lines.append(f"{outside:,} rows lie outside the part that options and test sets select.")
+    lines += [_outside(row, held_out) for row in found.sources if row.num_outside]
     if found.skipped:
-        lines.append(f"{len(found.skipped)} files are no data by their names, and not read.")
+        are = "is no data by its name" if len(found.skipped) == 1 else "are no data by their names"
+        lines.append(f"{counted(len(found.skipped), 'file')} {are}, and not read.")
     head = (
         *("source", "labels", "rows", "pairs", "quarantine", "again", "shared"),
         *("both ways", "against", "longer"),
     )
     return Part(
         title="Sources", grid=Grid(head=head, rows=tuple(rows), num_names=2), lines=tuple(lines)
+    )
+
+
+def _outside(row: SourceRow, held_out: Sequence[str]) -> str:
+    """Where rows of a source are that are neither pairs nor in quarantine."""
+    lie = "lies" if row.num_outside == 1 else "lie"
+    told = f"{counted(row.num_outside, 'row')} of {row.source} {lie}"
+    if not held_out:
+        return f"{told} outside the part that its options select."
+    return (
+        f"{told} outside the pool, in the test set ({', '.join(held_out)}) or unselected: "
+        "`synpref init` counts their pairs, too, and a campaign does not."
     )
 
 
@@ -75,7 +100,8 @@ def quarantine_part(found: Survey, silent: Collection[str] = ()) -> Part:
     """
     lines = [] if found.quarantined or not found.num_pairs else ["Every row is a pair."]
     for each in found.quarantined[:MAX_REASONS]:
-        lines.append(f"{each.source}, {each.reason}: {each.num_rows:,} rows, for instance")
+        rows = counted(each.num_rows, "row")
+        lines.append(f"{each.source}, {each.reason}: {rows}, for instance")
         for row in each.examples:
             text = "(not shown here)" if each.source in silent else _begins(row)
             lines.append(f"    row {row.row:,}: {text}"[:MAX_SHOWN])
@@ -85,7 +111,8 @@ def quarantine_part(found: Survey, silent: Collection[str] = ()) -> Part:
             told[each.reason] += each.num_rows
         lines.append(f"Also: {_listed(told)} (all of them: --json).")
     unread = [
-        f"{source}.{column} ({rows:,} rows)" for (source, column), rows in found.unread.items()
+        f"{source}.{column} ({counted(rows, 'row')})"
+        for (source, column), rows in found.unread.items()
     ]
     if unread:
         more = f" and {len(unread) - MAX_COLUMNS} more" if len(unread) > MAX_COLUMNS else ""
@@ -110,8 +137,8 @@ def texts_part(found: Survey, limits: Sequence[Limit]) -> Part:
     if not whole.num_pairs:
         return Part(title="Texts", lines=("No pair was read.",))
     lines = [
-        f"Prompts: {whole.num_prompts:,} for {whole.num_pairs:,} pairs; {whole.num_for_half:,} "
-        f"hold half of the pairs, the largest {whole.largest:,}."
+        f"{counted(whole.num_prompts, 'prompt')} for {counted(whole.num_pairs, 'pair')}; "
+        f"{holding(whole.num_for_half)} half of the pairs, the largest {whole.largest:,}."
     ]
     lines += [_languages(found), *_benchmarks(found), *_personal(found)]
     lines += [_length(each) for each in limits]
@@ -119,24 +146,18 @@ def texts_part(found: Survey, limits: Sequence[Limit]) -> Part:
 
 
 def _languages(found: Survey) -> str:
-    counted: Counter[str] = Counter()
-    weights = {row.source: row.num_pairs for row in found.sources}
-    num_looked = 0
-    for name, pairs in found.sample.items():
-        told = count_languages(
-            " ".join(turn["content"] for turn in pair.conversation) + " " + pair.chosen
-            for pair in pairs
-        )
-        num_looked += len(pairs)
-        for language, n in told.items():
-            counted[language] += round(1000 * n / len(pairs) * weights[name])
-    total = sum(counted.values())
-    if not total:
+    told = languages(found)
+    if not told:
         return ""
-    shares = ", ".join(
-        f"{name} {percent(n / total)}" for name, n in counted.most_common(5) if n / total >= 0.005
-    )
-    return f"Languages: {shares} (by script and small words of {num_looked:,} pairs)."
+    first = [(name, share) for name, share in told.items() if share >= LEAST_SHARE][:MAX_LANGUAGES]
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in first)
+    looked = counted(sum(map(len, found.sample.values())), "pair")
+    return f"Languages: {shares} (by script and small words of {looked})."
+
+
+def languages(found: Survey) -> dict[str, float]:
+    """Language -> its share of the pairs, by those in the sample."""
+    return language_shares(found.sample, {row.source: row.num_pairs for row in found.sources})
 
 
 def _benchmarks(found: Survey) -> list[str]:
@@ -147,10 +168,9 @@ def _benchmarks(found: Survey) -> list[str]:
     by_name: Counter[str] = Counter()
     for (_, benchmark), n in found.contaminated.items():
         by_name[benchmark] += n
-    return [
-        f"Benchmarks: {found.num_contaminated:,} different pairs share words with one: "
-        f"{_listed(by_name)}."
-    ]
+    pairs = counted(found.num_contaminated, "different pair")
+    share = "shares" if found.num_contaminated == 1 else "share"
+    return [f"Benchmarks: {pairs} {share} words with one: {_listed(by_name)}."]
 
 
 def _personal(found: Survey) -> list[str]:
@@ -159,17 +179,21 @@ def _personal(found: Survey) -> list[str]:
         kinds[kind] += n
     if not kinds:
         return ["Personal data: patterns find none; names and addresses have no pattern."]
-    return [f"Personal data: {found.num_personal:,} pairs, by patterns: {_listed(kinds)}."]
+    pairs = counted(found.num_personal, "pair")
+    return [f"Personal data: {pairs}, by patterns: {_listed(kinds)}."]
 
 
 def _length(limit: Limit) -> str:
     first, *more = limit.size.split(", ")
     sizes = f"{first} and {len(more)} more" if more else first
     how = "tokens counted on a sample" if limit.is_counted else "four bytes taken for a token"
-    over = "lose their beginning" if limit.is_cut else "would train nothing"
+    one, many = ("loses its", "lose their") if limit.is_cut else ("would train", "would train")
+    what = "beginning" if limit.is_cut else "nothing"
+    over = f"{counted(limit.num_over, 'pair')} {one if limit.num_over == 1 else many} {what}"
+    mean = counted(round(limit.tokens_per_pair), "token")
     return (
-        f"Lengths for {sizes}: {limit.tokens_per_pair:,.0f} tokens on average, longest "
-        f"{limit.longest:,}, allowed {limit.max_tokens:,}: {limit.num_over:,} pairs {over} ({how})."
+        f"Lengths for {sizes}: {mean} on average, longest {limit.longest:,}, allowed "
+        f"{limit.max_tokens:,}: {over} ({how})."
     )
 
 
@@ -197,27 +221,53 @@ def people_part(profile: Profile, found: Survey, asked: Sizes) -> Part:
         ),
     ]
     lines = [
-        f"Recorded votes: {each.source} has {each.num_votes:,} by {each.num_people:,} people on "
-        f"{each.num_pairs:,} pairs."
+        f"Recorded votes: {each.source} has {each.num_votes:,} by "
+        f"{counted(each.num_people, 'person', 'people')} on {counted(each.num_pairs, 'pair')}."
         for each in found.votes
     ]
     if not found.votes and not found.num_voted:
         lines.append("Recorded votes: none.")
     is_recorded = profile.people.backend == "recorded"
     if found.num_voted:
-        plays = "they play the people" if is_recorded else "people are asked all the same"
-        lines.append(f"{found.num_voted:,} of the pairs for people have one; {plays}.")
-    if is_recorded:
-        lines.append("Hours of people: none, recorded votes answer.")
-    else:
-        pairs, minutes = num_for_people(profile), minutes_per_pair(found)
+        plays = "they play the people" if is_recorded else _asked(profile)
+        have = "has" if found.num_voted == 1 else "have"
+        lines.append(f"{found.num_voted:,} of the pairs for people {have} one; {plays}.")
+    if unseen := unverified(profile, found):
         lines.append(
-            f"Hours of people: about {pairs * minutes / 60:,.0f} ({pairs:,} answers, "
-            f"{minutes:.1f} minutes each by the length of the texts)."
+            f"Nobody verifies anything of {', '.join(unseen)}: judges and models alone decide "
+            "about their pairs."
+        )
+    if is_recorded:
+        lines.append("Time of people: none, recorded votes answer.")
+    else:
+        hours, each = hours_of_people(profile, found), minutes_per_pair(found)
+        lines.append(
+            f"Time of people: about {duration(3600 * hours)} "
+            f"({counted(num_for_people(profile), 'answer')}, {duration(60 * each)} each by the "
+            "length of the texts)."
         )
     head = ("what", "setting", "asked for", "there are")
     grid = Grid(head=head, rows=tuple(rows), num_names=2)
     return Part(title="Sizes and people", grid=grid, lines=tuple(lines))
+
+
+def _asked(profile: Profile) -> str:
+    if profile.people.recorded_first:
+        return "it answers, and people are asked about the others"
+    return "people are asked all the same"
+
+
+def unverified(profile: Profile, found: Survey) -> list[str]:
+    """Sources of which no person sees a pair: nobody voted on them, or models labelled them."""
+    is_recorded = profile.people.backend == "recorded"
+    voted = {each.source for each in found.votes} if is_recorded else set(found.origins)
+    # Votes of the synthetic world lie beside its sources.
+    voted |= set(found.origins) if found.num_voted and not found.votes else set()
+    return [
+        row.source
+        for row in found.sources
+        if row.num_pairs and (found.origins[row.source] != "human" or row.source not in voted)
+    ]
 
 
 def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) -> Part:
@@ -245,7 +295,7 @@ def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) 
     measured = "mean of replies so far" if bill.is_timed else "assumed"
     lines = [
         f"About ${bill.usd:,.2f} in all: {bill.said}.",
-        f"About {bill.hours:,.1f} hours of replies ({bill.seconds_per_call:.1f} s a call, "
+        f"About {duration(3600 * bill.hours)} of replies ({bill.seconds_per_call:.1f} s a call, "
         f"{measured}; as many at once as max_concurrency allows; batches may take a day each).",
         "Lengths of questions are measured on the texts, shares of the pool that are asked about "
         "again are assumed.",
@@ -255,21 +305,25 @@ def judges_part(profile: Profile, bill: Bill | None, answers: Sequence[Answer]) 
     return Part(title="Judges", grid=grid, lines=tuple(lines))
 
 
-def machines_part(profile: Profile, told: Sequence[Machines], seconds: float) -> Part:
-    """Hours of training and scoring."""
-    lines = [f"This check took {seconds:,.1f} CPU seconds."]
-    if not told:
-        lines.append(
-            f"Models without a real backbone ({profile.reward_model.backend}, "
-            f"{profile.release.backend}): minutes of one CPU."
-        )
+def machines_part(told: Sequence[Machines], small: Sequence[SmallModels], seconds: float) -> Part:
+    """Time of training and scoring."""
+    lines = [f"This check took {duration(seconds)} of one CPU."]
     lines += [
-        f"One {each.device.name}: about {each.hours:,.1f} hours of training and scoring "
+        f"One {each.device.name}: about {duration(3600 * each.hours)} of training and scoring "
         f"({each.device.utilisation:.0%} of its speed; {each.device.source})."
         for each in told
     ]
     if told:
         lines.append("synpref sizes has them one by one; benchmarks come on top.")
+    lines += [
+        f"Models of the {each.what} without a real backbone ({each.backend}): about "
+        f"{duration(each.seconds)} of one CPU ({counted(each.num_models, 'model')}, "
+        f"{counted(each.num_trained, 'pair')} to train on and {each.num_read:,} to score; rates "
+        "measured on one core, right within a factor of three)."
+        for each in small
+    ]
+    if small:
+        lines.append("Every step of a campaign takes a second or more besides.")
     return Part(title="Machines", lines=tuple(lines))
 
 

@@ -62,7 +62,7 @@ from synpref_dagster.synthetic.world import WorldConfig, WorldManifest, write_wo
 WORLD_LICENCE = "apache-2.0"
 MAX_LISTED = 500  # files that are told apart in metadata
 LISTING, UNREAD = "source_listing", "unread_columns"  # metadata of the raw pool
-READING_VERSION = "4"
+READING_VERSION = "5"
 """Code version of the raw pool: whoever reads the sources finds the files that were read for it."""
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from synpref_dagster.settings.pool import PoolSettings
+from synpref_dagster.settings.pool import CROWD_VOTES, PoolSettings
+from synpref_dagster.sources.majorities import TRUTH_COLUMN
 
 
 def held_out_debates(pool: PoolSettings, seed: int) -> tuple[str, ...]:
@@ -20,3 +21,11 @@ def vote_options(pool: PoolSettings, seed: int) -> dict[str, Any]:
     if held_out := held_out_debates(pool, seed):
         options["exclude_debates"] = list(held_out)
     return options
+
+
+def truth_columns(pool: PoolSettings, seed: int) -> frozenset[tuple[str, str]]:
+    """(source, column) that no reader of pairs reads, and the truth of held-out debates does."""
+    if not held_out_debates(pool, seed):
+        return frozenset()
+    crowds = (each for each in pool.sources if each.path and each.format == CROWD_VOTES)
+    return frozenset((each.name, TRUTH_COLUMN) for each in crowds)

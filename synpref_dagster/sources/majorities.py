@@ -11,6 +11,9 @@ from typing import Any
 from synpref_dagster.pairs.record import PreferencePair, Turn, canonical_sign
 from synpref_dagster.sources.formats.fields import user_turn
 
+TRUTH_COLUMN = "gold"
+"""Column of crowd votes that no reader of pairs reads, and only the truth of held-out debates."""
+
 
 def majority_gold(
     files: Mapping[str, str], *, test_debates: AbstractSet[str]
@@ -44,9 +47,9 @@ def majority_gold(
 
 def _gold_pair(row: dict[str, Any], source: str) -> PreferencePair | None:
     responses = {"a": row["response_a"], "b": row["response_b"]}
-    if row["gold"] not in responses or responses["a"].strip() == responses["b"].strip():
+    if row[TRUTH_COLUMN] not in responses or responses["a"].strip() == responses["b"].strip():
         return None
-    better = str(row["gold"])
+    better = str(row[TRUTH_COLUMN])
     return PreferencePair(
         conversation=tuple(
             Turn(role=turn["role"], content=turn["content"]) for turn in user_turn(row["prompt"])

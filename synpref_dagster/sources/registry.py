@@ -17,7 +17,14 @@ from synpref_dagster.sources.formats.trl import (
     IMPLICIT_CONVERSATIONAL,
     IMPLICIT_PLAIN,
 )
-from synpref_dagster.sources.formats.two_responses import OFFSETBIAS, PKU_SAFERLHF, SHP, WEBGPT
+from synpref_dagster.sources.formats.two_responses import (
+    OFFSETBIAS,
+    PKU_SAFERLHF,
+    SHP,
+    TWO_ANSWERS,
+    TWO_OUTPUTS,
+    WEBGPT,
+)
 from synpref_dagster.sources.formats.ultrafeedback import SCORED_MESSAGES, ULTRAFEEDBACK_RATINGS
 from synpref_dagster.sources.formats.wildguard import WILDGUARDMIX
 
@@ -47,6 +54,8 @@ FORMATS: Mapping[str, RowFormat] = {
         IMPLICIT_CONVERSATIONAL,
         HH_TRANSCRIPTS,
         IMPLICIT_PLAIN,
+        TWO_ANSWERS,
+        TWO_OUTPUTS,
     )
 }
 

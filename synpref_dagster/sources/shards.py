@@ -6,7 +6,7 @@ file lies does not change it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -77,11 +77,14 @@ def named_batches(spec: SourceSpec, seed: int) -> Iterator[SourceBatch]:
         raise ValueError(printable(text)) from error
 
 
-def unread_columns(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:
+def unread_columns(
+    tables: Iterable[pa.Table], *, besides: Collection[tuple[str, str]] = ()
+) -> list[dict[str, Any]]:
     """source, column and num_rows of each column that nobody read, by source and name.
 
     Args:
         tables: shards with `UNREAD_SCHEMA`.
+        besides: (source, column) that somebody else reads, see `held_out.truth_columns`.
     """
     found: Counter[tuple[str, str]] = Counter()
     for table in tables:
@@ -90,6 +93,7 @@ def unread_columns(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:
     return [
         {"source": source, "column": column, "num_rows": num_rows}
         for (source, column), num_rows in sorted(found.items())
+        if (source, column) not in besides
     ]
 
 

@@ -3,10 +3,15 @@
 import sys
 
 import pytest
+from review_cases import ATTRIBUTES, make_pair
 from rich.console import Console
 from typer.testing import CliRunner
 
 from synpref_dagster.cli import app as cli, people
+from synpref_dagster.people.desk import ReviewDesk
+from synpref_dagster.people.ledger.batches import Batch, make_batch
+from synpref_dagster.people.ledger.database import ReviewDatabase
+from synpref_dagster.settings.profile import load_profile
 
 
 @pytest.fixture
@@ -105,3 +110,34 @@ def test_a_folder_that_cannot_be_made_is_named(review, tmp_path, command):
     code, said = review(*command, "--ledger", f"sqlite:///{tmp_path}/file/ledger.db")
     assert (code, len(said)) == (2, 1)
     assert "cannot be opened" in said[0]
+
+
+def test_status_is_of_one_campaign_where_a_profile_is_named(review, tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    store = ReviewDatabase(url)
+    desk = ReviewDesk(store, clock=lambda: 1_700_000_000.0)
+    ours = load_profile("smoke").campaign_name()
+    for number, campaign in enumerate((ours, "other-seed-0")):
+        batch = Batch(
+            batch_id=f"b{number}",
+            campaign=campaign,
+            asset="human_verified_seed",
+            protocol_version="1",
+            num_items=1,
+            adjudicate=False,
+            created_at=1_700_000_000.0,
+        )
+        pair = make_pair(number)
+        known = {pair.pair_id: {"attributes": ATTRIBUTES}}
+        desk.announce(batch, make_batch([pair], known, batch=batch, double_share=0.0))
+    [first, second] = [line for line in review("status", "--ledger", url)[1] if "finished" in line]
+    assert first.startswith(f"{ours} human_verified_seed: 0 of 1 pair finished")
+    assert second.startswith("other-seed-0 ")
+    code, said = review("status", "--profile", "smoke", "--ledger", url)
+    assert (code, [line for line in said if "finished" in line]) == (0, [first])
+    assert said[-1] == "no verdicts yet"
+    _, said = review("status", "--profile", "smoke", "--seed", "7", "--ledger", url)
+    assert said[0].startswith("nobody was asked anything for smoke")
+    code, [line] = review("status", "--seed", "7", "--ledger", url)
+    assert (code, line) == (2, "--seed is one of a profile: name it with --profile")
+    assert review("status", "--profile", "nowhere.toml", "--ledger", url)[0] == 2

@@ -6,11 +6,14 @@ from own_files import profile, specs
 
 from synpref_dagster.judges.forecast import forecast
 from synpref_dagster.preview.costs import (
+    RATES,
     bill,
+    hours_of_people,
     machines,
     minutes_per_pair,
     num_for_people,
     pool_sizes,
+    small_models,
 )
 from synpref_dagster.preview.survey import survey
 
@@ -78,3 +81,20 @@ def test_people_read_what_is_there_and_some_pairs_are_seen_twice(tmp_path, found
     asked = profile(tmp_path, people={"backend": "page", "double_share": 0.5})
     assert num_for_people(asked) == round(1.5 * (2 + 1))
     assert num_for_people(profile(tmp_path)) == 3
+    assert hours_of_people(asked, found) == pytest.approx(4 * minutes_per_pair(found) / 60)
+    assert hours_of_people(profile(tmp_path), found) == 0.0
+
+
+def test_small_models_take_seconds_by_their_pairs_and_backbones_none(tmp_path, found):
+    linear, release = small_models(profile(tmp_path), found)
+    # one model of the seed and one of an iteration, the gold model, five folds of it, and six
+    # variants; two of them score the clean pool
+    assert (linear.backend, linear.what) == ("linear", "stages")
+    assert linear.num_read == 2 * found.num_clean
+    rate, size = RATES["linear"], found.bytes_per_pair
+    expected = linear.num_trained * size / rate.trained + linear.num_read * size / rate.read
+    assert linear.seconds == pytest.approx(expected + linear.num_models * rate.begin)
+    assert (release.backend, release.num_models) == ("stand_in", len(profile(tmp_path).sizes()))
+    real = {"backend": "hub", "model_size": "qwen3-0.6b"}
+    told = small_models(profile(tmp_path, reward_model=real), found)
+    assert [each.what for each in told] == ["release"]

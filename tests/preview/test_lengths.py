@@ -7,6 +7,7 @@ from own_files import profile, specs
 
 from synpref_dagster.preview.lengths import TOKENIZER, bytes_per_token, limits
 from synpref_dagster.preview.survey import survey
+from synpref_dagster.settings.profile import load_profile
 
 
 @pytest.fixture
@@ -62,3 +63,11 @@ def test_a_text_of_two_bytes_a_letter_has_a_rate_of_its_own(tmp_path, found):
     rates = bytes_per_token(found.sample, f"{place}/{TOKENIZER}")
     assert rates == dict.fromkeys(found.sample, 1.0)
     assert bytes_per_token(found.sample, None) == dict.fromkeys(found.sample, 4.0)
+
+
+def test_the_longest_is_never_said_to_be_below_the_average(tmp_path):
+    [a, *_] = specs(tmp_path)
+    row = {"prompt": "abc", "chosen": "abcd", "rejected": "ab"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")  # 7 bytes: 1.75 tokens
+    [limit] = limits(load_profile("smoke"), survey([a], seed=0))
+    assert (round(limit.tokens_per_pair), limit.longest) == (2, 2)

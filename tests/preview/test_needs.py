@@ -1,5 +1,7 @@
 """What a profile asks for, held against what is there."""
 
+import json
+
 import pytest
 from own_files import profile, specs
 
@@ -45,12 +47,12 @@ def test_silver_is_what_gold_leaves(check):
 def test_iterations_beyond_the_pool_are_worth_a_look(check):
     changes, looks = check(iterations={"num_iterations": 3, "max_retrieved": 4, "num_human": 1})
     assert changes == []
-    assert any("want 16 pairs of 8 in all: 4 are left to them" in line for line in looks)
+    assert any("would label 16 pairs of 8 in all: 4 are left to them" in line for line in looks)
 
 
 def test_few_pairs_that_validate_and_few_prompts_are_worth_a_look(check):
     looks = check(seed_set={"num_gold": 2, "num_silver": 2, "validation_share": 0.5})[1]
-    assert any(line.startswith("1 gold pairs validate") for line in looks)
+    assert any(line.startswith("1 gold pair validates") for line in looks)
     assert any("prompts hold half of the pairs" in line for line in looks)
 
 
@@ -79,5 +81,24 @@ def test_sources_without_a_pair_must_change(tmp_path):
         "3 rows read, no pair among them: see the quarantine"
     ]
     assert look_at(profile(tmp_path), found)[0] == (
-        "source 'a' lost 3 of 3 rows: is it read in the right layout?"
+        "source 'a' lost 3 of 3 rows (100%) to quarantine, most often as identical_responses (3): "
+        "is it read in the right layout?"
     )
+
+
+@pytest.mark.parametrize(
+    ("num_bad", "line"),
+    [
+        (1, None),
+        (2, "source 'a' lost 2 of 10 rows (20%) to quarantine, most often as empty_response (2)"),
+    ],
+)
+def test_a_fifth_of_the_rows_lost_is_said_with_the_largest_reason(tmp_path, num_bad, line):
+    [a, *_] = specs(tmp_path)
+    rows = [{"prompt": f"p{n}", "chosen": "b", "rejected": "c"} for n in range(10)]
+    for row in rows[:num_bad]:
+        row["chosen"] = ""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = survey([a], seed=0)  # before the profile writes its own files there
+    looks = look_at(profile(tmp_path), found)
+    assert [each for each in looks if "quarantine" in each] == ([line] if line else [])

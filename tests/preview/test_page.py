@@ -34,4 +34,15 @@ def test_a_machine_gets_figures_and_lines():
         "must_change": ["seed_set.num_gold is 5 of 3"],
         "look_at": [],
         "num_pairs": 12,
+        "sections": [
+            {
+                "title": "Sources",
+                "grid": {
+                    "head": ("source", "rows"),
+                    "rows": (("a|b", "12"), ("<c>", "-")),
+                    "num_names": 1,
+                },
+                "lines": ("12 *pairs*.",),
+            }
+        ],
     }

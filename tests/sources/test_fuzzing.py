@@ -71,13 +71,13 @@ choices = st.integers(-3, 3) | st.sampled_from(["model_a", "tie", "harmful", "re
 dialogues = st.just("\n\nHuman: Hi\n\nAssistant: ")
 TEXT_COLUMNS = """
     instruction response response1 response2 response_0 response_1 response_2 output_1 output_2
-    history human_ref_A human_ref_B answer_0 answer_1 context
+    history human_ref_A human_ref_B answer_0 answer_1 response_a response_b context
 """
 CHOICE_COLUMNS = """
     label labels winner preference_strength overall_preference better_response_id score_A score_B
     score_0 score_1 helpfulness correctness coherence annotator1 annotator2 annotator3
     prompt_harm_label response_harm_label response_refusal_label score_chosen score_rejected
-    winner_model_a winner_model_b winner_tie
+    winner_model_a winner_model_b winner_tie preference
 """
 public_rows = st.fixed_dictionaries(
     {"prompt": texts | dialogues | trees | anything},
@@ -232,6 +232,8 @@ SOUND = {  # a row as published, or the rows of one group
     "scored_messages": {**SIDES, "score_chosen": 2.0, "score_rejected": 1.0},
     "shp": {"history": "Hi", "human_ref_A": "A", "human_ref_B": "B", "score_A": 9, "score_B": 2,
             "labels": 1},
+    "two_answers": {"prompt": "Hi", "response_a": "A", "response_b": "B", "winner": "model_a"},
+    "two_outputs": {"instruction": "Hi", "output_1": "A", "output_2": "B", "preference": "a"},
     "ultrafeedback_ratings": {"instruction": "Hi", "completions": RATED},
     "webgpt": {"question": {"full_text": "Hi"}, "answer_0": "A", "answer_1": "B", "score_0": 0.5,
                "score_1": -0.5},

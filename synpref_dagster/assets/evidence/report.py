@@ -38,6 +38,7 @@ from synpref_dagster.resources.io_managers import GATHERS
 from synpref_dagster.resources.sources import UNREAD, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
 from synpref_dagster.settings.secrets import all_redacted
+from synpref_dagster.sources.held_out import truth_columns
 from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import (
     DatasetRef,
@@ -304,7 +305,10 @@ def _unread_columns(campaign: Campaign) -> list[dict[str, Any]]:
     """Columns of the sources that nobody read, as the raw pool was read last."""
     uri = campaign.uri("data", "raw_pool", "unread")
     manifest = find_manifest(uri)
-    return unread_columns(iter_tables(make_ref(uri, manifest))) if manifest else []
+    if not manifest:
+        return []
+    truth = truth_columns(campaign.profile.pool, campaign.seed)
+    return unread_columns(iter_tables(make_ref(uri, manifest)), besides=truth)
 
 
 def _guard_facts(campaign: Campaign, flip_evidence: DatasetRef) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from synpref_dagster.settings.outlets import no_secrets_in_errors
 from synpref_dagster.settings.secrets import all_redacted
 
 
-@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"python"}, code_version="1", tags=LEFT_OUT_TAG)
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"python"}, code_version="2", tags=LEFT_OUT_TAG)
 def pool_check(campaign: Campaign) -> dg.MaterializeResult:
     """What a campaign will meet, need and cost, said before it starts; no part of one.
 

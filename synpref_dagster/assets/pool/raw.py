@@ -19,6 +19,7 @@ from synpref_dagster.resources.campaign import Campaign, told_as
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.resources.sources import LISTING, READING_VERSION, UNREAD, PoolSources
 from synpref_dagster.resources.tracking.runs import MlflowTracking
+from synpref_dagster.sources.held_out import truth_columns
 from synpref_dagster.sources.shards import unread_columns
 from synpref_dagster.storage import SelectionRef, iter_tables
 
@@ -55,7 +56,10 @@ def raw_pool(
         counts = campaign.frame(read.outputs["counts"]).groupby("source", sort=False).sum()
         quarantined = count_quarantined(iter_tables(pool.dropped, ["source", "reason", "detail"]))
         reasons = rows_by_reason(quarantined)
-        unread = unread_columns(iter_tables(read.outputs["unread"]))
+        unread = unread_columns(
+            iter_tables(read.outputs["unread"]),
+            besides=truth_columns(campaign.profile.pool, campaign.seed),
+        )
         return step.result(
             pool,
             metrics={

@@ -28,8 +28,8 @@ from synpref_dagster.cli.explain.terminal import (
     print_listed,
     print_quarantined,
 )
-from synpref_dagster.cli.explain.words import counted
 from synpref_dagster.cli.refusals import refuse
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.settings.profile import Profile
 
 

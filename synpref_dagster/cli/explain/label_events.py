@@ -12,11 +12,11 @@ from synpref_dagster.cli.explain.records import SHOWN_DIGITS, CampaignRecords, P
 from synpref_dagster.cli.explain.words import (
     DROP_WORDS,
     LABEL_WORDS,
-    counted,
     in_words,
     risk_in_words,
 )
 from synpref_dagster.curation.verification.corrections import EDITS_COLUMN, read_edits
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.storage import DatasetRef
 
 GOLD_SEED = "human_verified_seed"

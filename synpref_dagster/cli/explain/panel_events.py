@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from synpref_dagster.cli.explain.event import Event
 from synpref_dagster.cli.explain.records import CampaignRecords, PairIds, Row
-from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, counted, in_words
+from synpref_dagster.cli.explain.words import DROP_WORDS, LABEL_WORDS, in_words
 from synpref_dagster.curation.judging.votes import CHOICE_SIGNS
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.storage import DatasetRef
 
 PANEL_TABLES = ("labels", "votes", "verdicts", "exemplars")

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from synpref_dagster.cli.explain.event import ATTRIBUTES, POOL, Event
 from synpref_dagster.cli.explain.records import SHOWN_DIGITS, CampaignRecords, PairIds, Row, plain
-from synpref_dagster.cli.explain.words import DROP_WORDS, counted, in_words, risk_in_words
+from synpref_dagster.cli.explain.words import DROP_WORDS, in_words, risk_in_words
 from synpref_dagster.pairs.attributes import ATTRIBUTE_COLUMNS
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.storage import DatasetRef, find_rows
 
 CLEAN = "clean_pool"

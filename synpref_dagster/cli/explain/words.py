@@ -89,12 +89,3 @@ def risk_in_words(risk: str) -> str:
     'the pool contradicts its label; the reward model can hardly tell'
     """
     return "; ".join(in_words(RISK_WORDS, code) for code in risk.split(", ") if code)
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "vote"), counted(2, "vote")
-    ('1 vote', '2 votes')
-    """
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synpref_dagster.pairs.texts import duration
 from synpref_dagster.publishing.report.labels import claims_gist, outcome
 from synpref_dagster.publishing.report.releases import headline, points_cell
 from synpref_dagster.publishing.report.section import in_order
 from synpref_dagster.publishing.report.tables import (
     NOT_MEASURED,
     count,
-    duration,
     has_value,
     interval,
     is_number,

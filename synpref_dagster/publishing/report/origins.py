@@ -1,5 +1,6 @@
 """The sections about judges and people, cost and origin: who did the work, and on what."""
 
+from synpref_dagster.pairs.texts import duration
 from synpref_dagster.publishing.report.judges import judge_tables
 from synpref_dagster.publishing.report.people import people_tables
 from synpref_dagster.publishing.report.section import CLEAN_TEST_SET, Report, Section, night_of
@@ -8,7 +9,6 @@ from synpref_dagster.publishing.report.tables import (
     FigureTable,
     accuracy_cell,
     count,
-    duration,
     has_value,
     percent,
 )

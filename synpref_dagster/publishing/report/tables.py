@@ -106,20 +106,6 @@ def shown(value: Any) -> str:
     return NOT_MEASURED if value is None else str(value)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> [duration(s) for s in (7.2, 200, 7500)]
-    ['7 s', '3 min 20 s', '2 h 5 min']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def counts_table(title: str, numbers: Mapping[str, int] | None) -> list[FigureTable]:
     """Reasons and how many rows have each; no table where nothing was counted."""
     if not numbers:

@@ -148,14 +148,14 @@ def _stages(profile: Profile, assumed: Assumptions) -> tuple[list[Training], lis
         return [], [_reading(settings, row, assumed)]
     trainings = [
         _training(settings, row, what=what, numbers=numbers, assumed=assumed)
-        for what, numbers in _training_sets(profile, assumed.num_pairs)
+        for what, numbers in training_sets(profile, assumed.num_pairs)
     ]
     shape = shape_of(row, settings.given_backbone(row.model_size))
     num_pairs = NUM_WITNESSES * assumed.num_pairs
     return trainings, [_scoring("pool_rewards", shape, row, num_pairs=num_pairs, assumed=assumed)]
 
 
-def _training_sets(profile: Profile, num_pairs: int) -> list[tuple[str, list[int]]]:
+def training_sets(profile: Profile, num_pairs: int) -> list[tuple[str, list[int]]]:
     """Who trains the stages' models, and on how many pairs each."""
     seed, iterations = profile.seed_set, profile.iterations
     by_judges = max(0, iterations.max_retrieved - iterations.num_human)

@@ -35,6 +35,10 @@ _BLANK = frozenset({"", "[]", "{}"})
 _MISSING = frozenset({"null", "none", "nan", "<na>", "n/a", "nat"})
 """What tables write where nothing was, in lower case."""
 _OF_FILES = frozenset({"bytes", "path", "filename", "mime_type"})
+_TWO_SIDES = (
+    frozenset({"chosen", "rejected"}),
+    frozenset({"response_a", "response_b", "winner"}),
+)
 MAX_NAMED, OTHERS = 200, "(further columns)"
 
 
@@ -131,13 +135,14 @@ def refuse_other_prompts(row: Row, names: Iterable[str]) -> None:
 
 
 def with_prompt(row: Row) -> Row:
-    """A row of chosen and rejected with its prompt under `prompt`, whatever its column is called.
+    """A row of two responses with its prompt under `prompt`, whatever its column is called.
 
     Rows of other layouts, and rows whose context cannot be placed, stay as they are.
     """
-    if not {"chosen", "rejected"} <= row.keys():
+    sides = next((each for each in _TWO_SIDES if each <= row.keys()), None)
+    if sides is None:
         return row
-    reader = ColumnReader(frozenset({"prompt", "chosen", "rejected"}), "prompt", guesses=False)
+    reader = ColumnReader(sides | {"prompt"}, "prompt", guesses=False)
     try:
         return reader.read(row)
     except RowRejected:

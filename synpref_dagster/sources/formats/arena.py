@@ -11,6 +11,7 @@ from typing import Any
 from synpref_dagster.pairs.record import canonical_sign
 from synpref_dagster.sources.annotators import annotator_key
 from synpref_dagster.sources.foreign.messages import is_messages
+from synpref_dagster.sources.foreign.stored import stored_messages
 from synpref_dagster.sources.formats.fields import (
     Row,
     RowFormat,
@@ -19,9 +20,9 @@ from synpref_dagster.sources.formats.fields import (
     labelled_pair,
     required,
 )
+from synpref_dagster.sources.formats.two_responses import CODES, winner_sign
 from synpref_dagster.sources.records import ParsedRow, RecordedVerdict, RowRejected, SourceSpec
 
-_SIGNS = {"model_a": 1, "model_b": -1, "tie": 0, "tie (bothbad)": 0}
 _WON = ("winner_model_a", "winner_model_b", "winner_tie")
 _LISTS = ("prompt", "response_a", "response_b", *_WON)
 
@@ -32,11 +33,14 @@ def _is_conversations(row: Row) -> bool:
 
 def _read_conversations(spec: SourceSpec) -> RowReader:
     """Reader of {conversation_a, conversation_b, winner}; voters are never named."""
+    sign = winner_sign(spec)
 
     def read(row: Row, number: int) -> ParsedRow:
-        *sides, winner = required(row, "conversation_a", "conversation_b", "winner")
+        *sides, _ = required(row, "conversation_a", "conversation_b", "winner")
+        # Tables have no lists: they hold the conversations as text.
+        sides = [stored_messages(side) if isinstance(side, str) else side for side in sides]
         voter = annotator_key(str(row.get("judge")))
-        return _read_vote(spec, number, sides=sides, sign=_sign(winner), voter=voter)
+        return _read_vote(spec, number, sides=sides, sign=sign(row), voter=voter)
 
     return read
 
@@ -54,7 +58,7 @@ def _read_lists(spec: SourceSpec) -> RowReader:
 
 
 def _read_vote(
-    spec: SourceSpec, number: int, *, sides: list[Any], sign: int, voter: str | None
+    spec: SourceSpec, number: int, *, sides: list[Any], sign: float, voter: str | None
 ) -> ParsedRow:
     if not all(map(is_messages, sides)):
         raise RowRejected("malformed_conversation", detail="a side is no list of messages")
@@ -66,12 +70,6 @@ def _read_vote(
         return ParsedRow(pair)
     verdict = canonical_sign(pair.chosen, pair.rejected)
     return ParsedRow(pair, (RecordedVerdict(pair.content_id, voter, verdict),))
-
-
-def _sign(winner: object) -> int:
-    if not isinstance(winner, str) or winner not in _SIGNS:
-        raise RowRejected("malformed_label", detail=f"winner {winner!r}: not {list(_SIGNS)}"[:200])
-    return _SIGNS[winner]
 
 
 def _won_sign(won: list[Any]) -> int:
@@ -110,6 +108,7 @@ ARENA_CONVERSATIONS = RowFormat(
     matches=_is_conversations,
     make_reader=_read_conversations,
     columns=frozenset({"winner", "conversation_a", "conversation_b", "judge"}),
+    options=CODES,
 )
 ARENA_LISTS = RowFormat(
     name="arena_lists",

@@ -1,9 +1,11 @@
-"""Layouts with two named responses and one decided label: PKU-SafeRLHF, SHP, WebGPT, OffsetBias.
+"""Layouts with two named responses and one decided label, of public sets and of everybody.
 
 Each is one row of `_LAYOUTS`: which columns it has, and how a row says which response is better.
-A label that says "equal" is a tie and becomes no pair.
+A label that says "equal" is a tie and becomes no pair. A winner that is a number is read only where
+the option `codes` says what it stands for: 1 is the first of 1 and 2, and the second of 0 and 1.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +23,24 @@ from synpref_dagster.sources.records import ParsedRow, RowRejected, SourceSpec
 
 Sign = Callable[[Row], float]
 """Above 0 when the first response is better, below 0 for the second, 0 for a tie."""
+SIDES = (("a", "b"), ("x", "y"), ("left", "right"), ("first", "second"))
+"""How two responses are called where no number does it."""
+CODES = frozenset({"codes"})
+_SIGNS = {"a": 1.0, "b": -1.0, "tie": 0.0}
+_TIES = (
+    *("tie", "tie (bothbad)", "bothbad", "both bad", "both", "both good", "neither", "equal"),
+    *("equally good", "same", "draw", "no preference"),
+)
+_WORDS = {
+    **dict.fromkeys(_TIES, "tie"),
+    **{word: side for names in SIDES for word, side in zip(names, "ab", strict=True)},
+}
+"""What a winner's column says in words -> a, b or tie."""
+_SIDE = re.compile(
+    r"(?:model|response|result|answer|output|completion|reply|assistant|candidate|option|choice"
+    r"|side|conversation)[ _-]?(?=[^ _-])"
+)
+_NUMBER = re.compile(r"([+-]?\d{1,9})(?:\.0*)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +152,76 @@ def _of_two(value: object, *, first: int, second: int) -> float:
     return 1.0 if number == first else -1.0
 
 
+def code_of(cell: object) -> str | None:
+    """What a winner's cell says: `a`, `b`, `tie`, or a number as text; None for anything else.
+
+    >>> [code_of(cell) for cell in ("Model_A", "response B", "tie", "output_1", 2.0, True, "gpt")]
+    ['a', 'b', 'tie', '1', '2', None, None]
+    """
+    if isinstance(cell, bool):
+        return None
+    text = " ".join(str(cell).replace("_", " ").split()).lower()
+    bare = _SIDE.sub("", text, count=1) if _SIDE.match(text) else text
+    if number := _NUMBER.fullmatch(bare):
+        return str(int(number[1]))
+    return _WORDS.get(text) or _WORDS.get(bare)
+
+
+def winner_sign(spec: SourceSpec, column: str = "winner") -> Sign:
+    """Reader of a winner's column, in words or under the option `codes`.
+
+    Args:
+        spec: the source; `codes` maps a, b and, where there are some, tie to what the column says.
+        column: its name.
+
+    Raises:
+        ValueError: `codes` is no such table, or one code stands for two of them.
+    """
+    codes = _codes(spec)
+
+    def sign(row: Row) -> float:
+        cell = row[column]
+        code = code_of(cell)
+        told = {} if codes is None else codes
+        side = told.get(_said(cell)) or told.get(code or "") or code
+        if side in _SIGNS:
+            return _SIGNS[side]
+        if codes is None and code is not None:
+            detail = f"{cell!r} may be the first response or the second: say so by the option codes"
+            raise RowRejected("ambiguous_label", detail=detail[:200])
+        raise RowRejected("malformed_label", detail=f"{column} {cell!r}: no side, no tie"[:200])
+
+    return sign
+
+
+def _codes(spec: SourceSpec) -> dict[str, str] | None:
+    given = spec.options.get("codes")
+    if given is None:
+        return None
+    example = "codes = { a = 1, b = 2, tie = 0 }"
+    if not isinstance(given, Mapping) or not {"a", "b"} <= given.keys() <= _SIGNS.keys():
+        raise ValueError(f"source {spec.name!r}: codes {given!r} must be like {example}")
+    said = [
+        (_said(code), side)
+        for side, cells in given.items()
+        for code in (cells if isinstance(cells, list | tuple) else [cells])
+    ]
+    codes = dict(said)
+    if len(codes) < len(said) or "" in codes:
+        raise ValueError(
+            f"source {spec.name!r}: codes {given!r} must have a code of its own for each side, "
+            f"like {example}"
+        )
+    return codes
+
+
+def _said(cell: object) -> str:
+    """A cell as it is compared: 1, 1.0 and "1" are one code."""
+    text = str(cell).strip().lower()
+    number = _NUMBER.fullmatch(text)
+    return str(int(number[1])) if number else text
+
+
 def _question(row: Row) -> object:
     question = row["question"]
     if not isinstance(question, Mapping) or "full_text" not in question:
@@ -174,5 +264,23 @@ _LAYOUTS = (
         asks="instruction",
         make_sign=lambda _: _numbered_sign,
     ),
+    _Layout(
+        name="two_answers",
+        columns=("prompt", "response_a", "response_b", "winner"),
+        responses=("response_a", "response_b"),
+        conversation=lambda row: user_turn(row["prompt"]),
+        asks="prompt",
+        make_sign=winner_sign,
+        options=CODES,
+    ),
+    _Layout(
+        name="two_outputs",
+        columns=("instruction", "output_1", "output_2", "preference"),
+        responses=("output_1", "output_2"),
+        conversation=lambda row: user_turn(row["instruction"]),
+        asks="instruction",
+        make_sign=lambda spec: winner_sign(spec, "preference"),
+        options=CODES,
+    ),
 )
-PKU_SAFERLHF, SHP, WEBGPT, OFFSETBIAS = map(_row_format, _LAYOUTS)
+PKU_SAFERLHF, SHP, WEBGPT, OFFSETBIAS, TWO_ANSWERS, TWO_OUTPUTS = map(_row_format, _LAYOUTS)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+
 UNKNOWN = "unknown"
 
 
@@ -44,6 +46,14 @@ class FoundSource:
     """Columns that nobody reads."""
     debates: Counter[str] = field(default_factory=Counter)
     """Part of the source, where rows name one -> pairs."""
+    digests: frozenset[bytes] = frozenset()
+    """One per file: the same where the same rows are read from it, in whatever container."""
+    contents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64), compare=False)
+    """(n,) first eight bytes of the different contents of its pairs, whatever their labels."""
+    prompts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64), compare=False)
+    """The same of its conversations."""
+    bad_line: str = ""
+    """The first line that is no UTF-8, in words."""
 
     def alike(self) -> tuple[Any, ...]:
         """What files have in common that may be one source."""
@@ -61,6 +71,10 @@ class FoundSource:
             reasons=self.reasons + other.reasons,
             debates=self.debates + other.debates,
             unread=tuple(dict.fromkeys((*self.unread, *other.unread))),
+            digests=self.digests | other.digests,
+            contents=np.union1d(self.contents, other.contents),
+            prompts=np.union1d(self.prompts, other.prompts),
+            bad_line=self.bad_line or other.bad_line,
         )
 
 

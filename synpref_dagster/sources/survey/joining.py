@@ -9,30 +9,35 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.sources.annotators import annotator_key
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.foreign.unsupported import plain_name
+from synpref_dagster.sources.formats.two_responses import SIDES
 from synpref_dagster.sources.records import SourceSpec
+from synpref_dagster.sources.survey.writing import writing
 from synpref_dagster.storage.atomic import beside, put_in_place
 
 Row = Mapping[str, Any]
 ENDING = "_voted.jsonl.gz"
 LOOKED_AT = 100  # first rows of a file
 MAX_VOTES = 5_000_000  # that are held
-_SIDES = (("a", "b"), ("x", "y"), ("left", "right"), ("first", "second"), ("1", "2"))
+NUMBERS = ("1", "2")
+_SIDES = (*SIDES, NUMBERS)
+_COLUMN_SIDES = (*_SIDES, ("0", "1"))
 _RESPONSES = "response result answer output completion reply"
 _PROMPTS = ("prompt", "question", "instruction", "query", "text")
 _KEYS = ("id", "pair_id", "idx", "index", "key")
-_WINNERS = ("winner", "vote", "verdict", "preference", "preferred", "choice", "label")
+WINNERS = ("winner", "vote", "verdict", "preference", "preferred", "choice", "label")
 _WORKERS = ("worker", "annotator", "user", "rater", "labeler", "labeller", "voter")
 _PARTS = ("debate", "topic", "slug")
-_EQUAL = ("tie", "equal", "draw", "both", "neither", "0")
+_EQUAL = ("tie", "equal", "draw", "both", "neither")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,21 +90,32 @@ def write_join(join: Join, target: Path, *, may_replace: bool) -> str:
             in the place.
     """
     votes = _votes(join)
-    total, part = sum(map(len, votes.values())), beside(target)
+    total = sum(map(len, votes.values()))
+    with writing(target):
+        part = beside(target)
+        try:
+            _write_rows(_joined(join, votes), part)
+            if target.exists() and not may_replace and target.read_bytes() != part.read_bytes():
+                why = "is there and holds something else: move it, or use --force"
+                raise ValueError(f"{target} {why}")
+            put_in_place(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+    lost = sum(map(len, votes.values()))
+    about = "is about no pair" if lost == 1 else "are about no pair"
+    rest = f", {counted(lost, 'vote')} {about} of it" if lost else ""
+    kept = total - lost
+    return f"{counted(kept, 'vote')} {'is' if kept == 1 else 'are'} now in {target}{rest}"
+
+
+def _write_rows(rows: Iterable[Row], part: Path) -> None:
     with (
         part.open("wb") as raw,
         gzip.GzipFile("", mode="wb", fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8") as lines,
     ):
-        for row in _joined(join, votes):
+        for row in rows:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    if target.exists() and not may_replace and target.read_bytes() != part.read_bytes():
-        part.unlink()
-        raise ValueError(f"{target} is there and holds something else: move it, or use --force")
-    put_in_place(part, target)
-    lost = sum(map(len, votes.values()))
-    rest = f", {lost:,} votes are about no pair of it" if lost else ""
-    return f"{total - lost:,} votes are now in {target}{rest}"
 
 
 def _joined(join: Join, votes: dict[str, list[dict[str, str]]]) -> Iterator[Row]:
@@ -149,18 +165,27 @@ def _head(file: Path) -> list[Row]:
 def _as_pairs(head: Sequence[Row]) -> dict[str, Any] | None:
     """The columns of a file of pairs: a prompt, two responses, perhaps a part."""
     texts = [name for name in head[0] if all(isinstance(row.get(name), str) for row in head)]
-    plain = {plain_side(name): name for name in texts}
-    found = [
-        (plain[stem, one], plain[stem, two])
-        for stem in _RESPONSES.split()
-        for one, two in _SIDES
-        if (stem, one) in plain and (stem, two) in plain
-    ]
+    found = two_columns(texts)
     prompts = [name for name in _PROMPTS if name in texts]
     if len(found) != 1 or not prompts:
         return None
     part = next((name for name in _PARTS if name in texts), None)
     return {"prompt": prompts[0], "responses": found[0], "part": part}
+
+
+def two_columns(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Every two columns that hold a response of each side, by their names.
+
+    >>> two_columns(["prompt", "answer_1", "answer_2", "model_1", "model_2"])
+    [('answer_1', 'answer_2')]
+    """
+    plain = {plain_side(name): name for name in names}
+    return [
+        (plain[stem, one], plain[stem, two])
+        for stem in _RESPONSES.split()
+        for one, two in _COLUMN_SIDES
+        if (stem, one) in plain and (stem, two) in plain
+    ]
 
 
 def plain_side(name: str) -> tuple[str, str]:
@@ -171,15 +196,15 @@ def plain_side(name: str) -> tuple[str, str]:
     """
     text = re.sub(r"[\s\-.]+", "_", str(name).strip()).lower()
     stem, _, side = text.rpartition("_")
-    if not stem and (told := re.fullmatch(r"([a-z]+)([12])", text)):
+    if not stem and (told := re.fullmatch(r"([a-z]+)([012])", text)):
         stem, side = told[1], told[2]
-    return (stem, side) if stem and any(side in each for each in _SIDES) else (text, "")
+    return (stem, side) if stem and any(side in each for each in _COLUMN_SIDES) else (text, "")
 
 
 def _as_votes(head: Sequence[Row]) -> dict[str, Any] | None:
     """The columns of a file of people's votes: who, and which of the two is better."""
     plain = {plain_name(name).removesuffix("_id"): name for name in head[0]}
-    winner = next((plain[name] for name in _WINNERS if name in plain), None)
+    winner = next((plain[name] for name in WINNERS if name in plain), None)
     worker = next((plain[name] for name in _WORKERS if name in plain), None)
     if winner is None or worker is None:
         return None
@@ -188,6 +213,8 @@ def _as_votes(head: Sequence[Row]) -> dict[str, Any] | None:
         for form in ("{}", "model_{}", "response_{}"):
             one, two = map(form.format, sides)
             signs = {one: "a", two: "b", **dict.fromkeys(_EQUAL, "equal")}
-            if said <= {*signs} and said & {one, two}:
+            # A lone 1 is the first of 1 and 2, or the second of 0 and 1.
+            least = 2 if sides == NUMBERS else 1
+            if said <= {*signs} and len(said & {one, two}) >= least:
                 return {"winner": winner, "worker": worker, "signs": signs}
     return None

@@ -4,6 +4,7 @@ A folder is one source where all that lies in it reads alike; else its folders a
 at one by one. Rows are read by the readers that a campaign reads them with.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -13,7 +14,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from synpref_dagster.pairs.record import ids_of_all
 from synpref_dagster.settings.addresses import is_hub_id
+from synpref_dagster.sources.files.encodings import NOT_UTF8, first_bad_line
 from synpref_dagster.sources.files.folders import (
     DELTA,
     SPLITS,
@@ -24,14 +29,16 @@ from synpref_dagster.sources.files.folders import (
 from synpref_dagster.sources.public_sets import PUBLIC_SETS
 from synpref_dagster.sources.reading import format_of, read_source
 from synpref_dagster.sources.records import SourceSpec
-from synpref_dagster.sources.survey.columns import guessed_columns
+from synpref_dagster.sources.survey.columns import EXAMPLE, guessed_codes, guessed_columns
 from synpref_dagster.sources.survey.found import Found, FoundLicence, FoundSource, PassedOver
 from synpref_dagster.sources.survey.licence_files import is_about_data, licence_of, says_of_itself
+from synpref_dagster.storage.damage import file_hash
 
 COUNTED_ROWS = 200_000
 """Rows of a file that are read to count its pairs."""
 MAX_FILES = 5_000
 NO_FORMAT = "no known preference format"  # how the readers' refusal begins
+NO_TEXT = "is neither JSON nor a table"
 NO_DATA, EMPTY, MODEL = "no data by its name", "empty", "a model"
 _ENDING = re.compile(
     r"(\.(jsonl?|ndjson|csv|tsv|parquet|arrow|feather|gz|zstd?|bz2|xz|lz4|txt))+$", re.IGNORECASE
@@ -51,7 +58,7 @@ def look(places: Sequence[str]) -> Found:
     Raises:
         ValueError: a place is none of these, or holds more files than anybody means.
     """
-    found = reduce(lambda one, two: one + two, map(_at, places), Found())
+    found = _once(reduce(lambda one, two: one + two, map(_at, places), Found()))
     return replace(found, sources=tuple(_named(found.sources)))
 
 
@@ -101,10 +108,48 @@ def _folder(folder: Path, top: Path, *, seen: set[str], may_be_one: bool) -> Fou
             parts.append(_file(each, top))
         if len(seen) + len(parts) > MAX_FILES:
             raise ValueError(f"more than {MAX_FILES:,} files below {top}: name folders in it")
-    found = reduce(lambda one, two: one + two, parts, Found())
+    found = _once(_of_one_code(reduce(lambda one, two: one + two, parts, Found()), folder))
     if not may_be_one or folders or not _is_one(found):
         return found
     return replace(found, sources=(replace(_sum(found.sources), place=str(folder)),))
+
+
+def _once(found: Found) -> Found:
+    """What was found without sources whose files are, all of them, in another one, too."""
+    kept, passed = [], []
+    for number, source in enumerate(found.sources):
+        earlier, later = found.sources[:number], found.sources[number + 1 :]
+        around = [each for each in earlier if source.digests <= each.digests]
+        around += [each for each in later if source.digests < each.digests]
+        if not source.digests or not around:
+            kept.append(source)
+        elif source.place == around[0].place:
+            passed.append(PassedOver(source.place, "named twice, and taken once", blocks=False))
+        else:
+            why = f"the same content as {around[0].place}, which is taken once"
+            passed.append(PassedOver(source.place, why, blocks=False))
+    return Found(tuple(kept), (*found.passed, *passed))
+
+
+def _of_one_code(found: Found, folder: Path) -> Found:
+    """What was found without files of a folder whose winners stand under different numbers.
+
+    One in which 0 and 1 stand may have a tie under 0 where its neighbour has 1 and 2.
+    """
+    coded = [
+        each
+        for each in found.sources
+        if "codes" in each.options and Path(each.place).parent == folder
+    ]
+    if len({repr(each.options["codes"]) for each in coded}) < 2:
+        return found
+    why = (
+        "its winners stand under other numbers than those of a file beside it: name it as a source "
+        f"with {EXAMPLE}, as it is"
+    )
+    passed = [PassedOver(each.place, why) for each in coded]
+    kept = tuple(each for each in found.sources if each not in coded)
+    return Found(kept, (*found.passed, *passed))
 
 
 def _is_one(found: Found) -> bool:
@@ -209,6 +254,8 @@ def _read(file: str, options: dict[str, Any]) -> FoundSource | None:
     try:
         name = format_of(spec)
     except ValueError as error:
+        if NO_TEXT in str(error) and (line := first_bad_line(spec)):
+            raise ValueError(line) from error
         # Of what is no table of rows nothing is guessed.
         columns = guessed_columns(spec) if NO_FORMAT in str(error) else None
         if columns is None:
@@ -217,25 +264,38 @@ def _read(file: str, options: dict[str, Any]) -> FoundSource | None:
         spec = replace(spec, options=kept)
         name = format_of(spec)
     if name is None:
+        if line := first_bad_line(spec):
+            raise ValueError(line)
         return None
+    if codes := guessed_codes(spec, name):
+        kept, options = {"codes": codes, **kept}, {"codes": codes, **options}
+        spec = replace(spec, options=kept)
     return _counted(FoundSource(place=file, format=name, options=options), spec)
 
 
 def _counted(found: FoundSource, spec: SourceSpec) -> FoundSource:
     """The source with its counts, of its first rows where there are many."""
     rows, pairs, is_whole = 0, 0, True
-    voted: set[bytes] = set()
+    voted, contents, prompts = set[bytes](), set[bytes](), set[bytes]()
     reasons, unread, debates = Counter[str](), Counter[str](), Counter[str]()
+    said = hashlib.blake2b()
     for batch in read_source(spec, seed=0):
         rows += batch.num_rows
         pairs += len(batch.pairs)
+        pair_ids, content_ids, conversation_ids = ids_of_all(batch.pairs)
+        contents.update(content_ids)
+        prompts.update(conversation_ids)
+        said.update(b"".join(pair_ids))
+        said.update(repr(batch.recorded_verdicts).encode())
         voted |= {each.content_id for each in batch.recorded_verdicts}
         reasons.update(each.reason for each in batch.quarantined)
         unread.update(batch.unread_columns)
         debates.update(name for each in batch.pairs if (name := (each.meta or {}).get("debate")))
         if rows >= COUNTED_ROWS:
             is_whole = False
+            said.update(_of_bytes(found.place))
             break
+    said.update(f"{rows} {sorted(reasons.items())}".encode())
     whom = _BY_WHOM.get(found.format, set())
     return replace(
         found,
@@ -248,7 +308,21 @@ def _counted(found: FoundSource, spec: SourceSpec) -> FoundSource:
         reasons=reasons,
         unread=tuple(unread),
         debates=debates,
+        digests=frozenset({said.digest()}),
+        contents=_numbers(contents),
+        prompts=_numbers(prompts),
+        bad_line=(first_bad_line(spec) or "") if NOT_UTF8 in reasons else "",
     )
+
+
+def _numbers(ids: Iterable[bytes]) -> np.ndarray:
+    """(n,) uint64, ascending: the first eight bytes of each id."""
+    return np.unique(np.frombuffer(b"".join(ids), dtype=np.uint64)[::2])
+
+
+def _of_bytes(place: str) -> bytes:
+    """What tells a file that was not read to its end from others."""
+    return (file_hash(Path(place)) if Path(place).is_file() else place).encode()
 
 
 def _without_source(error: Exception) -> str:

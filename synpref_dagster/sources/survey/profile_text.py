@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.settings.models import is_path
 from synpref_dagster.settings.names import checked_name
+from synpref_dagster.settings.pool import CROWD_VOTES
+from synpref_dagster.sources.majorities import TRUTH_COLUMN
 from synpref_dagster.sources.survey.found import FoundSource
-from synpref_dagster.sources.survey.sizes import Sizes
+from synpref_dagster.sources.survey.sizes import Sizes, is_unverified
 
 MAX_COLUMNS = 8  # that are listed in a comment
 MAX_REASONS = 4
+ASK_PEOPLE = ('backend = "page"', "recorded_first = true")
+"""The lines below [people] by which people label what has no votes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,33 +79,37 @@ def _lines(draft: Draft) -> Iterator[str]:
     yield "# Test sets of your own (lines like those of a source), which are kept out of the pool:"
     yield '# custom_benchmarks = { my_suite = "my_suite.jsonl" }'
     for source in draft.sources:
-        yield from _source_lines(source, draft.folder)
+        yield from _source_lines(source, draft)
     if draft.backbone:
         yield from _backbone_lines(draft.backbone, draft.folder)
     yield from _stage_lines(sizes)
-    yield from _people_lines(sizes)
+    yield from _people_lines(draft)
     yield from _judge_lines(draft.backbone)
     yield from _model_lines(draft.backbone)
     yield "[evidence]"
     yield f"num_judged = {sizes.num_judged}  # pairs on which judges are audited"
 
 
-def _source_lines(source: FoundSource, folder: Path) -> Iterator[str]:
+def _source_lines(source: FoundSource, draft: Draft) -> Iterator[str]:
     yield ""
     yield "[[pool.sources]]"
     if source.num_rows:
         more = "" if source.is_counted else " in its first rows"
         yield f"# {told_counts(source)}{more}"
-    if source.unread:
-        shown = ", ".join(source.unread[:MAX_COLUMNS])
-        more = ", ..." if len(source.unread) > MAX_COLUMNS else ""
+    if held_out := sum(source.debates[name] for name in draft.sizes.test_debates):
+        yield f"# of them {counted(held_out, 'pair')} in the held-out parts, which no pool counts"
+    if is_unverified(source, draft.sizes):
+        yield "# nobody verifies its pairs: judges and models alone decide about them"
+    if unread := unread_columns(source, draft.sizes):
+        shown = ", ".join(unread[:MAX_COLUMNS])
+        more = ", ..." if len(unread) > MAX_COLUMNS else ""
         yield _comment(f"columns that nobody reads: {shown}{more}")
     yield f"name = {_value(source.name)}"
     if source.is_on_hub:
         yield f"hub_id = {_value(source.place)}"
         yield f"revision = {_value(source.revision or 'main')}  # a commit pins the rows"
     else:
-        yield f"path = {_value(from_folder(source.place, folder))}"
+        yield f"path = {_value(from_folder(source.place, draft.folder))}"
     yield f"format = {_value(source.format)}"
     if source.options:
         yield f"options = {_value(dict(source.options))}"
@@ -110,9 +119,15 @@ def _source_lines(source: FoundSource, folder: Path) -> Iterator[str]:
     yield f"licence = {_value(source.licence.name)}{said}"
 
 
+def unread_columns(source: FoundSource, sizes: Sizes) -> list[str]:
+    """Columns of which nothing is read: the majority of held-out parts is the truth of a test."""
+    known = TRUTH_COLUMN if sizes.test_debates and source.format == CROWD_VOTES else None
+    return [name for name in source.unread if name != known]
+
+
 def told_counts(source: FoundSource) -> str:
     """Rows, pairs, votes and what became no pair, in a line."""
-    told = [f"{source.num_pairs:,} pairs of {source.num_rows:,} rows"]
+    told = [f"{counted(source.num_pairs, 'pair')} of {counted(source.num_rows, 'row')}"]
     if source.num_voted:
         told.append(f"{source.num_voted:,} different ones with votes of people")
     if source.reasons:
@@ -148,10 +163,16 @@ def _stage_lines(sizes: Sizes) -> Iterator[str]:
     yield ""
 
 
-def _people_lines(sizes: Sizes) -> Iterator[str]:
+def _people_lines(draft: Draft) -> Iterator[str]:
+    sizes = draft.sizes
     yield "[people]"
     if sizes.is_recorded:
         yield 'backend = "recorded"  # the votes above answer; "page" asks people (docs/review.md)'
+        unseen = [each.name for each in draft.sources if is_unverified(each, sizes)]
+        if unseen:
+            yield _comment(f"Nobody verifies anything of {', '.join(unseen)}. To have people label")
+            yield "# pairs without votes, too, take these lines in place of the one above:"
+            yield from map(_comment, ASK_PEOPLE)
     else:
         yield 'backend = "page"  # people answer on the review page (docs/review.md)'
         if sizes.has_votes:

@@ -4,8 +4,10 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
+from synpref_dagster.pairs.texts import counted
 from synpref_dagster.sources.survey.found import Found, FoundSource, PassedOver
 from synpref_dagster.sources.survey.joining import ENDING, find_joins, write_join
 from synpref_dagster.sources.survey.licence_files import licence_of
@@ -18,12 +20,22 @@ from synpref_dagster.sources.survey.looking import (
     look,
 )
 from synpref_dagster.sources.survey.profile_text import (
+    ASK_PEOPLE,
     Backbone,
     Draft,
     campaign_name,
     told_counts,
 )
-from synpref_dagster.sources.survey.sizes import FEW_PAIRS, Sizes, chosen_sizes
+from synpref_dagster.sources.survey.sizes import (
+    FEW_PAIRS,
+    FEWEST_PAIRS,
+    FEWEST_PROMPTS,
+    Sizes,
+    chosen_sizes,
+    is_unverified,
+    num_for_people,
+    num_prompts,
+)
 
 PAD_TOKENS = (None, "<|endoftext|>", "<pad>")
 MEMORY_SHARE = 0.25
@@ -66,6 +78,7 @@ def first_profile(
     if not found.sources:
         raise ValueError(_nothing(places, found))
     sources, said = _with_people(found.sources)
+    _refuse_too_few(sources)
     said = [*joined, *said]
     backbone, about = _backbone(found, known_backbone, unfit)
     sizes = chosen_sizes(sources)
@@ -75,8 +88,10 @@ def first_profile(
     says = (
         *map(_told, sources),
         *_told_passed(found.passed),
+        *_told_twins(sources),
         *said,
         *_told_sizes(sizes, sources),
+        *_told_unverified(sizes, sources),
         about,
     )
     return Start(draft=draft, says=says)
@@ -110,10 +125,25 @@ def _is_same(place: str, target: Path) -> bool:
 def _nothing(places: Sequence[str], found: Found) -> str:
     where = ", ".join(places) or "this folder"
     tried = [each for each in found.passed if each.why not in (NO_DATA, EMPTY, MODEL)]
+    files = counted(len(found.passed), "file")
     first = f"; {tried[0].place}: {tried[0].why}" if tried else ""
     return (
-        f"nothing in {where} reads as preference pairs ({len(found.passed)} files passed over"
+        f"nothing in {where} reads as preference pairs ({files} passed over"
         f"{first}): name files or folders with pairs; docs/own_data.md shows what rows look like"
+    )
+
+
+def _refuse_too_few(sources: Sequence[FoundSource]) -> None:
+    """Refuse a pool with which no campaign comes to its end, before anything is written."""
+    number, prompts = num_for_people(sources), num_prompts(sources)
+    is_enough = number >= FEWEST_PAIRS and prompts >= FEWEST_PROMPTS
+    if is_enough or not all(each.is_counted for each in sources):
+        return
+    pairs, on = counted(number, "different pair"), counted(prompts, "prompt")
+    raise ValueError(
+        f"{pairs} of human origin on {on} in {', '.join(each.place for each in sources)}: a "
+        f"campaign needs {FEWEST_PAIRS} pairs on {FEWEST_PROMPTS} prompts at least, some for gold "
+        "and others for judges: give more; no profile was written"
     )
 
 
@@ -136,9 +166,24 @@ def _told(source: FoundSource) -> str:
     counts = told_counts(source) if source.num_rows else "rows not counted"
     more = "" if source.is_counted or not source.num_rows else " among its first rows"
     licence = f"licence {source.licence.name} ({source.licence.said_by})"
-    columns = source.options.get("columns")
+    columns, codes = source.options.get("columns"), source.options.get("codes")
     renamed = f"; taken for {_pairs_of(columns)}" if columns else ""
+    if codes:
+        renamed += (
+            f"; winner {codes['a']} taken for the first response, {codes['b']} for the second"
+        )
     return f"found: {source.place}: {source.format}, {counts}{more}; {licence}{renamed}"
+
+
+def _told_twins(sources: Sequence[FoundSource]) -> Iterator[str]:
+    """Files that two sources share, and lines that are no text."""
+    for one, two in combinations(sources, 2):
+        if shared := len(one.digests & two.digests):
+            files = counted(shared, "file")
+            yield f"mind: {files} of {two.place} hold the same as files of {one.place}"
+    for source in sources:
+        if source.bad_line:
+            yield f"mind: {source.place}: {source.bad_line}"
 
 
 def _pairs_of(columns: dict[str, str]) -> str:
@@ -160,33 +205,65 @@ def _told_passed(passed: Sequence[PassedOver]) -> Iterator[str]:
 
 def _told_sizes(sizes: Sizes, sources: Sequence[FoundSource]) -> Iterator[str]:
     voted = sum(each.num_voted for each in sources)
+    gold, later = counted(sizes.num_gold, "pair"), f"{sizes.num_human:,}"
     if sizes.is_recorded:
         yield (
-            f"assumed: votes in the sources play the people ({voted:,} pairs have some); "
-            f"{sizes.num_gold:,} become gold, {sizes.num_human:,} more are asked about later"
+            f"assumed: votes in the sources play the people ({_have(voted)} some); {gold} become "
+            f"gold, {later} more are asked about later"
         )
     else:
-        why = f"only {voted:,} pairs have votes of people" if voted else "no votes of people found"
+        why = f"only {_have(voted)} votes of people" if voted else "no votes of people found"
         yield (
-            f"assumed: one person answers on the review page ({why}): {sizes.num_gold:,} pairs for "
-            f"gold, {sizes.num_human:,} later; `synpref review add-annotator NAME`, then "
-            "`synpref review serve`"
+            f"assumed: one person answers on the review page ({why}): {gold} for gold, {later} "
+            "later; `synpref review add-annotator NAME`, then `synpref review serve`"
         )
-    yield f"assumed: {sizes.num_silver:,} silver pairs, {sizes.num_iterations} iteration(s)"
-    if sizes.test_debates:
+    silver, rounds = counted(sizes.num_silver, "silver pair"), sizes.num_iterations
+    yield f"assumed: {silver}, {counted(rounds, 'iteration')}"
+    yield from _told_held_out(sizes, sources)
+    number = num_for_people(sources)
+    if number < FEW_PAIRS and all(each.is_counted for each in sources):
         yield (
-            f"assumed: {len(sizes.test_debates)} parts of the voted sources are held out as a "
-            "clean test set; public benchmarks are off"
-        )
-    else:
-        yield "assumed: no test set but people's gold; public benchmarks are off"
-    num_pairs = sum(each.num_pairs for each in sources)
-    if num_pairs < FEW_PAIRS and all(each.num_rows for each in sources):
-        yield (
-            f"mind: {num_pairs:,} pairs are few: the campaign runs, and what it measures means "
-            "little"
+            f"mind: {counted(number, 'pair')} are few: the campaign runs, and what it measures "
+            "means little"
         )
     yield "assumed: judges without a model or a key; LLM judges stand in the file, commented out"
+
+
+def _have(number: int) -> str:
+    return f"{counted(number, 'pair')} {'has' if number == 1 else 'have'}"
+
+
+def _told_held_out(sizes: Sizes, sources: Sequence[FoundSource]) -> Iterator[str]:
+    if not sizes.test_debates:
+        yield "assumed: no test set but people's gold; public benchmarks are off"
+        return
+    yield (
+        f"assumed: {counted(len(sizes.test_debates), 'part')} of the voted sources are held out as "
+        "a clean test set; public benchmarks are off"
+    )
+    for source in sources:
+        if number := sum(source.debates[name] for name in sizes.test_debates):
+            yield (
+                f"mind: {counted(number, 'pair')} of {source.name} lie in these parts: counted "
+                "above, and not in the pool that `synpref check` and `synpref run` count"
+            )
+
+
+def _told_unverified(sizes: Sizes, sources: Sequence[FoundSource]) -> Iterator[str]:
+    """Sources of which no person sees a pair."""
+    unseen = [each for each in sources if is_unverified(each, sizes)]
+    for source in unseen:
+        why = "it has no votes" if source.origin == "human" else "models set its labels"
+        pairs = counted(source.num_pairs, "pair") if source.num_pairs else "all its pairs"
+        yield (
+            f"mind: nobody verifies anything of {source.name} ({why}): judges and models alone "
+            f"decide about {pairs}"
+        )
+    if any(each.origin == "human" for each in unseen):
+        yield (
+            f"to have people label pairs without votes, write {' and '.join(ASK_PEOPLE)} under "
+            "[people]; `synpref check` then says how many hours they need"
+        )
 
 
 def _backbone(

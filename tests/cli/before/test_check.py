@@ -1,6 +1,8 @@
 """`synpref check` on a terminal: what it says, how it ends, and that it leaves nothing behind."""
 
+import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,9 +75,9 @@ def test_a_profile_that_fits_is_said_to_and_ends_with_0(check):
     code, output = check("own.toml")
     assert code == 0
     assert output.rstrip().endswith("Nothing has to change: synpref run can begin.")
-    assert "Columns that nobody reads: pairs.id_of_mine (1 rows)." in output
-    assert "Benchmarks: 1 different pairs share words with one: mine 1." in output
-    assert "Personal data: 1 pairs, by patterns: email 1." in output
+    assert "Columns that nobody reads: pairs.id_of_mine (1 row)." in output
+    assert "Benchmarks: 1 different pair shares words with one: mine 1." in output
+    assert "Personal data: 1 pair, by patterns: email 1." in output
     assert "identical_responses" in output
     assert "No text leaves this machine while the campaign runs." in output
 
@@ -101,6 +103,54 @@ def test_a_machine_gets_one_object_with_the_same_figures(check):
     assert (told["num_pairs"], told["num_clean"], told["num_voted"]) == (42, 41, 40)
     assert [row["source"] for row in told["sources"]] == ["pairs", "votes"]
     assert check("own.toml", "--json", num_gold=41)[0] == 1
+
+
+def test_everything_on_the_page_is_in_the_object_for_machines(check):
+    told = json.loads(check("own.toml", "--json")[1])
+    assert told["languages"]["English"] > 0.9
+    assert told["leaves_this_machine"] == told["endpoints"] == []
+    assert (told["human_hours"], told["num_answers_of_people"]) == (0.0, 0)
+    assert told["unverified_sources"] == ["pairs"]
+    assert [each["backend"] for each in told["small_models"]] == ["linear", "stand_in"]
+    assert [part["title"] for part in told["sections"]] == [
+        *("Sources", "Quarantine", "Texts", "Sizes and people", "Judges", "Machines"),
+        "What leaves this machine",
+    ]
+    shown = " ".join(check("own.toml")[1].split())
+    for part in told["sections"]:
+        for line in part["lines"]:
+            if "of one CPU." not in line:  # how long this took is never said twice alike
+                assert " ".join(line.split()) in shown
+
+
+def test_numbers_are_followed_by_one_thing_or_several(check):
+    shown = " ".join(check("own.toml")[1].split())
+    assert (
+        re.findall(r"\b1 (?:pairs|rows|prompts|files|people|models|answers|iterations)\b", shown)
+        == []
+    )
+    assert "0.0 " not in shown
+    assert "by 1 person on 40 pairs" in shown
+
+
+def test_held_out_debates_are_said_where_they_make_the_counts_differ(check, tmp_path):
+    rows = [json.loads(line) for line in (tmp_path / "votes.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row |= {"debate": "late" if number < 5 else "early", "gold": "a"}
+    with gzip.open("voted.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    own = OWN.format(num_gold=20).replace(
+        '"votes.jsonl"', '"voted.jsonl.gz"\nformat = "crowd_votes"'
+    )
+    held = own.replace('kind = "sources"', 'kind = "sources"\ntest_debates = ["late"]')
+    for text, says in ((own, False), (held, True)):
+        Path("other.toml").write_text(text)
+        code, output = check("other.toml")
+        shown = " ".join(output.split())
+        assert code == 0
+        assert ("5 rows of votes lie outside the pool, in the test set (late)" in shown) == says
+        # The truth of held-out debates reads the majority; without such debates nobody does.
+        assert ("votes.gold (40 rows)" in shown) != says
 
 
 def test_nothing_is_written_anywhere(check, tmp_path):

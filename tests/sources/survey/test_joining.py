@@ -40,7 +40,7 @@ def test_each_pair_gets_its_votes_under_keys_and_a_majority_where_there_is_one(f
     [join] = find_joins(written(folder))
     target = folder.parent / "set_voted.jsonl.gz"
     said = write_join(join, target, may_replace=False)
-    assert said == f"4 votes are now in {target}, 1 votes are about no pair of it"
+    assert said == f"4 votes are now in {target}, 1 vote is about no pair of it"
     rows = [json.loads(line) for line in gzip.decompress(target.read_bytes()).splitlines()]
     assert [[vote["value"] for vote in row["votes"]] for row in rows] == [
         ["a", "a"],
@@ -74,6 +74,8 @@ def test_the_same_files_give_the_same_bytes_and_another_file_stays(folder):
         [{"id": 0, "winner": "left"}],  # nobody says who voted: a model, perhaps
         [{"id": 0, "worker": "ann", "winner": "Claude"}],  # no side
         [{"number": 0, "worker": "ann", "winner": "left"}],  # no number of a pair
+        [{"id": 0, "worker": "ann", "winner": "1"}],  # of 1 and 2, or of 0 and 1
+        [{"id": n, "worker": "ann", "winner": n % 2} for n in range(4)],  # 0 may be a tie
     ],
 )
 def test_votes_that_leave_a_doubt_are_not_joined(folder, votes):

@@ -64,7 +64,7 @@ def test_a_folder_with_something_else_in_it_gives_its_files_one_by_one(folder):
 def test_files_of_two_layouts_are_two_sources_with_names_of_their_own(folder):
     write(folder / "set" / "a.jsonl", *numbered(PLAIN))
     write(folder / "set" / "b.jsonl", *numbered(VOTED))
-    write(folder / "other" / "a.jsonl", *numbered(PLAIN))
+    write(folder / "other" / "a.jsonl", *numbered(PLAIN, 4))
     assert {each.place: each.name for each in look(["."]).sources} == {
         "other": "other",
         "set/a.jsonl": "a",
@@ -73,8 +73,8 @@ def test_files_of_two_layouts_are_two_sources_with_names_of_their_own(folder):
 
 
 def test_folders_that_say_of_themselves_what_they_are_stay_apart(folder):
-    for name in ("one", "two"):
-        write(folder / "all" / name / "x.jsonl", *numbered(PLAIN))
+    for count, name in enumerate(("one", "two"), start=2):
+        write(folder / "all" / name / "x.jsonl", *numbered(PLAIN, count))
         (folder / "all" / name / "README.md").write_text("license: mit")
     assert [each.place for each in look(["all"]).sources] == ["all/one", "all/two"]
 
@@ -155,7 +155,7 @@ def test_a_place_that_is_none_is_refused_in_a_line(folder):
 
 def test_names_become_folders_whatever_files_are_called(folder):
     write(folder / "Für alle (neu)" / "x.jsonl", *numbered(PLAIN))
-    write(folder / "für alle [neu]" / "x.jsonl", *numbered(PLAIN))
+    write(folder / "für alle [neu]" / "x.jsonl", *numbered(PLAIN, 4))
     names = [each.name for each in look(["."]).sources]
     assert len({name.lower() for name in names}) == 2
     assert all(name.isascii() and " " not in name for name in names)
@@ -166,3 +166,73 @@ def test_links_in_a_circle_are_looked_at_once(folder):
     (folder / "set" / "again").symlink_to(folder / "set", target_is_directory=True)
     [source] = look(["."]).sources
     assert source.num_rows == 3
+
+
+def test_the_same_content_is_taken_once_whatever_its_name_and_container(folder):
+    write(folder / "one" / "a.jsonl", *numbered(PLAIN))
+    write(folder / "two" / "b.jsonl.gz", *numbered(PLAIN))
+    (folder / "three.json").write_text(json.dumps(numbered(PLAIN)))
+    write(folder / "four.jsonl", *numbered(PLAIN, 4))
+    found = look(["one", "two", "three.json", "four.jsonl"])
+    assert [each.place for each in found.sources] == ["one", "four.jsonl"]
+    same = "the same content as one, which is taken once"
+    assert passed(found) == {"two": same, "three.json": same}
+
+
+def test_a_place_that_is_named_twice_is_one_source(folder):
+    write(folder / "a.jsonl", *numbered(PLAIN))
+    found = look(["a.jsonl", "a.jsonl"])
+    assert [each.place for each in found.sources] == ["a.jsonl"]
+    assert passed(found) == {"a.jsonl": "named twice, and taken once"}
+
+
+@pytest.mark.parametrize("places", [["set", "set/a.jsonl"], ["set/a.jsonl", "set"]])
+def test_a_file_that_lies_in_a_folder_that_is_named_too_is_left_to_it(folder, places):
+    write(folder / "set" / "a.jsonl", *numbered(PLAIN))
+    write(folder / "set" / "b.jsonl", *numbered(PLAIN, 5))
+    found = look(places)
+    assert [(each.place, each.num_pairs) for each in found.sources] == [("set", 8)]
+    assert "set/a.jsonl" in passed(found)
+
+
+def test_a_copy_within_a_folder_is_counted_once_and_does_not_break_it_up(folder):
+    for name in ("a", "b"):
+        write(folder / "set" / f"{name}.jsonl", *numbered(PLAIN))
+    found = look(["set"])
+    assert [(each.place, each.num_pairs) for each in found.sources] == [("set", 3)]
+    assert passed(found)["set/b.jsonl"].startswith("the same content as set/a.jsonl")
+
+
+def test_other_votes_on_the_same_pairs_are_another_content(folder):
+    write(folder / "a.jsonl", *numbered(VOTED))
+    other = {**VOTED, "votes": [{"worker": "w3", "value": "a"}, {"worker": "w2", "value": "b"}]}
+    write(folder / "b.jsonl", *numbered(other))
+    assert len(look(["a.jsonl", "b.jsonl"]).sources) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_marks_and_wide_encodings_are_read(folder, encoding):
+    (folder / "x.csv").write_bytes("prompt,chosen,rejected\nq,café,no\n".encode(encoding))
+    [source] = look(["x.csv"]).sources
+    assert (source.num_pairs, source.reasons, source.bad_line) == (1, {}, "")
+
+
+def test_a_file_in_another_encoding_is_called_that_with_its_line(folder):
+    (folder / "x.csv").write_bytes("prompt,chosen,rejected\nq,café,no\n".encode("latin-1"))
+    assert passed(look(["x.csv"]))["x.csv"] == (
+        "it is no UTF-8: line 2 has the byte 0xe9 at place 6, as Latin-1 text has; convert it "
+        "if it is: iconv -f ISO-8859-1 -t UTF-8"
+    )
+
+
+def test_utf_16_without_a_mark_is_called_that_where_its_first_letter_does_not_tell(folder):
+    (folder / "x.csv").write_bytes("ärger,prompt,chosen\n1,q,a\n".encode("utf-16-le"))
+    why = passed(look(["x.csv"]))["x.csv"]
+    assert why.startswith("it is no UTF-8: line 1 has the byte 0xe4 at place 1, as UTF-16")
+
+
+def test_prompts_are_counted_beside_pairs(folder):
+    rows = [{**PLAIN, "chosen": f"{n}"} for n in range(4)]
+    write(folder / "x.jsonl", *rows, {**PLAIN, "prompt": "other"})
+    [source] = look(["x.jsonl"]).sources
+    assert (len(source.contents), len(source.prompts)) == (5, 2)
