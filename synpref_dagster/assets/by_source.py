@@ -17,16 +17,21 @@ from synpref_dagster.curation.evidence.source_accuracy import (
     gold_pairs,
     model_evidence,
 )
-from synpref_dagster.curation.evidence.source_counts import CELL_COLUMNS, vote_majorities
+from synpref_dagster.curation.evidence.source_counts import (
+    CELL_COLUMNS,
+    LENGTH,
+    vote_majorities,
+)
 from synpref_dagster.curation.evidence.sources import (
     as_report,
     cells_in,
     model_agreement,
-    pool_rows,
+    shares,
     source_rows,
     summed,
 )
 from synpref_dagster.curation.filtering.content_labels import ContentLabels
+from synpref_dagster.curation.pool.by_source import pool_rows
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.report.sources import table_cells
 from synpref_dagster.resources.campaign import Campaign
@@ -79,9 +84,11 @@ def pool_by_source(
     def rows() -> pd.DataFrame:
         kinds = ["source", "reason"]
         quarantined = tally(iter_tables(raw_pool.dropped, kinds), kinds, count="num_rows")
-        counts, longer = campaign.frame(cleaned), summed(campaign.frame(lengths))
         return pool_rows(
-            campaign.frame(read), quarantined=quarantined, cleaned=counts, lengths=longer
+            campaign.frame(read),
+            quarantined=quarantined,
+            cleaned=campaign.frame(cleaned),
+            longer=shares(summed(campaign.frame(lengths)), LENGTH),
         )
 
     return step.dataset(

@@ -122,6 +122,7 @@ def _page(profile: Profile, found: Survey, about: _About) -> Page:
         title=profile.name,
         parts=(
             sections.sources_part(found),
+            sections.cleaning_part(found),
             *(
                 [sections.quarantine_part(found, about.silent)]
                 if found.num_pairs or found.quarantined
@@ -176,7 +177,7 @@ def _facts(
 ) -> dict[str, Any]:
     """The figures, plain JSON; no text of a pair but the beginnings of quarantined rows."""
     return {
-        "sources": [asdict(row) | {"longer_share": row.longer_share} for row in found.sources],
+        "sources": list(found.sources),
         "quarantined": [asdict(each) for each in found.quarantined],
         "unread_columns": [
             {"source": source, "column": column, "num_rows": n}

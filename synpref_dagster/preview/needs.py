@@ -62,17 +62,17 @@ def must_change(profile: Profile, found: Survey) -> list[str]:
 def look_at(profile: Profile, found: Survey) -> list[str]:
     """A line for each thing that a campaign survives, and its result may not."""
     lines = [
-        f"source {row.source!r} lost {row.num_quarantined:,} of "
-        f"{row.num_rows + row.num_unfolded:,} rows: is it read in the right layout?"
+        f"source {row['source']!r} lost {row['num_quarantined']:,} of "
+        f"{row['num_rows'] + row['num_unfolded']:,} rows: is it read in the right layout?"
         for row in found.sources
-        if row.num_quarantined > MOST_LOST * (row.num_rows + row.num_unfolded)
+        if row["num_quarantined"] > MOST_LOST * (row["num_rows"] + row["num_unfolded"])
     ]
     for row in found.sources:
-        share = row.longer_share
-        if share is not None and share >= LEANING and row.num_unequal >= LEAST_LEANING:
+        longer = row["longer_before"]
+        if longer["n"] >= LEAST_LEANING and longer["value"] >= LEANING:
             lines.append(
-                f"source {row.source!r} prefers the longer response in {share:.0%} of its pairs: a "
-                "model may learn length"
+                f"source {row['source']!r} prefers the longer response in {longer['value']:.0%} of "
+                "its clean pairs: a model may learn length"
             )
     whole = found.prompts[""]
     if whole.num_pairs and whole.num_for_half < LEAST_PROMPTS:
@@ -148,4 +148,4 @@ def _without_formats(line: str) -> str:
 
 
 def _rows(found: Survey) -> int:
-    return sum(row.num_rows for row in found.sources)
+    return sum(row["num_rows"] for row in found.sources)

@@ -11,6 +11,7 @@ from synpref_dagster.preview.lengths import Limit
 from synpref_dagster.preview.needs import Sizes
 from synpref_dagster.preview.page import Grid, Part
 from synpref_dagster.preview.survey import Survey
+from synpref_dagster.publishing.report.sources import CLEANING_TITLES, READ_TITLES
 from synpref_dagster.settings.leaving import Destination, hosts_away
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.sources.records import QuarantinedRow
@@ -18,51 +19,65 @@ from synpref_dagster.sources.records import QuarantinedRow
 MAX_REASONS, MAX_COLUMNS = 5, 8
 MAX_SHOWN = 98
 """Characters of an example."""
+OVERLAPS = {
+    "num_repeated": "again",
+    "num_elsewhere": "shared",
+    "num_both_ways": "both ways",
+    "num_opposed": "against",
+}
 
 
 def sources_part(found: Survey) -> Part:
-    """What each source brings."""
-    rows = [
-        (
-            row.source,
-            found.origins.get(row.source, ""),
-            *map(
-                number,
-                (
-                    row.num_rows,
-                    row.num_pairs,
-                    row.num_quarantined,
-                    row.num_repeated,
-                    row.num_elsewhere,
-                    row.num_contradictory,
-                    row.num_contradicted,
-                ),
-            ),
-            percent(row.longer_share),
-        )
-        for row in found.sources
-    ]
-    if not found.num_pairs and not rows:
+    """What each source brings, as it is read: rows and unfolded ones are pairs or none."""
+    if not found.num_pairs and not found.sources:
         return Part(title="Sources", lines=("No source was read.",))
-    outside = sum(row.num_outside for row in found.sources)
     lines = [
+        "rows + unfolded (further pairs of a row) = left out (held-out debates, or outside what "
+        "options select) + quarantined + pairs."
+    ]
+    if found.skipped:
+        lines.append(f"{len(found.skipped)} files are no data by their names, and not read.")
+    origins = {"labels": [found.origins.get(row["source"], "") for row in found.sources]}
+    grid = _by_source(found, READ_TITLES, texts=origins)
+    return Part(title="Sources", grid=grid, lines=tuple(lines))
+
+
+def cleaning_part(found: Survey) -> Part:
+    """What the clean pool will have of each source, and what its pairs say of each other."""
+    if not found.num_pairs:
+        return Part(title="Cleaning", lines=("No pair was read.",))
+    lines = (
         f"{found.num_pairs:,} pairs, {found.num_distinct:,} of them different; "
         f"{found.num_clean:,} without a benchmark in them, {found.num_for_people:,} of these "
         "of human origin (for people and judges).",
+        "pairs = duplicates (of this source or one above) + dropped (benchmarks) + clean; "
+        "contradictory: clean, the opposite label as well.",
         "again: pairs that stand in the source before; shared: in another source as well; both "
         "ways: texts under both labels here; against: labelled the other way by another source; "
         "longer: how often the longer response is preferred.",
-    ]
-    if outside:
-        lines.append(f"{outside:,} rows lie outside the part that options and test sets select.")
-    if found.skipped:
-        lines.append(f"{len(found.skipped)} files are no data by their names, and not read.")
-    head = (
-        *("source", "labels", "rows", "pairs", "quarantine", "again", "shared"),
-        *("both ways", "against", "longer"),
     )
-    return Part(
-        title="Sources", grid=Grid(head=head, rows=tuple(rows), num_names=2), lines=tuple(lines)
+    shares = {"longer": [percent(row["longer_before"]["value"]) for row in found.sources]}
+    grid = _by_source(found, {**CLEANING_TITLES, **OVERLAPS}, after=shares)
+    return Part(title="Cleaning", grid=grid, lines=lines)
+
+
+def _by_source(
+    found: Survey,
+    counts: Mapping[str, str],
+    *,
+    texts: Mapping[str, Sequence[str]] | None = None,
+    after: Mapping[str, Sequence[str]] | None = None,
+) -> Grid:
+    """A row per source: its name, texts, counts by their titles, and what stands after them."""
+    before = {"source": [row["source"] for row in found.sources], **(texts or {})}
+    numbers = {
+        title: [number(row[name]) for row in found.sources] for name, title in counts.items()
+    }
+    columns = {**before, **numbers, **(after or {})}
+    return Grid(
+        head=tuple(columns),
+        rows=tuple(zip(*columns.values(), strict=True)),
+        num_names=len(before),
     )
 
 
@@ -120,7 +135,7 @@ def texts_part(found: Survey, limits: Sequence[Limit]) -> Part:
 
 def _languages(found: Survey) -> str:
     counted: Counter[str] = Counter()
-    weights = {row.source: row.num_pairs for row in found.sources}
+    weights = {row["source"]: row["num_pairs"] for row in found.sources}
     num_looked = 0
     for name, pairs in found.sample.items():
         told = count_languages(

@@ -13,18 +13,30 @@ TITLE = "By source"
 RIGHT = "right labels, estimated"
 LENGTH = {"longer_before": "longer preferred", "longer_after": "longer preferred after"}
 ASKED = {"judges": "judges agree", "votes": "recorded votes agree"}
-COUNTS = {
+READ_TITLES = {
     "num_rows": "rows",
+    "num_unfolded": "unfolded",
+    "num_outside": "left out",
     "num_quarantined": "quarantined",
     "num_pairs": "pairs",
+}
+CLEANING_TITLES = {
     "num_duplicates": "duplicates",
     "num_dropped": "dropped",
-    "num_contradictory": "contradictory",
     "num_clean": "clean",
+    "num_contradictory": "contradictory",
+}
+COUNTS = {
+    **READ_TITLES,
+    **CLEANING_TITLES,
     "num_kept": "kept",
     "num_flipped": "flipped",
     "num_discarded": "discarded",
 }
+ADDS_UP = (
+    "Every row adds up: rows + unfolded = left out + quarantined + pairs; pairs = duplicates + "
+    "dropped + clean; clean = kept + flipped + discarded."
+)
 REASONS = {"num_quarantined": "quarantined_as", "num_dropped": "dropped_as"}
 BY = {"people": "", "reward model": ", through the reward model"}
 Row = Mapping[str, Any]
