@@ -11,6 +11,8 @@ from synpref_dagster.publishing.report.tables import NOT_MEASURED, Cell, FigureT
 
 TITLE = "By source"
 RIGHT = "right labels, estimated"
+KNOWN = "truth known"
+SAME_VOTES = "the votes that play people are the truth, too: no independent check"
 LENGTH = {"longer_before": "longer preferred", "longer_after": "longer preferred after"}
 ASKED = {"judges": "judges agree", "votes": "recorded votes agree"}
 READ_TITLES = {
@@ -42,15 +44,18 @@ BY = {"people": "", "reward model": ", through the reward model"}
 Row = Mapping[str, Any]
 
 
-def source_tables(rows: Sequence[Row] | None) -> list[FigureTable]:
+def source_tables(
+    rows: Sequence[Row] | None, truth: Mapping[str, Any] | None = None
+) -> list[FigureTable]:
     """The table of a report's `by_source`; none where there is nothing to show.
 
     Args:
         rows: see `curation.evidence.sources.as_report`.
+        truth: of a report; its pairs by source, where it is known of any.
     """
     if not rows:
         return []
-    shown = [_cells(row) for row in rows]
+    shown = [{**_cells(row), **_truth(row, truth or {})} for row in rows]
     columns = list(shown[0])
     table = FigureTable(
         title=TITLE,
@@ -89,6 +94,17 @@ def _cells(row: Row) -> dict[str, Cell]:
         cells[RIGHT] = _estimate(row["label_accuracy"])
     shares = {**ASKED, **LENGTH}
     return cells | {title: _share(row[name]) for name, title in shares.items() if name in row}
+
+
+def _truth(row: Row, truth: Mapping[str, Any]) -> dict[str, Cell]:
+    if not truth:
+        return {}
+    known = truth["by_source"].get(row["source"])
+    if not known:
+        return {KNOWN: Cell(text=NOT_MEASURED)}
+    decided = f"{known['num_by_people']:,} decided by people"
+    votes = f"; {SAME_VOTES}" if truth["votes_play_people"] else ""
+    return {KNOWN: Cell(text=f"{known['num_known']:,}", note=f"{decided}{votes}")}
 
 
 def _share(found: Row) -> Cell:
