@@ -250,33 +250,12 @@ def filter_audit(
             pairs = {pair.pair_id: pair for pair in campaign.pairs(clean_pool.kept)}
             return decided, truth.truth.labels([pairs[pair_id] for pair_id in decided["pair_id"]])
 
-        def compute() -> pd.DataFrame:
-            decided, right = known()
-            by_machine = decided_by_machine(decided) & (right != 0)
-            witnesses = witnesses_from_frame(
-                decided[by_machine].assign(human_label=right[by_machine])
-            )
-            claims = {**label_claims(decided, right), **rule_claims(witnesses)}
-            rows = [
-                {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
-                for name, found in label_accuracy(decided, right).items()
-            ] + [
-                {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
-                for rule, parts in flip_precision_of_rules(witnesses).items()
-                for part, found in parts.items()
-            ]
-            about = {"measure": DIFFERENCE, "name": "", "rule": ""}
-            return pd.DataFrame(
-                [{**row, "claim": NO_CLAIM} for row in rows]
-                + [{**about, **row} for row in claim_rows(claims)]
-            )
-
         inputs: list[Result | str] = [
             clean_pool,
             consistency_filtered_subset,
             truth.fingerprint(),
         ]
-        audit = step.dataset(compute, inputs=inputs)
+        audit = step.dataset(lambda: _audited(*known()), inputs=inputs)
         step.dataset(
             lambda: truth_by_source(*known()),
             inputs=inputs,
@@ -299,6 +278,26 @@ def filter_audit(
                 value_label="share right",
             ),
         )
+
+
+def _audited(decided: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+    """The rows of the filter audit: shares of right labels, precision of rules, claims."""
+    by_machine = decided_by_machine(decided) & (right != 0)
+    witnesses = witnesses_from_frame(decided[by_machine].assign(human_label=right[by_machine]))
+    claims = {**label_claims(decided, right), **rule_claims(witnesses)}
+    rows = [
+        {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
+        for name, found in label_accuracy(decided, right).items()
+    ] + [
+        {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
+        for rule, parts in flip_precision_of_rules(witnesses).items()
+        for part, found in parts.items()
+    ]
+    about = {"measure": DIFFERENCE, "name": "", "rule": ""}
+    return pd.DataFrame(
+        [{**row, "claim": NO_CLAIM} for row in rows]
+        + [{**about, **row} for row in claim_rows(claims)]
+    )
 
 
 def accuracy_rows(
