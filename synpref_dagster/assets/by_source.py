@@ -17,16 +17,21 @@ from synpref_dagster.curation.evidence.source_accuracy import (
     gold_pairs,
     model_evidence,
 )
-from synpref_dagster.curation.evidence.source_counts import CELL_COLUMNS, vote_majorities
+from synpref_dagster.curation.evidence.source_counts import (
+    CELL_COLUMNS,
+    LENGTH,
+    vote_majorities,
+)
 from synpref_dagster.curation.evidence.sources import (
     as_report,
     cells_in,
     model_agreement,
-    pool_rows,
+    shares,
     source_rows,
     summed,
 )
 from synpref_dagster.curation.filtering.content_labels import ContentLabels
+from synpref_dagster.curation.pool.by_source import pool_rows
 from synpref_dagster.pairs.tallies import tally
 from synpref_dagster.publishing.report.sources import table_cells
 from synpref_dagster.resources.campaign import Campaign
@@ -43,6 +48,7 @@ from synpref_dagster.storage import (
 
 POOL, DECIDED = "clean_pool", "consistency_filtered_subset"  # assets that have a table
 BY_SOURCE, GOLD = "by_source", "gold"
+AUDIT, TRUTH = "filter_audit", "truth_by_source"  # what is known beside it, and the part with it
 ABOUT = "about"  # fact of the table: the pairs that it is about
 VERSION = "1"
 REASONS_END = " as"  # ends the columns that say why rows went
@@ -79,9 +85,11 @@ def pool_by_source(
     def rows() -> pd.DataFrame:
         kinds = ["source", "reason"]
         quarantined = tally(iter_tables(raw_pool.dropped, kinds), kinds, count="num_rows")
-        counts, longer = campaign.frame(cleaned), summed(campaign.frame(lengths))
         return pool_rows(
-            campaign.frame(read), quarantined=quarantined, cleaned=counts, lengths=longer
+            campaign.frame(read),
+            quarantined=quarantined,
+            cleaned=campaign.frame(cleaned),
+            longer=shares(summed(campaign.frame(lengths)), LENGTH),
         )
 
     return step.dataset(
@@ -140,7 +148,7 @@ def decided_by_source(step: Step, executors: Executors, decided: Decided) -> Dat
     about = {ABOUT: decided.subset.kept.fingerprint}
     step.dataset(
         lambda: _gold_beside(campaign, decided, signs=signs, votes=majorities),
-        inputs=[VERSION, decided.clean, decided.witnesses, signs, majorities],
+        inputs=[VERSION, decided.clean, decided.witnesses, decided.gold, signs, majorities],
         part=f"{BY_SOURCE}/{GOLD}",
         meta=about,
     )
@@ -156,6 +164,22 @@ def told_by_source(campaign: Campaign, asset: str, about: SelectionRef) -> list[
     """The rows of the table as the report has them; none where an earlier version decided."""
     found = find_table(campaign, asset, about)
     return as_report(campaign.frame(found)) if found else []
+
+
+def told_truth(campaign: Campaign, about: SelectionRef) -> dict[str, Any]:
+    """On what "right labels" rests: pairs whose truth is known, by source; empty where unknown.
+
+    Returns:
+        by_source: source -> num_known, num_by_people; votes_play_people: whether the recorded
+        votes that are the truth also answered for people, so that one does not check the other.
+    """
+    found = find_table(campaign, AUDIT, about, part=TRUTH)
+    rows = campaign.frame(found).to_dict("records") if found else []
+    known = {str(row.pop("source")): row for row in rows if row["num_known"]}
+    profile = campaign.profile
+    by_votes = profile.people.backend == "recorded" or profile.people.recorded_first
+    played = profile.pool.kind == "sources" and by_votes
+    return {"by_source": known, "votes_play_people": played} if known else {}
 
 
 def find_table(
@@ -216,9 +240,15 @@ def _gold_beside(
     campaign: Campaign, decided: Decided, *, signs: DatasetRef, votes: DatasetRef
 ) -> pd.DataFrame:
     said = campaign.frame(decided.witnesses)
-    pairs = find_rows(decided.clean.kept, said["pair_id"], columns=["pair_id", "content_id"])
-    known = find_rows(signs, said["pair_id"])
-    return gold_beside(said, pairs, signs=known, votes=ContentLabels.from_table(read_table(votes)))
+    columns = ["pair_id", "content_id", "source"]
+    verified = campaign.frame(decided.gold.kept, ["content_id", "split"])
+    return gold_beside(
+        said,
+        find_rows(decided.clean.kept, said["pair_id"], columns=columns),
+        signs=find_rows(signs, said["pair_id"]),
+        votes=ContentLabels.from_table(read_table(votes)),
+        splits=dict(zip(verified["content_id"], verified["split"], strict=True)),
+    )
 
 
 def _read_last(campaign: Campaign, part: str) -> DatasetRef | None:

@@ -12,7 +12,7 @@ from math import nan, sqrt
 
 import numpy as np
 
-from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
+from synpref_dagster.pairs.accuracy import Z_95, Accuracy, accuracy_of, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +59,32 @@ def difference(first: Measured, second: Measured) -> Difference:
     if len(first.right) != len(second.right):
         raise ValueError(f"{len(first.right)} items beside {len(second.right)}: must be the same")
     one, other = first.accuracy(), second.accuracy()
-    num_items = min(one.n, other.n)
-    if num_items == 0:
+    if min(one.n, other.n) == 0:
         return Difference(value=nan, low=nan, high=nan, n=0)
-    shared = _correlation(first, second)
-    value = one.value - other.value
-    below = _combined(one.value - one.low, other.high - other.value, shared)
-    above = _combined(one.high - one.value, other.value - other.low, shared)
-    return Difference(value=value, low=value - below, high=value + above, n=num_items)
+    return _between(one, other, _correlation(first, second))
+
+
+def apart(one: Accuracy, other: Accuracy, *, z: float = Z_95) -> Difference:
+    """How much larger one share is than another that is about other items.
+
+    >>> shares = [Accuracy(0.9, 0.0, 0.0, 100), Accuracy(0.7, 0.0, 0.0, 100)]
+    >>> found = apart(*shares)
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    (0.2, 0.091, 0.306)
+
+    Args:
+        one: the first share; its interval is not read.
+        other: what it is held against.
+        z: how wide the interval is, in standard deviations.
+    """
+    if not one.n or not other.n:
+        return Difference(value=nan, low=nan, high=nan, n=0)
+    ends = [wilson_interval(each.value * each.n, each.n, z=z) for each in (one, other)]
+    first, second = (
+        Accuracy(each.value, low, high, each.n)
+        for each, (low, high) in zip((one, other), ends, strict=True)
+    )
+    return _between(first, second, 0.0)
 
 
 def share(measured: Measured) -> Difference:
@@ -82,6 +100,13 @@ def least(differences: Iterable[Difference]) -> Difference:
     ends = np.min([(each.value, each.low, each.high) for each in found], axis=0)
     value, low, high = (float(end) for end in ends)
     return Difference(value=value, low=low, high=high, n=min(each.n for each in found))
+
+
+def _between(one: Accuracy, other: Accuracy, correlation: float) -> Difference:
+    value = one.value - other.value
+    below = _combined(one.value - one.low, other.high - other.value, correlation)
+    above = _combined(one.high - one.value, other.value - other.low, correlation)
+    return Difference(value=value, low=value - below, high=value + above, n=min(one.n, other.n))
 
 
 def _combined(one: float, other: float, correlation: float) -> float:

@@ -131,6 +131,7 @@ def _page(profile: Profile, found: Survey, about: _About) -> Page:
         title=profile.name,
         parts=(
             sections.sources_part(found, held_out_debates(profile.pool, profile.seed)),
+            sections.cleaning_part(found),
             *(
                 [sections.quarantine_part(found, about.silent)]
                 if found.num_pairs or found.quarantined
@@ -191,11 +192,7 @@ def _places(profile: Profile) -> list[Destination]:
 def _facts_of_pool(found: Survey) -> dict[str, Any]:
     """Plain JSON; no text of a pair but the beginnings of quarantined rows."""
     return {
-        "sources": [
-            asdict(row)
-            | {"longer_share": row.longer_share, "origin": found.origins.get(row.source)}
-            for row in found.sources
-        ],
+        "sources": [{**row, "origin": found.origins.get(row["source"])} for row in found.sources],
         "num_files": found.num_files,
         "files_skipped": list(found.skipped),
         "unreadable": dict(found.unreadable),

@@ -1,8 +1,9 @@
 """What a profile asks for, held against what was found: what must change, and what to look at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from synpref_dagster.curation.pool.by_source import SourceRow
 from synpref_dagster.pairs.texts import counted
 from synpref_dagster.preview.survey import Survey
 from synpref_dagster.settings.profile import Profile
@@ -69,11 +70,11 @@ def look_at(profile: Profile, found: Survey) -> list[str]:
     """A line for each thing that a campaign survives, and its result may not."""
     lines = [line for row in found.sources if (line := _lost(row, found))]
     for row in found.sources:
-        share = row.longer_share
-        if share is not None and share >= LEANING and row.num_unequal >= LEAST_LEANING:
+        longer = row["longer_before"]
+        if longer["n"] >= LEAST_LEANING and longer["value"] >= LEANING:
             lines.append(
-                f"source {row.source!r} prefers the longer response in {share:.0%} of its pairs: a "
-                "model may learn length"
+                f"source {row['source']!r} prefers the longer response in {longer['value']:.0%} of "
+                "its clean pairs: a model may learn length"
             )
     whole = found.prompts[""]
     if whole.num_pairs and whole.num_for_half < LEAST_PROMPTS:
@@ -84,16 +85,17 @@ def look_at(profile: Profile, found: Survey) -> list[str]:
     return lines + _sizes_lean(profile, sizes(profile, found))
 
 
-def _lost(row: SourceRow, found: Survey) -> str:
+def _lost(row: Mapping[str, Any], found: Survey) -> str:
     """What to say of a source that loses many rows to quarantine, with the reason of most."""
-    read = row.num_rows + row.num_unfolded
-    if not read or row.num_quarantined < MUCH_LOST * read:
+    read = row["num_rows"] + row["num_unfolded"]
+    lost, name = row["num_quarantined"], row["source"]
+    if not read or lost < MUCH_LOST * read:
         return ""
-    largest = next(each for each in found.quarantined if each.source == row.source)
-    ask = ": is it read in the right layout?" if row.num_quarantined > MOST_LOST * read else ""
+    largest = next(each for each in found.quarantined if each.source == name)
+    ask = ": is it read in the right layout?" if lost > MOST_LOST * read else ""
     return (
-        f"source {row.source!r} lost {row.num_quarantined:,} of {counted(read, 'row')} "
-        f"({row.num_quarantined / read:.0%}) to quarantine, most often as {largest.reason} "
+        f"source {name!r} lost {lost:,} of {counted(read, 'row')} "
+        f"({lost / read:.0%}) to quarantine, most often as {largest.reason} "
         f"({largest.num_rows:,}){ask}"
     )
 
@@ -178,4 +180,4 @@ def _without_formats(line: str) -> str:
 
 
 def _rows(found: Survey) -> int:
-    return sum(row.num_rows for row in found.sources)
+    return sum(row["num_rows"] for row in found.sources)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from synpref_dagster.curation.pool.by_source import SourceRow
 from synpref_dagster.pairs.texts import counted, duration, printable
 from synpref_dagster.preview.answering import Answer
 from synpref_dagster.preview.costs import (
@@ -19,6 +18,7 @@ from synpref_dagster.preview.lengths import Limit
 from synpref_dagster.preview.needs import Sizes, holding
 from synpref_dagster.preview.page import Grid, Part
 from synpref_dagster.preview.survey import Survey
+from synpref_dagster.publishing.report.sources import CLEANING_TITLES, READ_TITLES, Row
 from synpref_dagster.settings.leaving import Destination, hosts_away
 from synpref_dagster.settings.profile import Profile
 from synpref_dagster.sources.records import QuarantinedRow
@@ -27,62 +27,80 @@ MAX_REASONS, MAX_COLUMNS = 5, 8
 MAX_LANGUAGES, LEAST_SHARE = 5, 0.005
 MAX_SHOWN = 98
 """Characters of an example."""
+OVERLAPS = {
+    "num_repeated": "again",
+    "num_elsewhere": "shared",
+    "num_both_ways": "both ways",
+    "num_opposed": "against",
+}
 
 
 def sources_part(found: Survey, held_out: Sequence[str] = ()) -> Part:
-    """What each source brings.
+    """What each source brings, as it is read: rows and unfolded ones are pairs or none.
 
     Args:
         found: in the sources.
         held_out: debates that make the test set.
     """
-    rows = [
-        (
-            row.source,
-            found.origins.get(row.source, ""),
-            *map(
-                number,
-                (
-                    row.num_rows,
-                    row.num_pairs,
-                    row.num_quarantined,
-                    row.num_repeated,
-                    row.num_elsewhere,
-                    row.num_contradictory,
-                    row.num_contradicted,
-                ),
-            ),
-            percent(row.longer_share),
-        )
-        for row in found.sources
-    ]
-    if not found.num_pairs and not rows:
+    if not found.num_pairs and not found.sources:
         return Part(title="Sources", lines=("No source was read.",))
     lines = [
-        f"{counted(found.num_pairs, 'pair')}, {found.num_distinct:,} of them different; "
-        f"{found.num_clean:,} without a benchmark in them, {found.num_for_people:,} of these "
-        "of human origin (for people and judges).",
-        "again: pairs that stand in the source before; shared: in another source as well; both "
-        "ways: texts under both labels here; against: labelled the other way by another source; "
-        "longer: how often the longer response is preferred.",
+        "rows + unfolded (further pairs of a row) = left out (held-out debates, or outside what "
+        "options select) + quarantined + pairs.",
+        *(_outside(row, held_out) for row in found.sources if row["num_outside"]),
     ]
-    lines += [_outside(row, held_out) for row in found.sources if row.num_outside]
     if found.skipped:
         are = "is no data by its name" if len(found.skipped) == 1 else "are no data by their names"
         lines.append(f"{counted(len(found.skipped), 'file')} {are}, and not read.")
-    head = (
-        *("source", "labels", "rows", "pairs", "quarantine", "again", "shared"),
-        *("both ways", "against", "longer"),
+    origins = {"labels": [found.origins.get(row["source"], "") for row in found.sources]}
+    grid = _by_source(found, READ_TITLES, texts=origins)
+    return Part(title="Sources", grid=grid, lines=tuple(lines))
+
+
+def cleaning_part(found: Survey) -> Part:
+    """What the clean pool will have of each source, and what its pairs say of each other."""
+    if not found.num_pairs:
+        return Part(title="Cleaning", lines=("No pair was read.",))
+    lines = (
+        f"{counted(found.num_pairs, 'pair')}, {found.num_distinct:,} of them different; "
+        f"{found.num_clean:,} without a benchmark in them, {found.num_for_people:,} of these "
+        "of human origin (for people and judges).",
+        "pairs = duplicates (of this source or one above) + dropped (benchmarks) + clean; "
+        "contradictory: clean, the opposite label as well.",
+        "again: pairs that stand in the source before; shared: in another source as well; both "
+        "ways: texts under both labels here; against: labelled the other way by another source; "
+        "longer: how often the longer response is preferred.",
     )
-    return Part(
-        title="Sources", grid=Grid(head=head, rows=tuple(rows), num_names=2), lines=tuple(lines)
+    shares = {"longer": [percent(row["longer_before"]["value"]) for row in found.sources]}
+    grid = _by_source(found, {**CLEANING_TITLES, **OVERLAPS}, after=shares)
+    return Part(title="Cleaning", grid=grid, lines=lines)
+
+
+def _by_source(
+    found: Survey,
+    counts: Mapping[str, str],
+    *,
+    texts: Mapping[str, Sequence[str]] | None = None,
+    after: Mapping[str, Sequence[str]] | None = None,
+) -> Grid:
+    """A row per source: its name, texts, counts by their titles, and what stands after them."""
+    before = {"source": [row["source"] for row in found.sources], **(texts or {})}
+    numbers = {
+        title: [number(row[name]) for row in found.sources] for name, title in counts.items()
+    }
+    columns = {**before, **numbers, **(after or {})}
+    return Grid(
+        head=tuple(columns),
+        rows=tuple(zip(*columns.values(), strict=True)),
+        num_names=len(before),
     )
 
 
-def _outside(row: SourceRow, held_out: Sequence[str]) -> str:
+def _outside(row: Row, held_out: Sequence[str]) -> str:
     """Where rows of a source are that are neither pairs nor in quarantine."""
-    lie = "lies" if row.num_outside == 1 else "lie"
-    told = f"{counted(row.num_outside, 'row')} of {row.source} {lie}"
+    num = row["num_outside"]
+    lie = "lies" if num == 1 else "lie"
+    told = f"{counted(num, 'row')} of {row['source']} {lie}"
     if not held_out:
         return f"{told} outside the part that its options select."
     return (
@@ -157,7 +175,7 @@ def _languages(found: Survey) -> str:
 
 def languages(found: Survey) -> dict[str, float]:
     """Language -> its share of the pairs, by those in the sample."""
-    return language_shares(found.sample, {row.source: row.num_pairs for row in found.sources})
+    return language_shares(found.sample, {row["source"]: row["num_pairs"] for row in found.sources})
 
 
 def _benchmarks(found: Survey) -> list[str]:
@@ -264,9 +282,10 @@ def unverified(profile: Profile, found: Survey) -> list[str]:
     # Votes of the synthetic world lie beside its sources.
     voted |= set(found.origins) if found.num_voted and not found.votes else set()
     return [
-        row.source
+        row["source"]
         for row in found.sources
-        if row.num_pairs and (found.origins[row.source] != "human" or row.source not in voted)
+        if row["num_pairs"]
+        and (found.origins[row["source"]] != "human" or row["source"] not in voted)
     ]
 
 

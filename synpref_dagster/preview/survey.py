@@ -8,12 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappush, heapreplace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from synpref_dagster.curation.contamination.rules import ContaminationIndex, find_by_index
+from synpref_dagster.curation.evidence.sources import as_report
 from synpref_dagster.curation.personal_data.patterns import find_in_texts
-from synpref_dagster.curation.pool.by_source import PoolKeys, SourceRow, id_numbers
+from synpref_dagster.curation.pool.by_source import PoolKeys, id_numbers, pool_rows
 from synpref_dagster.pairs.record import PreferencePair, digest, first_user_turn
 from synpref_dagster.preview.prompts import Spread, spread
 from synpref_dagster.sources.files.folders import source_files
@@ -48,9 +51,14 @@ class Votes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
-    """What the sources hold; every figure is the same in whatever order they are read."""
+    """What the sources hold.
 
-    sources: tuple[SourceRow, ...]
+    Of two equal pairs the one of the first source is kept, as in a campaign; besides, every figure
+    is the same in whatever order they are read.
+    """
+
+    sources: tuple[Mapping[str, Any], ...]
+    """The rows that `clean_pool` will have (`sources.as_report`), with `PoolKeys.overlaps`."""
     origins: Mapping[str, str]
     unreadable: Mapping[str, str]
     """Source -> why it could not be read to its end, in a line."""
@@ -85,7 +93,7 @@ class Survey:
     @property
     def num_pairs(self) -> int:
         """Pairs read."""
-        return sum(row.num_pairs for row in self.sources)
+        return sum(row["num_pairs"] for row in self.sources)
 
     @property
     def num_clean(self) -> int:
@@ -199,6 +207,7 @@ class _Found:
 
     def begin(self, spec: SourceSpec) -> None:
         self.of[spec.name] = _OfSource(spec.origin)
+        self.keys.begin(spec.name)
         self._count(spec.name, EMPTY_BATCH)  # a source that cannot be read is a row, too
 
     def add(self, source: str, batch: SourceBatch) -> None:
@@ -212,7 +221,7 @@ class _Found:
         of.voted.append(id_numbers([vote.content_id for vote in batch.recorded_verdicts]))
         if not batch.pairs:
             return
-        pairs, contents, conversations = self.keys.add_pairs(batch.pairs)
+        pairs, contents, conversations = self.keys.add(batch.pairs)
         of.prompts.append(conversations)
         of.bytes_of_sides.append(_bytes_of_sides(batch.pairs))
         of.sample.offer(pairs, batch.pairs)
@@ -225,8 +234,9 @@ class _Found:
                 "source": source,
                 "num_rows": batch.num_rows,
                 "num_unfolded": batch.num_unfolded,
-                "num_quarantined": len(batch.quarantined),
                 "num_outside": batch.num_outside,
+                "num_quarantined": len(batch.quarantined),
+                "num_pairs": len(batch.pairs),
             }
         )
 
@@ -277,7 +287,7 @@ class _Found:
         everybody = np.concatenate([id_numbers([*recorded]), *voted])
         prompts = {name: _joined(of.prompts, np.uint64) for name, of in self.of.items()}
         return Survey(
-            sources=tuple(self.keys.rows(self.counts)),
+            sources=self._rows(hit[:, 0]),
             origins={name: of.origin for name, of in self.of.items()},
             unreadable=self.unreadable,
             num_files=self.num_files,
@@ -311,6 +321,20 @@ class _Found:
             },
             sample={name: of.sample.pairs() for name, of in self.of.items()},
         )
+
+    def _rows(self, contaminated: np.ndarray) -> tuple[Mapping[str, Any], ...]:
+        if not self.counts:
+            return ()
+        reasons = [(*kind, number) for kind, number in self.quarantined.items()]
+        cleaned, longer = self.keys.cleaned(contaminated)
+        rows = pool_rows(
+            pd.DataFrame(self.counts),
+            quarantined=pd.DataFrame(reasons, columns=["source", "reason", "num_rows"]),
+            cleaned=cleaned,
+            longer=longer,
+        )
+        overlaps = self.keys.overlaps()
+        return tuple({**row, **overlaps[row["source"]]} for row in as_report(rows))
 
     def _reasons(self) -> tuple[Quarantined, ...]:
         """Most frequent first within a source."""
@@ -348,7 +372,7 @@ def size_of(text: str) -> int:
 
 def _mean_bytes(found: Survey) -> float | None:
     """Each source counts by its pairs."""
-    weights = {row.source: row.num_pairs for row in found.sources}
+    weights = {row["source"]: row["num_pairs"] for row in found.sources}
     means = [
         (
             weights[name],

@@ -246,17 +246,8 @@ def leaderboard_plot(
     if not names:
         return empty_plot(title)
     figure, axes = new_axes(title, height=1.5 + 0.34 * len(names))
-    rows = np.arange(len(names))
     published = published or {}
-    for row, name in enumerate(names):
-        if name in published:
-            span = sorted((ours[name], published[name]))
-            axes.plot(span, [row, row], color=RULE, lw=2, zorder=1)
-    axes.plot([ours[name] for name in names], rows, "o", color=PALETTE[0], ms=7, label="measured")
-    known = [row for row, name in enumerate(names) if name in published]
-    if known:
-        values = [published[names[row]] for row in known]
-        axes.plot(values, known, "o", mfc="white", mec=PALETTE[1], mew=1.6, ms=7, label="published")
+    _two_points(axes, names, {"measured": ours, "published": published}, filled="measured")
     for row, name in enumerate(names):
         left = ours[name] < published.get(name, -1.0)
         axes.annotate(
@@ -269,11 +260,8 @@ def leaderboard_plot(
             color=INK,
             size=9,
         )
-    axes.set_yticks(rows, names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.18)
     axes.set_xlabel("average of the seven benchmarks")
-    axes.tick_params(axis="y", length=0)
     legend(figure, axes, columns=2)
     finish(axes, grid="x", percent_axis="x")
     return png_bytes(figure)
@@ -339,24 +327,47 @@ def before_and_after(
     if not before:
         return empty_plot(title)
     figure, axes = new_axes(title, height=1.6 + 0.34 * len(before), size=size)
-    rows = np.arange(len(before))
     axes.axvline(0.5, color=QUIET, lw=1, ls="--", zorder=1)
-    for row, name in enumerate(before):
-        if name in after:
-            axes.plot([before[name], after[name]], [row, row], color=RULE, lw=2.4, zorder=2)
-    hollow: dict[str, Any] = {"mfc": "white", "mec": PALETTE[1], "mew": 1.6, "ms": 7}
-    axes.plot(list(before.values()), rows, "o", label="before", zorder=3, **hollow)
-    known = [row for row, name in enumerate(before) if name in after]
-    values = [after[name] for name in before if name in after]
-    axes.plot(values, known, "o", color=PALETTE[0], ms=7, label="after", zorder=4)
-    axes.set_yticks(rows, [size.shortened(name) for name in before])
-    axes.set_ylim(len(before) - 0.4, -0.6)
+    shown = [size.shortened(name) for name in before]
+    _two_points(axes, list(before), {"before": before, "after": after}, filled="after", shown=shown)
     axes.margins(x=0.08)
     axes.set_xlabel(value_label)
-    axes.tick_params(axis="y", length=0)
     legend(figure, axes, columns=2)
     finish(axes, grid="x", percent_axis="x")
     return png_bytes(figure)
+
+
+def _two_points(
+    axes: "Axes",
+    names: Sequence[str],
+    points: Mapping[str, Mapping[str, float]],
+    *,
+    filled: str,
+    shown: Sequence[str] | None = None,
+) -> None:
+    """Up to two points per name, the first name on top, and a line where there are both.
+
+    Args:
+        axes: to draw on.
+        names: from top to bottom.
+        points: of both kinds: label -> name -> value.
+        filled: label of those that are filled; the others are hollow.
+        shown: how the names are written.
+    """
+    for row, name in enumerate(names):
+        both = [values[name] for values in points.values() if name in values]
+        axes.plot(both, [row] * len(both), color=RULE, lw=2.2, zorder=2)
+    for label, values in points.items():
+        known = [row for row, name in enumerate(names) if name in values]
+        is_filled = label == filled
+        style: dict[str, Any] = {"mfc": PALETTE[0] if is_filled else "white"}
+        style["mec"] = PALETTE[0 if is_filled else 1]
+        if known:
+            places = [values[names[row]] for row in known]
+            axes.plot(places, known, "o", ms=7, mew=1.6, label=label, zorder=3, **style)
+    axes.set_yticks(range(len(names)), shown or names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
 
 
 def _draw_intervals(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synpref_dagster.pairs.accuracy import accuracy_of
-from synpref_dagster.pairs.differences import Measured, difference, everywhere, least, share
+from synpref_dagster.pairs.differences import Measured, apart, difference, everywhere, least, share
 
 
 def right(*counts):
@@ -124,3 +124,13 @@ def test_nineteen_of_twenty_intervals_hold_the_true_difference(shared, both_coun
         )
         hit += found.low <= truth <= found.high
     assert 0.935 <= hit / num_trials <= 0.985
+
+
+def test_shares_known_by_their_counts_alone_differ_as_those_of_different_items_do():
+    one, other = right(60, 40), right(90, 110)
+    found = apart(accuracy_of(one), accuracy_of(other))
+    beside = difference(part(one, start=0, total=300), part(other, start=100, total=300))
+    assert interval(found) == pytest.approx(interval(beside))
+    wide = apart(accuracy_of(one), accuracy_of(other), z=2.6)
+    assert wide.low < found.low < found.value < found.high < wide.high
+    assert isnan(apart(accuracy_of(one), accuracy_of(right())).value)

@@ -21,7 +21,7 @@ def found(tmp_path):
 
 
 def counts(found, name):
-    return {row.source: getattr(row, name) for row in found.sources}
+    return {row["source"]: row[name] for row in found.sources}
 
 
 def test_every_row_is_a_pair_or_in_quarantine_with_its_reason(found):
@@ -41,8 +41,8 @@ def test_of_each_reason_two_rows_are_kept_with_their_numbers(found):
 def test_repetitions_and_contradictions_are_counted_within_and_between(found):
     assert counts(found, "num_repeated") == {"a": 1, "b": 0, "votes": 0}
     assert counts(found, "num_elsewhere") == {"a": 1, "b": 1, "votes": 0}
-    assert counts(found, "num_contradictory") == {"a": 1, "b": 0, "votes": 0}
-    assert counts(found, "num_contradicted") == {"a": 1, "b": 1, "votes": 0}
+    assert counts(found, "num_both_ways") == {"a": 1, "b": 0, "votes": 0}
+    assert counts(found, "num_opposed") == {"a": 1, "b": 1, "votes": 0}
     # 13 pairs, of which the first of a stands there three times, once in b
     assert (found.num_pairs, found.num_distinct) == (13, 11)
 
@@ -78,10 +78,24 @@ def test_pairs_are_spread_over_prompts(found):
 
 
 def test_the_longer_response_is_that_of_more_characters(found):
-    shares = counts(found, "longer_share")
-    # in a the longer one wins twice for tea, once for hello, once for mail, of 8
-    assert shares["a"] == 4 / 8
-    assert shares["b"] == 2 / 3
+    shares = {
+        name: (each["value"], each["n"]) for name, each in counts(found, "longer_before").items()
+    }
+    # Of a's clean pairs: longer for one tea, one of two hellos, mail; of b's: no, one is shared.
+    assert shares["a"] == (3 / 6, 6)
+    assert shares["b"] == (1 / 2, 2)
+
+
+def test_every_row_adds_up_to_what_the_clean_pool_will_have(found):
+    for row in found.sources:
+        assert row["num_rows"] + row["num_unfolded"] == (
+            row["num_outside"] + row["num_quarantined"] + row["num_pairs"]
+        )
+        assert row["num_pairs"] == row["num_duplicates"] + row["num_dropped"] + row["num_clean"]
+    assert counts(found, "num_clean") == {"a": 6, "b": 2, "votes": 2}
+    assert counts(found, "dropped_as") == {"a": {"contaminated": 1}, "b": {}, "votes": {}}
+    # road in both, hello under both labels in a
+    assert counts(found, "num_contradictory") == {"a": 3, "b": 1, "votes": 0}
 
 
 def test_texts_are_measured_in_bytes(found):
@@ -98,13 +112,22 @@ def test_texts_are_measured_in_bytes(found):
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_the_order_of_the_sources_changes_nothing(tmp_path, order):
+def test_the_order_of_the_sources_decides_which_of_them_repeats_a_pair_and_nothing_else(
+    tmp_path, order
+):
     listed = specs(tmp_path)
     expected = survey(listed, seed=0, indexes=[INDEX])
     again = survey([listed[place] for place in order], seed=0, indexes=[INDEX])
     for name in surveying.Survey.__slots__:
-        if name != "bytes_of_sides":
+        if name not in ("bytes_of_sides", "sources"):
             assert getattr(again, name) == getattr(expected, name), name
+    # The pair that a and b share is clean in the first of them; a repeats a pair itself.
+    a_is_first = order.index(0) < order.index(1)
+    repeated = {"a": 1, "b": 1} if a_is_first else {"a": 2, "b": 0}
+    assert counts(again, "num_duplicates") == {**repeated, "votes": 0}
+    assert counts(again, "num_pairs") == counts(expected, "num_pairs")
+    assert counts(again, "num_repeated") == counts(expected, "num_repeated")
+    assert sum(counts(again, "num_clean").values()) == expected.num_clean
 
 
 def test_the_order_of_rows_and_files_changes_no_figure_and_no_example(tmp_path, monkeypatch):

@@ -6,16 +6,17 @@ Of the assets only this module and `judges` hold the `SealedTruth` resource. Wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.assets.by_source import ABOUT, TRUTH
 from synpref_dagster.assets.filtering.decision import all_decisions, decided_pool
 from synpref_dagster.assets.iteration.keys import candidate_inputs
-from synpref_dagster.assets.step import box, campaign_step
+from synpref_dagster.assets.step import Result, box, campaign_step
 from synpref_dagster.curation.evidence.claims import (
     DIFFERENCE,
     NO_CLAIM,
@@ -29,6 +30,7 @@ from synpref_dagster.curation.evidence.label_accuracy import (
     accuracy_on,
     decided_by_machine,
     label_accuracy,
+    truth_by_source,
 )
 from synpref_dagster.curation.evidence.report import evaluated_on
 from synpref_dagster.curation.evidence.variants import LONGER, variants_by_pair
@@ -242,31 +244,23 @@ def filter_audit(
     clean_pool = decided_pool(campaign, consistency_filtered_subset)
     with campaign_step(context, campaign, tracking, {"clean_pool": clean_pool}) as step:
 
-        def compute() -> pd.DataFrame:
+        @cache
+        def known() -> tuple[pd.DataFrame, np.ndarray]:
             decided = all_decisions(campaign, consistency_filtered_subset)
             pairs = {pair.pair_id: pair for pair in campaign.pairs(clean_pool.kept)}
-            right = truth.truth.labels([pairs[pair_id] for pair_id in decided["pair_id"]])
-            by_machine = decided_by_machine(decided) & (right != 0)
-            witnesses = witnesses_from_frame(
-                decided[by_machine].assign(human_label=right[by_machine])
-            )
-            claims = {**label_claims(decided, right), **rule_claims(witnesses)}
-            rows = [
-                {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
-                for name, found in label_accuracy(decided, right).items()
-            ] + [
-                {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
-                for rule, parts in flip_precision_of_rules(witnesses).items()
-                for part, found in parts.items()
-            ]
-            about = {"measure": DIFFERENCE, "name": "", "rule": ""}
-            return pd.DataFrame(
-                [{**row, "claim": NO_CLAIM} for row in rows]
-                + [{**about, **row} for row in claim_rows(claims)]
-            )
+            return decided, truth.truth.labels([pairs[pair_id] for pair_id in decided["pair_id"]])
 
-        audit = step.dataset(
-            compute, inputs=[clean_pool, consistency_filtered_subset, truth.fingerprint()]
+        inputs: list[Result | str] = [
+            clean_pool,
+            consistency_filtered_subset,
+            truth.fingerprint(),
+        ]
+        audit = step.dataset(lambda: _audited(*known()), inputs=inputs)
+        step.dataset(
+            lambda: truth_by_source(*known()),
+            inputs=inputs,
+            part=TRUTH,
+            meta={ABOUT: consistency_filtered_subset.kept.fingerprint},
         )
         frame = campaign.frame(audit)
         precision = frame.query("measure == 'precision'")
@@ -284,6 +278,26 @@ def filter_audit(
                 value_label="share right",
             ),
         )
+
+
+def _audited(decided: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+    """The rows of the filter audit: shares of right labels, precision of rules, claims."""
+    by_machine = decided_by_machine(decided) & (right != 0)
+    witnesses = witnesses_from_frame(decided[by_machine].assign(human_label=right[by_machine]))
+    claims = {**label_claims(decided, right), **rule_claims(witnesses)}
+    rows = [
+        {"measure": "label_accuracy", "name": name, "rule": "", **asdict(found)}
+        for name, found in label_accuracy(decided, right).items()
+    ] + [
+        {"measure": "precision", "name": part, "rule": rule, **asdict(found)}
+        for rule, parts in flip_precision_of_rules(witnesses).items()
+        for part, found in parts.items()
+    ]
+    about = {"measure": DIFFERENCE, "name": "", "rule": ""}
+    return pd.DataFrame(
+        [{**row, "claim": NO_CLAIM} for row in rows]
+        + [{**about, **row} for row in claim_rows(claims)]
+    )
 
 
 def accuracy_rows(

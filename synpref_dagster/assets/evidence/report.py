@@ -12,7 +12,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from synpref_dagster.assets.by_source import told_by_source
+from synpref_dagster.assets.by_source import told_by_source, told_truth
 from synpref_dagster.assets.costs import cost_so_far
 from synpref_dagster.assets.evidence.origin import gold_of_release, models_scored, origin
 from synpref_dagster.assets.evidence.warnings import found_warnings, warnings_check, warnings_spec
@@ -169,6 +169,7 @@ def _facts(step: Step, sources: PoolSources, given: Given) -> tuple[CampaignFact
     tables["leaderboard"] = _with_nights(tables["leaderboard"], night_of)
     claims, decided = _claims(campaign, tables), _decided(given.subset)
     by_source = told_by_source(campaign, SUBSET, given.subset)
+    releases = _releases(step, given.scores, tables["leaderboard"])
     warnings = found_warnings(
         campaign,
         given.subset,
@@ -176,6 +177,8 @@ def _facts(step: Step, sources: PoolSources, given: Given) -> tuple[CampaignFact
         curve=tables["iteration_curve"],
         decisions=decided["decisions"],
         claims=claims,
+        releases=releases,
+        judge_quality=tables["judge_quality"],
     )
     facts = CampaignFacts(
         profile=campaign.profile.name,
@@ -185,9 +188,10 @@ def _facts(step: Step, sources: PoolSources, given: Given) -> tuple[CampaignFact
         pool=_pool_facts(campaign, given.raw_pool, given.clean_pool),
         **decided,
         by_source=by_source,
+        truth=told_truth(campaign, given.subset),
         warnings=as_report(warnings),
         export=_exported(given.export),
-        releases=_releases(step, given.scores, tables["leaderboard"]),
+        releases=releases,
         origin=origin(campaign, sources, given.made()),
         cost=_cost(step, tables["people_audit"]),
         claims=claims,

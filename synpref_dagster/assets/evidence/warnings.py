@@ -8,7 +8,10 @@ import pandas as pd
 
 from synpref_dagster.assets.by_source import BY_SOURCE, DECIDED, GOLD, find_table
 from synpref_dagster.curation.evidence.claims import Claim
+from synpref_dagster.curation.evidence.report import accuracies
 from synpref_dagster.curation.evidence.warnings import Warned, WarningFacts, campaign_warnings
+from synpref_dagster.curation.judging.quality import ALL, GOLD as PEOPLE
+from synpref_dagster.pairs.accuracy import Accuracy
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.storage import SelectionRef, find_manifest, make_ref
 
@@ -46,6 +49,8 @@ def found_warnings(
     curve: pd.DataFrame,
     decisions: pd.DataFrame,
     claims: Sequence[Claim],
+    releases: Sequence[Mapping[str, Any]],
+    judge_quality: pd.DataFrame,
 ) -> list[Warned]:
     """What the figures of a campaign warn of; nothing where an earlier version decided.
 
@@ -56,6 +61,8 @@ def found_warnings(
         curve: the iteration curve.
         decisions: decision, reason, num_pairs.
         claims: what became of each claim.
+        releases: released models with their accuracy on gold, as the report has them.
+        judge_quality: what was measured of judges.
     """
     gold = find_table(campaign, DECIDED, subset, part=f"{BY_SOURCE}/{GOLD}")
     if gold is None:
@@ -64,14 +71,31 @@ def found_warnings(
     totals = decisions.groupby("decision")["num_pairs"].sum()
     return campaign_warnings(
         WarningFacts(
-            gold=campaign.frame(gold),
+            gold=_with_places(campaign.frame(gold)),
             num_validation=int(validated.max()) if len(validated) else 0,
-            sources={str(row["source"]): int(row["num_clean"]) for row in by_source},
+            released={
+                str(each["model_size"]): Accuracy(**each["gold"])
+                for each in releases
+                if each.get("gold")
+            },
+            judges=_judges(judge_quality),
+            by_source=by_source,
             categories=_categories(campaign),
             decisions={str(name): int(number) for name, number in totals.items()},
             claims=claims,
         )
     )
+
+
+def _with_places(gold: pd.DataFrame) -> pd.DataFrame:
+    """Gold with source and split, unknown where an earlier version kept it without."""
+    return gold.reindex(columns=list(dict.fromkeys([*gold, "source", "split"])))
+
+
+def _judges(quality: pd.DataFrame) -> dict[str, Accuracy]:
+    """How often every judge, and the panel, says what people say of gold pairs."""
+    whole = quality[(quality["against"] == PEOPLE) & (quality["slice"] == ALL)]
+    return accuracies(whole[whole["measure"] == "agreement"], "judge")
 
 
 def _categories(campaign: Campaign) -> dict[str, int]:

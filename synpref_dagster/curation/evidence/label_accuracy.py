@@ -47,6 +47,27 @@ def measured_labels(decisions: pd.DataFrame, truth: np.ndarray) -> dict[str, Mea
     }
 
 
+def truth_by_source(decisions: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
+    """On which pairs `label_accuracy` rests.
+
+    Args:
+        decisions: source and reason of every clean pair.
+        truth: see `label_accuracy`.
+
+    Returns:
+        source, num_known (clean pairs whose truth is known) and num_by_people (those of them that
+        people decided), a row per source.
+    """
+    known = pd.DataFrame(
+        {
+            "source": decisions["source"].astype(str),
+            "num_known": truth != 0,
+            "num_by_people": (truth != 0) & ~decided_by_machine(decisions),
+        }
+    )
+    return known.groupby("source", sort=False).sum().astype("int64").reset_index()
+
+
 def decided_by_machine(decisions: pd.DataFrame) -> np.ndarray:
     """bool: pairs whose decision no person made; the filter is audited on these alone."""
     return ~decisions["reason"].isin(HUMAN_REASONS).to_numpy()

@@ -4,7 +4,7 @@ Every number in it was measured in this campaign. Published numbers of the paper
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -60,6 +60,8 @@ class CampaignFacts:
     next_steps: Sequence[str]
     by_source: Sequence[Mapping[str, Any]] = ()
     """Rows of `sources.as_report`."""
+    truth: Mapping[str, Any] = field(default_factory=dict)
+    """On what `label_accuracy` rests: by_source (num_known, num_by_people), votes_play_people."""
     warnings: Sequence[Mapping[str, Any]] = ()
     """Rows of `warnings.as_report`."""
 
@@ -77,6 +79,7 @@ def build_report(facts: CampaignFacts) -> dict[str, Any]:
         "decisions": {name: int(by_decision.get(name, 0)) for name in DECISIONS},
         "warnings": list(facts.warnings),
         "by_source": list(facts.by_source),
+        "truth": dict(facts.truth),
         "decisions_by_reason": _by_reason(facts.decisions),
         "decisions_by_source": _decisions_by_source(facts.decisions),
         "margins_by_decision": dict(facts.margins),

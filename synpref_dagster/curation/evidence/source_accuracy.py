@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isnan, nan, sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -119,29 +119,42 @@ def model_evidence(gold: pd.DataFrame, witnesses: pd.DataFrame) -> pd.DataFrame:
 
 
 def gold_beside(
-    witnesses: pd.DataFrame, pairs: pa.Table, *, signs: pa.Table, votes: ContentLabels
+    witnesses: pd.DataFrame,
+    pairs: pa.Table,
+    *,
+    signs: pa.Table,
+    votes: ContentLabels,
+    splits: Mapping[bytes, str],
 ) -> pd.DataFrame:
     """What else is known of gold pairs, beside what models say of them.
 
     Args:
         witnesses: pair_id and anything else.
-        pairs: pair_id and content_id of (at least) those that are still clean.
+        pairs: pair_id, content_id and source of (at least) those that are still clean.
         signs: `SIGN_SCHEMA` of these.
         votes: from `vote_majorities`.
+        splits: content_id -> train or validation.
 
     Returns:
-        `witnesses` of the pairs that are still clean, with `longer` as in `SIGN_SCHEMA` and
-        `vote`: +1 recorded votes say what the source says, -1 the opposite, 0 as many do either;
-        NaN without votes.
+        `witnesses` of the pairs that are still clean, with `source`, `split`, `longer` as in
+        `SIGN_SCHEMA` and `vote`: +1 recorded votes say what the source says, -1 the opposite, 0 as
+        many do either; NaN without votes.
     """
     said, seen = votes.of(pairs)
     ids, signed = ([each.bytes for each in t.column("pair_id").to_pylist()] for t in (pairs, signs))
-    voted = zip(ids, said, seen, strict=True)
-    vote = {each: float(label) for each, label, is_known in voted if is_known}
-    sign = dict(zip(signed, signs.column("longer").to_pylist(), strict=True))
     known = witnesses[is_among(witnesses["pair_id"], ids)].reset_index(drop=True)
-    longer = np.array([sign[each] for each in known["pair_id"]], dtype=np.int8)
-    return known.assign(longer=longer, vote=[vote.get(each, nan) for each in known["pair_id"]])
+    voted = zip(ids, said, seen, strict=True)
+    contents = (each.bytes for each in pairs.column("content_id").to_pylist())
+    beside: Mapping[str, Mapping[bytes, Any]] = {
+        "longer": dict(zip(signed, signs.column("longer").to_pylist(), strict=True)),
+        "vote": {each: float(label) for each, label, is_known in voted if is_known},
+        "source": dict(zip(ids, pairs.column("source").cast(pa.string()).to_pylist(), strict=True)),
+        "split": dict(zip(ids, map(splits.get, contents), strict=True)),
+    }
+    told = {
+        name: [each.get(pair, nan) for pair in known["pair_id"]] for name, each in beside.items()
+    }
+    return known.assign(**told).astype({"longer": "int8", "vote": "float64"})
 
 
 def said_by_people(gold: pd.DataFrame, sizes: Mapping[str, int]) -> Estimate:

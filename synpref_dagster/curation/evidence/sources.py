@@ -7,6 +7,7 @@ by the report, by Dagster's pages and by the data card.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -24,53 +25,21 @@ from synpref_dagster.curation.evidence.source_counts import (
     VOTES,
 )
 from synpref_dagster.curation.filtering.decision import DECISIONS
-from synpref_dagster.curation.pool.marks import CONTRADICTION
-from synpref_dagster.curation.pool.selection import DUPLICATE
-from synpref_dagster.pairs.accuracy import Accuracy, wilson_interval
+from synpref_dagster.curation.pool.by_source import ENDS, LONGER, flat, share_of
+from synpref_dagster.pairs.accuracy import Accuracy
 
-READ = ("num_rows", "num_unfolded", "num_outside", "num_quarantined", "num_pairs")
-POOL_COLUMNS = [
-    "source", *READ, "quarantined_as",
-    "num_duplicates", "num_dropped", "dropped_as", "num_clean", "num_contradictory",
-]  # fmt: skip
-"""`num_dropped` counts what cleaning dropped besides duplicates; `..._as` is JSON by reason."""
 COUNT_KEYS = ["source", "measure", "value"]
 Numbers = Counter[tuple[str, str, str]]
 """(source, measure, value) -> number of pairs."""
-ENDS = ("value", "low", "high", "n")
-SHARES = {"longer_before": LENGTH, "longer_after": LENGTH_AFTER, "judges": JUDGES, "votes": VOTES}
+SHARES = {LONGER: LENGTH, "longer_after": LENGTH_AFTER, "judges": JUDGES, "votes": VOTES}
 """Share -> its measure: how often the longer response is preferred, and how often judges and
 recorded votes of people agree with the source's label."""
 
 
-def pool_rows(
-    read: pd.DataFrame,
-    *,
-    quarantined: pd.DataFrame,
-    cleaned: pd.DataFrame,
-    lengths: pd.DataFrame,
-) -> pd.DataFrame:
-    """What each source brought to the pool: `POOL_COLUMNS` and the share `longer_before`.
-
-    Args:
-        read: source and `READ`, any number of rows per source, one at least.
-        quarantined: source, reason, num_rows.
-        cleaned: `selection.TALLY_SCHEMA`.
-        lengths: `COUNT_SCHEMA` with the measure `length`.
-    """
-    counts, numbers = read.groupby("source", sort=False)[list(READ)].sum(), _numbers(lengths)
-    rows = [
-        {
-            "source": str(source),
-            **{name: int(number) for name, number in each.items()},
-            "quarantined_as": _by_reason(quarantined[quarantined["source"] == source], "reason"),
-            **_cleaned(cleaned[cleaned["source"] == source]),
-            **_flat("longer_before", _share(numbers, str(source), LENGTH)),
-        }
-        for source, each in counts.to_dict("index").items()
-    ]
-    columns = [*POOL_COLUMNS, *(f"longer_before_{end}" for end in ENDS)]
-    return pd.DataFrame(rows, columns=columns)
+def shares(counts: pd.DataFrame, measure: str) -> dict[str, Accuracy]:
+    """Source -> how often a measure of `COUNT_SCHEMA` is `for` among `for` and `against`."""
+    numbers = _numbers(counts)
+    return {source: _share(numbers, source, measure) for source in map(str, set(counts["source"]))}
 
 
 def source_rows(
@@ -88,13 +57,13 @@ def source_rows(
         source = str(row["source"])
         estimate = estimates.get(source, UNKNOWN)
         decided = {name: numbers[source, DECISION, name] for name in DECISIONS}
-        shares = [_flat(name, _share(numbers, source, SHARES[name])) for name in SHARES]
+        shares = [flat(name, _share(numbers, source, SHARES[name])) for name in SHARES]
         rows.append(
             {
                 **{str(name): value for name, value in row.items()},
                 **{f"num_{name}": number for name, number in decided.items()},
                 **{key: value for share in shares for key, value in share.items()},
-                **_flat("label_accuracy", estimate),
+                **flat("label_accuracy", estimate),
                 "label_accuracy_by": estimate.by,
                 "label_accuracy_covers": estimate.covers,
             }
@@ -132,7 +101,7 @@ def as_report(rows: pd.DataFrame) -> list[dict[str, Any]]:
         named = {str(name): value for name, value in row.items()}
         shares = [name for name in (*SHARES, "label_accuracy") if f"{name}_value" in named]
         nested: dict[str, Any] = {
-            name: {end: named.pop(f"{name}_{end}") for end in ENDS} for name in shares
+            name: {end: _known(named.pop(f"{name}_{end}")) for end in ENDS} for name in shares
         }
         for part in ("by", "covers"):
             if f"label_accuracy_{part}" in named:
@@ -143,49 +112,24 @@ def as_report(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return report
 
 
+def _known(number: float) -> float | None:
+    return None if isnan(number) else number
+
+
 def together(rows: Sequence[Mapping[str, Any]], share: str) -> Accuracy:
     """A share over all sources, from rows of `as_report`."""
     found = [row[share] for row in rows if share in row and row[share]["n"]]
     total = sum(int(each["n"]) for each in found)
     for_it = round(sum(each["value"] * each["n"] for each in found))
-    return _accuracy(for_it, total)
-
-
-def _cleaned(tally: pd.DataFrame) -> dict[str, Any]:
-    kept = tally["kept"].astype(bool)
-    dropped = tally[~kept]
-    repeated = dropped["why"] == DUPLICATE
-    others = dropped[~repeated]
-    contradicted = tally[kept & (tally["why"] == CONTRADICTION)]
-    return {
-        "num_duplicates": int(dropped["num_pairs"][repeated].sum()),
-        "num_dropped": int(others["num_pairs"].sum()),
-        "dropped_as": _by_reason(others.rename(columns={"num_pairs": "num_rows"}), "why"),
-        "num_clean": int(tally["num_pairs"][kept].sum()),
-        "num_contradictory": int(contradicted["num_pairs"].sum()),
-    }
-
-
-def _by_reason(rows: pd.DataFrame, column: str) -> str:
-    totals = rows.groupby(column)["num_rows"].sum().sort_values(ascending=False, kind="stable")
-    return json.dumps({str(reason): int(number) for reason, number in totals.items()})
+    return share_of(for_it, total)
 
 
 def _share(numbers: Numbers, source: str, measure: str) -> Accuracy:
     """How often `for` among `for` and `against`."""
     for_it, against = (numbers[source, measure, said] for said in (FOR, AGAINST))
-    return _accuracy(for_it, for_it + against)
-
-
-def _accuracy(for_it: int, total: int) -> Accuracy:
-    low, high = wilson_interval(for_it, total)
-    return Accuracy(for_it / total if total else float("nan"), low, high, total)
+    return share_of(for_it, for_it + against)
 
 
 def _numbers(counts: pd.DataFrame) -> Numbers:
     keys = zip(*(counts[name].astype(str) for name in COUNT_KEYS), strict=True)
     return Counter(dict(zip(keys, counts["num_pairs"].astype(int), strict=True)))
-
-
-def _flat(name: str, figure: Accuracy | Estimate) -> dict[str, Any]:
-    return {f"{name}_{end}": getattr(figure, end) for end in ENDS}

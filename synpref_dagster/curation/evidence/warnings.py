@@ -1,63 +1,37 @@
 """What a campaign's figures warn of, as sentences with numbers and what to do.
 
 Each warning is about one thing that would make the rest of the report worth little. `WARNINGS`
-lists them all; docs/warnings.md says more about each.
+of `advice` lists them all; docs/warnings.md says more about each.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from synpref_dagster.curation.evidence.advice import WARNINGS, WAY_OUT
 from synpref_dagster.curation.evidence.claims import Claim
+from synpref_dagster.curation.evidence.source_accuracy import MODEL
+from synpref_dagster.curation.evidence.sources import together
 from synpref_dagster.pairs.accuracy import Accuracy, accuracy_of
-from synpref_dagster.pairs.differences import difference, everywhere
+from synpref_dagster.pairs.differences import apart, difference, everywhere
 
 CHANCE = 0.5
 UNTRAINED = "gold pairs that it did not train on"
 WRITTEN_BY_LENGTH, FOLLOWS_LENGTH = 0.9, 0.7  # share of gold whose interval lies above
 FEWEST_VALIDATION, ENOUGH_VALIDATION = 100, 400  # pairs: the interval is +-10, +-5 points wide
 MOST_OF_A_SOURCE, MOST_OF_A_CATEGORY = 0.8, 2 / 3
-ENOUGH_TO_DISAGREE = 20  # gold pairs
+ENOUGH_TO_DISAGREE = 20  # gold pairs: the interval of a share is up to 20 points wide either side
+LEAST_SHIFT = 0.02  # of the share that prefers the longer response
+ONE_SIDED = 0.025
 LEAST_AGREEMENT = 0.8  # of people with recorded votes
 MANY = 100_000
 NUM_NAMED = 3
-
-WARNINGS: Mapping[str, str] = {  # code -> what to do
-    "gold_rm_at_chance": "Have people verify more pairs (seed_set.num_gold, iterations.num_human), "
-    "or take a stronger model (reward_model). What it filtered says nothing about labels.",
-    "best_rm_at_chance": "Give the judges more and better exemplars or take other judges, or take "
-    "a stronger model (reward_model): it trains on what judges label.",
-    "gold_rm_no_better_than_length": "Sort by length instead, which costs nothing, or have people "
-    "verify more pairs, also such whose shorter response is better.",
-    "best_rm_no_better_than_length": "See how judges take length (judge quality in the report), "
-    "and have people verify pairs whose shorter response is better.",
-    "gold_is_length": "Ask the people again, with a guideline that says what is better besides "
-    "length: a model trained on this gold learns to measure length.",
-    "gold_follows_length": "Read the models' accuracy where length misleads, and have people look "
-    "at pairs whose shorter response is better.",
-    "gold_never_disagrees": "See whether the recorded votes are those that made the labels; if so, "
-    'have people answer anew (people.backend = "page"), also about sources without votes.',
-    "few_validation_pairs": "Raise seed_set.num_gold or seed_set.validation_share until there are "
-    "as many as named.",
-    "undecided_claims": "Take no such claim from this campaign, or measure it on as many pairs as "
-    "named.",
-    "source_dominates": "What holds for the whole holds for this source: read the table by source "
-    "before you trust the set for what the others are about.",
-    "category_dominates": "What holds for the whole holds for this category: read figures by "
-    "category before you use the set for other tasks.",
-    "people_against_votes": "Compare your guideline with that of the people who voted: both cannot "
-    "be gold for the same model.",
-    "more_discarded_than_kept": "Read the reasons (decisions by reason): split evidence asks for "
-    "better models or judges, guarded flips for more gold.",
-}
-WAY_OUT = (
-    "set filtering.allow_weak_models = true in the profile to filter by them all the same, or have "
-    "people verify more pairs (seed_set.num_gold), or take a stronger model (reward_model)"
-)
+ALL_SOURCES = "all sources"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +58,12 @@ class WarningFacts:
     lengths relative to the source's label."""
     num_validation: int
     """Gold pairs that validate."""
-    sources: Mapping[str, int]
-    """Clean pairs by source."""
+    released: Mapping[str, Accuracy]
+    """Accuracy of each released model on gold validation, by its size."""
+    judges: Mapping[str, Accuracy]
+    """How often each judge, and the panel, says what people say."""
+    by_source: Sequence[Mapping[str, Any]]
+    """Rows of `sources.as_report`."""
     categories: Mapping[str, int]
     """Clean pairs by task category, where they have one."""
     decisions: Mapping[str, int]
@@ -98,12 +76,16 @@ def campaign_warnings(facts: WarningFacts) -> list[Warned]:
     gold = facts.gold
     return [
         *models_at_chance(gold),
+        *_released(facts.released, gold[gold["split"] == "validation"]),
+        *_judges_at_chance(facts.judges),
         *_models_against_length(gold),
+        *_curation_by_length(facts.by_source, gold),
         *_gold_by_length(gold),
         *_gold_never_disagrees(gold),
+        *_few_gold(facts.by_source),
         *_validation(facts.num_validation),
         *_undecided(facts.claims),
-        *_dominating("source", facts.sources, MOST_OF_A_SOURCE),
+        *_dominating("source", _clean(facts.by_source), MOST_OF_A_SOURCE),
         *_dominating("category", facts.categories, MOST_OF_A_CATEGORY),
         *_people_against_votes(gold),
         *_discarded(facts.decisions),
@@ -147,8 +129,100 @@ def as_report(warnings: Iterable[Warned]) -> list[dict[str, Any]]:
     ]
 
 
+def _released(released: Mapping[str, Accuracy], validation: pd.DataFrame) -> Iterator[Warned]:
+    """Releases that a coin, or the longer response, would replace.
+
+    What a release says of each pair is not kept: it is held against the rule as if on other pairs.
+
+    Args:
+        released: size -> accuracy on gold validation.
+        validation: gold pairs that validate.
+    """
+    told = {size: _of(each, "gold pairs that validate") for size, each in released.items()}
+    weak = [size for size, each in released.items() if not each.low > CHANCE]
+    rule = accuracy_of(_longer_is_right(validation))
+    longer = [
+        size
+        for size, each in released.items()
+        if size not in weak and rule.n and not apart(each, rule).low > 0
+    ]
+    if weak:
+        yield Warned(
+            code="released_rm_at_chance",
+            sentence="A released model is no better than chance: "
+            + "; ".join(f"{size} is right about {told[size]}" for size in weak)
+            + ".",
+        )
+    if longer:
+        yield Warned(
+            code="released_rm_no_better_than_length",
+            sentence="A released model is not shown to be better than 'the longer one wins', which "
+            f"is right about {_of(rule, 'gold pairs that validate')}: "
+            + "; ".join(f"{size} is right about {told[size]}" for size in longer)
+            + ".",
+        )
+
+
+def _judges_at_chance(judges: Mapping[str, Accuracy]) -> Iterator[Warned]:
+    weak = {name: each for name, each in judges.items() if each.n and not each.low > CHANCE}
+    if weak:
+        told = "; ".join(f"{n} says what people say of {_of(a, 'pairs')}" for n, a in weak.items())
+        yield Warned(
+            code="judges_at_chance",
+            sentence=f"Judges are no better than chance against people: {told}.",
+        )
+
+
+def _curation_by_length(rows: Sequence[Mapping[str, Any]], gold: pd.DataFrame) -> Iterator[Warned]:
+    """Whether curated labels follow length more than those that came, and people do not."""
+    known = [row for row in rows if "longer_after" in row]
+    parts = [(ALL_SOURCES, together(known, "longer_before"), together(known, "longer_after"))]
+    if len(known) > 1:
+        parts += [
+            (row["source"], Accuracy(**row["longer_before"]), Accuracy(**row["longer_after"]))
+            for row in known
+        ]
+    z = NormalDist().inv_cdf(1 - ONE_SIDED / len(parts))  # one of many sources varies by itself
+    worse = [
+        (name, before, after)
+        for name, before, after in parts
+        if _is_worse(before, after, _told_by_length(gold, name), z=z)
+    ]
+    if worse:
+        shown = [parts[0], *(each for each in worse if each[0] != ALL_SOURCES)]
+        told = [
+            f"{name} {before.value:.1%} of {before.n:,} → {after.value:.1%} of {after.n:,}"
+            for name, before, after in shown
+        ]
+        yield Warned(
+            code="curation_follows_length",
+            sentence="Curation made labels follow length more. How often the longer response is "
+            f"preferred, as labels came → curated: {'; '.join(told)}.",
+        )
+
+
+def _is_worse(before: Accuracy, after: Accuracy, people: Accuracy, *, z: float) -> bool:
+    """A shift for sure away from half, beyond half, and not to where people are."""
+    moved = apart(after, before, z=z)
+    if not abs(moved.value) >= LEAST_SHIFT or moved.low <= 0 <= moved.high:
+        return False
+    if abs(after.value - CHANCE) <= abs(before.value - CHANCE):
+        return False
+    if moved.value > 0:
+        by_people = people.low > before.value and people.high >= after.value
+        return after.low > CHANCE and not by_people
+    by_people = people.high < before.value and people.low <= after.value
+    return after.high < CHANCE and not by_people
+
+
+def _told_by_length(gold: pd.DataFrame, source: str) -> Accuracy:
+    """How often people prefer the longer response, of all gold or that of a source."""
+    own = gold if source == ALL_SOURCES else gold[gold["source"] == source]
+    return accuracy_of(_longer_is_right(own[own["longer"] != 0]))
+
+
 def _models_against_length(gold: pd.DataFrame) -> Iterator[Warned]:
-    longer = (gold["longer"] * gold["human_label"] > 0).to_numpy()
+    longer = _longer_is_right(gold)
     for name, title in (("gold", "The gold RM"), ("best", "The best RM")):
         right = _right(gold, name)
         accuracy = accuracy_of(right)
@@ -181,12 +255,46 @@ def _gold_by_length(gold: pd.DataFrame) -> Iterator[Warned]:
 
 
 def _gold_never_disagrees(gold: pd.DataFrame) -> Iterator[Warned]:
-    if len(gold) >= ENOUGH_TO_DISAGREE and (gold["human_label"] > 0).all():
+    whole = [("all", gold)]
+    found = _never_disagreeing(whole) or _never_disagreeing(gold.groupby("source", sort=False))
+    if not found:
+        return
+    where = "; ".join(
+        f"all {num:,} pairs{'' if name == 'all' else f' of {name}'}" for name, num in found.items()
+    )
+    yield Warned(
+        code="gold_never_disagrees",
+        sentence=f"Gold calls the source's label right in {where}, as it does where the same votes "
+        "made both: how right labels are, and how precise flips, is not known from it.",
+    )
+
+
+def _never_disagreeing(parts: Iterable[tuple[Any, pd.DataFrame]]) -> dict[str, int]:
+    """Name -> gold pairs, of the parts in which people call every label right."""
+    return {
+        str(name): len(part)
+        for name, part in parts
+        if len(part) >= ENOUGH_TO_DISAGREE and (part["human_label"] > 0).all()
+    }
+
+
+def _few_gold(rows: Sequence[Mapping[str, Any]]) -> Iterator[Warned]:
+    """Sources of whose labels gold says nothing, nor a model that was measured on gold."""
+    asked = [
+        (row, int(row["label_accuracy"]["n"]))
+        for row in rows
+        if "label_accuracy" in row and row["label_accuracy"]["by"] != MODEL
+    ]
+    told = [
+        f"{row['source']} ({row['num_clean']:,} clean pairs, {num:,} of them gold)"
+        for row, num in asked
+        if num < ENOUGH_TO_DISAGREE <= row["num_clean"]
+    ]
+    if told:
         yield Warned(
-            code="gold_never_disagrees",
-            sentence=f"Gold calls the source's label right in all {len(gold):,} pairs, as it does "
-            "where the same votes made both: how right labels are, and how precise flips, is not "
-            "known from it.",
+            code="few_gold_of_source",
+            sentence="Nothing can be said of how right the labels of these sources are, for which "
+            f"{ENOUGH_TO_DISAGREE} gold pairs are the least: {'; '.join(told)}.",
         )
 
 
@@ -262,6 +370,15 @@ def _discarded(decisions: Mapping[str, int]) -> Iterator[Warned]:
             code="more_discarded_than_kept",
             sentence=f"More pairs were discarded than kept: {discarded:,} against {kept:,}.",
         )
+
+
+def _clean(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {str(row["source"]): int(row["num_clean"]) for row in rows}
+
+
+def _longer_is_right(gold: pd.DataFrame) -> np.ndarray:
+    """Bool (n,): where people prefer the longer response."""
+    return np.asarray((gold["longer"] * gold["human_label"] > 0).to_numpy())
 
 
 def _right(gold: pd.DataFrame, name: str) -> np.ndarray:

@@ -1,97 +1,110 @@
 """What each source brings to the pool: rows, quarantine, repetitions, contradictions, length.
 
-Every figure is the same in whatever order sources and files are read: of two equal pairs none is
-the first here, as it is where the clean pool keeps one of them. A pair is known by the first eight
-bytes of its ids, which are hashes: some twenty bytes a pair are held.
+One table, before a campaign and in it: `synpref check` fills it from the ids of all pairs
+(`PoolKeys`), the clean pool from its own counts. Every row adds up: rows + unfolded = pairs +
+quarantined + outside, and pairs = duplicates + dropped + clean.
 """
 
+import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pandas as pd
 
-from synpref_dagster.pairs.ids import id_keys
+from synpref_dagster.curation.contamination.recheck import CONTAMINATED
+from synpref_dagster.curation.pool.marks import CONTRADICTION
+from synpref_dagster.curation.pool.selection import DUPLICATE
+from synpref_dagster.pairs.accuracy import Accuracy, wilson_interval
 from synpref_dagster.pairs.record import PreferencePair, ids_of_all
 
-NEEDED_COLUMNS = ["source", "pair_id", "content_id", "chosen", "rejected"]
-COUNTED = ("num_rows", "num_unfolded", "num_quarantined", "num_outside")
+READ = ("num_rows", "num_unfolded", "num_outside", "num_quarantined", "num_pairs")
+"""As reading counts them: rows; candidates beyond one per row, fewer than none where rows are
+joined; rows outside the part that options select or of held-out debates; rows that are no pair."""
+POOL_COLUMNS = [
+    "source", *READ, "quarantined_as",
+    "num_duplicates", "num_dropped", "dropped_as", "num_clean", "num_contradictory",
+]  # fmt: skip
+"""`num_dropped` counts what cleaning dropped besides duplicates; `..._as` is JSON by reason."""
+ENDS = ("value", "low", "high", "n")
+LONGER = "longer_before"
+TALLIED = ["source", "kept", "why", "num_pairs"]
+_WHYS = ("", CONTRADICTION, CONTAMINATED, DUPLICATE)  # the first two of clean pairs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceRow:
-    """One source: what was read, and what its pairs say of each other and of other sources'."""
+def pool_rows(
+    read: pd.DataFrame,
+    *,
+    quarantined: pd.DataFrame,
+    cleaned: pd.DataFrame,
+    longer: Mapping[str, Accuracy],
+) -> pd.DataFrame:
+    """What each source brought to the pool: `POOL_COLUMNS` and the share `longer_before`.
 
-    source: str
-    num_rows: int
-    """Rows read."""
-    num_unfolded: int
-    """Candidates beyond one per row: rows + unfolded = pairs + quarantined + outside."""
-    num_pairs: int
-    num_quarantined: int
-    num_outside: int
-    """Rows outside the part that the options select."""
-    num_repeated: int
-    """Pairs that stand in the source before: pairs less different ones."""
-    num_elsewhere: int
-    """Different pairs, under this label, that another source holds as well."""
-    num_contradictory: int
-    """Contents that the source itself labels both ways."""
-    num_contradicted: int
-    """Contents that another source labels the other way."""
-    num_unequal: int
-    """Pairs whose responses differ in length, in characters."""
-    num_longer: int
-    """Those of them whose longer response is preferred."""
+    Args:
+        read: source and `READ`, any number of rows per source, one at least.
+        quarantined: source, reason, num_rows.
+        cleaned: `TALLIED`, as in `selection.TALLY_SCHEMA`.
+        longer: source -> how often its clean pairs prefer the longer response.
+    """
+    counts = read.groupby("source", sort=False)[list(READ)].sum()
+    rows = [
+        {
+            "source": str(source),
+            **{name: int(number) for name, number in each.items()},
+            "quarantined_as": _by_reason(quarantined[quarantined["source"] == source], "reason"),
+            **_cleaned(cleaned[cleaned["source"] == source]),
+            **flat(LONGER, longer.get(str(source), share_of(0, 0))),
+        }
+        for source, each in counts.to_dict("index").items()
+    ]
+    return pd.DataFrame(rows, columns=[*POOL_COLUMNS, *(f"{LONGER}_{end}" for end in ENDS)])
 
-    @property
-    def longer_share(self) -> float | None:
-        """How often the longer response is preferred; None where no pair says."""
-        return self.num_longer / self.num_unequal if self.num_unequal else None
+
+def flat(name: str, figure: Any) -> dict[str, Any]:
+    """A figure with an interval as four columns."""
+    return {f"{name}_{end}": getattr(figure, end) for end in ENDS}
+
+
+def share_of(number: int, total: int) -> Accuracy:
+    """A counted share with its interval; unknown of nothing."""
+    low, high = wilson_interval(number, total)
+    return Accuracy(number / total if total else float("nan"), low, high, total)
 
 
 class PoolKeys:
-    """What is held of the pairs of a pool to compare them: add them table by table, then ask."""
+    """What is held of the pairs of a pool to compare them: begin a source, add its pairs, then ask.
+
+    A pair is known by the first eight bytes of its ids, which are hashes: some twenty bytes a pair
+    are held. A pair of several sources is a duplicate in all but the one that was begun first, as
+    in the clean pool; the order within a source changes nothing.
+    """
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._parts: list[tuple[np.ndarray, ...]] = []
 
-    def add(self, pairs: pa.Table) -> None:
-        """Takes note of some pairs.
+    def begin(self, source: str) -> None:
+        """Makes a source known, also one without pairs."""
+        self._codes.setdefault(source, len(self._codes))
+
+    def add(self, pairs: Sequence[PreferencePair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Takes note of some pairs, and gives their numbers.
 
         Args:
-            pairs: `NEEDED_COLUMNS`.
-        """
-        lengths = [pc.utf8_length(pairs.column(side)) for side in ("chosen", "rejected")]
-        chosen, rejected = (np.asarray(each.combine_chunks(), dtype=np.int64) for each in lengths)
-        ids = [id_keys(pairs.column(name))[:, 0].copy() for name in ("pair_id", "content_id")]
-        self._add(pairs.column("source").to_pylist(), ids, chosen - rejected)
-
-    def add_pairs(
-        self, pairs: Sequence[PreferencePair]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same of pairs that are no table; gives their numbers.
-
-        Args:
-            pairs: n of them.
+            pairs: n of them, of sources that were begun.
 
         Returns:
             (n,) uint64 each: the first eight bytes of pair_id, content_id and conversation_id.
         """
         pair_ids, contents, conversations = map(id_numbers, ids_of_all(pairs))
-        lengths = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=np.int64)
-        self._add([pair.source for pair in pairs], [pair_ids, contents], lengths)
+        codes = [self._codes[p.source] for p in pairs]
+        signs = np.sign([len(p.chosen) - len(p.rejected) for p in pairs]).astype(np.int8)
+        self._parts.append((np.array(codes, dtype=np.int32), pair_ids, contents, signs))
         return pair_ids, contents, conversations
-
-    def _add(self, names: Sequence[str], ids: Sequence[np.ndarray], lengths: np.ndarray) -> None:
-        """`lengths`: how many characters the preferred response is longer."""
-        codes = [self._codes.setdefault(name, len(self._codes)) for name in names]
-        signs = np.sign(lengths).astype(np.int8)
-        self._parts.append((np.array(codes, dtype=np.int32), *ids, signs))
 
     def contents(self, sources: Collection[str]) -> np.ndarray:
         """Ascending uint64: the first eight bytes of the different contents of some sources."""
@@ -104,24 +117,66 @@ class PoolKeys:
         """Different pairs of the whole pool."""
         return len(np.unique(self._columns()[1]))
 
-    def rows(self, counts: Iterable[Mapping[str, Any]]) -> list[SourceRow]:
-        """A row per source, by name.
+    def cleaned(self, contaminated: np.ndarray) -> tuple[pd.DataFrame, dict[str, Accuracy]]:
+        """What cleaning will make of the pairs, and how often clean ones prefer the longer answer.
 
         Args:
-            counts: source and `COUNTED`, any number per source, those without a pair too.
+            contaminated: uint64 (m,) numbers of pairs that share words with a benchmark.
+
+        Returns:
+            `TALLIED`, and source -> share, as `pool_rows` takes them.
         """
-        read: dict[str, Counter[str]] = {}
-        for each in counts:
-            counter = read.setdefault(str(each["source"]), Counter())
-            counter.update({name: int(each[name]) for name in COUNTED})
-        numbers = self._numbers()
-        rows = []
-        for name in sorted(read | self._codes):
-            counted = read.get(name, Counter())
-            code = self._codes.get(name)
-            found = {key: 0 if code is None else int(by[code]) for key, by in numbers.items()}
-            rows.append(SourceRow(source=name, **{key: counted[key] for key in COUNTED}, **found))
-        return rows
+        source, pair, content, sign = self._columns()
+        why = np.full(len(pair), _WHYS.index(DUPLICATE))
+        first = _first_of_each(pair, source)
+        hit = np.isin(pair[first], contaminated)
+        why[first[hit]] = _WHYS.index(CONTAMINATED)
+        clean = first[~hit]
+        _, of, labels = np.unique(content[clean], return_inverse=True, return_counts=True)
+        why[clean] = np.where(labels[of] > 1, _WHYS.index(CONTRADICTION), 0)
+        counts = np.zeros((len(self._codes), len(_WHYS)), dtype=np.int64)
+        np.add.at(counts, (source, why), 1)
+        rows = [
+            (name, place < 2, reason, int(counts[code, place]))
+            for name, code in self._codes.items()
+            for place, reason in enumerate(_WHYS)
+            if counts[code, place]
+        ]
+        tallied = pd.DataFrame(rows, columns=TALLIED)
+        for_it, unequal = (
+            np.bincount(source[clean], told, minlength=len(self._codes)).astype(int)
+            for told in (sign[clean] > 0, sign[clean] != 0)
+        )
+        shares = {n: share_of(int(for_it[c]), int(unequal[c])) for n, c in self._codes.items()}
+        return tallied, shares
+
+    def overlaps(self) -> dict[str, dict[str, int]]:
+        """Source -> repetitions and contradictions, within and between sources.
+
+        `num_repeated`: pairs that stand in the source before. `num_elsewhere`: different pairs,
+        under this label, that another source holds as well. `num_both_ways`: contents that the
+        source itself labels both ways. `num_opposed`: contents that another one labels the other
+        way.
+        """
+        source, pair, content, _ = self._columns()
+        size = len(self._codes)
+        distinct = _first_of_each(pair, source, within=True)
+        source_of, pair_of, content_of = (each[distinct] for each in (source, pair, content))
+        _, of, num_sources = np.unique(pair_of, return_inverse=True, return_counts=True)
+        within, between = _contradictions(content_of, pair_of, source_of)
+        numbers = {
+            "num_repeated": np.bincount(source, minlength=size)
+            - np.bincount(source_of, minlength=size),
+            "num_elsewhere": np.bincount(source_of[num_sources[of] > 1], minlength=size),
+        }
+        return {
+            name: {
+                **{key: int(each[code]) for key, each in numbers.items()},
+                "num_both_ways": within[code],
+                "num_opposed": between[code],
+            }
+            for name, code in self._codes.items()
+        }
 
     def _columns(self) -> tuple[np.ndarray, ...]:
         """Source, pair, content and sign of the length, (n,) each."""
@@ -129,90 +184,65 @@ class PoolKeys:
         empty = tuple(np.zeros(0, dtype=kind) for kind in kinds)
         return tuple(map(np.concatenate, zip(empty, *self._parts, strict=True)))
 
-    def _numbers(self) -> dict[str, np.ndarray]:
-        """Field of `SourceRow` -> (number of sources,) int64."""
-        source, pair, content, sign = self._columns()
-        size = len(self._codes)
-        num_pairs = np.bincount(source, minlength=size)
-        distinct = _distinct(pair, source)
-        num_sources = _group_sizes(pair[distinct])
-        elsewhere = source[distinct][num_sources > 1]
-        within, between = _contradictions(content[distinct], pair[distinct], source[distinct])
-        return {
-            "num_pairs": num_pairs,
-            "num_repeated": num_pairs - np.bincount(source[distinct], minlength=size),
-            "num_elsewhere": np.bincount(elsewhere, minlength=size),
-            "num_contradictory": np.bincount(within, minlength=size),
-            "num_contradicted": np.bincount(between, minlength=size),
-            "num_unequal": np.bincount(source[sign != 0], minlength=size),
-            "num_longer": np.bincount(source[sign > 0], minlength=size),
-        }
-
 
 def id_numbers(ids: Sequence[bytes]) -> np.ndarray:
     """(n,) uint64: the first eight bytes of each id."""
     return np.frombuffer(b"".join(ids), dtype=np.uint64)[::2].copy()
 
 
-def by_source(shards: Iterable[pa.Table], counts: Iterable[Mapping[str, Any]]) -> list[SourceRow]:
-    """A row per source of a pool, by name; a shard is in memory at a time.
-
-    Args:
-        shards: `NEEDED_COLUMNS` of all pairs that were read, as the raw pool holds them.
-        counts: source and `COUNTED`, as reading counts them, any number per source.
-    """
-    keys = PoolKeys()
-    for shard in shards:
-        keys.add(shard)
-    return keys.rows(counts)
-
-
-def _distinct(pair: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Rows (m,) of each pair of each source once, by pair and source."""
+def _first_of_each(pair: np.ndarray, source: np.ndarray, *, within: bool = False) -> np.ndarray:
+    """Rows (m,) of each pair once, in the first source that has it, or in each that does."""
     order = np.lexsort((source, pair))
-    starts = _starts(pair[order], source[order])
-    return np.asarray(order[starts])
-
-
-def _starts(*columns: np.ndarray) -> np.ndarray:
-    """Bool (n,): where a run of rows with equal values begins, in columns that are sorted."""
-    changes = np.zeros(max(len(columns[0]) - 1, 0), dtype=bool)
-    for column in columns:
-        changes |= column[1:] != column[:-1]
-    return np.append(True, changes)[: len(columns[0])]
-
-
-def _group_sizes(ranked: np.ndarray) -> np.ndarray:
-    """(n,) int64: how many rows have the value of each, of a sorted column."""
-    starts = _starts(ranked)
-    return np.asarray(np.bincount(np.cumsum(starts) - 1)[np.cumsum(starts) - 1])
+    is_first = np.ones(len(pair), dtype=bool)
+    is_first[1:] = pair[order][1:] != pair[order][:-1]
+    if within:
+        is_first[1:] |= source[order][1:] != source[order][:-1]
+    return np.asarray(order[is_first])
 
 
 def _contradictions(
     content: np.ndarray, pair: np.ndarray, source: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Source of each content that it labels both ways itself, and of each that others oppose.
+) -> tuple[Counter[int], Counter[int]]:
+    """How many contents each source labels both ways itself, and how many others oppose.
 
     Args:
         content: (m,) of the pairs of every source, each once.
         pair: (m,) pair under its label: a content has two at most.
         source: (m,) of the pair.
     """
-    order = np.lexsort((source, pair, content))
-    content, pair, source = content[order], pair[order], source[order]
-    group = np.cumsum(_starts(content)) - 1
-    first = pair[np.flatnonzero(_starts(content))]
-    turned = (pair != first[group]).astype(np.int64)
-    votes = np.stack([np.bincount(group, 1 - turned), np.bincount(group, turned)])
-    both = votes.min(axis=0) > 0
-    rows = np.flatnonzero(both[group])  # few: contents under both labels
-    group, source, turned = group[rows], source[rows], turned[rows]
-    again = np.lexsort((turned, source, group))
-    group, source, turned = group[again], source[again], turned[again]
-    starts = _starts(group, source)
-    member = np.cumsum(starts) - 1
-    is_both = np.bincount(member)[member] > 1
-    opposed = votes[1 - turned, group] - is_both > 0
-    of_member = source[starts]
-    is_opposed = np.bincount(member, opposed, minlength=len(of_member)) > 0
-    return of_member[np.bincount(member, minlength=len(of_member)) > 1], of_member[is_opposed]
+    within: Counter[int] = Counter()
+    between: Counter[int] = Counter()
+    order = np.argsort(content, kind="stable")
+    _, first, of = np.unique(content[order], return_index=True, return_inverse=True)
+    other = pair[order] != pair[order][first][of]
+    both = order[np.isin(of, of[other])]  # few: contents under both labels
+    columns = (each[both].tolist() for each in (content, source, pair))
+    for _, rows in groupby(zip(*columns, strict=True), key=itemgetter(0)):
+        said: dict[int, set[int]] = {}
+        for _, name, label in rows:
+            said.setdefault(name, set()).add(label)
+        for name, own in said.items():
+            others = set().union(*(labels for each, labels in said.items() if each != name))
+            within[name] += len(own) > 1
+            between[name] += any(mine != theirs for mine in own for theirs in others)
+    return within, between
+
+
+def _cleaned(tally: pd.DataFrame) -> dict[str, Any]:
+    kept = tally["kept"].astype(bool)
+    dropped = tally[~kept]
+    repeated = dropped["why"] == DUPLICATE
+    others = dropped[~repeated]
+    contradicted = tally[kept & (tally["why"] == CONTRADICTION)]
+    return {
+        "num_duplicates": int(dropped["num_pairs"][repeated].sum()),
+        "num_dropped": int(others["num_pairs"].sum()),
+        "dropped_as": _by_reason(others.rename(columns={"num_pairs": "num_rows"}), "why"),
+        "num_clean": int(tally["num_pairs"][kept].sum()),
+        "num_contradictory": int(contradicted["num_pairs"].sum()),
+    }
+
+
+def _by_reason(rows: pd.DataFrame, column: str) -> str:
+    totals = rows.groupby(column)["num_rows"].sum().sort_values(ascending=False, kind="stable")
+    return json.dumps({str(reason): int(number) for reason, number in totals.items()})

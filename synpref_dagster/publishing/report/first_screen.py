@@ -11,6 +11,7 @@ from synpref_dagster.pairs.texts import duration
 from synpref_dagster.publishing.report.labels import claims_gist, outcome
 from synpref_dagster.publishing.report.releases import headline, points_cell
 from synpref_dagster.publishing.report.section import in_order
+from synpref_dagster.publishing.report.sources import SAME_VOTES
 from synpref_dagster.publishing.report.tables import (
     NOT_MEASURED,
     count,
@@ -38,6 +39,7 @@ MODELS = {
     "frozen": "heads on a frozen backbone",
     "hub": "fine-tuned backbones",
 }
+PEOPLE_SAID = "people"  # who an estimate is by
 MAX_NAMED = 4
 
 
@@ -189,7 +191,7 @@ def _right_labels(report: Report) -> Fact:
     gains = {claim.get("name"): claim for claim in report.get("claims") or []}
     gain = gains.get("labels_improve")
     settled = has_value(gain) and (gain["low"] > 0 or gain["high"] < 0)
-    note = f"pool → curated; {interval(after)}"
+    note = f"pool → curated; {interval(after)}{_rests_on(report.get('truth') or {})}"
     return Fact(
         name="Right labels",
         value=value,
@@ -197,15 +199,44 @@ def _right_labels(report: Report) -> Fact:
     )
 
 
+def _rests_on(truth: Mapping[str, Any]) -> str:
+    """Of which pairs the truth is known, and whether it is independent of the people."""
+    known = truth.get("by_source") or {}
+    if not known:
+        return ""
+    told = _counted({name: each["num_known"] for name, each in known.items()})
+    if not truth["votes_play_people"]:
+        return f"; truth is known of {told}"
+    by_people = sum(each["num_by_people"] for each in known.values())
+    return f"; truth is known of {told}: {SAME_VOTES} ({count(by_people)} pairs they decided)"
+
+
+def _counted(pairs: Mapping[str, int]) -> str:
+    """`419 pairs of lm, 339 of crowd`; more than a few sources are summed up."""
+    if len(pairs) > MAX_NAMED:
+        return f"{count(sum(pairs.values()))} pairs of {len(pairs)} sources"
+    first, *others = (f"{count(number)} {{}}of {name}" for name, number in pairs.items())
+    return ", ".join([first.format("pairs "), *(each.format("") for each in others)])
+
+
 def _estimated_labels(report: Report) -> Fact:
     """How right the sources' own labels are where no truth is known: from what people said."""
-    found = [row.get("label_accuracy") for row in report.get("by_source") or []]
-    shares = [each["value"] for each in found if has_value(each)]
-    if not shares:
+    rows = [row for row in report.get("by_source") or [] if has_value(row.get("label_accuracy"))]
+    if not rows:
         return Fact(name="Right labels", value=NOT_MEASURED, note="no truth is known")
+    found = {str(row["source"]): row["label_accuracy"] for row in rows}
+    shares = [each["value"] for each in found.values()]
     least, most = percent(min(shares)), percent(max(shares))
-    value = least if len(shares) == 1 else f"{least} to {most} by source"
-    return Fact(name="Right labels", value=value, note="of the sources, estimated from gold")
+    asked = {name: each["n"] for name, each in found.items() if each["by"] == PEOPLE_SAID}
+    note = "of the sources, estimated from gold"
+    note += f": {_counted(asked)}" if asked else ", through the reward model"
+    if len(asked) < len(report["by_source"]):
+        note += f"; people were asked about {len(asked)} of {len(report['by_source'])} sources"
+    return Fact(
+        name="Right labels",
+        value=least if len(shares) == 1 else f"{least} to {most} by source",
+        note=note,
+    )
 
 
 def _released(report: Report) -> list[Fact]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synpref_dagster.publishing.report.section import Report, Section, in_order, named, night_of
-from synpref_dagster.publishing.report.sources import source_tables
+from synpref_dagster.publishing.report.sources import ADDS_UP, source_tables
 from synpref_dagster.publishing.report.tables import (
     Cell,
     FigureTable,
@@ -164,7 +164,7 @@ def _unread_tables(unread: Sequence[Mapping[str, Any]]) -> list[FigureTable]:
 
 def by_source(report: Report) -> Section | None:
     """What each source brought, how right it is, and what became of it."""
-    tables = source_tables(report.get("by_source"))
+    tables = source_tables(report.get("by_source"), report.get("truth"))
     return (
         Section(
             key="sources",
@@ -175,7 +175,7 @@ def by_source(report: Report) -> Section | None:
             "looked: the share is estimated from gold, each kind of pair counted for as many as "
             "there are. Of a source about which nobody was asked it is estimated through the "
             "reward model, if that is better than chance. Judges are asked about doubtful pairs "
-            "only.",
+            f"only. {ADDS_UP}",
             tables=tables,
         )
         if tables

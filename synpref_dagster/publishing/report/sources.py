@@ -11,34 +11,51 @@ from synpref_dagster.publishing.report.tables import NOT_MEASURED, Cell, FigureT
 
 TITLE = "By source"
 RIGHT = "right labels, estimated"
+KNOWN = "truth known"
+SAME_VOTES = "the votes that play people are the truth, too: no independent check"
 LENGTH = {"longer_before": "longer preferred", "longer_after": "longer preferred after"}
 ASKED = {"judges": "judges agree", "votes": "recorded votes agree"}
-COUNTS = {
+READ_TITLES = {
     "num_rows": "rows",
+    "num_unfolded": "unfolded",
+    "num_outside": "left out",
     "num_quarantined": "quarantined",
     "num_pairs": "pairs",
+}
+CLEANING_TITLES = {
     "num_duplicates": "duplicates",
     "num_dropped": "dropped",
-    "num_contradictory": "contradictory",
     "num_clean": "clean",
+    "num_contradictory": "contradictory",
+}
+COUNTS = {
+    **READ_TITLES,
+    **CLEANING_TITLES,
     "num_kept": "kept",
     "num_flipped": "flipped",
     "num_discarded": "discarded",
 }
+ADDS_UP = (
+    "Every row adds up: rows + unfolded = left out + quarantined + pairs; pairs = duplicates + "
+    "dropped + clean; clean = kept + flipped + discarded."
+)
 REASONS = {"num_quarantined": "quarantined_as", "num_dropped": "dropped_as"}
 BY = {"people": "", "reward model": ", through the reward model"}
 Row = Mapping[str, Any]
 
 
-def source_tables(rows: Sequence[Row] | None) -> list[FigureTable]:
+def source_tables(
+    rows: Sequence[Row] | None, truth: Mapping[str, Any] | None = None
+) -> list[FigureTable]:
     """The table of a report's `by_source`; none where there is nothing to show.
 
     Args:
         rows: see `curation.evidence.sources.as_report`.
+        truth: of a report; its pairs by source, where it is known of any.
     """
     if not rows:
         return []
-    shown = [_cells(row) for row in rows]
+    shown = [{**_cells(row), **_truth(row, truth or {})} for row in rows]
     columns = list(shown[0])
     table = FigureTable(
         title=TITLE,
@@ -77,6 +94,17 @@ def _cells(row: Row) -> dict[str, Cell]:
         cells[RIGHT] = _estimate(row["label_accuracy"])
     shares = {**ASKED, **LENGTH}
     return cells | {title: _share(row[name]) for name, title in shares.items() if name in row}
+
+
+def _truth(row: Row, truth: Mapping[str, Any]) -> dict[str, Cell]:
+    if not truth:
+        return {}
+    known = truth["by_source"].get(row["source"])
+    if not known:
+        return {KNOWN: Cell(text=NOT_MEASURED)}
+    decided = f"{known['num_by_people']:,} decided by people"
+    votes = f"; {SAME_VOTES}" if truth["votes_play_people"] else ""
+    return {KNOWN: Cell(text=f"{known['num_known']:,}", note=f"{decided}{votes}")}
 
 
 def _share(found: Row) -> Cell:

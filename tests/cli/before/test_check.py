@@ -101,7 +101,10 @@ def test_a_machine_gets_one_object_with_the_same_figures(check):
     assert code == 0
     assert told["must_change"] == []
     assert (told["num_pairs"], told["num_clean"], told["num_voted"]) == (42, 41, 40)
-    assert [row["source"] for row in told["sources"]] == ["pairs", "votes"]
+    rows = {row["source"]: row for row in told["sources"]}
+    assert set(rows) == {"pairs", "votes"}
+    assert sum(row["num_clean"] for row in rows.values()) == 41
+    assert rows["pairs"]["quarantined_as"]["identical_responses"] == 1
     assert check("own.toml", "--json", num_gold=41)[0] == 1
 
 
@@ -113,7 +116,7 @@ def test_everything_on_the_page_is_in_the_object_for_machines(check):
     assert told["unverified_sources"] == ["pairs"]
     assert [each["backend"] for each in told["small_models"]] == ["linear", "stand_in"]
     assert [part["title"] for part in told["sections"]] == [
-        *("Sources", "Quarantine", "Texts", "Sizes and people", "Judges", "Machines"),
+        *("Sources", "Cleaning", "Quarantine", "Texts", "Sizes and people", "Judges", "Machines"),
         "What leaves this machine",
     ]
     shown = " ".join(check("own.toml")[1].split())

@@ -13,6 +13,7 @@ from synpref_dagster.curation.evidence.label_accuracy import (
     decided_by_machine,
     label_accuracy,
     longer_is_better,
+    truth_by_source,
 )
 from synpref_dagster.curation.filtering.decision import REASONS
 from synpref_dagster.pairs.record import PreferencePair, id_index
@@ -57,6 +58,21 @@ def test_what_people_decided_is_no_machine_decision():
     by_machine = decided_by_machine(decisions)
     assert set(decisions["reason"][~by_machine]) == set(HUMAN_REASONS)
     assert {r for r in REASONS if r.startswith("human_")} == set(HUMAN_REASONS)
+
+
+def test_the_truth_rests_on_sources_and_on_what_people_decided_themselves():
+    decisions = pd.DataFrame(
+        [
+            ("crowd", "human_agrees"), ("crowd", "human_disagrees"), ("crowd", "all_agree"),
+            ("crowd", "human_agrees"), ("hh", "all_agree"),
+        ],
+        columns=["source", "reason"],
+    )  # fmt: skip
+    truth = np.array([1, -1, 1, 0, 0], dtype=np.int8)
+    assert truth_by_source(decisions, truth).to_dict("records") == [
+        {"source": "crowd", "num_known": 3, "num_by_people": 2},
+        {"source": "hh", "num_known": 0, "num_by_people": 0},
+    ]
 
 
 def pair(chosen, rejected):

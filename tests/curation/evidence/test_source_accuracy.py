@@ -154,7 +154,10 @@ def test_gold_is_shown_beside_length_and_votes():
         BOTH,
         signs=response_signs(BOTH),
         votes=ContentLabels.from_table(vote_majorities([votes])),
+        splits={NO.content_id: "validation"},
     )
+    assert found["split"].tolist() == ["validation", "validation"]  # one content, both labels
+    assert found["source"].tolist() == [NO.source, YES.source]
     # "no" sorts first and has the vote; the last pair has left the pool.
     assert found["longer"].tolist() == [-1, 1]
     assert found["vote"].tolist() == [1.0, -1.0]
@@ -163,5 +166,6 @@ def test_gold_is_shown_beside_length_and_votes():
         BOTH,
         signs=response_signs(BOTH),
         votes=ContentLabels.from_table(vote_majorities([])),
+        splits={},
     )
     assert silent["vote"].isna().all()

@@ -8,10 +8,11 @@ from synpref_dagster.curation.evidence.sources import (
     as_report,
     cells_in,
     model_agreement,
-    pool_rows,
+    shares,
     source_rows,
     summed,
 )
+from synpref_dagster.curation.pool.by_source import pool_rows
 
 READ = pd.DataFrame(
     [("hh", 2_000, 0, 0, 13, 1_987), ("hh", 312, 0, 0, 0, 312), ("lm", 999, 0, 0, 157, 842)],
@@ -48,8 +49,8 @@ COUNTS = pd.DataFrame(
 
 @pytest.fixture
 def pool():
-    lengths = summed(COUNTS[COUNTS["measure"] == "length"])
-    return pool_rows(READ, quarantined=QUARANTINED, cleaned=CLEANED, lengths=lengths)
+    longer = shares(summed(COUNTS), "length")
+    return pool_rows(READ, quarantined=QUARANTINED, cleaned=CLEANED, longer=longer)
 
 
 def test_the_pool_part_adds_up_source_by_source(pool):
@@ -93,7 +94,7 @@ def test_a_source_without_a_pair_has_a_row():
     read = READ.iloc[:0].copy()
     read.loc[0] = ["empty", 3, 0, 0, 3, 0]
     [row] = as_report(pool_rows(
-        read, quarantined=QUARANTINED, cleaned=CLEANED.iloc[:0], lengths=COUNTS.iloc[:0]
+        read, quarantined=QUARANTINED, cleaned=CLEANED.iloc[:0], longer={}
     ))  # fmt: skip
     assert (row["num_rows"], row["num_quarantined"], row["num_clean"]) == (3, 3, 0)
     assert row["quarantined_as"] == {}

@@ -2,10 +2,13 @@
 
 from itertools import permutations
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from synpref_dagster.curation.pool.by_source import PoolKeys, SourceRow, by_source
-from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
+from synpref_dagster.curation.evidence.sources import as_report
+from synpref_dagster.curation.pool.by_source import READ, PoolKeys, pool_rows
+from synpref_dagster.pairs.record import PreferencePair
 
 ASKED = ({"role": "user", "content": "Which?"},)
 
@@ -16,11 +19,12 @@ def pair(chosen, rejected, source):
     )
 
 
-def read(source, num_rows, num_quarantined=0, num_outside=0, num_unfolded=0):
-    return {
-        "source": source, "num_rows": num_rows, "num_unfolded": num_unfolded,
-        "num_quarantined": num_quarantined, "num_outside": num_outside,
-    }  # fmt: skip
+def keys_of(pairs, sources=("a", "b")):
+    keys = PoolKeys()
+    for source in sources:
+        keys.begin(source)
+    keys.add(pairs)
+    return keys
 
 
 PAIRS = [
@@ -33,54 +37,94 @@ PAIRS = [
     pair("ox", "tea", "b"),  # b contradicts a
     pair("one", "two", "b"),  # equally long
 ]
-COUNTS = [read("a", 4), read("a", 4, num_quarantined=2, num_outside=1), read("b", 3)]
+BENCHMARK = pair("tea", "ox", "a")
 
 
-def test_each_source_is_counted_within_and_against_the_others():
-    a, b = by_source([pairs_to_table(PAIRS[:3]), pairs_to_table(PAIRS[3:])], COUNTS)
-    assert a == SourceRow(
-        source="a", num_rows=8, num_unfolded=0, num_pairs=5, num_quarantined=2, num_outside=1,
-        num_repeated=1, num_elsewhere=1, num_contradictory=1, num_contradicted=1,
-        num_unequal=5, num_longer=4,
-    )  # fmt: skip
-    assert b == SourceRow(
-        source="b", num_rows=3, num_unfolded=0, num_pairs=3, num_quarantined=0, num_outside=0,
-        num_repeated=0, num_elsewhere=1, num_contradictory=0, num_contradicted=1,
-        num_unequal=2, num_longer=1,
-    )  # fmt: skip
-    assert (a.longer_share, b.longer_share) == (0.8, 0.5)
+def tallied(keys, contaminated=()):
+    rows, shares = keys.cleaned(np.array(contaminated, dtype=np.uint64))
+    counts = {(row.source, row.why): row.num_pairs for row in rows.itertuples()}
+    return counts, {name: (each.value, each.n) for name, each in shares.items()}
 
 
-@pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_no_order_of_the_shards_changes_a_figure(order):
-    shards = [pairs_to_table(PAIRS[start : start + 2]) for start in range(0, 8, 2)]
-    expected = by_source(shards, COUNTS)
-    assert by_source([shards[place] for place in order], reversed(COUNTS)) == expected
+def test_a_pair_is_clean_in_the_first_source_that_has_it_and_a_duplicate_elsewhere():
+    counts, longer = tallied(keys_of(PAIRS))
+    assert counts == {
+        ("a", ""): 1, ("a", "contradictory_label"): 3, ("a", "duplicate"): 1,
+        ("b", ""): 1, ("b", "contradictory_label"): 1, ("b", "duplicate"): 1,
+    }  # fmt: skip
+    # of a long, yes, tea against no; of b none, one is as long as two
+    assert longer == {"a": (0.75, 4), "b": (0.0, 1)}
+    other, _ = tallied(keys_of(PAIRS, sources=("b", "a")))
+    assert (other["a", "duplicate"], other.get(("b", "duplicate"), 0)) == (2, 0)
+
+
+def test_a_contaminated_pair_is_dropped_and_contradicts_nobody():
+    [number] = keys_of([BENCHMARK]).add([BENCHMARK])[0]
+    counts, longer = tallied(keys_of([*PAIRS, BENCHMARK]), [number])
+    assert counts["a", "contaminated"] == 1
+    assert counts["a", "duplicate"] == 2  # the second tea is a repetition first
+    assert ("b", "contradictory_label") not in counts
+    assert longer["a"] == (2 / 3, 3)
+
+
+def test_repetitions_and_contradictions_are_told_within_and_between_sources():
+    assert keys_of(PAIRS).overlaps() == {
+        "a": {"num_repeated": 1, "num_elsewhere": 1, "num_both_ways": 1, "num_opposed": 1},
+        "b": {"num_repeated": 0, "num_elsewhere": 1, "num_both_ways": 0, "num_opposed": 1},
+    }
 
 
 def test_a_source_with_both_labels_is_opposed_by_another_with_one():
     pairs = [pair("yes", "no", "a"), pair("no", "yes", "a"), pair("yes", "no", "b")]
-    a, b = by_source([pairs_to_table(pairs)], [])
-    assert (a.num_contradictory, a.num_contradicted) == (1, 1)
-    assert (b.num_contradictory, b.num_contradicted) == (0, 1)
+    told = keys_of(pairs).overlaps()
+    assert (told["a"]["num_both_ways"], told["a"]["num_opposed"]) == (1, 1)
+    assert (told["b"]["num_both_ways"], told["b"]["num_opposed"]) == (0, 1)
 
 
-def test_a_source_without_a_pair_has_a_row_and_no_share():
-    [empty] = by_source([], [read("empty", 3, num_quarantined=3)])
-    assert (empty.num_rows, empty.num_pairs, empty.num_quarantined) == (3, 0, 3)
-    assert empty.longer_share is None
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_no_order_of_the_pairs_changes_a_figure(order):
+    keys = keys_of([])
+    for place in order:
+        keys.add(PAIRS[2 * place : 2 * place + 2])
+    assert tallied(keys) == tallied(keys_of(PAIRS))
+    assert keys.overlaps() == keys_of(PAIRS).overlaps()
 
 
-def test_nothing_read_is_no_row():
-    assert by_source([pairs_to_table([])], []) == []
+def test_every_row_adds_up_and_a_source_without_a_pair_has_one():
+    read = pd.DataFrame(
+        [
+            ("a", 4, 1, 1, 0, 4),
+            ("a", 4, 0, 1, 2, 1),
+            ("b", 3, 0, 0, 0, 3),
+            ("none", 3, -1, 1, 1, 0),
+        ],
+        columns=["source", *READ],
+    )
+    reasons = pd.DataFrame(
+        [("a", "tied", 2), ("none", "tied", 1)], columns=["source", "reason", "num_rows"]
+    )
+    cleaned, longer = keys_of(PAIRS, sources=("a", "b", "none")).cleaned(np.zeros(0, np.uint64))
+    rows = as_report(pool_rows(read, quarantined=reasons, cleaned=cleaned, longer=longer))
+    assert [row["source"] for row in rows] == ["a", "b", "none"]
+    for row in rows:
+        assert row["num_rows"] + row["num_unfolded"] == (
+            row["num_outside"] + row["num_quarantined"] + row["num_pairs"]
+        )
+        assert row["num_pairs"] == row["num_duplicates"] + row["num_dropped"] + row["num_clean"]
+        assert sum(row["quarantined_as"].values()) == row["num_quarantined"]
+    assert [row["num_clean"] for row in rows] == [4, 2, 0]
+    assert rows[2]["longer_before"] == {"value": None, "low": None, "high": None, "n": 0}
+
+
+def test_nothing_read_is_nothing():
+    counts, longer = tallied(PoolKeys())
+    assert (counts, longer, PoolKeys().overlaps(), PoolKeys().num_distinct) == ({}, {}, {}, 0)
 
 
 def test_different_pairs_of_the_pool_are_counted_once():
-    keys = PoolKeys()
-    keys.add(pairs_to_table(PAIRS))
-    assert keys.num_distinct == 6
+    assert keys_of(PAIRS).num_distinct == 6
 
 
 def test_length_is_that_of_characters_and_not_of_bytes():
-    [row] = by_source([pairs_to_table([pair("é", "ab", "a")])], [])
-    assert (row.num_unequal, row.num_longer) == (1, 0)
+    _, longer = tallied(keys_of([pair("é", "ab", "a")]))
+    assert longer["a"] == (0.0, 1)

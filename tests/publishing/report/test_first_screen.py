@@ -1,5 +1,7 @@
 """The first screen tells what came out, and of which model; what nobody measured is a dash."""
 
+from math import nan
+
 import pytest
 
 from synpref_dagster.publishing.report.first_screen import as_markdown, first_screen, worries
@@ -102,13 +104,31 @@ def test_without_a_truth_right_labels_are_estimated_and_called_that(report):
     report["label_accuracy"] = {}
     assert told(report, "out")["Right labels"] == ("–", "no truth is known")
     report["by_source"] = [
-        {"source": name, "label_accuracy": {**accuracy(value), "by": "people", "covers": 1.0}}
-        for name, value in (("hh", 0.55), ("lm", 0.8))
-    ]
+        {"source": name, "label_accuracy": {**accuracy(value, n), "by": by, "covers": 1.0}}
+        for name, value, n, by in (
+            ("hh", 0.55, 1_200, "people"), ("lm", 0.8, 90, "people"),
+            ("llm", 0.7, 1_290, "reward model"), ("none", nan, 0, "nobody"),
+        )
+    ]  # fmt: skip
     assert told(report, "out")["Right labels"] == (
         "55.0% to 80.0% by source",
-        "of the sources, estimated from gold",
+        "of the sources, estimated from gold: 1,200 pairs of hh, 90 of lm; people were asked about "
+        "2 of 4 sources",
     )
+
+
+def test_right_labels_say_of_which_pairs_the_truth_is_known_and_when_it_checks_nothing(report):
+    known = {"crowd": {"num_known": 649, "num_by_people": 605}}
+    report["truth"] = {"by_source": known, "votes_play_people": True}
+    assert told(report, "out")["Right labels"][1].split("; ")[2:4] == [
+        "truth is known of 649 pairs of crowd: the votes that play people are the truth, too: no "
+        "independent check (605 pairs they decided)",
+        "this campaign does not settle whether they differ",
+    ]
+    many = {f"s{n}": {"num_known": 100, "num_by_people": 9} for n in range(5)}
+    report["truth"] = {"by_source": many, "votes_play_people": False}
+    note = told(report, "out")["Right labels"][1]
+    assert "truth is known of 500 pairs of 5 sources;" in note
 
 
 def test_what_was_asked_names_sources_judges_and_version(report):

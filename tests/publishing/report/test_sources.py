@@ -4,7 +4,8 @@ from synpref_dagster.publishing.report.sources import source_tables, table_cells
 
 POOL = {
     "source": "lm",
-    "num_rows": 1_999, "num_quarantined": 157, "num_duplicates": 3, "num_dropped": 2,
+    "num_rows": 1_999, "num_unfolded": 12, "num_outside": 12, "num_quarantined": 157,
+    "num_pairs": 1_842, "num_duplicates": 3, "num_dropped": 2,
     "num_contradictory": 0, "num_clean": 1_837,
     "quarantined_as": {"tied": 105, "empty_response": 52}, "dropped_as": {"contaminated": 2},
     "longer_before": {"value": 0.61, "low": 0.6, "high": 0.62, "n": 1_800},
@@ -27,6 +28,7 @@ def test_a_source_is_a_row_with_reasons_and_intervals_in_small():
     row = {title: (cell.text, cell.note) for title, cell in zip(table.columns, cells, strict=True)}
     assert name == "lm"
     assert row["rows"] == ("1,999", "")
+    assert [row[name][0] for name in ("unfolded", "left out", "pairs")] == ["12", "12", "1,842"]
     assert row["quarantined"] == ("157", "105 tied, 52 empty response")
     assert row["right labels, estimated"] == (
         "72.4%",
@@ -49,10 +51,32 @@ def test_an_estimate_says_who_it_comes_from_and_that_nobody_can_say():
     ]
 
 
+def test_of_which_pairs_the_truth_is_known_stands_beside_them_and_who_decided_them():
+    known = {"lm": {"num_known": 649, "num_by_people": 605}}
+
+    def told(**truth):
+        [table] = source_tables([WHOLE, {**WHOLE, "source": "hh"}], truth)
+        place = list(table.columns).index("truth known")
+        return [(cells[place].text, cells[place].note) for _, cells in table.rows]
+
+    same = told(by_source=known, votes_play_people=True)
+    assert same == [
+        (
+            "649",
+            "605 decided by people; the votes that play people are the truth, too: no independent "
+            "check",
+        ),
+        ("–", ""),
+    ]
+    assert told(by_source=known, votes_play_people=False)[0] == ("649", "605 decided by people")
+    assert "truth known" not in source_tables([WHOLE])[0].columns
+
+
 def test_the_pools_part_alone_is_a_table_too():
     [row] = table_cells([POOL])
     assert row == {
-        "source": "lm", "rows": 1_999, "quarantined": 157, "duplicates": 3, "dropped": 2,
+        "source": "lm", "rows": 1_999, "unfolded": 12, "left out": 12, "quarantined": 157,
+        "pairs": 1_842, "duplicates": 3, "dropped": 2,
         "contradictory": 0, "clean": 1_837, "longer preferred": "61.0% (n = 1,800)",
         "quarantined as": "105 tied, 52 empty response", "dropped as": "2 contaminated",
     }  # fmt: skip
