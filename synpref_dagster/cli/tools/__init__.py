@@ -1,5 +1,19 @@
-"""Commands that need no campaign: `synpref score` and `benchmark`.
+"""Commands that need no campaign, one module per command or few that are alike.
+
+`register` puts them into the application; a new command is one line there.
 
 What does not belong here: what a tool does, which is in `synpref_dagster/tools/`;
 how a terminal asks for it and is told.
 """
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this folder."""
+    from synpref_dagster.cli.tools.benchmark import benchmark
+    from synpref_dagster.cli.tools.cleaning import clean, decontaminate, dedup
+    from synpref_dagster.cli.tools.score import score
+
+    for command in (score, benchmark, clean, dedup, decontaminate):
+        app.command()(command)

@@ -1,0 +1,35 @@
+"""Tools that need no campaign decide as a campaign does on the same rows."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from synpref_dagster.curation.contamination.rules import BenchmarkPrompt
+from synpref_dagster.storage import iter_tables
+from synpref_dagster.tools.curating import cleaning
+from synpref_dagster.tools.curating.against import Against
+
+
+@pytest.fixture
+def raw_file(finished_campaign, tmp_path):
+    """The raw pool of the campaign as a file of pairs."""
+    raw = pa.concat_tables(iter_tables(finished_campaign.ref("raw_pool").kept))
+    columns = {"prompt": raw["conversation"], "chosen": raw["chosen"], "rejected": raw["rejected"]}
+    pq.write_table(pa.table(columns), tmp_path / "raw.parquet")
+    return tmp_path / "raw.parquet"
+
+
+def test_clean_keeps_and_drops_what_the_clean_pool_does(finished_campaign, raw_file, monkeypatch):
+    prompts = finished_campaign.frame(finished_campaign.ref("benchmark_prompts"))
+    against = Against([BenchmarkPrompt(*row) for row in prompts.itertuples(index=False)])
+    monkeypatch.setattr(cleaning, "texts_against", lambda _: against)
+    report = cleaning.clean(raw_file)
+    pool = finished_campaign.ref("clean_pool")
+    kept, dropped = (finished_campaign.frame(each) for each in (pool.kept, pool.dropped))
+    ours, left = report.table().to_pandas(), report.left_out()
+    assert ours["pair_id"].tolist() == [each.hex() for each in kept["pair_id"]]
+    assert ours["risk"].tolist() == kept["risk"].tolist()
+    assert left["pair_id"].tolist() == [each.hex() for each in dropped["pair_id"]]
+    assert left["reason"].tolist() == dropped["reason"].tolist()
+    assert report.dropped.keys() == {"duplicate", "contaminated"}
+    assert {*left["benchmark"].dropna()} == {*dropped["benchmark"]} - {""}
