@@ -9,12 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synpref_dagster.storage.arrow_types import dictionary_columns
 from synpref_dagster.storage.atomic import beside, put_in_place
 
 PARQUET, JSON_LINES = ".parquet", ".jsonl"
 QUARANTINE = "quarantine.jsonl"
 ROWS_AT_A_TIME = 2_000
 """Rows that are Python objects at a time where lines are written."""
+ROW = "row"
+UNIQUE = (ROW, "pair_id")
+"""Columns of which no two rows have the same value: a dictionary would only be in the way."""
 Write = Callable[[pa.Table], None]
 
 
@@ -80,7 +84,11 @@ def set_aside(quarantine: Path, target: Path, *, is_needed: bool) -> Path | None
 def writer(part: Path, *, as_parquet: bool, schema: pa.Schema) -> Iterator[Write]:
     """Writes tables of one schema behind each other, as Parquet or as JSON lines."""
     if as_parquet:
-        with pq.ParquetWriter(part, schema, compression="zstd") as opened:
+        names = [name for name in dictionary_columns(schema) if name not in UNIQUE]
+        encoding = {name: "DELTA_BINARY_PACKED" for name in schema.names if name == ROW}
+        with pq.ParquetWriter(
+            part, schema, compression="zstd", use_dictionary=names, column_encoding=encoding
+        ) as opened:
             yield opened.write_table
         return
     with part.open("w", encoding="utf-8") as lines:
