@@ -306,8 +306,8 @@ def read_ours(folder: Path, output: Path) -> Any:
 
 JOBS: dict[str, Callable[[Path, Path], Any]] = {
     job.__name__: job
-    for job in (filter_floor, filter_ours, filter_tool, filter_pandas, filter_polars, filter_datasets,
-                filter_datasets_by_row,
+    for job in (filter_floor, filter_ours, filter_tool, filter_pandas, filter_polars,
+                filter_datasets, filter_datasets_by_row,
                 index_floor, index_ours, clean_floor, clean_ours, clean_pandas,
                 read_floor, read_ours)
 }  # fmt: skip

@@ -35,7 +35,9 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
     for name in ("pairs.jsonl", "my_suite.jsonl"):
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("eval.txt").write_text("q 0\n")
-    scored, measured, cleaned = SNIPPETS
+    rewards = [{"best_margin": side, "gold_margin": side, "judge_label": side} for side in (1, -1)]
+    Path("rewards.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rewards))
+    scored, measured, cleaned, decided = SNIPPETS
     names = {}
     exec(scored, names)
     assert capsys.readouterr().out.splitlines() == ["4 pairs, accuracy 1.0", "{}"]
@@ -48,6 +50,11 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
     assert capsys.readouterr().out.splitlines() == ["4 pairs, {}", "3 kept, {'contaminated': 1}"]
     assert names["left"]["item_id"].tolist() == ["0"]
     assert names["in_memory"].num_kept == 4
+    exec(decided, names)
+    totals, *table = capsys.readouterr().out.splitlines()
+    assert totals == "{'kept': 1, 'flipped': 1, 'discarded': 0}"
+    assert [line.split()[1:3] for line in table[1:]] == [["all", "4"], ["length", "longer"]]
+    assert names["decisions"]["reason"].tolist() == ["all_agree", "all_disagree"]
 
 
 def test_importing_the_package_loads_no_other_module():
@@ -63,7 +70,7 @@ def test_importing_the_package_loads_no_other_module():
 
 def test_what_is_offered_is_what_is_listed():
     assert synpref_dagster.__all__ == [
-        "benchmark", "clean", "decontaminate", "dedup", "read_pairs", "score",
+        "benchmark", "clean", "compare", "decide", "decontaminate", "dedup", "read_pairs", "score",
     ]  # fmt: skip
     for name in synpref_dagster.__all__:
         assert getattr(synpref_dagster, name).__module__.startswith("synpref_dagster.tools.")

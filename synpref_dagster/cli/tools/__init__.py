@@ -13,9 +13,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this folder."""
     from synpref_dagster.cli.tools.benchmark import benchmark
     from synpref_dagster.cli.tools.cleaning import clean, decontaminate, dedup
+    from synpref_dagster.cli.tools.compare import compare
     from synpref_dagster.cli.tools.filter import filter_file
     from synpref_dagster.cli.tools.score import score
 
-    for command in (score, benchmark, clean, dedup, decontaminate):
+    for command in (score, benchmark, compare, clean, dedup, decontaminate):
         app.command()(command)
     app.command(name="filter")(filter_file)

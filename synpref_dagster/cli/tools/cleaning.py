@@ -9,6 +9,7 @@ from synpref_dagster.cli.tools.showing import (
     ColumnOption,
     ExecutorOption,
     ForceOption,
+    LayoutOption,
     OutputOption,
     SeedOption,
     WorkersOption,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 FilesArgument = Annotated[
     list[str], typer.Argument(help="Files or folders of pairs, in any layout that is read.")
 ]
-LayoutOption = Annotated[str, typer.Option("--format", help="auto, or a format of pairs.")]
 AgainstOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,6 +11,7 @@ from synpref_dagster.cli.tools.showing import (
     ExecutorOption,
     ForceOption,
     GpusOption,
+    LayoutOption,
     OutputOption,
     WorkersOption,
     named_columns,
@@ -24,35 +25,42 @@ if TYPE_CHECKING:
     from synpref_dagster.tools.curating.deciding import DecideReport
 
 
+BestOption = Annotated[
+    str, typer.Option(help="Column of the margin under the best model, or CHOSEN,REJECTED.")
+]
+GoldOption = Annotated[
+    str, typer.Option(help="The same under the model trained on people's labels alone.")
+]
+ModelsOption = Annotated[
+    tuple[str, str] | None, typer.Option(help="BEST GOLD: two models in place of columns.")
+]
+JudgesOption = Annotated[
+    str | None, typer.Option(help="Column of judges' labels: 1, -1, 0. [judge_label]")
+]
+PeopleOption = Annotated[
+    str | None, typer.Option(help="Column of people's labels: 1, -1, 0. [human_label]")
+]
+EvidenceOption = Annotated[
+    Path | None, typer.Option(help="File with people's labels that the guard is made from.")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="A guard that is known: a flip needs p below it.")
+]
+
+
 def filter_file(
     file: Annotated[str, typer.Argument(help="Rewards, or pairs that two models score first.")],
     output: OutputOption,
-    best: Annotated[
-        str, typer.Option(help="Column of the margin under the best model, or CHOSEN,REJECTED.")
-    ] = "best_margin",
-    gold: Annotated[
-        str, typer.Option(help="The same under the model trained on people's labels alone.")
-    ] = "gold_margin",
-    models: Annotated[
-        tuple[str, str] | None, typer.Option(help="BEST GOLD: two models in place of columns.")
-    ] = None,
-    judges: Annotated[
-        str | None, typer.Option(help="Column of judges' labels: 1, -1, 0. [judge_label]")
-    ] = None,
-    people: Annotated[
-        str | None, typer.Option(help="Column of people's labels: 1, -1, 0. [human_label]")
-    ] = None,
-    evidence: Annotated[
-        Path | None, typer.Option(help="File with people's labels that the guard is made from.")
-    ] = None,
-    max_confidence: Annotated[
-        float | None, typer.Option(help="A guard that is known: a flip needs p below it.")
-    ] = None,
+    best: BestOption = "best_margin",
+    gold: GoldOption = "gold_margin",
+    models: ModelsOption = None,
+    judges: JudgesOption = None,
+    people: PeopleOption = None,
+    evidence: EvidenceOption = None,
+    max_confidence: ThresholdOption = None,
     floor: Annotated[float, typer.Option(help="Least precision of flips on gold.")] = 0.6,
     recycle: Annotated[str, typer.Option(help="strict, all or none.")] = "strict",
-    layout: Annotated[
-        str, typer.Option("--format", help="Of pairs: auto, or the name of a format.")
-    ] = "auto",
+    layout: LayoutOption = "auto",
     column: ColumnOption = None,
     force: ForceOption = False,
     executor: ExecutorOption = "in_process",

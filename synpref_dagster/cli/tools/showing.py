@@ -32,6 +32,19 @@ ColumnOption = Annotated[
     list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Of formats that draw the chosen one.")]
+LayoutOption = Annotated[str, typer.Option("--format", help="Of pairs: auto, or a format's name.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder that is searched for published layouts.")
+]
+SuiteOption = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=PATH: a suite of your own, or a published one; repeatable."),
+]
+OnlyOption = Annotated[str, typer.Option(help="Benchmarks to measure, comma separated.")]
+HubOption = Annotated[
+    bool | None, typer.Option("--hub/--no-hub", help="Take what is missing from the hub.")
+]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder in which rewards are kept.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an output.")]
 
 
@@ -120,6 +133,21 @@ def _named(text: str) -> tuple[str, str]:
     if not (separator and known.strip() and own.strip()):
         raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
     return known.strip(), own.strip()
+
+
+def named_suites(given: list[str] | None) -> dict[str, str]:
+    """Name -> path, of `--suite NAME=PATH`.
+
+    Raises:
+        ValueError: one is written otherwise.
+    """
+    suites = {}
+    for text in given or ():
+        name, separator, path = text.partition("=")
+        if not (separator and name.strip() and path.strip()):
+            raise ValueError(f"--suite {text!r}: write NAME=PATH, like mine=my_suite.jsonl")
+        suites[name.strip()] = path.strip()
+    return suites
 
 
 def say_reading(console: Console, read: "Reading") -> None:

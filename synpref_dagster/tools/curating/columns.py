@@ -16,9 +16,6 @@ import pyarrow.parquet as pq
 from synpref_dagster.curation.filtering.score_columns import SCORE_SCHEMA
 from synpref_dagster.pairs.columns import from_numbers, from_strings, to_numbers
 from synpref_dagster.pairs.texts import first_line, printable
-from synpref_dagster.sources.files.folders import source_files
-from synpref_dagster.sources.files.rows import read_rows
-from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.tools.outputs import ROW
 
 BATCH_ROWS = 500_000
@@ -97,9 +94,7 @@ def score_rows(path: str, named: Named) -> Iterator[Rows | BrokenRow]:
         ValueError: there is no such file, a column is not there, or a cell is no number or label;
             one line names it.
     """
-    files = [str(each) for each in source_files(path).data]
-    if not files:
-        raise ValueError(f"no file below {path}")
+    files = [path] if Path(path).is_file() else _files(path)
     root = path.rstrip("/") + "/"
     for file in files:
         name = file.removeprefix(root) if file.startswith(root) else Path(file).name
@@ -109,6 +104,16 @@ def score_rows(path: str, named: Named) -> Iterator[Rows | BrokenRow]:
                 continue
             numbers, table = found
             yield _rows(name, numbers, table, named=named, where=file)
+
+
+def _files(path: str) -> list[str]:
+    """The files of a folder or another place; readers of sources cost as much as a million rows."""
+    from synpref_dagster.sources.files.folders import source_files
+
+    files = [str(each) for each in source_files(path).data]
+    if not files:
+        raise ValueError(f"no file below {path}")
+    return files
 
 
 def _tables(file: str, named: Named) -> Iterator[tuple[np.ndarray, pa.Table] | BrokenRow]:
@@ -139,6 +144,9 @@ def _parquet(file: Path, named: Named) -> Iterator[tuple[np.ndarray, pa.Table]]:
 
 def _row_by_row(file: str) -> Iterator[tuple[np.ndarray, pa.Table] | BrokenRow]:
     """Tables whose cells are numbers, texts or null; texts that are numbers are read as such."""
+    from synpref_dagster.sources.files.rows import read_rows
+    from synpref_dagster.sources.records import SourceSpec
+
     spec = SourceSpec(name="rewards", path=file, origin="human", licence="")
     rows: list[tuple[int, Mapping[str, Any]]] = []
     names: dict[str, None] = {}

@@ -10,27 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, get_args
+from typing import IO, TYPE_CHECKING, Any, get_args
 from uuid import UUID
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synpref_dagster.curation.evidence.warnings import models_at_chance
-from synpref_dagster.curation.filtering.decision import DECISIONS, REASONS, Recycle
+from synpref_dagster.curation.filtering.decision import DECISIONS, REASONS, Recycle as Recycle
 from synpref_dagster.curation.filtering.flip_guard import (
     FlipGuard,
     GuardConfig,
     estimate_flip_guard,
 )
 from synpref_dagster.curation.filtering.score_columns import CODE_TYPE, SCORE_SCHEMA, filter_shard
-from synpref_dagster.curation.filtering.witnesses import witnesses_from_frame
+from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.columns import to_numbers
 from synpref_dagster.pairs.record import ID_TYPE
-from synpref_dagster.settings.shards import ShardSettings
 from synpref_dagster.storage.atomic import beside, put_in_place, remove
 from synpref_dagster.storage.processes import alone_with
 from synpref_dagster.tools.curating.columns import (
@@ -44,9 +41,6 @@ from synpref_dagster.tools.curating.columns import (
     Rows,
     score_rows,
 )
-from synpref_dagster.tools.curating.given import Data, as_files, is_on_disk
-from synpref_dagster.tools.curating.reading import Given
-from synpref_dagster.tools.curating.rewards import Scoring, rewards_of
 from synpref_dagster.tools.outputs import (
     PARQUET,
     ROW,
@@ -55,8 +49,11 @@ from synpref_dagster.tools.outputs import (
     work_of,
     writer,
 )
-from synpref_dagster.tools.rows import AUTO
-from synpref_dagster.tools.running import Listener
+
+if TYPE_CHECKING:  # Reading rows and scoring cost more to load than a million decisions.
+    from synpref_dagster.settings.shards import ShardSettings
+    from synpref_dagster.tools.curating.given import Data
+    from synpref_dagster.tools.running import Listener
 
 DECIDED_SCHEMA = pa.schema(
     [
@@ -72,7 +69,6 @@ DECIDED_SCHEMA = pa.schema(
     ]
 )
 FLOOR = GuardConfig().floor
-NO_LABEL = 2
 ONE_SIDED = "{} holds 0 and 1 and never -1: 0 is read as undecided, -1 would disagree"
 NO_FLIPS = "no gold is given, so that nobody knows how right flips are: none is made"
 
@@ -118,7 +114,7 @@ class DecideReport:
 
 
 def decide(  # noqa: PLR0913 - who says what in which column, and how strict flips are
-    data: Data,
+    data: "Data",
     output: str | Path | None = None,
     *,
     best: str = "best_margin",
@@ -130,35 +126,29 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
     max_confidence: float | None = None,
     floor: float = FLOOR,
     recycle: Recycle = "strict",
-    layout: str = AUTO,
+    layout: str = "auto",
     columns: Mapping[str, str] | None = None,
     force: bool = False,
-    shards: ShardSettings | None = None,
-    listener: Callable[[str], Listener] | None = None,
+    shards: "ShardSettings | None" = None,
+    listener: "Callable[[str], Listener] | None" = None,
 ) -> DecideReport:
     """Decide for every pair whether it is kept, flipped or discarded, and why.
 
-    Rules are those of a campaign: people decide; else a pair is kept where the gold model and the
-    best model or the judges agree with its label; flipped where all three disagree and the guard
-    lets it pass; else discarded.
+    The rule is that of campaigns: `curation.filtering.decision.decide`.
 
     Args:
         data: a file or folder of rewards, rows as mappings, a data frame, a table, a data set.
         output: where decisions go, `.parquet` or `.jsonl`; None holds them in memory.
-        best: column of the margin (chosen minus rejected) under the best model, or the columns of
-            both rewards as `chosen,rejected`.
+        best: column of the margin under the best model, or of both rewards as `chosen,rejected`.
         gold: the same under the model that was trained on people's labels alone.
-        judges: column of the judges' labels, 1, -1, 0 or null; `judge_label` where there is one.
-        people: column of people's labels, null where nobody looked; `human_label` where there is
-            one. The guard is estimated on these rows: no model may have trained on them.
-        models: folders or hub ids of the best and the gold model, which score `data`, pairs in any
-            layout, before they are decided.
-        evidence: file of other rows with the same columns, people's among them, on which the guard
-            is estimated in place of those of `data`.
+        judges: column of labels 1, -1, 0 or null; `judge_label` where there is one.
+        people: the same of people, null where nobody looked; `human_label` where there is one.
+        models: folders or hub ids of the best and the gold model: `data` are pairs to score first.
+        evidence: file of other rows on which the guard is estimated in place of people's in `data`.
         max_confidence: the guard's threshold where it is known already; 0 forbids flips.
         floor: flips are allowed where the lower bound of their precision on gold reaches this.
         recycle: `strict`, `all` or `none`, as in a profile.
-        layout: of pairs that models score: the name of a format; seen by itself by default.
+        layout: of pairs that models score; seen by itself by default.
         columns: of these pairs: known name -> name in the data.
         force: replace an output that is there.
         shards: who scores, as `[shards]` of a profile; this process by default.
@@ -168,44 +158,91 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
         ValueError: a column is not there or holds something else, or the output is there already.
     """
     named = Named(best=best, gold=gold, judges=judges, people=people)
+    guarding = _Guarding(evidence, max_confidence, GuardConfig(floor=floor), recycle)
+    guarding.check()
     if models is not None and (best, gold) != (Named().best, Named().gold):
         raise ValueError("columns of rewards and models are given: take one of them out")
-    if recycle not in get_args(Recycle):
-        raise ValueError(f"recycle is {recycle!r}, must be one of {', '.join(get_args(Recycle))}")
-    if max_confidence is not None and evidence is not None:
-        raise ValueError("give evidence or a threshold, not both: the guard is one or the other")
-    if not 0 <= (max_confidence or 0) <= 0.5:
-        raise ValueError(
-            f"max_confidence {max_confidence} must be between 0 and .5: a flip needs p < it"
-        )
-    config = GuardConfig(floor=floor)
+    scoring = None if models is None else (models, layout, columns or {}, shards, listener)
     with TemporaryDirectory(prefix="synpref-") as folder:
-        [path, *more] = as_files(data, Path(folder))
-        if more:
-            raise ValueError(f"one file or folder at a time: put {path} and the others into one")
-        inputs = [*([path] if is_on_disk(data) else []), *([evidence] if evidence else [])]
-        target = Path(folder, "out", "decisions.parquet") if output is None else Path(output)
+        path = _one_file(data, Path(folder))
         if output is not None:
-            checked_output(target, inputs, force=force, what="decisions")
-        target.parent.mkdir(exist_ok=True)
+            inputs = [path, *([evidence] if evidence else [])]
+            target = checked_output(Path(output), inputs, force=force, what="decisions")
+            return _report(path, target, named, guarding=guarding, scoring=scoring)
+        target = Path(folder, "out", "decisions.parquet")
+        target.parent.mkdir()
+        report = _report(path, target, named, guarding=guarding, scoring=scoring)
+        return replace(report, output=None, quarantine=None, held=report.table())
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarding:
+    """How flips are guarded."""
+
+    evidence: str | Path | None
+    max_confidence: float | None
+    config: GuardConfig
+    recycle: Recycle
+
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.recycle not in get_args(Recycle):
+            known = ", ".join(get_args(Recycle))
+            raise ValueError(f"recycle is {self.recycle!r}, must be one of {known}")
+        if self.max_confidence is not None and self.evidence is not None:
+            raise ValueError("evidence and a threshold are given: the guard is one or the other")
+        if not 0 <= (self.max_confidence or 0) <= 0.5:
+            raise ValueError(
+                f"max_confidence {self.max_confidence} must be from 0 to 0.5: a flip needs p < it"
+            )
+
+
+def _report(
+    path: str, target: Path, named: Named, *, guarding: _Guarding, scoring: tuple[Any, ...] | None
+) -> DecideReport:
+    """The report of a file that is decided into another."""
+    with alone_with(str(target.resolve())):
         aside: Path | None = None
-        if models is not None:
-            given = Given([path], layout=layout, columns=columns or {})
-            how = Scoring(shards or ShardSettings(), listener)
-            path, aside = rewards_of(models, given, named, work=work_of(target), how=how)
+        if scoring is not None:
+            path, aside = _rewards(path, named, target=target, scoring=scoring)
         guard: FlipGuard | None = None
         notes: tuple[str, ...] = ()
-        if max_confidence is None:
-            guard, notes = _guard(str(evidence or path), named, config, must=evidence is not None)
-        threshold = guard.max_confidence if guard is not None else max_confidence or 0.0
-        with alone_with(str(target.resolve())):
-            written = _write(path, target, named, rule=(threshold, recycle), aside=aside)
-            remove(work_of(target))
-        report = DecideReport(output=target, max_confidence=threshold, guard=guard, **written)
-        report = replace(report, notes=(*notes, *report.notes))
-        if output is not None:
-            return report
-        return replace(report, output=None, quarantine=None, held=report.table())
+        if guarding.max_confidence is None:
+            must = guarding.evidence is not None
+            source = str(guarding.evidence or path)
+            guard, notes = _guard(source, named, guarding.config, must=must)
+        threshold = guard.max_confidence if guard is not None else guarding.max_confidence or 0.0
+        rule = threshold, guarding.recycle
+        written = _write(path, target, named, rule=rule, aside=aside)
+        remove(work_of(target))
+    report = DecideReport(output=target, max_confidence=threshold, guard=guard, **written)
+    return replace(report, notes=(*notes, *report.notes))
+
+
+def _one_file(data: "Data", folder: Path) -> str:
+    """Where data lie; what is in memory is written below a folder first."""
+    if isinstance(data, str | Path):
+        return str(data)
+    from synpref_dagster.tools.curating.given import as_files
+
+    [path, *more] = as_files(data, folder)
+    if more:
+        raise ValueError(f"one file or folder at a time: put {path} and the others into one")
+    return path
+
+
+def _rewards(
+    path: str, named: Named, *, target: Path, scoring: tuple[Any, ...]
+) -> tuple[str, Path | None]:
+    """`rewards_of`, loaded when models are to score."""
+    from synpref_dagster.settings.shards import ShardSettings
+    from synpref_dagster.tools.curating.reading import Given
+    from synpref_dagster.tools.curating.rewards import Scoring, rewards_of
+
+    models, layout, columns, shards, listener = scoring
+    given = Given([path], layout=layout, columns=columns)
+    how = Scoring(shards or ShardSettings(), listener)
+    return rewards_of(models, given, named, work=work_of(target), how=how)
 
 
 def _guard(
@@ -222,16 +259,22 @@ def _guard(
         if must:
             raise ValueError(f"{path} holds no label of people (1 or -1), which the guard needs")
         return None, (NO_FLIPS,)
-    gold = pd.DataFrame(
-        {
-            "gold_margin": to_numbers(known["gold_margin"], null=np.nan),
-            "best_margin": to_numbers(known["best_margin"], null=np.nan),
-            JUDGES: to_numbers(known[JUDGES], null=0),
-            PEOPLE: to_numbers(known[PEOPLE], null=0),
-        }
+    import pandas as pd
+
+    from synpref_dagster.curation.evidence.warnings import models_at_chance
+
+    labels = to_numbers(known[PEOPLE], null=0)
+    gold = Witnesses(
+        gold_margin=to_numbers(known["gold_margin"], null=np.nan),
+        best_margin=to_numbers(known["best_margin"], null=np.nan),
+        judge_label=to_numbers(known[JUDGES], null=0),
+        human_label=labels,
+        human_seen=np.ones(len(labels), dtype=bool),
     )
-    guard = estimate_flip_guard(witnesses_from_frame(gold), config=config)
-    return guard, tuple(each.sentence for each in models_at_chance(gold))
+    guard = estimate_flip_guard(gold, config=config)
+    margins = {"gold_margin": gold.gold_margin, "best_margin": gold.best_margin}
+    weak = models_at_chance(pd.DataFrame({**margins, PEOPLE: labels}))
+    return guard, tuple(each.sentence for each in weak)
 
 
 def _write(
@@ -278,7 +321,7 @@ def _write(
 
 
 def _seen(labels: pa.ChunkedArray) -> set[int]:
-    return {0, 1, -1} & {*np.unique(to_numbers(labels, null=NO_LABEL)).tolist()}
+    return {value for value in (-1, 0, 1) if pc.any(pc.equal(labels, value)).as_py()}
 
 
 def _next_rows(

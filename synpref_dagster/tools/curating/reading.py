@@ -1,17 +1,19 @@
 """Files as a raw pool, read by the readers of campaigns, in shards that one process can hold."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from synpref_dagster import __version__
 from synpref_dagster.sources.files.folders import source_files
 from synpref_dagster.sources.files.identity import content_identity
+from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.records import SourceSpec
 from synpref_dagster.sources.registry import FORMATS
 from synpref_dagster.sources.shards import READ_SCHEMAS, read_file, unread_columns
@@ -113,6 +115,27 @@ def listed(given: Given) -> Files:
         raise ValueError(f"{inside[0]} is named by itself and by its folder; take one out")
     unique = [n if names.count(n) == 1 else p for n, p in zip(names, paths, strict=True)]
     return Files(given, tuple(paths), tuple(unique), skipped)
+
+
+Place = tuple[str, int]
+"""File by its name in outputs, and row from 0."""
+
+
+def cells_of(files: Files, columns: Collection[str]) -> dict[str, dict[Place, Any]]:
+    """What stands in some columns of the rows, as it stands there; columns that are nowhere lack.
+
+    Args:
+        files: from `listed`.
+        columns: names in the data.
+    """
+    found: dict[str, dict[Place, Any]] = {}
+    for name, spec in files.specs():
+        with files.named_errors():
+            for row in read_rows(spec):
+                for column in {*columns} & (row.value or {}).keys():
+                    cell = (row.value or {})[column]
+                    found.setdefault(column, {})[name, row.number] = cell
+    return found
 
 
 @dataclass(frozen=True, slots=True)

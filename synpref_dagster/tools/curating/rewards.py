@@ -1,6 +1,6 @@
 """Rewards that the filter has to make first: two models score a file, labels come from its rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from synpref_dagster.settings.shards import ShardSettings
 from synpref_dagster.sources.files.identity import content_identity
-from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.storage import hash_json
 from synpref_dagster.storage.atomic import beside, put_in_place
 from synpref_dagster.tools.curating.columns import (
@@ -21,7 +20,7 @@ from synpref_dagster.tools.curating.columns import (
     Named,
     as_column,
 )
-from synpref_dagster.tools.curating.reading import Given, listed
+from synpref_dagster.tools.curating.reading import Given, Place, cells_of, listed
 from synpref_dagster.tools.models import named_model, short_name
 from synpref_dagster.tools.outputs import ROW, quarantine_of
 from synpref_dagster.tools.running import Listener
@@ -59,7 +58,7 @@ def rewards_of(
     Raises:
         ValueError: the pairs or a model cannot be used, or a column of labels is not there.
     """
-    labels = [*_labels(given, named)]  # refused before anything is scored
+    labels = _labels(given, named)  # refused before anything is scored
     refs = [named_model(model) for model in models]
     work.mkdir(exist_ok=True)
     scored = [
@@ -70,7 +69,8 @@ def rewards_of(
     columns = {name: best[name] for name in (FILE, ROW, PAIR_ID)}
     columns |= {named.best: best["margin"], named.gold: gold["margin"]}
     places = [*zip(best[FILE].to_pylist(), best[ROW].to_pylist(), strict=True)]
-    columns |= {name: as_column([cells.get(place) for place in places]) for name, cells in labels}
+    for name, cells in labels.items():
+        columns[name] = as_column([cells.get(place) for place in places])
     target = work / "rewards.parquet"
     part = beside(target)
     pq.write_table(pa.table(columns), part)
@@ -98,19 +98,9 @@ def _scored(model: str, fingerprint: str, given: Given, *, work: Path, how: Scor
     return output
 
 
-def _labels(given: Given, named: Named) -> Iterator[tuple[str, Mapping[tuple[str, int], Any]]]:
-    """Each column of labels, with its cells by file and row."""
-    files = listed(given)
-    wanted = {named.judges or JUDGES: named.judges, named.people or PEOPLE: named.people}
-    cells: dict[str, dict[tuple[str, int], Any]] = {name: {} for name in wanted}
-    seen: set[str] = set()
-    for name, spec in files.specs():
-        with files.named_errors():
-            for row in read_rows(spec):
-                value = row.value or {}
-                for column in wanted.keys() & value.keys():
-                    seen.add(column)
-                    cells[column][name, row.number] = value[column]
-    if missing := [name for name in wanted.values() if name and name not in seen]:
+def _labels(given: Given, named: Named) -> dict[str, dict[Place, Any]]:
+    """Each column of labels that is there, with its cells."""
+    found = cells_of(listed(given), [named.judges or JUDGES, named.people or PEOPLE])
+    if missing := [name for name in (named.judges, named.people) if name and name not in found]:
         raise ValueError(f"{given.paths[0]} has no column {missing[0]!r}")
-    yield from ((column, cells[column]) for column in wanted if column in seen)
+    return dict(sorted(found.items()))

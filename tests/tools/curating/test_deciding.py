@@ -157,7 +157,7 @@ def test_two_models_score_the_pairs_first(rows, linear_model, write_lines, tmp_p
         ({"judge_label": 0.5}, {}, "column 'judge_label' holds 0.5, which is no label"),
         ({"judge_label": "yes"}, {}, "column 'judge_label' holds 'yes', which is no label"),
         ({}, {"max_confidence": 0.7}, "max_confidence 0.7 must be"),
-        ({}, {"max_confidence": 0.1, "evidence": "r.jsonl"}, "not both"),
+        ({}, {"max_confidence": 0.1, "evidence": "r.jsonl"}, "one or the other"),
         ({}, {"evidence": "r.jsonl"}, "r.jsonl holds no label of people"),
         ({}, {"floor": 2}, "floor is 2"),
         ({}, {"recycle": "some"}, "recycle is 'some'"),
