@@ -53,7 +53,7 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
     exec(decided, names)
     totals, *table = capsys.readouterr().out.splitlines()
     assert totals == "{'kept': 1, 'flipped': 1, 'discarded': 0}"
-    assert [line.split()[1:3] for line in table[1:]] == [["all", "4"], ["length", "longer"]]
+    assert [line.split()[1:3] for line in table[1:]] == [["all", "4"]]
     assert names["decisions"]["reason"].tolist() == ["all_agree", "all_disagree"]
 
 

@@ -306,6 +306,8 @@ def _slices(what: _What, counted: np.ndarray) -> Iterator[tuple[str, str, np.nda
     yield "", "all", counted
     lengths: list[str | None] = [_length(item) for item in what.items]
     for by, values in {**what.about, "length": lengths}.items():
+        if len({*values}) == 1:
+            continue  # it is all of them again
         each = np.array([value if value is not None else "" for value in values], dtype=object)
         for value in sorted({value for value in values if value is not None}):
             mask = counted & (each == value)

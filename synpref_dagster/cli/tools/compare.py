@@ -166,17 +166,13 @@ def _table(
 
     shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     alone = [name for name in ("only_first", "only_second") if name in rows.columns]
-    columns = [
-        *keys,
-        "n",
-        *report.models,
-        "difference",
-        *(f"only {m}" for m in report.models if alone),
-    ]
-    for number, column in enumerate(columns):
-        shown.add_column(column, justify="right" if number >= len(keys) else "left")
+    first, second = report.models
+    shown.add_column("")
+    for column in ("n", first, second, "difference", *("1st only", "2nd only")[: len(alone)]):
+        shown.add_column(column, justify="right", no_wrap=column not in report.models)
     for row in rows.to_dict("records"):
+        about = ": ".join(str(row[key]) for key in keys if row[key])
         gain = f"{row['difference']:+.3f} [{row['low']:+.3f} {row['high']:+.3f}]"
         told = [f"{row['n']:,}", share(row["first"]), share(row["second"]), gain]
-        shown.add_row(*(str(row[key]) for key in keys), *told, *(f"{row[n]:,}" for n in alone))
+        shown.add_row(about, *told, *(f"{row[name]:,}" for name in alone))
     console.print(shown, markup=False)

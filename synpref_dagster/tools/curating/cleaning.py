@@ -6,7 +6,8 @@ the kept pairs are written as one file, and all other rows with their reasons as
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -208,7 +209,7 @@ def _curated(data: Data, output: str | Path | None, *, wanted: Wanted, how: _How
 def _written(target: Path, given: Given, *, wanted: Wanted, how: _How) -> CleanReport:
     wanted.config()  # refuses what is no rule before anything is read
     files, against, work = listed(given), texts_against(wanted.against), work_of(target)
-    with alone_with(str(target.resolve())):
+    with alone_with(str(target.resolve())), _cleared_when_refused(work):
         work.mkdir(exist_ok=True, parents=True)
         with opened(how.shards, work) as executor:
             how.tell(f"reading {len(files.paths):,} files")
@@ -235,6 +236,16 @@ def _written(target: Path, given: Given, *, wanted: Wanted, how: _How) -> CleanR
         contaminated=dict(sorted(counted.contaminated.items())),
         notes=tuple(against.notes),
     )
+
+
+@contextmanager
+def _cleared_when_refused(work: Path) -> Iterator[None]:
+    """What cannot be read leaves nothing; what a kill leaves is gone on with."""
+    try:
+        yield
+    except ValueError:
+        remove(work)
+        raise
 
 
 def _lines(file: Path | None) -> list[dict[str, Any]]:

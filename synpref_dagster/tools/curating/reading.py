@@ -29,6 +29,8 @@ from synpref_dagster.storage import (
 )
 from synpref_dagster.tools.rows import AUTO, Reading
 
+RENAMING = " Layouts are listed in docs/sources.md; rename columns with --column KNOWN=YOURS"
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -76,7 +78,8 @@ class Files:
         try:
             yield
         except ValueError as error:
-            said = str(error)
+            said, known, _ = str(error).partition(" Known formats: ")
+            said += RENAMING if known else ""
             for number, (name, path) in enumerate(zip(self.names, self.paths, strict=True)):
                 begun = f"source {_source(number)!r}: "
                 if begun in said:

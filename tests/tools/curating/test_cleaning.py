@@ -165,3 +165,5 @@ def test_what_cannot_be_cleaned_is_refused_in_a_line(
         clean(files, **given)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 700
+    assert not [*tmp_path.glob(".*.work")]
