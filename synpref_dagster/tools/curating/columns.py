@@ -217,8 +217,14 @@ def _places(
     table: pa.Table, file: str, numbers: np.ndarray
 ) -> tuple[pa.Array | pa.ChunkedArray, pa.Array | pa.ChunkedArray]:
     """File and row of each, those that a scoring wrote down before those of this file."""
-    if {FILE, ROW} <= {*table.column_names} and not _is_text(table[ROW]) and _is_text(table[FILE]):
-        return table[FILE].cast(pa.string()).dictionary_encode(), table[ROW].cast(pa.int64())
+    if {FILE, ROW} <= {*table.column_names} and _is_text(table[FILE]):
+        files, rows = table[FILE], table[ROW]
+        is_number = pa.types.is_integer(rows.type) or pa.types.is_floating(rows.type)
+        if is_number and not files.null_count + rows.null_count:
+            try:
+                return files.cast(pa.string()).dictionary_encode(), rows.cast(pa.int64())
+            except pa.ArrowInvalid:
+                pass  # no row numbers: columns of these names that mean something else
     here = pa.DictionaryArray.from_arrays(
         from_numbers(np.zeros(len(numbers), dtype=np.int32)), from_strings([file])
     )

@@ -355,9 +355,8 @@ def _decided(
 ) -> tuple[pa.Table, dict[str, int]]:
     decided = filter_shard(rows.scores, max_confidence=max_confidence, recycle=recycle)
     decisions, counts = decided["decisions"], decided["counts"]
-    ids = rows.pair_ids
-    if schema.field(PAIR_ID).type != ids.type:
-        ids = _as_texts(ids)
+    kind = schema.field(PAIR_ID).type
+    ids = rows.pair_ids if rows.pair_ids.type == kind else _as_kind(rows.pair_ids, kind)
     columns = {
         FILE: rows.files,
         ROW: rows.numbers,
@@ -369,18 +368,21 @@ def _decided(
     return pa.Table.from_arrays([*columns.values()], schema=schema), dict(numbers)
 
 
-def _as_texts(ids: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Ids in hexadecimal digits, as everywhere outside a store; texts stay."""
-    return pa.array(
-        [
-            each.hex
-            if isinstance(each, UUID)
-            else each.hex()
-            if isinstance(each, bytes)
-            else None
-            if each is None
-            else str(each)
-            for each in ids.to_pylist()
-        ],
-        pa.string(),
-    )
+def _as_kind(ids: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
+    """Ids as texts, in hexadecimal digits as everywhere outside a store; none stay none."""
+    if pa.types.is_string(kind):
+        return pa.array([_as_text(each) for each in ids.to_pylist()], pa.string())
+    if ids.null_count != len(ids):
+        raise ValueError(f"{PAIR_ID} is {ids.type} in one file and {kind} in another: make it one")
+    storage = pa.nulls(len(ids), ID_TYPE.storage_type)
+    return pa.ExtensionArray.from_storage(kind, storage) if kind == ID_TYPE else storage
+
+
+def _as_text(each: object) -> str | None:
+    if isinstance(each, UUID):
+        return each.hex
+    if isinstance(each, bytes):
+        return each.hex()
+    if isinstance(each, float) and each.is_integer():
+        return str(int(each))
+    return None if each is None else str(each)

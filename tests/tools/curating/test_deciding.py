@@ -189,3 +189,24 @@ def test_ids_of_a_store_stay_what_they_are_in_parquet_and_are_digits_in_lines(tm
     lines = decide(tmp_path / "r.parquet", tmp_path / "out.jsonl").table()
     assert whole["pair_id"].combine_chunks().storage.to_pylist() == [bytes(range(16))]
     assert lines["pair_id"].to_pylist() == [bytes(range(16)).hex()]
+
+
+def test_ids_of_two_kinds_in_a_folder_are_refused_in_a_line(tmp_path):
+    one = pa.array([1.0], pa.float32())
+    margins = {"best_margin": one, "gold_margin": one}
+    storage = pa.array([bytes(range(16))], pa.binary(16))
+    (tmp_path / "r").mkdir()
+    for name, ids in (("a", pa.ExtensionArray.from_storage(pa.uuid(), storage)), ("b", ["x"])):
+        pq.write_table(pa.table({"pair_id": ids, **margins}), tmp_path / "r" / f"{name}.parquet")
+    with pytest.raises(ValueError, match="pair_id is string in one file and"):
+        decide(tmp_path / "r")
+    assert decide(tmp_path / "r", tmp_path / "o.jsonl").table()["pair_id"].to_pylist()[1] == "x"
+
+
+def test_columns_called_file_and_row_that_are_no_places_are_left_alone():
+    rows = [{**FOUR[0], "file": "x", "row": 2.5, "pair_id": 7}, {**FOUR[1], "pair_id": 8}]
+    found = decide(rows).table().to_pylist()
+    assert [(row["file"], row["row"], row["pair_id"]) for row in found] == [
+        ("input.jsonl", 0, "7"),
+        ("input.jsonl", 1, "8"),
+    ]
