@@ -136,6 +136,15 @@ def filter_ours(folder: Path, output: Path) -> Any:
     return totals
 
 
+def filter_tool(folder: Path, output: Path) -> Any:
+    """`synpref filter` on the same rows as one file; see `filter_tool.py`."""
+    from synpref_dagster.tools.curating.deciding import decide
+
+    output.mkdir()
+    report = decide(folder / "scores.parquet", output / "decisions.parquet", **GUARD)
+    return report.totals
+
+
 def frame_rule(best: Any, gold: Any, judge: Any, human: Any) -> Any:
     """The rule on whole numpy columns, as one would write it first: 1 kept, -1 flipped, 0 not."""
     import numpy as np
@@ -297,8 +306,8 @@ def read_ours(folder: Path, output: Path) -> Any:
 
 JOBS: dict[str, Callable[[Path, Path], Any]] = {
     job.__name__: job
-    for job in (filter_floor, filter_ours, filter_pandas, filter_polars, filter_datasets,
-                filter_datasets_by_row,
+    for job in (filter_floor, filter_ours, filter_tool, filter_pandas, filter_polars,
+                filter_datasets, filter_datasets_by_row,
                 index_floor, index_ours, clean_floor, clean_ours, clean_pandas,
                 read_floor, read_ours)
 }  # fmt: skip

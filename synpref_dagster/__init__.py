@@ -9,18 +9,40 @@
 7. evidence    measure the method's claims on this very campaign
    `assets/` is this figure; `curation/`, `reward/` and `benchmarks/` hold the method.
 
-`score` and `benchmark` need no campaign (docs/tools.md); nothing is loaded before one is asked for.
+Tools need no campaign (docs/tools.md); nothing is loaded before one is asked for.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from synpref_dagster.tools.benchmarking import benchmark
+    from synpref_dagster.tools.comparing import compare
+    from synpref_dagster.tools.curating.cleaning import clean, decontaminate, dedup
+    from synpref_dagster.tools.curating.deciding import decide
+    from synpref_dagster.tools.curating.given import read_pairs
     from synpref_dagster.tools.scoring import score
 
-__all__ = ["benchmark", "score"]
+__all__ = [
+    "benchmark",
+    "clean",
+    "compare",
+    "decide",
+    "decontaminate",
+    "dedup",
+    "read_pairs",
+    "score",
+]
 
 __version__ = "0.1.0"
-_ROOMS = {"benchmark": "benchmarking", "score": "scoring"}
+_ROOMS = {
+    "benchmark": "benchmarking",
+    "clean": "curating.cleaning",
+    "compare": "comparing",
+    "decide": "curating.deciding",
+    "decontaminate": "curating.cleaning",
+    "dedup": "curating.cleaning",
+    "read_pairs": "curating.given",
+    "score": "scoring",
+}
 
 
 def __getattr__(name: str) -> object:

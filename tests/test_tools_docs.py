@@ -34,7 +34,10 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
             for n in range(4)]  # fmt: skip
     for name in ("pairs.jsonl", "my_suite.jsonl"):
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    scored, measured = SNIPPETS
+    Path("eval.txt").write_text("q 0\n")
+    rewards = [{"best_margin": side, "gold_margin": side, "judge_label": side} for side in (1, -1)]
+    Path("rewards.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rewards))
+    scored, measured, cleaned, decided = SNIPPETS
     names = {}
     exec(scored, names)
     assert capsys.readouterr().out.splitlines() == ["4 pairs, accuracy 1.0", "{}"]
@@ -43,6 +46,15 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["mine", "1.0"], ["other", "1.0"]]
     assert len(names["table"]) == 2
+    exec(cleaned, names)
+    assert capsys.readouterr().out.splitlines() == ["4 pairs, {}", "3 kept, {'contaminated': 1}"]
+    assert names["left"]["item_id"].tolist() == ["0"]
+    assert names["in_memory"].num_kept == 4
+    exec(decided, names)
+    totals, *table = capsys.readouterr().out.splitlines()
+    assert totals == "{'kept': 1, 'flipped': 1, 'discarded': 0}"
+    assert [line.split()[1:3] for line in table[1:]] == [["all", "4"]]
+    assert names["decisions"]["reason"].tolist() == ["all_agree", "all_disagree"]
 
 
 def test_importing_the_package_loads_no_other_module():
@@ -57,7 +69,9 @@ def test_importing_the_package_loads_no_other_module():
 
 
 def test_what_is_offered_is_what_is_listed():
-    assert synpref_dagster.__all__ == ["benchmark", "score"]
+    assert synpref_dagster.__all__ == [
+        "benchmark", "clean", "compare", "decide", "decontaminate", "dedup", "read_pairs", "score",
+    ]  # fmt: skip
     for name in synpref_dagster.__all__:
         assert getattr(synpref_dagster, name).__module__.startswith("synpref_dagster.tools.")
     assert not hasattr(synpref_dagster, "no_such_tool")

@@ -124,6 +124,37 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def difference_interval(
+    first: Sequence[Stratum],
+    second: Sequence[Stratum],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+) -> tuple[float, float]:
+    """95% percentile interval of how much higher one headline is, on the same items drawn again.
+
+    Args:
+        first: strata of a measurement.
+        second: strata of another one of the same items, in the same order.
+        seed: the same seed gives the same interval.
+        num_resamples: number of bootstrap replicates.
+
+    Raises:
+        ValueError: the two are not about the same items.
+    """
+    sizes = [[(each.name, len(each.rows)) for each in strata] for strata in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise ValueError("measurements of different items cannot be compared item by item")
+    gains = np.zeros(num_resamples)
+    for strata, sign in ((first, 1.0), (second, -1.0)):
+        rng = np.random.default_rng(seed)  # the same items for both
+        for stratum in strata:
+            gains += sign * stratum.weight * _replicates(stratum, rng, num_resamples)
+    tail = (1 - CONFIDENCE_LEVEL) / 2
+    low, high = np.quantile(gains, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def _replicates(stratum: Stratum, rng: np.random.Generator, num_resamples: int) -> Rows:
     num_rows = len(stratum.rows)
     block = max(1, BLOCK_ROWS // num_rows)

@@ -22,8 +22,7 @@ from synpref_dagster.cli.refusals import (
     refuse_unfit_backbones,
     say,
 )
-from synpref_dagster.cli.tools.benchmark import benchmark
-from synpref_dagster.cli.tools.score import score
+from synpref_dagster.cli.tools import register
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, smollm2_place
@@ -206,36 +205,6 @@ def report(
 
 
 @app.command()
-def compare(
-    profiles: Annotated[
-        list[str], typer.Argument(help="Profiles by name or path; each is a setting.")
-    ],
-    seeds: Annotated[str, typer.Option(help="Comma separated; campaigns to pool.")] = "0,1,2",
-    output: Annotated[Path | None, typer.Option(help="A file for every row as JSON.")] = None,
-) -> None:
-    """What each training set is worth, pooled over the seeds (or splits) of each profile.
-
-    Intervals come from drawing whole prompts again, the same ones for both sides of a gain.
-    """
-    try:
-        wanted = [int(seed) for seed in seeds.split(",")]
-    except ValueError:
-        refuse(console, f"--seeds {seeds!r}: give whole numbers, like 0,1,2")
-    campaigns = {
-        name: [load_or_refuse(console, name, seed) for seed in wanted] for name in profiles
-    }
-    from synpref_dagster.cli.compare import compare_campaigns
-
-    missing = compare_campaigns(console, campaigns, output=output)
-    if missing:
-        refuse(
-            console,
-            f"no evidence yet of {', '.join(missing)}: `synpref run` these campaigns to their "
-            "report, or leave their seeds out (--seeds)",
-        )
-
-
-@app.command()
 def check(
     wanted: Annotated[
         str, typer.Argument(metavar="PROFILE", help="Name of a profile, or a .toml file.")
@@ -309,8 +278,7 @@ def explain(
 
 
 app.command()(pairs)
-app.command()(score)
-app.command()(benchmark)
+register(app)
 
 
 def main() -> None:

@@ -139,14 +139,14 @@ def benchmark(  # noqa: PLR0913 - what is measured on what, and where its reward
     listed = [models] if isinstance(models, str | Path) else list(models)
     if not listed:
         raise ValueError("name at least one reward model")
-    names = _names([str(place) for place in listed])
+    names = model_names([str(place) for place in listed])
     refs = [named_model(place) for place in listed]
     from_hub = hub if hub is not None else data is None and not suites
     found = find_suites(
         data=None if data is None else Path(data), named=suites, only=only, hub=from_hub
     )
     measured = _Measured(found, seed)
-    keep = _checked_cache(cache)
+    keep = checked_cache(cache)
     scores = [
         _model_scores(
             name,
@@ -176,7 +176,12 @@ def published_name(name: str) -> str:
     return name.lower().removeprefix(OURS)
 
 
-def _names(places: Sequence[str]) -> list[str]:
+def model_names(places: Sequence[str]) -> list[str]:
+    """What models are called: short where that tells them apart.
+
+    Raises:
+        ValueError: one is named twice.
+    """
     short = [short_name(place) for place in places]
     if repeated := {place for place in places if places.count(place) > 1}:
         raise ValueError(f"{sorted(repeated)[0]} is named twice; take one out")
@@ -185,7 +190,12 @@ def _names(places: Sequence[str]) -> list[str]:
     ]
 
 
-def _checked_cache(cache: str | Path | None) -> Path:
+def checked_cache(cache: str | Path | None) -> Path:
+    """The folder in which rewards are kept.
+
+    Raises:
+        ValueError: it is no local folder.
+    """
     folder = default_cache() if cache is None else Path(cache)
     if "://" in str(cache):
         raise ValueError(f"{cache}: rewards are kept in a local folder; name one with --cache")

@@ -24,17 +24,18 @@ from synpref_dagster.sources.files.identity import content_identity
 from synpref_dagster.sources.files.rows import read_rows
 from synpref_dagster.sources.foreign.columns import with_prompt
 from synpref_dagster.sources.reading import DETECTION_ROWS, read_source
-from synpref_dagster.sources.records import QuarantinedRow, SourceSpec
+from synpref_dagster.sources.records import QuarantinedRow, SourceBatch, SourceSpec
 from synpref_dagster.sources.registry import FORMATS
 from synpref_dagster.sources.renaming import chosen_columns, renamed_columns
 from synpref_dagster.sources.responses import LAYOUT, Answer, holds_responses, read_answers
 from synpref_dagster.storage import DatasetRef, build_dataset, join_uri, step_key
+from synpref_dagster.tools.outputs import QUARANTINE
 from synpref_dagster.tools.running import CHUNK
 
 Kind = Literal["pairs", "responses"]
 AUTO, RESPONSES = "auto", "responses"
 SOURCE = "input"  # what the readers call the file; nobody reads it
-QUARANTINE, COUNTS = "quarantine.jsonl", "reading.json"
+COUNTS = "reading.json"
 KEY_DIGITS = 16
 CANDIDATE_SCHEMA = pa.schema(
     [
@@ -57,6 +58,8 @@ class Reading:
     num_rows: int = 0
     num_items: int = 0
     """Pairs, or single responses."""
+    num_unfolded: int = 0
+    """Candidates beyond one per row, of formats whose rows hold several pairs."""
     num_outside: int = 0
     """Rows outside the part that a format selects."""
     quarantined: dict[str, int] = field(default_factory=dict)
@@ -65,6 +68,15 @@ class Reading:
     """Columns that were not read -> rows in which they held something."""
     skipped: list[str] = field(default_factory=list)
     """Files of a folder that are no data by their names."""
+
+    def add(self, batch: SourceBatch) -> None:
+        """Count what a stretch of rows came to."""
+        self.num_rows += batch.num_rows
+        self.num_outside += batch.num_outside
+        self.num_items += len(batch.pairs)
+        self.num_unfolded += batch.num_unfolded
+        _add(self.quarantined, Counter(row.reason for row in batch.quarantined))
+        _add(self.unread, batch.unread_columns)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,11 +194,8 @@ def _pairs(
     given: Input, path: str, *, name: str, counted: Reading, aside: IO[str]
 ) -> Iterator[tuple[Any, ...]]:
     for batch in read_source(given.spec(path), seed=given.seed):
-        counted.num_rows += batch.num_rows
-        counted.num_outside += batch.num_outside
-        counted.num_items += len(batch.pairs)
-        _add(counted.unread, batch.unread_columns)
-        _set_aside(batch.quarantined, name=name, counted=counted, aside=aside)
+        counted.add(batch)
+        _set_aside(batch.quarantined, name=name, aside=aside)
         for pair in batch.pairs:
             yield from _sides(name, pair)
 
@@ -210,15 +219,13 @@ def _answers(
             asked = _as_json(found.conversation)
             yield name, found.row, None, found.place, asked, found.response
         else:
-            _set_aside([found], name=name, counted=counted, aside=aside)
+            _add(counted.quarantined, {found.reason: 1})
+            _set_aside([found], name=name, aside=aside)
     _add(counted.unread, {printable(str(column)): number for column, number in unread.items()})
 
 
-def _set_aside(
-    rows: Iterable[QuarantinedRow], *, name: str, counted: Reading, aside: IO[str]
-) -> None:
+def _set_aside(rows: Iterable[QuarantinedRow], *, name: str, aside: IO[str]) -> None:
     for row in rows:
-        counted.quarantined[row.reason] = counted.quarantined.get(row.reason, 0) + 1
         told = {"file": name, "row": row.row, "reason": row.reason, "detail": row.detail}
         aside.write(json.dumps({**told, "raw": row.raw}, ensure_ascii=False) + "\n")
 

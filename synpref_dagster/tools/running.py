@@ -45,7 +45,7 @@ def scored(
 
     pace = _Pace(candidates.num_rows, listener or (lambda _: None))
     try:
-        with _executor(shards, uri) as executor, _cores(shards), heard_by(pace.heard):
+        with opened(shards, uri) as executor, _cores(shards), heard_by(pace.heard):
             found = score_candidates(
                 candidates, model, uri=str(uri), executor=executor, on_chunk=pace.on_chunk
             )
@@ -91,7 +91,8 @@ class _Pace:
 
 
 @contextmanager
-def _executor(shards: ShardSettings, uri: Path) -> Iterator[ShardExecutor]:
+def opened(shards: ShardSettings, uri: Path) -> Iterator[ShardExecutor]:
+    """Who works on shards, as the settings say; what they need is kept below `uri`."""
     if shards.executor == "in_process":  # without a word of Dagster, which takes seconds to load
         yield InProcessExecutor()
         return

@@ -5,9 +5,7 @@ same call goes on there after a kill, and removes it when done.
 """
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +19,18 @@ from synpref_dagster.storage import DatasetRef, iter_tables
 from synpref_dagster.storage.atomic import beside, put_in_place, remove
 from synpref_dagster.storage.processes import alone_with
 from synpref_dagster.tools.models import named_model
-from synpref_dagster.tools.rows import AUTO, QUARANTINE, Input, Kind, Reading, read_candidates
+from synpref_dagster.tools.outputs import (
+    PARQUET,
+    QUARANTINE,
+    checked_output,
+    quarantine_of,
+    set_aside,
+    work_of,
+    writer,
+)
+from synpref_dagster.tools.rows import AUTO, Input, Kind, Reading, read_candidates
 from synpref_dagster.tools.running import Listener, scored
 
-PARQUET, JSON_LINES = ".parquet", ".jsonl"
 WHERE = ["file", "row", "pair_id", "place"]
 _WHERE = [("file", pa.string()), ("row", pa.int64())]
 SCHEMAS: Mapping[Kind, pa.Schema] = {
@@ -51,7 +57,6 @@ SCHEMAS: Mapping[Kind, pa.Schema] = {
         ]
     ),
 }
-Write = Callable[[pa.Table], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,10 +118,10 @@ def score(  # noqa: PLR0913 - what is scored, how it is read, where it goes and 
         ValueError: there is no such model or file, or it is another kind of thing, or the output
             is there already; one line says what to do.
     """
-    target = _checked_output(Path(output), Path(file), force=force)
+    target = checked_output(Path(output), [file], force=force, what="rewards")
     scorer = named_model(model)
     given = Input(path=str(file), layout=layout, columns=columns or {}, seed=seed)
-    work = _work_of(target)
+    work = work_of(target)
     with alone_with(str(target.resolve())):
         candidates, reading, place = read_candidates(given, work=work)
         rewards, num_scored = scored(
@@ -126,7 +131,9 @@ def score(  # noqa: PLR0913 - what is scored, how it is read, where it goes and 
             shards=shards or ShardSettings(),
             listener=listener,
         )
-        aside = _set_aside(place, _quarantine_of(target), is_needed=bool(reading.quarantined))
+        aside = set_aside(
+            place / QUARANTINE, quarantine_of(target), is_needed=bool(reading.quarantined)
+        )
         tally = _write(target, candidates, rewards=rewards, kind=reading.kind)
         remove(work)
     return ScoreReport(
@@ -154,69 +161,18 @@ class _Tally:
             self.num_right += int(np.count_nonzero(rows["margin"].to_numpy() > 0))
 
 
-def _checked_output(output: Path, file: Path, *, force: bool) -> Path:
-    """The output, unless something speaks against it before anything is read."""
-    if output.suffix not in (PARQUET, JSON_LINES):
-        raise ValueError(f"{output}: rewards are written as {PARQUET} or {JSON_LINES}; name one")
-    if not output.parent.is_dir():
-        raise ValueError(f"{output}: there is no folder {output.parent}; make it first")
-    if file.is_dir() and output.resolve().is_relative_to(file.resolve()):
-        raise ValueError(f"{output} lies in the folder that is read; name a place outside {file}")
-    aside = _quarantine_of(output)
-    for place in (output, aside):
-        if place.is_dir():
-            raise ValueError(f"{place} is a folder; name a file")
-        if place.exists() and file.exists() and place.samefile(file):
-            raise ValueError(f"{place} is the input, which would be lost; name another output")
-        is_going_on = place == aside and _work_of(output).is_dir()
-        if place.exists() and not (force or is_going_on):
-            raise ValueError(f"{place} is there already: name another output, or give --force")
-    return output
-
-
-def _work_of(output: Path) -> Path:
-    return output.with_name(f".{output.name}.work")
-
-
-def _quarantine_of(output: Path) -> Path:
-    return output.with_suffix(f".{QUARANTINE}")
-
-
-def _set_aside(work: Path, target: Path, *, is_needed: bool) -> Path | None:
-    """The quarantine beside the output; none is left there of an earlier scoring."""
-    if is_needed:
-        part = beside(target)  # a copy: whoever is killed now finds it again
-        shutil.copyfile(work / QUARANTINE, part)
-        put_in_place(part, target)
-        return target
-    target.unlink(missing_ok=True)
-    return None
-
-
 def _write(target: Path, candidates: DatasetRef, *, rewards: DatasetRef, kind: Kind) -> _Tally:
     """Write the output shard by shard, and count what is in it."""
     make_rows = _pair_rows if kind == "pairs" else _response_rows
     tally = _Tally()
     part = beside(target)
-    with _writer(part, as_parquet=target.suffix == PARQUET, schema=SCHEMAS[kind]) as write:
+    with writer(part, as_parquet=target.suffix == PARQUET, schema=SCHEMAS[kind]) as write:
         for where, found in zip(iter_tables(candidates, WHERE), iter_tables(rewards), strict=True):
             rows = make_rows(where, found).cast(SCHEMAS[kind])
             tally.add(rows)
             write(rows)
     put_in_place(part, target)
     return tally
-
-
-@contextmanager
-def _writer(part: Path, *, as_parquet: bool, schema: pa.Schema) -> Iterator[Write]:
-    if as_parquet:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            yield writer.write_table
-        return
-    with part.open("w", encoding="utf-8") as lines:
-        yield lambda rows: lines.writelines(
-            json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()
-        )
 
 
 def _pair_rows(where: pa.Table, found: pa.Table) -> pa.Table:

@@ -144,7 +144,7 @@ def _searched(
         raise ValueError(f"{data} is no folder; give the one below which benchmarks lie")
     files: dict[str, list[Path]] = {}
     for file in _files(data):
-        name = _benchmark_of(file, data)
+        name = benchmark_of(file, data)
         if name is not None and name not in skip and (not only or name in only):
             files.setdefault(name, []).append(file)
     for name, found in files.items():
@@ -171,7 +171,7 @@ def _files(place: Path) -> Iterator[Path]:
     yield from islice(listed, MAX_FILES)
 
 
-def _benchmark_of(file: Path, root: Path) -> str | None:
+def benchmark_of(file: Path, root: Path) -> str | None:
     """The benchmark whose layout the first row of a file has, if any."""
     raw = _first_row(file, root)
     if raw is None:

@@ -10,9 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from synpref_dagster.cli.tools.showing import (
+    CacheOption,
+    DataOption,
     ExecutorOption,
     GpusOption,
+    HubOption,
+    OnlyOption,
+    SuiteOption,
     WorkersOption,
+    named_suites,
     plain,
     progress_line,
     refused_in_a_line,
@@ -25,19 +31,11 @@ if TYPE_CHECKING:
 
 def benchmark(
     models: Annotated[list[str], typer.Argument(help="Folders or hub ids of reward models.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that is searched for published layouts.")
-    ] = None,
-    suite: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=PATH: a suite of your own, or a published one; repeatable."),
-    ] = None,
-    only: Annotated[str, typer.Option(help="Benchmarks to measure, comma separated.")] = "",
-    hub: Annotated[
-        bool | None,
-        typer.Option("--hub/--no-hub", help="Take what is missing from the hub."),
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder in which rewards are kept.")] = None,
+    data: DataOption = None,
+    suite: SuiteOption = None,
+    only: OnlyOption = "",
+    hub: HubOption = None,
+    cache: CacheOption = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="A file for all figures.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="A file for the tables.")] = None,
     all_scores: Annotated[
@@ -54,7 +52,7 @@ def benchmark(
     """
     with refused_in_a_line():
         shards = shard_settings(executor, workers, gpus_per_worker)
-        suites = dict(_named(each) for each in suite or ())
+        suites = named_suites(suite)
         for file in (as_json, markdown):
             if file is not None and not file.parent.is_dir():
                 raise ValueError(f"{file}: there is no folder {file.parent}; make it first")
@@ -74,13 +72,6 @@ def benchmark(
             )
         _write(report, as_json, markdown)
     _print(Console(), report, all_scores=all_scores)
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, separator, path = text.partition("=")
-    if not (separator and name.strip() and path.strip()):
-        raise ValueError(f"--suite {text!r}: write NAME=PATH, like mine=my_suite.jsonl")
-    return name.strip(), path.strip()
 
 
 def _write(report: "BenchmarkReport", as_json: Path | None, markdown: Path | None) -> None:

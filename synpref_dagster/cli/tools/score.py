@@ -1,18 +1,24 @@
 """`synpref score`: rewards of a file of pairs or responses."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from synpref_dagster.cli.tools.showing import (
+    ColumnOption,
     ExecutorOption,
+    ForceOption,
     GpusOption,
+    OutputOption,
+    SeedOption,
     WorkersOption,
+    named_columns,
     plain,
     progress_line,
     refused_in_a_line,
+    say_reading,
+    say_unread,
     shard_settings,
 )
 
@@ -23,15 +29,13 @@ if TYPE_CHECKING:
 def score(
     model: Annotated[str, typer.Argument(help="Folder or hub id of a reward model.")],
     file: Annotated[str, typer.Argument(help="Pairs or responses, in any layout that is read.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .parquet or .jsonl file.")],
+    output: OutputOption,
     layout: Annotated[
         str, typer.Option("--format", help="auto, responses, or a format of pairs.")
     ] = "auto",
-    column: Annotated[
-        list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of formats that draw the chosen one.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output.")] = False,
+    column: ColumnOption = None,
+    seed: SeedOption = 0,
+    force: ForceOption = False,
     executor: ExecutorOption = "in_process",
     workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
@@ -42,7 +46,7 @@ def score(
     """
     with refused_in_a_line():
         shards = shard_settings(executor, workers, gpus_per_worker)
-        columns = dict(_named(each) for each in column or ())
+        columns = named_columns(column)
         from synpref_dagster.tools.scoring import score as score_file
 
         with progress_line() as listener:
@@ -60,28 +64,15 @@ def score(
     _print(Console(), report)
 
 
-def _named(text: str) -> tuple[str, str]:
-    known, separator, given = text.partition("=")
-    if not (separator and known.strip() and given.strip()):
-        raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
-    return known.strip(), given.strip()
-
-
 def _print(console: Console, report: "ScoreReport") -> None:
     read = report.reading
-    outside = f", {read.num_outside:,} outside the part that is read" if read.num_outside else ""
-    plain(console, f"{read.num_rows:,} rows read: {read.num_items:,} {read.kind}{outside}")
-    for reason, number in sorted(read.quarantined.items()):
-        plain(console, f"quarantined: {number:,} {reason}")
+    say_reading(console, read)
     if report.accuracy is not None:
         plain(console, f"margin above 0: {report.accuracy:.1%} of {read.num_items:,} pairs")
     if report.num_over_long:
         long = "longer than the model reads, cut at the beginning"
         plain(console, f"over-long: {report.num_over_long:,} responses, {long}")
-    for name, number in read.unread.items():
-        plain(console, f"column not read: {name}, which held something in {number:,} rows")
-    if read.skipped:
-        plain(console, f"files not read, no data by their names: {', '.join(read.skipped[:5])}")
+    say_unread(console, read)
     plain(console, f"{report.num_scored:,} responses scored; rewards in {report.output}")
     if report.quarantine:
         plain(console, f"quarantined rows in {report.quarantine}")

@@ -1,8 +1,9 @@
 """What the tools share on a terminal: options, progress on standard error, refusals in a line."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from synpref_dagster.cli.refusals import refuse
 if TYPE_CHECKING:
     from synpref_dagster.pairs.progress import ResponsesRead
     from synpref_dagster.settings.shards import ShardSettings
+    from synpref_dagster.tools.rows import Reading
     from synpref_dagster.tools.running import Listener
 
 SECONDS_A_LINE = 10.0
@@ -25,6 +27,25 @@ WorkersOption = Annotated[
 GpusOption = Annotated[
     float | None, typer.Option(min=0, help="GPUs of each worker of ray; fractions share one.")
 ]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="A .parquet or .jsonl file.")]
+ColumnOption = Annotated[
+    list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of formats that draw the chosen one.")]
+LayoutOption = Annotated[str, typer.Option("--format", help="Of pairs: auto, or a format's name.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder that is searched for published layouts.")
+]
+SuiteOption = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=PATH: a suite of your own, or a published one; repeatable."),
+]
+OnlyOption = Annotated[str, typer.Option(help="Benchmarks to measure, comma separated.")]
+HubOption = Annotated[
+    bool | None, typer.Option("--hub/--no-hub", help="Take what is missing from the hub.")
+]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder in which rewards are kept.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an output.")]
 
 
 @contextmanager
@@ -77,6 +98,73 @@ def progress_line(what: str = "") -> "Iterator[Listener]":
             console.print(told_line(fact), highlight=False, soft_wrap=True, markup=False)
 
     yield say
+
+
+@contextmanager
+def stage_line() -> Iterator[Callable[[str], None]]:
+    """What is done now: one line that changes on a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("reading") as status:
+            yield status.update
+        return
+    told = time.monotonic()
+
+    def say(stage: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= SECONDS_A_LINE:
+            told = time.monotonic()
+            console.print(stage, highlight=False, soft_wrap=True, markup=False)
+
+    yield say
+
+
+def named_columns(given: list[str] | None) -> dict[str, str]:
+    """Known name -> name in the data, of `--column KNOWN=YOURS`.
+
+    Raises:
+        ValueError: one is written otherwise.
+    """
+    return dict(_named(each) for each in given or ())
+
+
+def _named(text: str) -> tuple[str, str]:
+    known, separator, own = text.partition("=")
+    if not (separator and known.strip() and own.strip()):
+        raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
+    return known.strip(), own.strip()
+
+
+def named_suites(given: list[str] | None) -> dict[str, str]:
+    """Name -> path, of `--suite NAME=PATH`.
+
+    Raises:
+        ValueError: one is written otherwise.
+    """
+    suites = {}
+    for text in given or ():
+        name, separator, path = text.partition("=")
+        if not (separator and name.strip() and path.strip()):
+            raise ValueError(f"--suite {text!r}: write NAME=PATH, like mine=my_suite.jsonl")
+        suites[name.strip()] = path.strip()
+    return suites
+
+
+def say_reading(console: Console, read: "Reading") -> None:
+    """What reading came to, so that its numbers add up."""
+    outside = f", {read.num_outside:,} outside the part that is read" if read.num_outside else ""
+    also = f", {read.num_unfolded:,} more candidates in them" if read.num_unfolded > 0 else ""
+    plain(console, f"{read.num_rows:,} rows read{also}: {read.num_items:,} {read.kind}{outside}")
+    for reason, number in sorted(read.quarantined.items()):
+        plain(console, f"quarantined: {number:,} {reason}")
+
+
+def say_unread(console: Console, read: "Reading") -> None:
+    """What was not read of the data: columns, and files of a folder."""
+    for name, number in read.unread.items():
+        plain(console, f"column not read: {name}, which held something in {number:,} rows")
+    if read.skipped:
+        plain(console, f"files not read, no data by their names: {', '.join(read.skipped[:5])}")
 
 
 def plain(console: Console, text: str) -> None:
