@@ -33,7 +33,7 @@ from synpref_dagster.curation.evidence.sources import (
 from synpref_dagster.curation.filtering.content_labels import ContentLabels
 from synpref_dagster.curation.pool.by_source import pool_rows
 from synpref_dagster.pairs.tallies import tally
-from synpref_dagster.publishing.report.sources import table_cells
+from synpref_dagster.publishing.report.sources import RIGHT, table_cells
 from synpref_dagster.resources.campaign import Campaign
 from synpref_dagster.resources.executors import Executors
 from synpref_dagster.storage import (
@@ -49,6 +49,7 @@ from synpref_dagster.storage import (
 POOL, DECIDED = "clean_pool", "consistency_filtered_subset"  # assets that have a table
 BY_SOURCE, GOLD = "by_source", "gold"
 AUDIT, TRUTH = "filter_audit", "truth_by_source"  # what is known beside it, and the part with it
+LEADING = ("source", "clean", "kept", "flipped", "discarded", RIGHT)
 ABOUT = "about"  # fact of the table: the pairs that it is about
 VERSION = "1"
 REASONS_END = " as"  # ends the columns that say why rows went
@@ -203,7 +204,10 @@ def shown_by_source(campaign: Campaign, table: DatasetRef | None) -> dict[str, A
         {name: cell for name, cell in row.items() if "kept" not in row or name[-3:] != REASONS_END}
         for row in table_cells(as_report(campaign.frame(table)))
     ]
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["source"]
+    found = dict.fromkeys(name for row in rows for name in row)
+    # A page shows the first columns, and the others to who scrolls.
+    leading = [name for name in LEADING if name in found]
+    columns = [*leading, *(name for name in found if name not in leading)] or ["source"]
     kinds = {
         name: "int" if all(isinstance(row[name], int) for row in rows) else "string"
         for name in columns
