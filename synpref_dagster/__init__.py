@@ -9,18 +9,20 @@
 7. evidence    measure the method's claims on this very campaign
    `assets/` is this figure; `curation/`, `reward/` and `benchmarks/` hold the method.
 
-`score` and `benchmark` need no campaign (docs/tools.md); nothing is loaded before one is asked for.
+`score`, `benchmark` and `train` need no campaign (docs/tools.md); nothing is loaded before one is
+asked for.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from synpref_dagster.tools.benchmarking import benchmark
     from synpref_dagster.tools.scoring import score
+    from synpref_dagster.tools.training import train
 
-__all__ = ["benchmark", "score"]
+__all__ = ["benchmark", "score", "train"]
 
 __version__ = "0.1.0"
-_ROOMS = {"benchmark": "benchmarking", "score": "scoring"}
+_ROOMS = {"benchmark": "benchmarking", "score": "scoring", "train": "training"}
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,12 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
 ROOT = Path(__file__).parent.parent
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tools.md").read_text(), re.DOTALL)
+SNIPPETS = {  # by the tool that it calls first
+    re.search(r"sp\.(\w+)\(", text)[1]: text
+    for text in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "tools.md").read_text(), re.DOTALL
+    )
+}
 
 
 def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsys):
@@ -34,15 +39,25 @@ def test_the_snippets_run_and_say_what_they_promise(tmp_path, monkeypatch, capsy
             for n in range(4)]  # fmt: skip
     for name in ("pairs.jsonl", "my_suite.jsonl"):
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    scored, measured = SNIPPETS
     names = {}
-    exec(scored, names)
+    exec(SNIPPETS["score"], names)
     assert capsys.readouterr().out.splitlines() == ["4 pairs, accuracy 1.0", "{}"]
     assert names["hardest"]["row"].tolist() == [0, 1, 2]
-    exec(measured, names)
+    exec(SNIPPETS["benchmark"], names)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["mine", "1.0"], ["other", "1.0"]]
     assert len(names["table"]) == 2
+
+
+def test_a_model_is_trained_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"q {n}", "chosen": "many words " * (n % 3 + 2), "rejected": "few"}
+            for n in range(30)]  # fmt: skip
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    exec(SNIPPETS["train"].replace('backend="frozen", backbone="base"', 'backend="linear"'), {})
+    trained, interval = capsys.readouterr().out.splitlines()
+    assert trained.endswith(" pairs trained, 1.0 right of those held out")
+    assert interval == "{}"
 
 
 def test_importing_the_package_loads_no_other_module():
@@ -57,7 +72,7 @@ def test_importing_the_package_loads_no_other_module():
 
 
 def test_what_is_offered_is_what_is_listed():
-    assert synpref_dagster.__all__ == ["benchmark", "score"]
+    assert synpref_dagster.__all__ == ["benchmark", "score", "train"]
     for name in synpref_dagster.__all__:
         assert getattr(synpref_dagster, name).__module__.startswith("synpref_dagster.tools.")
     assert not hasattr(synpref_dagster, "no_such_tool")

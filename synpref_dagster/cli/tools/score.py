@@ -10,8 +10,11 @@ from synpref_dagster.cli.tools.showing import (
     ExecutorOption,
     GpusOption,
     WorkersOption,
+    columns_named,
     plain,
     progress_line,
+    reading_notes,
+    reading_told,
     refused_in_a_line,
     shard_settings,
 )
@@ -42,7 +45,7 @@ def score(
     """
     with refused_in_a_line():
         shards = shard_settings(executor, workers, gpus_per_worker)
-        columns = dict(_named(each) for each in column or ())
+        columns = columns_named(column)
         from synpref_dagster.tools.scoring import score as score_file
 
         with progress_line() as listener:
@@ -60,28 +63,15 @@ def score(
     _print(Console(), report)
 
 
-def _named(text: str) -> tuple[str, str]:
-    known, separator, given = text.partition("=")
-    if not (separator and known.strip() and given.strip()):
-        raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
-    return known.strip(), given.strip()
-
-
 def _print(console: Console, report: "ScoreReport") -> None:
     read = report.reading
-    outside = f", {read.num_outside:,} outside the part that is read" if read.num_outside else ""
-    plain(console, f"{read.num_rows:,} rows read: {read.num_items:,} {read.kind}{outside}")
-    for reason, number in sorted(read.quarantined.items()):
-        plain(console, f"quarantined: {number:,} {reason}")
+    reading_told(console, read)
     if report.accuracy is not None:
         plain(console, f"margin above 0: {report.accuracy:.1%} of {read.num_items:,} pairs")
     if report.num_over_long:
         long = "longer than the model reads, cut at the beginning"
         plain(console, f"over-long: {report.num_over_long:,} responses, {long}")
-    for name, number in read.unread.items():
-        plain(console, f"column not read: {name}, which held something in {number:,} rows")
-    if read.skipped:
-        plain(console, f"files not read, no data by their names: {', '.join(read.skipped[:5])}")
+    reading_notes(console, read)
     plain(console, f"{report.num_scored:,} responses scored; rewards in {report.output}")
     if report.quarantine:
         plain(console, f"quarantined rows in {report.quarantine}")

@@ -1,9 +1,9 @@
 """What the tools share on a terminal: options, progress on standard error, refusals in a line."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,9 +11,8 @@ from rich.console import Console
 from synpref_dagster.cli.refusals import refuse
 
 if TYPE_CHECKING:
-    from synpref_dagster.pairs.progress import ResponsesRead
     from synpref_dagster.settings.shards import ShardSettings
-    from synpref_dagster.tools.running import Listener
+    from synpref_dagster.tools.rows import Reading
 
 SECONDS_A_LINE = 10.0
 ExecutorOption = Annotated[
@@ -56,13 +55,23 @@ def shard_settings(executor: str, workers: int | None, gpus: float | None) -> "S
 
 
 @contextmanager
-def progress_line(what: str = "") -> "Iterator[Listener]":
-    """How far a scoring is: one line that changes on a terminal, else a line now and then."""
+def progress_line(
+    what: str = "", *, words: "Callable[[Any], str] | None" = None
+) -> Iterator[Callable[[Any], None]]:
+    """How far a work is: one line that changes on a terminal, else a line now and then.
+
+    Args:
+        what: what the line begins with.
+        words: makes a line of a fact of `pairs.progress` that has `done` and `total`; without it
+            they are `ResponsesRead` of a scoring.
+    """
     console = Console(stderr=True)
     told = 0.0
 
-    def told_line(fact: "ResponsesRead") -> str:
+    def told_line(fact: Any) -> str:
         begun = f"{what}: " if what else ""
+        if words is not None:
+            return begun + words(fact)
         return f"{begun}{fact.done:,} of {fact.total:,} responses scored, {fact.pace}"
 
     if console.is_terminal:
@@ -70,13 +79,44 @@ def progress_line(what: str = "") -> "Iterator[Listener]":
             yield lambda fact: status.update(told_line(fact))
         return
 
-    def say(fact: "ResponsesRead") -> None:
+    def say(fact: Any) -> None:
         nonlocal told
         if time.monotonic() - told >= SECONDS_A_LINE or fact.done == fact.total:
             told = time.monotonic()
             console.print(told_line(fact), highlight=False, soft_wrap=True, markup=False)
 
     yield say
+
+
+def columns_named(given: Sequence[str] | None) -> dict[str, str]:
+    """What `--column KNOWN=YOURS` says.
+
+    Raises:
+        ValueError: one that says something else.
+    """
+    columns = {}
+    for text in given or ():
+        known, separator, yours = (part.strip() for part in text.partition("="))
+        if not (separator and known and yours):
+            raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
+        columns[known] = yours
+    return columns
+
+
+def reading_told(console: Console, read: "Reading", *, of: str = "") -> None:
+    """Print how many rows became what, and which became nothing."""
+    outside = f", {read.num_outside:,} outside the part that is read" if read.num_outside else ""
+    plain(console, f"{of}{read.num_rows:,} rows read: {read.num_items:,} {read.kind}{outside}")
+    for reason, number in sorted(read.quarantined.items()):
+        plain(console, f"{of}quarantined: {number:,} {reason}")
+
+
+def reading_notes(console: Console, read: "Reading", *, of: str = "") -> None:
+    """Print what was not looked at: columns that held something, files that are no data."""
+    for name, number in read.unread.items():
+        plain(console, f"{of}column not read: {name}, which held something in {number:,} rows")
+    if read.skipped:
+        plain(console, f"{of}files not read, no data by their names: {', '.join(read.skipped[:5])}")
 
 
 def plain(console: Console, text: str) -> None:
