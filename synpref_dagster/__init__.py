@@ -9,20 +9,27 @@
 7. evidence    measure the method's claims on this very campaign
    `assets/` is this figure; `curation/`, `reward/` and `benchmarks/` hold the method.
 
-`score`, `benchmark` and `train` need no campaign (docs/tools.md); nothing is loaded before one is
-asked for.
+Tools need no campaign (docs/tools.md); nothing is loaded before one is asked for.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from synpref_dagster.tools.benchmarking import benchmark
+    from synpref_dagster.tools.converting import convert
+    from synpref_dagster.tools.judged.judging import judge
     from synpref_dagster.tools.scoring import score
     from synpref_dagster.tools.training import train
 
-__all__ = ["benchmark", "score", "train"]
+__all__ = ["benchmark", "convert", "judge", "score", "train"]
 
 __version__ = "0.1.0"
-_ROOMS = {"benchmark": "benchmarking", "score": "scoring", "train": "training"}
+_ROOMS = {
+    "benchmark": "benchmarking",
+    "convert": "converting",
+    "judge": "judged.judging",
+    "score": "scoring",
+    "train": "training",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_judge_server
+
 import synpref_dagster
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
@@ -54,10 +56,38 @@ def test_a_model_is_trained_as_the_page_says(tmp_path, monkeypatch, capsys):
     rows = [{"prompt": f"q {n}", "chosen": "many words " * (n % 3 + 2), "rejected": "few"}
             for n in range(30)]  # fmt: skip
     Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("models").mkdir()
     exec(SNIPPETS["train"].replace('backend="frozen", backbone="base"', 'backend="linear"'), {})
     trained, interval = capsys.readouterr().out.splitlines()
     assert trained.endswith(" pairs trained, 1.0 right of those held out")
     assert interval == "{}"
+
+
+def test_judges_are_asked_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNPREF_STORE", str(tmp_path / "store"))
+    rows = [{"prompt": f"q {n}", "chosen": "yes", "rejected": "no"} for n in range(2)]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def first(_):
+        return fake_judge_server.verdict("candidate_1")
+
+    with fake_judge_server.serve(first) as server:
+        exec(SNIPPETS["judge"].replace("http://localhost:8000/v1", server.url), {})
+    assert server.num_calls == 4
+    assert capsys.readouterr().out.splitlines()[-1] == "paid now $0.00, so far $0.00"
+
+
+def test_pairs_are_converted_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"q {n}", "chosen": "yes", "rejected": "no"} for n in range(30)]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    exec(SNIPPETS["convert"], {})
+    written = [len(Path("for_trainer", name).read_text().splitlines())
+               for name in ("train.jsonl", "validation.jsonl")]  # fmt: skip
+    assert sum(written) == 30
+    told = f"{{'train': {written[0]}, 'validation': {written[1]}}} {{}}"
+    assert capsys.readouterr().out.strip() == told
 
 
 def test_importing_the_package_loads_no_other_module():
@@ -72,7 +102,7 @@ def test_importing_the_package_loads_no_other_module():
 
 
 def test_what_is_offered_is_what_is_listed():
-    assert synpref_dagster.__all__ == ["benchmark", "score", "train"]
+    assert synpref_dagster.__all__ == ["benchmark", "convert", "judge", "score", "train"]
     for name in synpref_dagster.__all__:
         assert getattr(synpref_dagster, name).__module__.startswith("synpref_dagster.tools.")
     assert not hasattr(synpref_dagster, "no_such_tool")

@@ -22,9 +22,7 @@ from synpref_dagster.cli.refusals import (
     refuse_unfit_backbones,
     say,
 )
-from synpref_dagster.cli.tools.benchmark import benchmark
-from synpref_dagster.cli.tools.score import score
-from synpref_dagster.cli.tools.train import train
+from synpref_dagster.cli.tools import register
 from synpref_dagster.cli.tracking import at_end_of_run, say_unsent, tracking_app
 from synpref_dagster.settings.outlets import no_secrets_in_errors, no_secrets_in_logs
 from synpref_dagster.settings.profile import Profile, smollm2_place
@@ -310,9 +308,7 @@ def explain(
 
 
 app.command()(pairs)
-app.command()(score)
-app.command()(benchmark)
-app.command()(train)
+register(app)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from synpref_dagster.tools.rows import AUTO, SOURCE, Input, Reading
 Given = str | Path | Sequence[PreferencePair]
 """A file or folder in any layout that sources may have, or pairs that are there already."""
 
+Place = tuple[str, int]
+
 
 @dataclass(kw_only=True, slots=True)
 class GivenPairs:
@@ -28,7 +30,7 @@ class GivenPairs:
 
     pairs: list[PreferencePair]
     reading: Reading
-    where: list[tuple[str, int]]
+    where: list[Place] = field(default_factory=list)
     """File and row of each pair; of a list no file, and its place there."""
     aside: list[dict[str, Any]] = field(default_factory=list)
     """Rows that are no pair: file, row, reason, detail and their beginning."""
@@ -44,30 +46,53 @@ def given_pairs(given: Given, how: Input | None = None) -> GivenPairs:
     Raises:
         ValueError: no such file, or it holds no pairs of a known layout; one line.
     """
+    found = GivenPairs(pairs=[], reading=Reading(kind="pairs"))
+    for batch in pair_batches(given, found, how):
+        found.pairs += [pair for _, pair in batch]
+        found.where += [where for where, _ in batch]
+    return found
+
+
+def pair_batches(
+    given: Given, found: GivenPairs, how: Input | None = None, *, split: str | None = None
+) -> Iterator[list[tuple[Place, PreferencePair]]]:
+    """Read pairs a batch at a time, each with its file and row; a list is one batch.
+
+    Args:
+        given: what holds them.
+        found: counts what is read, and takes up the rows that are no pair.
+        how: as for `given_pairs`.
+        split: of a folder in which `datasets` saved several.
+
+    Raises:
+        ValueError: as `given_pairs`.
+    """
     if not isinstance(given, str | Path):
-        pairs = list(given)
-        if wrong := [each for each in pairs if not isinstance(each, PreferencePair)]:
-            raise ValueError(
-                f"{type(wrong[0]).__name__} is no PreferencePair: give pairs or a path"
-            )
-        where = [("", row) for row in range(len(pairs))]
-        counted = Reading(kind="pairs", num_rows=len(pairs), num_items=len(pairs))
-        return GivenPairs(pairs=pairs, reading=counted, where=where)
-    asked = how or Input(path="")
-    place = str(given)
+        yield _listed(given, found)
+        return
+    asked, place = how or Input(path=""), str(given)
     if asked.layout not in (AUTO, *FORMATS):
         raise ValueError(f"unknown format {asked.layout!r}: use {AUTO}, {', '.join(FORMATS)}")
-    found = GivenPairs(pairs=[], reading=Reading(kind="pairs"), where=[])
+    if split is not None and not Path(place).is_dir():
+        raise ValueError(f"{place} is one file, and has no split {split!r}: take the option out")
     try:
-        files = source_files(place)
+        files = source_files(place, split=split)
         if not files.data:
             raise ValueError(f"no file below {place}")
-        found.reading.skipped = [Path(each).name for each in files.skipped]
+        found.reading.skipped = [Path(each).name for each in files.skipped if each]
         for path in map(str, files.data):
-            _read(found, asked, path, name=_name(place, path))
+            yield from _read(found, asked, path, name=_name(place, path))
     except ValueError as error:
         raise ValueError(str(error).replace(f"source {SOURCE!r}", place)) from error
-    return found
+
+
+def _listed(
+    pairs: Sequence[PreferencePair], found: GivenPairs
+) -> list[tuple[Place, PreferencePair]]:
+    if wrong := [each for each in pairs if not isinstance(each, PreferencePair)]:
+        raise ValueError(f"{type(wrong[0]).__name__} is no PreferencePair: give pairs or a path")
+    found.reading.num_rows = found.reading.num_items = len(pairs)
+    return [(("", row), pair) for row, pair in enumerate(pairs)]
 
 
 def write_aside(found: GivenPairs, target: Path) -> Path | None:
@@ -186,19 +211,20 @@ def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _read(found: GivenPairs, asked: Input, path: str, *, name: str) -> None:
+def _read(
+    found: GivenPairs, asked: Input, path: str, *, name: str
+) -> Iterator[list[tuple[Place, PreferencePair]]]:
     counted = found.reading
     for batch in read_source(asked.spec(path), seed=asked.seed):
         counted.num_rows += batch.num_rows
         counted.num_outside += batch.num_outside
         counted.num_items += len(batch.pairs)
-        found.pairs += batch.pairs
-        found.where += [(name, pair.meta["row"]) for pair in batch.pairs]
         for column, number in batch.unread_columns.items():
             counted.unread[column] = counted.unread.get(column, 0) + number
         for row in batch.quarantined:
             counted.quarantined[row.reason] = counted.quarantined.get(row.reason, 0) + 1
             found.aside.append(_told(row, name))
+        yield [((name, pair.meta["row"]), pair) for pair in batch.pairs]
 
 
 def _told(row: QuarantinedRow, name: str) -> dict[str, Any]:

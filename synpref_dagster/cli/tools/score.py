@@ -7,15 +7,16 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.cli.tools.showing import (
+    ColumnOption,
     ExecutorOption,
     GpusOption,
     WorkersOption,
-    columns_named,
+    named_columns,
     plain,
     progress_line,
-    reading_notes,
-    reading_told,
     refused_in_a_line,
+    say_reading,
+    say_unread,
     shard_settings,
 )
 
@@ -30,9 +31,7 @@ def score(
     layout: Annotated[
         str, typer.Option("--format", help="auto, responses, or a format of pairs.")
     ] = "auto",
-    column: Annotated[
-        list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
-    ] = None,
+    column: ColumnOption = None,
     seed: Annotated[int, typer.Option(help="Of formats that draw the chosen one.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an output.")] = False,
     executor: ExecutorOption = "in_process",
@@ -45,7 +44,7 @@ def score(
     """
     with refused_in_a_line():
         shards = shard_settings(executor, workers, gpus_per_worker)
-        columns = columns_named(column)
+        columns = named_columns(column)
         from synpref_dagster.tools.scoring import score as score_file
 
         with progress_line() as listener:
@@ -65,13 +64,13 @@ def score(
 
 def _print(console: Console, report: "ScoreReport") -> None:
     read = report.reading
-    reading_told(console, read)
+    say_reading(console, read)
     if report.accuracy is not None:
         plain(console, f"margin above 0: {report.accuracy:.1%} of {read.num_items:,} pairs")
     if report.num_over_long:
         long = "longer than the model reads, cut at the beginning"
         plain(console, f"over-long: {report.num_over_long:,} responses, {long}")
-    reading_notes(console, read)
+    say_unread(console, read)
     plain(console, f"{report.num_scored:,} responses scored; rewards in {report.output}")
     if report.quarantine:
         plain(console, f"quarantined rows in {report.quarantine}")

@@ -1,7 +1,7 @@
 """What the tools share on a terminal: options, progress on standard error, refusals in a line."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,9 @@ WorkersOption = Annotated[
 ]
 GpusOption = Annotated[
     float | None, typer.Option(min=0, help="GPUs of each worker of ray; fractions share one.")
+]
+ColumnOption = Annotated[
+    list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
 ]
 
 
@@ -88,35 +91,36 @@ def progress_line(
     yield say
 
 
-def columns_named(given: Sequence[str] | None) -> dict[str, str]:
-    """What `--column KNOWN=YOURS` says.
+def named_columns(given: list[str] | None) -> dict[str, str]:
+    """Known name -> name in the data, of `--column KNOWN=YOURS`.
 
     Raises:
-        ValueError: one that says something else.
+        ValueError: one is written otherwise.
     """
-    columns = {}
-    for text in given or ():
-        known, separator, yours = (part.strip() for part in text.partition("="))
-        if not (separator and known and yours):
-            raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
-        columns[known] = yours
-    return columns
+    return dict(_named(each) for each in given or ())
 
 
-def reading_told(console: Console, read: "Reading", *, of: str = "") -> None:
-    """Print how many rows became what, and which became nothing."""
+def _named(text: str) -> tuple[str, str]:
+    known, separator, own = text.partition("=")
+    if not (separator and known.strip() and own.strip()):
+        raise ValueError(f"--column {text!r}: write KNOWN=YOURS, like prompt=question")
+    return known.strip(), own.strip()
+
+
+def say_reading(console: Console, read: "Reading") -> None:
+    """What reading came to, so that its numbers add up."""
     outside = f", {read.num_outside:,} outside the part that is read" if read.num_outside else ""
-    plain(console, f"{of}{read.num_rows:,} rows read: {read.num_items:,} {read.kind}{outside}")
+    plain(console, f"{read.num_rows:,} rows read: {read.num_items:,} {read.kind}{outside}")
     for reason, number in sorted(read.quarantined.items()):
-        plain(console, f"{of}quarantined: {number:,} {reason}")
+        plain(console, f"quarantined: {number:,} {reason}")
 
 
-def reading_notes(console: Console, read: "Reading", *, of: str = "") -> None:
-    """Print what was not looked at: columns that held something, files that are no data."""
+def say_unread(console: Console, read: "Reading") -> None:
+    """What was not read of the data: columns, and files of a folder."""
     for name, number in read.unread.items():
-        plain(console, f"{of}column not read: {name}, which held something in {number:,} rows")
+        plain(console, f"column not read: {name}, which held something in {number:,} rows")
     if read.skipped:
-        plain(console, f"{of}files not read, no data by their names: {', '.join(read.skipped[:5])}")
+        plain(console, f"files not read, no data by their names: {', '.join(read.skipped[:5])}")
 
 
 def plain(console: Console, text: str) -> None:

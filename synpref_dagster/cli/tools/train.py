@@ -7,12 +7,13 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.cli.tools.showing import (
-    columns_named,
+    ColumnOption,
+    named_columns,
     plain,
     progress_line,
-    reading_notes,
-    reading_told,
     refused_in_a_line,
+    say_reading,
+    say_unread,
 )
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def train(
         list[str] | None, typer.Option("--set", help="NAME=VALUE, one such setting; repeatable.")
     ] = None,
     layout: Annotated[str, typer.Option("--format", help="auto, or a format of pairs.")] = "auto",
-    column: Annotated[
-        list[str] | None, typer.Option(help="KNOWN=YOURS: a column's name; repeatable.")
-    ] = None,
+    column: ColumnOption = None,
     seed: Annotated[int, typer.Option(help="Of order, new head and held-out share.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a model.")] = False,
 ) -> None:
@@ -53,7 +52,7 @@ def train(
     --set learning_rate=1e-5 --set lora.rank=16 --set loss=hinge --set backbone.pad_token='<pad>'.
     """
     with refused_in_a_line():
-        columns = columns_named(column)
+        columns = named_columns(column)
         from synpref_dagster.tools.training import train as train_model
 
         with progress_line(words=str) as listener:
@@ -76,10 +75,11 @@ def train(
 
 
 def _print(console: Console, report: "TrainReport") -> None:
-    reading_told(console, report.reading)
-    reading_notes(console, report.reading)
+    say_reading(console, report.reading)
+    say_unread(console, report.reading)
     if report.validated_on is not None:
-        reading_told(console, report.validated_on, of="gold: ")
+        plain(console, "gold:")
+        say_reading(console, report.validated_on)
     for reason, number in sorted(report.left_out.items()):
         plain(console, f"not trained on: {number:,} {reason}")
     plain(console, f"{report.num_pairs:,} pairs, {report.num_steps:,} steps")
