@@ -181,8 +181,9 @@ def _judged(
         signs = [1] * len(shown)
         weighing = weigh_judges(everybody, gold, signs, rule=rule)
         panel = voting_panel(everybody, weighing)
-        choice = "retrieved" if shown else "none"
-        result = label_with_exemplars(targets, gold, signs, panel=panel, choice=choice).panel
+        result = label_with_exemplars(
+            targets, gold, signs, panel=panel, choice="retrieved" if shown else "none"
+        ).panel
         facts = {each.name: each.facts() for each in books.judges}
         spent = books.spent(asking.account)
     _write(target, given, result)

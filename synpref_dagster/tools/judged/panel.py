@@ -141,8 +141,8 @@ def opened_panel(
         from synpref_dagster.pairs.texts import pool_texts
 
         profiles = [replace(each, num_samples=settings.num_samples) for each in EMBEDDED_PANEL]
-        judges = build_panel(fit_views(pool_texts(pairs)), profiles=profiles)
-        yield replace(panel, judges=judges), Books()
+        free = build_panel(fit_views(pool_texts(pairs)), profiles=profiles)
+        yield replace(panel, judges=free), Books()
         return
     from synpref_dagster.judges.cache import Payer, ReplyCache
     from synpref_dagster.judges.endpoint import endpoint_panel
