@@ -15,20 +15,20 @@ Tools need no campaign (docs/tools.md); nothing is loaded before one is asked fo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from synpref_dagster.tools.benchmarking import benchmark
-    from synpref_dagster.tools.converting import convert
-    from synpref_dagster.tools.judged.judging import judge
+    from synpref_dagster.tools.on_pairs.converting import convert
+    from synpref_dagster.tools.on_pairs.judging import judge
+    from synpref_dagster.tools.on_pairs.training import train
     from synpref_dagster.tools.scoring import score
-    from synpref_dagster.tools.training import train
 
 __all__ = ["benchmark", "convert", "judge", "score", "train"]
 
 __version__ = "0.1.0"
 _ROOMS = {
     "benchmark": "benchmarking",
-    "convert": "converting",
-    "judge": "judged.judging",
+    "convert": "on_pairs.converting",
+    "judge": "on_pairs.judging",
     "score": "scoring",
-    "train": "training",
+    "train": "on_pairs.training",
 }
 
 

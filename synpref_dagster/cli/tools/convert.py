@@ -16,7 +16,7 @@ from synpref_dagster.cli.tools.showing import (
 )
 
 if TYPE_CHECKING:
-    from synpref_dagster.tools.converting import ConvertReport
+    from synpref_dagster.tools.on_pairs.converting import ConvertReport
 
 
 def convert(
@@ -44,7 +44,7 @@ def convert(
     """Write the pairs of FILE in the layout of another trainer; read again they are the same."""
     with refused_in_a_line():
         columns = named_columns(column)
-        from synpref_dagster.tools.converting import convert as convert_file
+        from synpref_dagster.tools.on_pairs.converting import convert as convert_file
 
         report = convert_file(
             file,

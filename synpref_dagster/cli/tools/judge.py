@@ -19,7 +19,7 @@ from synpref_dagster.cli.tools.showing import (
 )
 
 if TYPE_CHECKING:
-    from synpref_dagster.tools.judged.judging import JudgeReport
+    from synpref_dagster.tools.on_pairs.judging import JudgeReport
 
 WAITING = 3  # exit code, as of a campaign whose replies are made in batches
 
@@ -49,7 +49,7 @@ def judge(
     with refused_in_a_line():
         columns = named_columns(column)
         from synpref_dagster.judges.requests import BatchPendingError, JudgeError
-        from synpref_dagster.tools.judged.judging import judge as ask
+        from synpref_dagster.tools.on_pairs.judging import judge as ask
 
         try:
             with progress_line(words=str) as listener:
@@ -99,7 +99,7 @@ def _print(console: Console, report: "JudgeReport") -> None:
 
 
 def _measures(report: "JudgeReport") -> Table:
-    from synpref_dagster.tools.judged.judging import MEASURES
+    from synpref_dagster.tools.on_pairs.judging import MEASURES
 
     table = Table("judge", box=SIMPLE_HEAD)
     for measure in MEASURES:

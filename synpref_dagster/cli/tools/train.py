@@ -17,7 +17,7 @@ from synpref_dagster.cli.tools.showing import (
 )
 
 if TYPE_CHECKING:
-    from synpref_dagster.tools.training import TrainReport
+    from synpref_dagster.tools.on_pairs.training import TrainReport
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     """
     with refused_in_a_line():
         columns = named_columns(column)
-        from synpref_dagster.tools.training import train as train_model
+        from synpref_dagster.tools.on_pairs.training import train as train_model
 
         with progress_line(words=str) as listener:
             report = train_model(

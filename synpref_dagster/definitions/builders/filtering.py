@@ -17,7 +17,7 @@ from synpref_dagster.definitions.builders.naming import (
 from synpref_dagster.publishing.layouts import LAYOUTS
 
 if TYPE_CHECKING:
-    from synpref_dagster.tools.deciding import Decided
+    from synpref_dagster.tools.on_pairs.deciding import Decided
 
 DECIDED, CURATED = "filtered_pairs", "curated_pairs"
 DECISIONS_FILE, LABELS_FILE = "decisions.parquet", "labels.parquet"
@@ -106,7 +106,7 @@ class _Plan:
     def decide(self) -> "Decided":
         """Decide every pair by what was written of it."""
         from synpref_dagster.curation.filtering.flip_guard import GuardConfig
-        from synpref_dagster.tools.deciding import decide_pairs
+        from synpref_dagster.tools.on_pairs.deciding import decide_pairs
 
         first, second = map(self.rewards, self.models)
         return decide_pairs(
@@ -152,7 +152,7 @@ def _judging(plan: _Plan, about: Mapping[str, Any]) -> dg.AssetsDefinition:
     )
     def labels() -> dg.MaterializeResult:
         from synpref_dagster.judges.requests import JudgeError
-        from synpref_dagster.tools.judged.judging import judge
+        from synpref_dagster.tools.on_pairs.judging import judge
 
         plan.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -205,7 +205,7 @@ def _deciding(plan: _Plan, about: Mapping[str, Any]) -> dg.AssetsDefinition:
         ],
     )  # fmt: skip
     def filtered() -> Iterator[dg.MaterializeResult]:
-        from synpref_dagster.tools.converting import convert
+        from synpref_dagster.tools.on_pairs.converting import convert
 
         found = plan.decide()
         yield dg.MaterializeResult(

@@ -9,7 +9,7 @@ import pytest
 
 from synpref_dagster.definitions.builders import build_filter_assets
 from synpref_dagster.tools import scoring
-from synpref_dagster.tools.given import given_pairs
+from synpref_dagster.tools.on_pairs.given import given_pairs
 from synpref_dagster.tools.rows import Reading
 from synpref_dagster.tools.scoring import ScoreReport
 

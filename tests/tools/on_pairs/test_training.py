@@ -14,8 +14,8 @@ from synpref_dagster.reward.linear.model import LinearConfig, train_linear_rewar
 from synpref_dagster.reward.scoring import load_reward_model
 from synpref_dagster.reward.training import launch, run
 from synpref_dagster.reward.training.config import TrainingConfig
+from synpref_dagster.tools.on_pairs.training import train
 from synpref_dagster.tools.scoring import score
-from synpref_dagster.tools.training import train
 
 SMALL = ("batch_pairs=4", "num_steps=6", "learning_rate=0.01", "dtype=float32")
 
@@ -167,6 +167,8 @@ def test_the_very_model_is_found_another_one_is_refused_and_force_replaces(tmp_p
     (mine / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is there already"):
         train(given, mine, backend="linear")
+    with pytest.raises(ValueError, match="holds no model, and is not replaced"):
+        train(given, mine, backend="linear", force=True)
     assert (mine / "notes.txt").read_text() == "mine"
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.storage.atomic import beside, put_in_place
 from synpref_dagster.storage.processes import alone_with
-from synpref_dagster.tools.given import (
+from synpref_dagster.tools.on_pairs.given import (
     Given,
     GivenPairs,
     given_pairs,
@@ -24,7 +24,7 @@ from synpref_dagster.tools.given import (
     write_aside,
     write_lines,
 )
-from synpref_dagster.tools.judged.panel import (
+from synpref_dagster.tools.on_pairs.panel import (
     ACCOUNT,
     Asking,
     Listener,
@@ -153,6 +153,8 @@ def judge(  # noqa: PLR0913 - who is asked about what, on whose account, and whe
     asking = asked_by(settings, profile, account=account, seed=seed)
     how = Input(path="", layout=layout, columns=columns or {}, seed=asking.seed)
     given = given_pairs(file, how)
+    if not given.pairs:
+        raise ValueError(f"no pair to ask about: {given.reading.num_rows:,} rows were read")
     shown = given_pairs(gold, how).pairs if gold is not None else []
     refuse_unobeyed(asking.settings, shown)
     with alone_with(str(target.resolve())):

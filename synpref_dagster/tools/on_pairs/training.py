@@ -31,7 +31,7 @@ from synpref_dagster.settings.models import (
 from synpref_dagster.storage import hash_json
 from synpref_dagster.storage.atomic import beside, put_in_place, remove
 from synpref_dagster.storage.processes import alone_with
-from synpref_dagster.tools.given import (
+from synpref_dagster.tools.on_pairs.given import (
     Given,
     checked,
     given_pairs,
@@ -49,6 +49,8 @@ Settings = HubSettings | FrozenSettings | LinearSettings
 BACKENDS = ("hub", "frozen", "linear")
 TRAINED_BY = "trained_by.json"
 """In the model's folder: what it was trained with and on, and the key of all that."""
+OF_A_MODEL = (TRAINED_BY, "training.json", "config.json")
+"""Files of which a folder holds one that may be replaced."""
 ROW = "backbone"
 """Table of settings about the backbone, and what one without a name of its own is called."""
 SAID_ELSEWHERE = ("model_size", "backend")
@@ -292,6 +294,8 @@ def _trained(target: Path, wanted: _Wanted, *, force: bool, listener: Listener) 
             return found
         if not force:
             raise ValueError(f"{target} is there already: name another output, or give --force")
+        if not any((target / name).is_file() for name in OF_A_MODEL):
+            raise ValueError(f"{target} holds no model, and is not replaced: name another output")
     place = work / "models" / wanted.checkpoint
     report, told = _fitted(wanted, work=work, place=place, listener=listener)
     part = _given_away(wanted, place, beside(target))

@@ -17,7 +17,7 @@ from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.layouts import LAYOUTS, NOT_SINGLE_TURN, Layout, readme
 from synpref_dagster.storage.atomic import beside, put_in_place, remove
 from synpref_dagster.storage.processes import alone_with
-from synpref_dagster.tools.given import (
+from synpref_dagster.tools.on_pairs.given import (
     Given,
     GivenPairs,
     Place,
@@ -30,6 +30,8 @@ from synpref_dagster.tools.rows import AUTO, QUARANTINE, Input, Reading
 SUFFIXES = (".jsonl", ".parquet")
 TRAIN, VALIDATION = "train", "validation"
 README = "README.md"
+OURS = {TRAIN, VALIDATION, "README", "dataset_info"}
+"""Names, without suffix, of what a folder may hold that is replaced."""
 Write = Callable[[Sequence[dict[str, Any]]], object]
 
 
@@ -124,6 +126,10 @@ def _checked(target: Path, to: str, *, held_out: float, force: bool) -> Layout:
         raise ValueError(f"{target} is there already: name another output, or give --force")
     if target.is_dir() and _is_file(target):
         raise ValueError(f"{target} is a folder; name a file")
+    if target.is_file() and not _is_file(target):
+        raise ValueError(f"{target} is a file; name a folder")
+    if target.is_dir() and {file.stem for file in target.iterdir()} - OURS:
+        raise ValueError(f"{target} holds other files, and is not replaced: name another output")
     return LAYOUTS[to]
 
 

@@ -22,7 +22,7 @@ from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.accuracy import accuracy_of
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.storage.atomic import beside, put_in_place
-from synpref_dagster.tools.given import Given, GivenPairs, given_pairs, refuse_lost
+from synpref_dagster.tools.on_pairs.given import Given, GivenPairs, given_pairs, refuse_lost
 
 SCHEMA = pa.schema(
     [

@@ -9,7 +9,7 @@ from synpref_dagster.curation.filtering.decision import decide
 from synpref_dagster.curation.filtering.flip_guard import GuardConfig
 from synpref_dagster.curation.filtering.witnesses import Witnesses
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.tools.deciding import decide_pairs
+from synpref_dagster.tools.on_pairs.deciding import decide_pairs
 
 # gold margin, best margin, judges' label -> what becomes of a pair that nobody knows
 CASES = [

@@ -6,8 +6,8 @@ import pytest
 
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.publishing.layouts import LAYOUTS
-from synpref_dagster.tools.converting import convert
-from synpref_dagster.tools.given import given_pairs
+from synpref_dagster.tools.on_pairs.converting import convert
+from synpref_dagster.tools.on_pairs.given import given_pairs
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 
@@ -84,6 +84,35 @@ def test_datasets_reads_a_folder_with_its_splits(name, tmp_path, monkeypatch):
     assert found["train"][0]["chosen"][0]["role"] == "assistant"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["datasets", "trl", "openrlhf"])
+def test_trl_trains_five_steps_on_what_is_written(name, classifier, tmp_path, monkeypatch):
+    import datasets
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from trl import RewardConfig, RewardTrainer
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    many = [pair(asked(f"word{n % 7} word2", system=n % 2 == 0), f"word{n % 5}", "word9")
+            for n in range(20)]  # fmt: skip
+    convert(many, tmp_path / "out", to=name)
+    model = AutoModelForSequenceClassification.from_pretrained(classifier, dtype=torch.float32)
+    before = model.score.weight.detach().clone()
+    settings = RewardConfig(
+        output_dir=str(tmp_path / "trained"), max_steps=5, per_device_train_batch_size=4,
+        use_cpu=True, report_to="none", save_strategy="no", bf16=False, logging_steps=1,
+    )  # fmt: skip
+    trainer = RewardTrainer(
+        model=model,
+        args=settings,
+        train_dataset=datasets.load_dataset(str(tmp_path / "out"))["train"],
+        processing_class=AutoTokenizer.from_pretrained(classifier),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 5
+    assert not torch.equal(before, model.score.weight)
+
+
 def test_a_split_that_datasets_saved_is_chosen(tmp_path):
     import datasets
 
@@ -109,7 +138,7 @@ def test_an_empty_file_becomes_an_empty_folder(tmp_path):
 
 def test_what_is_broken_off_leaves_what_was_there(tmp_path, monkeypatch):
     convert(PAIRS[:1], tmp_path / "out", to="trl")
-    monkeypatch.setattr("synpref_dagster.tools.converting.readme", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("synpref_dagster.tools.on_pairs.converting.readme", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         convert(PAIRS, tmp_path / "out", to="trl", force=True)
     assert ids(given_pairs(tmp_path / "out").pairs) == ids(PAIRS[:1])
@@ -131,6 +160,18 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path, name, how, words):
     with pytest.raises(ValueError, match=words) as refused:
         convert(PAIRS, tmp_path / name, **how)
     assert "\n" not in str(refused.value)
+
+
+def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files, and is not replaced"):
+        convert(PAIRS, tmp_path / "mine", to="trl", force=True)
+    for name in ("llama_factory", "datasets"):
+        convert(PAIRS[:2], tmp_path / "out", to=name, held_out=0.5, force=True)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "README.md", "train.parquet", "validation.parquet",
+    ]  # fmt: skip
 
 
 def test_the_folder_that_is_read_is_not_replaced(tmp_path, write_lines):

@@ -7,7 +7,7 @@ import reading_judge
 from synpref_dagster.judges.budget import BudgetExhaustedError
 from synpref_dagster.judges.cache import ReplyCache
 from synpref_dagster.pairs.record import PreferencePair
-from synpref_dagster.tools.judged.judging import judge
+from synpref_dagster.tools.on_pairs.judging import judge
 
 NUM = 6
 
@@ -181,6 +181,8 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path, how, words):
 
 def test_outputs_that_cannot_be_are_refused(tmp_path):
     (tmp_path / "there.jsonl").write_text("mine\n")
+    with pytest.raises(ValueError, match="no pair to ask about: 0 rows"):
+        judge([], tmp_path / "a.jsonl", settings={})
     for name, words in {"a.csv": "are written as", "there.jsonl": "is there already"}.items():
         with pytest.raises(ValueError, match=words):
             judge(pairs(), tmp_path / name, settings={})

@@ -13,7 +13,7 @@ from synpref_dagster.settings.judges import JudgeSettings
 from synpref_dagster.settings.names import checked_name
 from synpref_dagster.settings.profile import load_profile
 from synpref_dagster.tools.cached import default_cache
-from synpref_dagster.tools.given import checked, given_table
+from synpref_dagster.tools.on_pairs.given import checked, given_table
 
 if TYPE_CHECKING:
     from synpref_dagster.curation.judging.labelling import EmbeddedPairs, Panel
