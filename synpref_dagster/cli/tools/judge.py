@@ -1,12 +1,11 @@
 """`synpref judge`: what a panel of judges says about a file of pairs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from synpref_dagster.cli.tools.showing import (
     ColumnOption,
@@ -81,7 +80,8 @@ def _print(console: Console, report: "JudgeReport") -> None:
         plain(console, f"{report.num_repeated:,} pairs stand there more than once: asked once")
     for row in report.weighing[~report.weighing["kept"].astype(bool)].itertuples():
         plain(console, f"judge {row.judge} does not vote: {row.reason}, {row.value:.2f}")
-    console.print(_measures(report), markup=False)
+    for line in _measures(report):
+        plain(console, line)
     undecided = report.result.labels.query("label == 0")["reason"].value_counts()
     for reason, number in undecided.items():
         plain(console, f"undecided: {number:,} {reason}")
@@ -98,18 +98,18 @@ def _print(console: Console, report: "JudgeReport") -> None:
         plain(console, f"quarantined rows in {report.quarantine}")
 
 
-def _measures(report: "JudgeReport") -> Table:
-    from synpref_dagster.tools.on_pairs.judging import MEASURES
+def _measures(report: "JudgeReport") -> Iterator[str]:
+    """A line per judge, and one of all together: shares, agreement with its interval."""
+    from synpref_dagster.tools.table import share
 
-    table = Table("judge", box=SIMPLE_HEAD)
-    for measure in MEASURES:
-        table.add_column(measure.replace("_", " "), justify="right")
+    width = max(map(len, report.quality["judge"]))
     for name, rows in report.quality.groupby("judge", sort=False):
         found = rows.set_index("measure")
-        cells = []
-        for measure in MEASURES:
-            value, low, high, count = found.loc[measure, ["value", "low", "high", "n"]]
-            interval = f" [{low:.2f} {high:.2f}]" if measure == "agreement" and count else ""
-            cells.append(f"{value:.3f}{interval}" if count else "-")
-        table.add_row(str(name), *cells)
-    return table
+        told = {measure: share(found.loc[measure, "value"]) or "-" for measure in found.index}
+        agrees = found.loc["agreement"]
+        interval = f" [{share(agrees['low'])} {share(agrees['high'])}]" if agrees["n"] else ""
+        yield (
+            f"{name:<{width}}  agrees {told['agreement']}{interval}, decided {told['decided']}, "
+            f"abstains {told['abstention_rate']}, same both ways {told['swap_consistency']}, "
+            f"first place {told['first_position_share']}"
+        )

@@ -81,8 +81,8 @@ def convert(  # noqa: PLR0913 - what is read how, and written how, and where
         ValueError: no such file or layout, or the output is there; in one line.
     """
     target = Path(output)
-    wanted = _checked(target, to, held_out=held_out, force=force)
     refuse_lost(target, [file])
+    wanted = _checked(target, to, held_out=held_out, force=force)
     given = GivenPairs(pairs=[], reading=Reading(kind="pairs"))
     how = Input(path="", layout=layout, columns=columns or {}, seed=seed)
     batches = pair_batches(file, given, how, split=split)

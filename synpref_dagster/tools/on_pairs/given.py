@@ -22,6 +22,8 @@ Given = str | Path | Sequence[PreferencePair]
 """A file or folder in any layout that sources may have, or pairs that are there already."""
 
 Place = tuple[str, int]
+KNOWN = " Known formats:"
+"""Where an error about an unknown layout begins to list all of them."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -83,7 +85,10 @@ def pair_batches(
         for path in map(str, files.data):
             yield from _read(found, asked, path, name=_name(place, path))
     except ValueError as error:
-        raise ValueError(str(error).replace(f"source {SOURCE!r}", place)) from error
+        told, is_unknown, _ = str(error).partition(KNOWN)
+        more = " Layouts stand in docs/sources.md; --column KNOWN=YOURS renames a column"
+        line = told.replace(f"source {SOURCE!r}", place) + (more if is_unknown else "")
+        raise ValueError(line) from error
 
 
 def _listed(

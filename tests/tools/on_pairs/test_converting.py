@@ -85,6 +85,7 @@ def test_datasets_reads_a_folder_with_its_splits(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["datasets", "trl", "openrlhf"])
 def test_trl_trains_five_steps_on_what_is_written(name, classifier, tmp_path, monkeypatch):
     import datasets
@@ -101,6 +102,7 @@ def test_trl_trains_five_steps_on_what_is_written(name, classifier, tmp_path, mo
     settings = RewardConfig(
         output_dir=str(tmp_path / "trained"), max_steps=5, per_device_train_batch_size=4,
         use_cpu=True, report_to="none", save_strategy="no", bf16=False, logging_steps=1,
+        gradient_checkpointing=False,
     )  # fmt: skip
     trainer = RewardTrainer(
         model=model,
@@ -127,6 +129,16 @@ def test_a_split_that_datasets_saved_is_chosen(tmp_path):
     assert report.written == {"train": 2}
     with pytest.raises(ValueError, match="split"):
         convert(tmp_path / "saved", tmp_path / "more", to="trl")
+
+
+def test_a_file_of_no_known_layout_is_refused_by_its_columns(tmp_path, write_lines):
+    file = write_lines("p.jsonl", [{"colour": "red", "shape": "round"}])
+    with pytest.raises(
+        ValueError, match=r"p\.jsonl: no known .* columns colour .* --column"
+    ) as told:
+        convert(file, tmp_path / "out", to="trl")
+    assert len(str(told.value)) < 300
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_empty_file_becomes_an_empty_folder(tmp_path):
