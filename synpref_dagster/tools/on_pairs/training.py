@@ -51,6 +51,9 @@ TRAINED_BY = "trained_by.json"
 """In the model's folder: what it was trained with and on, and the key of all that."""
 OF_A_MODEL = (TRAINED_BY, "training.json", "config.json")
 """Files of which a folder holds one that may be replaced."""
+OF_A_PROFILE = "of its row in [[backbones]]"
+OF_THE_TOOL = "in the table `backbone` of the settings, --set backbone.pad_token='<pad>'"
+"""Where people set what a backbone lacks: an error of the engine speaks of profiles."""
 ROW = "backbone"
 """Table of settings about the backbone, and what one without a name of its own is called."""
 SAID_ELSEWHERE = ("model_size", "backend")
@@ -231,6 +234,8 @@ def _refuse_unfit(row: Backbone, place: str) -> None:
             refuse_unfit_start(row)
         except OSError as error:
             raise ValueError(f"{place} is no folder of a backbone: {first_line(error)}") from error
+        except ValueError as error:
+            raise ValueError(str(error).replace(OF_A_PROFILE, OF_THE_TOOL)) from error
         return
     missing = f"{place} is no folder of this machine"
     if row.hub_id.count("/") != 1 or row.hub_id.startswith((".", "/", "~")):

@@ -261,6 +261,18 @@ def test_a_folder_that_is_no_backbone_is_refused_in_a_line(tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_a_backbone_that_lacks_a_pad_token_is_refused_with_the_option_of_the_tool(
+    tmp_path, changed_model
+):
+    folder = changed_model()
+    file = folder / "tokenizer_config.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "pad_token": told["eos_token"]}))
+    with pytest.raises(ValueError, match=r"end-of-sequence.*--set backbone\.pad_token=") as refused:
+        train(as_pairs(rows()), tmp_path / "m", backbone=folder)
+    assert "[[" not in str(refused.value)
+
+
 def test_no_output_replaces_what_is_read(write_lines, tmp_path):
     file = write_lines("data/pairs.jsonl", rows())
     for output, words in {
