@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from synpref_dagster.tools.curating.cleaning import clean, decontaminate, dedup
     from synpref_dagster.tools.curating.deciding import decide
     from synpref_dagster.tools.curating.given import read_pairs
+    from synpref_dagster.tools.on_pairs.converting import convert
+    from synpref_dagster.tools.on_pairs.judging import judge
+    from synpref_dagster.tools.on_pairs.training import train
     from synpref_dagster.tools.scoring import score
 
 __all__ = [
     "benchmark",
     "clean",
     "compare",
+    "convert",
     "decide",
     "decontaminate",
     "dedup",
+    "judge",
     "read_pairs",
     "score",
+    "train",
 ]
 
 __version__ = "0.1.0"
@@ -37,11 +43,14 @@ _ROOMS = {
     "benchmark": "benchmarking",
     "clean": "curating.cleaning",
     "compare": "comparing",
+    "convert": "on_pairs.converting",
     "decide": "curating.deciding",
     "decontaminate": "curating.cleaning",
     "dedup": "curating.cleaning",
+    "judge": "on_pairs.judging",
     "read_pairs": "curating.given",
     "score": "scoring",
+    "train": "on_pairs.training",
 }
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from logging import Logger
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +28,12 @@ from synpref_dagster.curation.judging.replies import ParsedReply, verdict_from_r
 from synpref_dagster.curation.judging.verdicts import JudgeQuestion, Verdict
 from synpref_dagster.judges.batches.ledger import BatchLedger
 from synpref_dagster.judges.batches.service import all_sent
+from synpref_dagster.judges.budget import Budget
+from synpref_dagster.judges.cache import Payer, ReplyCache
 from synpref_dagster.judges.client import JudgeClient
 from synpref_dagster.judges.errors import is_error, shown, told
 from synpref_dagster.judges.forms import RequestForm
+from synpref_dagster.judges.receipts import Receipts
 from synpref_dagster.judges.requests import (
     CallFailure,
     CallResult,
@@ -43,6 +47,7 @@ from synpref_dagster.judges.requests import (
 from synpref_dagster.pairs.attributes import PreferenceAttributes, attributes_from_row
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.settings.embedding import EndpointEmbedding
+from synpref_dagster.settings.judges import JudgeEndpoint, JudgeSettings
 from synpref_dagster.settings.secrets import all_redacted
 
 ENUMERATED = ("task_category", "objectivity", "controversiality")
@@ -148,6 +153,49 @@ class EndpointJudge:
             "readings": dict(self.readings),
             **batched,
         }
+
+
+def endpoint_panel(
+    settings: JudgeSettings,
+    *,
+    cache: ReplyCache,
+    payer: Payer,
+    receipts: Receipts | None,
+    logger: Logger,
+) -> list[EndpointJudge]:
+    """The LLM judges of a panel, with one budget over all of them.
+
+    Args:
+        settings: who they are, and their caps.
+        cache: where replies are kept and paid.
+        payer: on whose account; its judge is put in.
+        receipts: where it is kept what was paid; None for judges that are free.
+        logger: hears how far they are.
+    """
+    caps = {each.name: each.max_usd for each in settings.endpoints}
+    budget = Budget(
+        max_usd=settings.max_usd,
+        max_usd_by_judge={name: cap for name, cap in caps.items() if cap is not None},
+    )
+    return [
+        EndpointJudge(
+            JudgeClient(
+                endpoint,
+                cache=cache,
+                budget=budget,
+                payer=replace(payer, judge=endpoint.name),
+                receipts=receipts,
+                logger=logger,
+            ),
+            num_samples=samples_of(endpoint, settings),
+        )
+        for endpoint in settings.endpoints
+    ]
+
+
+def samples_of(endpoint: JudgeEndpoint, settings: JudgeSettings) -> int:
+    """How often a judge is asked about a pair."""
+    return endpoint.num_samples or settings.num_samples
 
 
 class EndpointAttributeLabeller:

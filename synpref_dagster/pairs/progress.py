@@ -8,7 +8,7 @@ deep in a map has no logger of the step: it says a fact, and the step that began
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, TypeAlias
@@ -193,6 +193,27 @@ def say(fact: ProgressFact) -> None:
     listener = _listener.get()
     if listener is not None:
         listener(fact)
+
+
+def steps_heard(
+    model: str, listener: Callable[[StepsTaken], None]
+) -> Callable[[int, Mapping[str, float]], None]:
+    """What a training calls after each step, so that a listener hears how far it is.
+
+    Args:
+        model: what the training is called.
+        listener: hears every step; the pace is that of the steps since this call.
+    """
+    began = time.monotonic()
+    first: int | None = None
+
+    def on_step(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal first
+        first = step if first is None else first
+        pace = (time.monotonic() - began) / (step - first + 1)
+        listener(StepsTaken(model, step, int(metrics["num_steps"]), pace))
+
+    return on_step
 
 
 class ReadingPace:

@@ -43,6 +43,8 @@ from synpref_dagster.judges.endpoint import (
     EndpointAttributeLabeller,
     EndpointEmbedder,
     EndpointJudge,
+    endpoint_panel,
+    samples_of,
 )
 from synpref_dagster.judges.forecast import EMBEDDING_ASSET, fits, forecast
 from synpref_dagster.judges.questions import mean_tokens
@@ -187,26 +189,13 @@ class JudgePanel(dg.ConfigurableResource):
 
     def endpoint_judges(self, asset: str) -> list[EndpointJudge]:
         """The LLM judges, with one budget over all of them."""
-        cache, settings = self.cache, self.settings
-        caps = {each.name: each.max_usd for each in settings.endpoints}
-        budget = Budget(
-            max_usd=settings.max_usd,
-            max_usd_by_judge={name: cap for name, cap in caps.items() if cap is not None},
+        return endpoint_panel(
+            self.settings,
+            cache=self.cache,
+            payer=Payer(campaign=self.account, asset=asset, judge=""),
+            receipts=self.receipts if self.settings.cost_money else None,
+            logger=logger,
         )
-        return [
-            EndpointJudge(
-                JudgeClient(
-                    endpoint,
-                    cache=cache,
-                    budget=budget,
-                    payer=Payer(campaign=self.account, asset=asset, judge=endpoint.name),
-                    receipts=self.receipts if settings.cost_money else None,
-                    logger=logger,
-                ),
-                num_samples=self._samples(endpoint),
-            )
-            for endpoint in settings.endpoints
-        ]
 
     def embedder(self, endpoint: EndpointEmbedding) -> EndpointEmbedder:
         """A model behind an endpoint as an embedder, on this campaign's cache and bill."""
@@ -312,7 +301,7 @@ class JudgePanel(dg.ConfigurableResource):
         )
 
     def _samples(self, endpoint: JudgeEndpoint) -> int:
-        return endpoint.num_samples or self.settings.num_samples
+        return samples_of(endpoint, self.settings)
 
     def _embedded(self, pool: DatasetRef) -> tuple[ExemplarJudge, ...]:
         def texts() -> list[str]:

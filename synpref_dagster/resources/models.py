@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import dagster as dg
 import numpy as np
 
 from synpref_dagster.pairs.ids import in_id_order
-from synpref_dagster.pairs.progress import StepsTaken, TimeExpected, tell
+from synpref_dagster.pairs.progress import StepsTaken, TimeExpected, steps_heard, tell
 from synpref_dagster.pairs.record import PreferencePair, digest
 from synpref_dagster.pairs.texts import pool_texts
 from synpref_dagster.resources.campaign import Campaign
@@ -140,30 +140,29 @@ class RewardModels(dg.ConfigurableResource):
             alike: what models that differ in their pairs alone have in common: their seed.
             retrain: train anew what is finished.
         """
+        from synpref_dagster.reward.fitting import fit
         from synpref_dagster.reward.from_profile import logged
-        from synpref_dagster.reward.frozen.config import FrozenConfig
-        from synpref_dagster.reward.frozen.model import train_frozen_reward_model
-        from synpref_dagster.reward.linear.model import LinearConfig, train_linear_reward_model
 
         planned = self._plan(name, pairs, validation, model_size=model_size, alike=alike)
         settings, row, folder = planned.settings, planned.row, planned.folder
         if retrain:
             unpublish(folder)
-        config, data = planned.config, planned.data
-        if isinstance(config, FrozenConfig):
-            reader, config = self._frozen(row, config)
-            report = train_frozen_reward_model(
-                *data, reader=reader, config=config, output_dir=folder
-            )
-        elif isinstance(config, LinearConfig):
-            report = train_linear_reward_model(*data, config=config, output_dir=folder)
-        else:
+
+        def fine_tune(config: "TrainingConfig") -> "TrainingReport":
             assert isinstance(settings, TransformerSettings)
             path = self._backbone_path(settings, row, vocabulary)
             with _threads(settings, config):
-                report = _backbone_training(settings, context, name)(
-                    *data, backbone_path=path, config=config, output_dir=folder
+                return _backbone_training(settings, context, name)(
+                    *planned.data, backbone_path=path, config=config, output_dir=folder
                 )
+
+        report, config = fit(
+            *planned.data,
+            config=planned.config,
+            reader=partial(self._frozen, row),
+            fine_tune=fine_tune,
+            output_dir=folder,
+        )
         ref = ModelRef(uri=str(folder), fingerprint=folder_fingerprint(folder))
         known = logged(settings, row, config)
         return TrainedModel(ref=ref, folder=folder, report=report, settings=known)
@@ -281,35 +280,18 @@ class RewardModels(dg.ConfigurableResource):
         self, row: Backbone, config: "FrozenConfig"
     ) -> "tuple[FeatureReader, FrozenConfig]":
         """The reader of a frozen backbone, and the configuration with the layers that it reads."""
-        from synpref_dagster.reward.devices import best_device
-        from synpref_dagster.reward.frozen.places import BACKBONES
-        from synpref_dagster.reward.frozen.preparing import prepare_backbone
-        from synpref_dagster.reward.frozen.reading import Reading, opened_reader
+        from synpref_dagster.reward.fitting import frozen_reader
 
-        home = self.campaign.shared_folder()
-        prepared = prepare_backbone(row, home / BACKBONES, layers=config.layers)
-        reading = Reading(
-            backbone=prepared.folder.name,
-            layers=prepared.layers,
-            max_length_tokens=config.max_length_tokens,
-            dtype=config.dtype,
-        )
-        reader = opened_reader(reading, home, keeps=True, device=best_device())
-        return reader, replace(config, layers=prepared.layers)
+        return frozen_reader(row, config, home=self.campaign.shared_folder())
 
     def _backbone_path(
         self, settings: "ModelSettings", row: Backbone, vocabulary: DatasetRef | None
     ) -> str:
         if isinstance(settings, HubSettings | HubReleaseSettings):
+            from synpref_dagster.reward.fitting import place_of
             from synpref_dagster.reward.from_profile import start_of
 
-            start = start_of(settings, row)
-            if not start.origin():
-                return start.hub_id
-            from synpref_dagster.reward.frozen.preparing import prepare_backbone
-
-            home = self.campaign.local_folder("backbones")
-            return str(prepare_backbone(start, home, reads_all=True).folder)
+            return place_of(start_of(settings, row), self.campaign.local_folder("backbones"))
         assert vocabulary is not None, "a stand-in has a tokenizer of its own"
         texts = self.campaign.texts(vocabulary)
         folder = self.campaign.local_folder(
@@ -368,18 +350,16 @@ def _backbone_training(
 def _telling(logger: logging.Logger, name: str) -> Callable[[int, Mapping[str, float]], None]:
     """Tells a log how far a training is, now and then; one of a few seconds tells nothing."""
     began = told = time.monotonic()
-    first: int | None = None
 
-    def on_step(step: int, metrics: Mapping[str, float]) -> None:
-        nonlocal first, told
-        first = step if first is None else first
-        now, total = time.monotonic(), int(metrics["num_steps"])
-        if now - told < SECONDS_A_LINE and not (step == total and told > began):
+    def hear(fact: StepsTaken) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < SECONDS_A_LINE and not (fact.done == fact.total and told > began):
             return
         told = now
-        tell(logger, StepsTaken(name, step, total, (now - began) / (step - first + 1)))
+        tell(logger, fact)
 
-    return on_step
+    return steps_heard(name, hear)
 
 
 def _seed(seed: int, name: str) -> int:

@@ -8,6 +8,7 @@ from synpref_dagster.sources.formats.crowd_votes import CROWD_VOTES
 from synpref_dagster.sources.formats.fields import RowFormat
 from synpref_dagster.sources.formats.helpsteer import HELPSTEER_PREFERENCE, HELPSTEER_RATINGS
 from synpref_dagster.sources.formats.nectar import NECTAR_RANKS
+from synpref_dagster.sources.formats.nemo_rl import RANKED_COMPLETIONS
 from synpref_dagster.sources.formats.oasst import OASST_MESSAGES, OASST_TREES
 from synpref_dagster.sources.formats.pandalm import PANDALM
 from synpref_dagster.sources.formats.transcripts import HH_TRANSCRIPTS
@@ -39,6 +40,7 @@ FORMATS: Mapping[str, RowFormat] = {
         HELPSTEER_PREFERENCE,
         HELPSTEER_RATINGS,
         NECTAR_RANKS,
+        RANKED_COMPLETIONS,
         OASST_MESSAGES,
         OASST_TREES,
         OFFSETBIAS,

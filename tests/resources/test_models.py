@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from synpref_dagster.pairs import progress
 from synpref_dagster.pairs.progress import StepsTaken, TimeExpected, progress_of
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.resources import models
@@ -348,11 +349,12 @@ def told_of(records):
 
 
 def test_a_training_says_how_far_it_is_now_and_then(caplog, monkeypatch):
-    clock = iter([0.0, 4.0, 12.0, 13.0, 14.0])
-    monkeypatch.setattr(models, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    now = [0.0]
+    for each in (models, progress):
+        monkeypatch.setattr(each, "time", SimpleNamespace(monotonic=lambda: now[0]))
     caplog.set_level(logging.INFO)
     on_step = models._telling(logging.getLogger("a step"), "final")
-    for step in (7, 8, 9, 10):  # it goes on after step 6
+    for step, now[0] in ((7, 4.0), (8, 12.0), (9, 13.0), (10, 14.0)):  # it goes on after step 6
         on_step(step, {"num_steps": 10})
     assert told_of(caplog.records) == [
         StepsTaken("final", 8, 10, 6.0),

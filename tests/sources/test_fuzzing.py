@@ -229,6 +229,9 @@ SOUND = {  # a row as published, or the rows of one group
                 "annotator1": 1, "annotator2": 1, "annotator3": 2},
     "pku_saferlhf": {"prompt": "Hi", "response_0": "A", "response_1": "B", "better_response_id": 0,
                      "safer_response_id": 0},
+    "ranked_completions": {"context": say("Hi"), "completions": [
+        {"rank": n, "completion": say("", text)[1:]} for n, text in enumerate("AB")
+    ]},
     "scored_messages": {**SIDES, "score_chosen": 2.0, "score_rejected": 1.0},
     "shp": {"history": "Hi", "human_ref_A": "A", "human_ref_B": "B", "score_A": 9, "score_B": 2,
             "labels": 1},

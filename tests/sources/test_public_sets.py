@@ -168,6 +168,7 @@ def won(a: object, b: object, tie: object) -> dict:
 
 
 # (format, rows, [(chosen, rejected)], {reason: candidates})
+SAY = [{"role": "user", "content": "Say something."}]
 CASES = [
     ("implicit_conversational", [{**MESSAGES, "source": "magpie_pro"}], [("good", "bad")], {}),
     (
@@ -394,6 +395,26 @@ CASES = [
         ],
         [("the", "no"), ("no", "the"), ("the", "no"), ("the", "no")],
         {"tied": 2, "malformed_votes": 1, "not_text": 1},
+    ),
+    (
+        "ranked_completions",  # as NeMo RL documents its own files; the lowest rank is best
+        [
+            {"context": SAY, "completions": [
+                {"rank": 1, "completion": [{"role": "assistant", "content": "bad"}]},
+                {"rank": 0, "completion": [{"role": "assistant", "content": "good"}]},
+            ]},
+            {"context": SAY, "completions": [
+                {"rank": 0, "completion": [{"role": "assistant", "content": text}]}
+                for text in ("one", "two")
+            ]},
+            {"context": SAY, "completions": [{"rank": 0, "completion": []}]},
+            {"context": SAY, "completions": "none"},
+            {"context": SAY, "completions": [
+                {"completion": [{"role": "assistant", "content": text}]} for text in ("a", "b")
+            ]},
+        ],
+        [("good", "bad")],
+        {"tied": 1, "fewer_than_two_responses": 1, "malformed_responses": 1, "missing_score": 1},
     ),
     (
         "wildguardmix",

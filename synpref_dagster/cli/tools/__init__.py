@@ -14,9 +14,12 @@ def register(app: typer.Typer) -> None:
     from synpref_dagster.cli.tools.benchmark import benchmark
     from synpref_dagster.cli.tools.cleaning import clean, decontaminate, dedup
     from synpref_dagster.cli.tools.compare import compare
+    from synpref_dagster.cli.tools.convert import convert
     from synpref_dagster.cli.tools.filter import filter_file
+    from synpref_dagster.cli.tools.judge import judge
     from synpref_dagster.cli.tools.score import score
+    from synpref_dagster.cli.tools.train import train
 
-    for command in (score, benchmark, compare, clean, dedup, decontaminate):
+    for command in (score, benchmark, compare, clean, dedup, decontaminate, train, judge, convert):
         app.command()(command)
     app.command(name="filter")(filter_file)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +12,8 @@ from rich.console import Console
 from synpref_dagster.cli.refusals import refuse
 
 if TYPE_CHECKING:
-    from synpref_dagster.pairs.progress import ResponsesRead
     from synpref_dagster.settings.shards import ShardSettings
     from synpref_dagster.tools.rows import Reading
-    from synpref_dagster.tools.running import Listener
 
 SECONDS_A_LINE = 10.0
 ExecutorOption = Annotated[
@@ -77,13 +75,23 @@ def shard_settings(executor: str, workers: int | None, gpus: float | None) -> "S
 
 
 @contextmanager
-def progress_line(what: str = "") -> "Iterator[Listener]":
-    """How far a scoring is: one line that changes on a terminal, else a line now and then."""
+def progress_line(
+    what: str = "", *, words: "Callable[[Any], str] | None" = None
+) -> Iterator[Callable[[Any], None]]:
+    """How far a work is: one line that changes on a terminal, else a line now and then.
+
+    Args:
+        what: what the line begins with.
+        words: makes a line of a fact of `pairs.progress` that has `done` and `total`; without it
+            they are `ResponsesRead` of a scoring.
+    """
     console = Console(stderr=True)
     told = 0.0
 
-    def told_line(fact: "ResponsesRead") -> str:
+    def told_line(fact: Any) -> str:
         begun = f"{what}: " if what else ""
+        if words is not None:
+            return begun + words(fact)
         return f"{begun}{fact.done:,} of {fact.total:,} responses scored, {fact.pace}"
 
     if console.is_terminal:
@@ -91,7 +99,7 @@ def progress_line(what: str = "") -> "Iterator[Listener]":
             yield lambda fact: status.update(told_line(fact))
         return
 
-    def say(fact: "ResponsesRead") -> None:
+    def say(fact: Any) -> None:
         nonlocal told
         if time.monotonic() - told >= SECONDS_A_LINE or fact.done == fact.total:
             told = time.monotonic()

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
-import pyarrow.parquet as pq
 
-from synpref_dagster.pairs.record import PreferencePair, pairs_to_table
+from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.reward.checkpoints import published_training
-from synpref_dagster.reward.training.launch import write_job
+from synpref_dagster.reward.training.launch import write_inputs
 from synpref_dagster.reward.training.run import TrainingConfig, TrainingReport
 
 WORKER = "synpref_dagster.resources.torchrun.worker"
@@ -44,7 +43,7 @@ def train_with_torchrun(  # noqa: PLR0913, PLR0917 - who launches, then what is 
     Raises:
         ValueError: the workers ended without a finished checkpoint.
     """
-    job = _write_inputs(output_dir, pairs, validation, backbone_path=backbone_path, config=config)
+    job = write_inputs(output_dir, pairs, validation, backbone_path=backbone_path, config=config)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={num_processes}", "-m", WORKER, str(job)]
     messages = (
@@ -60,28 +59,3 @@ def train_with_torchrun(  # noqa: PLR0913, PLR0917 - who launches, then what is 
         )
     context.log.info("workers reported %s", messages)
     return TrainingReport.from_json(finished["report"])
-
-
-def _write_inputs(
-    output_dir: Path,
-    pairs: Sequence[PreferencePair],
-    validation: Sequence[PreferencePair],
-    *,
-    backbone_path: str,
-    config: TrainingConfig,
-) -> Path:
-    # Beside the checkpoint, not in it: the folder belongs to the training run.
-    folder = output_dir.with_name(f"{output_dir.name}.job")
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Path] = {}
-    for name, part in (("pairs", pairs), ("validation", validation)):
-        files[name] = folder / f"{name}.parquet"
-        pq.write_table(pairs_to_table(part), files[name])
-    return write_job(
-        folder / "job.json",
-        pairs=files["pairs"],
-        validation=files["validation"],
-        backbone_path=backbone_path,
-        config=config,
-        output_dir=output_dir,
-    )
