@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from synpref_dagster.cli.refusals import SeedOption, load_or_refuse, refuse
-from synpref_dagster.pairs.texts import counted
 
 if TYPE_CHECKING:
     from synpref_dagster.people.agreement import Agreement
@@ -115,6 +114,7 @@ def status(
     ledger: LedgerOption = "",
 ) -> None:
     """How far every batch is, and how well people agree."""
+    from synpref_dagster.pairs.texts import counted
     from synpref_dagster.people.accounts import Accounts
     from synpref_dagster.people.agreement import annotator_table, answer_frame, measure
     from synpref_dagster.people.desk import ReviewDesk
@@ -164,6 +164,8 @@ def _campaign(profile: str, seed: int | None) -> str | None:
 def _in_words(agreement: "Agreement") -> str:
     if not agreement.num_pairs:
         return "no pair was seen by two people yet"
+    from synpref_dagster.pairs.texts import counted
+
     seen = counted(agreement.num_pairs, "pair")
     shown = f"pairwise {agreement.pairwise:.3f} on {seen} seen by two or more"
     if isnan(agreement.alpha):  # undefined where all answers are one and the same

@@ -70,7 +70,7 @@ def apart(one: Accuracy, other: Accuracy, *, z: float = Z_95) -> Difference:
     >>> shares = [Accuracy(0.9, 0.0, 0.0, 100), Accuracy(0.7, 0.0, 0.0, 100)]
     >>> found = apart(*shares)
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
-    (0.2, 0.091, 0.306)
+    (0.2, 0.09, 0.306)
 
     Args:
         one: the first share; its interval is not read.

@@ -52,8 +52,8 @@ def campaign_calls(monkeypatch):
 
 
 def test_init_writes_a_profile_once_and_says_what_comes_next(synpref, tmp_path):
-    rows = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3
-    (tmp_path / "pairs.jsonl").write_text(rows)
+    rows = [f'{{"prompt": "a {n}", "chosen": "b", "rejected": "c"}}\n' for n in range(24)]
+    (tmp_path / "pairs.jsonl").write_text("".join(rows))
     code, output = synpref("init")
     assert code == 0, output
     assert output.splitlines()[-3:] == [
