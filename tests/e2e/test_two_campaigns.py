@@ -113,6 +113,8 @@ def test_two_campaigns_with_prefixes_have_histories_of_their_own(locations):
 
 
 def test_the_page_of_an_asset_shows_the_history_of_its_own_campaign(locations, page_text):
+    for name in ("first", "second"):
+        assert locations.materialize(name)[1] is None
     for name, other in (("first", "second"), ("second", "first")):
         url = f"{locations.server.url}/assets/{name}/raw_pool"
         assert f"store/{other}/" not in page_text(url, f"store/{name}/seed-0")
