@@ -76,15 +76,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items):
-    """Tests of a file, or of the finished campaign, stay together: what they share is made once."""
-    for item in items:
-        is_of_campaign = "finished_campaign" in getattr(item, "fixturenames", ())
-        group = "campaign" if is_of_campaign else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real public data sets, or a skip that says how to provide it."""
