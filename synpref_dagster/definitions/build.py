@@ -93,15 +93,18 @@ def build_defs(
     name = None if isinstance(profile, Profile) else profile or wanted_profile()
     chosen = profile if isinstance(profile, Profile) else load_profile(name)
     loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)
-    jobs = campaign_jobs(chosen.key_prefix)
-    assets, iterations = _campaign_assets(chosen, people_behind(chosen))
+    executor = _executor(chosen)
+    made, iterations = _campaign_assets(chosen, people_behind(chosen))
+    assets = with_prefix(with_people(made, chosen), chosen.key_prefix)
+    keys = [key for each in assets if isinstance(each, dg.AssetsDefinition) for key in each.keys]
+    jobs = campaign_jobs(chosen.key_prefix, keys=keys, executor=executor)
     checks = [
         clean.zero_contamination,
         strict_overlaps.zero_strict_overlap,
         *(check for each in iterations for check in each.checks),
     ]
     return dg.Definitions(
-        assets=with_prefix(with_people(assets, chosen), chosen.key_prefix),
+        assets=assets,
         asset_checks=with_prefix(checks, chosen.key_prefix),
         jobs=[*jobs, push_to_hub],
         schedules=[nightly_schedule(loaded)],
@@ -112,7 +115,7 @@ def build_defs(
             *judge_sensors(loaded, jobs),
         ],
         resources={**build_resources(chosen), **(resource_overrides or {})},
-        executor=_executor(chosen),
+        executor=executor,
         loggers=dict(loggers or {}),
     )
 

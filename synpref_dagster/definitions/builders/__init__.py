@@ -10,6 +10,7 @@ What does not belong here: what an asset computes, which is in `tools/`; a campa
 """
 
 from synpref_dagster.definitions.builders.benchmarks import build_benchmark_assets
+from synpref_dagster.definitions.builders.component import CampaignComponent
 from synpref_dagster.definitions.builders.filtering import build_filter_assets
 
-__all__ = ["build_benchmark_assets", "build_filter_assets"]
+__all__ = ["CampaignComponent", "build_benchmark_assets", "build_filter_assets"]

@@ -1,0 +1,1 @@
+"""A Dagster project of somebody's own that takes up a whole campaign as a component."""

@@ -1,0 +1,1 @@
+"""Definitions of this project, one file or folder each."""
