@@ -17,6 +17,7 @@ from synpref_dagster.definitions.builders.naming import (
 from synpref_dagster.publishing.layouts import LAYOUTS
 
 if TYPE_CHECKING:
+    from synpref_dagster.tools.curating.deciding import DecideReport
     from synpref_dagster.tools.on_pairs.deciding import Decided
 
 DECIDED, CURATED = "filtered_pairs", "curated_pairs"
@@ -208,16 +209,18 @@ def _deciding(plan: _Plan, about: Mapping[str, Any]) -> dg.AssetsDefinition:
         from synpref_dagster.tools.on_pairs.converting import convert
 
         found = plan.decide()
+        told = found.report
         yield dg.MaterializeResult(
             asset_key=keys[DECIDED],
             metadata={
-                "dagster/row_count": found.num_pairs,
-                **{f"num_{name}": number for name, number in found.counts.items()},
-                "reasons": dict(found.reasons),
-                "max_confidence": found.guard.max_confidence,
-                "file": dg.MetadataValue.path(str(found.output)),
+                "dagster/row_count": told.num_rows,
+                **{f"num_{name}": number for name, number in told.totals.items()},
+                "reasons": told.reasons,
+                "max_confidence": told.max_confidence,
+                "warnings": dg.MetadataValue.md("\n\n".join(told.notes) or "none"),
+                "file": dg.MetadataValue.path(str(told.output)),
             },
-            check_results=_checked(found),
+            check_results=_checked(told),
         )
         report = convert(found.curated, plan.folder / CURATED, to=plan.layout, force=True)
         yield dg.MaterializeResult(
@@ -232,18 +235,18 @@ def _deciding(plan: _Plan, about: Mapping[str, Any]) -> dg.AssetsDefinition:
     return filtered
 
 
-def _checked(found: "Decided") -> list[dg.AssetCheckResult]:
-    by_machine = found.reasons.get("all_disagree", 0)
-    guard = found.guard
+def _checked(told: "DecideReport") -> list[dg.AssetCheckResult]:
+    by_machine, guard = told.reasons.get("all_disagree", 0), told.guard
+    known = {} if guard is None else {"floor": guard.floor, "on_gold": guard.precision.n}
     return [
         dg.AssetCheckResult(
             check_name="every_pair_is_decided",
-            passed=sum(found.counts.values()) == found.num_pairs,
-            metadata={**found.counts, "pairs": found.num_pairs},
+            passed=sum(told.totals.values()) == told.num_rows,
+            metadata={**told.totals, "pairs": told.num_rows},
         ),
         dg.AssetCheckResult(
             check_name="flips_are_precise",
-            passed=not by_machine or guard.precision.low >= guard.floor,
-            metadata={"flips": by_machine, "floor": guard.floor, "on_gold": guard.precision.n},
+            passed=not by_machine or (guard is not None and guard.precision.low >= guard.floor),
+            metadata={"flips": by_machine, **known},
         ),
     ]

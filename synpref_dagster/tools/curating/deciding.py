@@ -68,7 +68,7 @@ DECIDED_SCHEMA = pa.schema(
         ("reason", CODE_TYPE),
     ]
 )
-FLOOR = GuardConfig().floor
+FLOOR, MIN_FLIPS = GuardConfig().floor, GuardConfig().min_flips
 ONE_SIDED = "{} holds 0 and 1 and never -1: 0 is read as undecided, -1 would disagree"
 NO_FLIPS = "no gold is given, so that nobody knows how right flips are: none is made"
 
@@ -125,6 +125,7 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
     evidence: str | Path | None = None,
     max_confidence: float | None = None,
     floor: float = FLOOR,
+    min_flips: int = MIN_FLIPS,
     recycle: Recycle = "strict",
     layout: str = "auto",
     columns: Mapping[str, str] | None = None,
@@ -132,9 +133,7 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
     shards: "ShardSettings | None" = None,
     listener: "Callable[[str], Listener] | None" = None,
 ) -> DecideReport:
-    """Decide for every pair whether it is kept, flipped or discarded, and why.
-
-    The rule is that of campaigns: `curation.filtering.decision.decide`.
+    """Decide for every pair whether it is kept, flipped or discarded, by the rule of campaigns.
 
     Args:
         data: a file or folder of rewards, rows as mappings, a data frame, a table, a data set.
@@ -147,6 +146,7 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
         evidence: file of other rows on which the guard is estimated in place of people's in `data`.
         max_confidence: the guard's threshold where it is known already; 0 forbids flips.
         floor: flips are allowed where the lower bound of their precision on gold reaches this.
+        min_flips: fewer flips on gold than this are no evidence, and then none are made.
         recycle: `strict`, `all` or `none`, as in a profile.
         layout: of pairs that models score; seen by itself by default.
         columns: of these pairs: known name -> name in the data.
@@ -158,10 +158,9 @@ def decide(  # noqa: PLR0913 - who says what in which column, and how strict fli
         ValueError: a column is not there or holds something else, or the output is there already.
     """
     named = Named(best=best, gold=gold, judges=judges, people=people)
-    guarding = _Guarding(evidence, max_confidence, GuardConfig(floor=floor), recycle)
-    guarding.check()
-    if models is not None and (best, gold) != (Named().best, Named().gold):
-        raise ValueError("columns of rewards and models are given: take one of them out")
+    config = GuardConfig(floor=floor, min_flips=min_flips)
+    guarding = _Guarding(evidence, max_confidence, config, recycle)
+    guarding.check(named, models)
     scoring = None if models is None else (models, layout, columns or {}, shards, listener)
     with TemporaryDirectory(prefix="synpref-") as folder:
         path = _one_file(data, Path(folder))
@@ -184,8 +183,10 @@ class _Guarding:
     config: GuardConfig
     recycle: Recycle
 
-    def check(self) -> None:
+    def check(self, named: Named, models: object) -> None:
         """Refuse what contradicts itself."""
+        if models is not None and (named.best, named.gold) != (Named().best, Named().gold):
+            raise ValueError("columns of rewards and models are given: take one of them out")
         if self.recycle not in get_args(Recycle):
             known = ", ".join(get_args(Recycle))
             raise ValueError(f"recycle is {self.recycle!r}, must be one of {known}")

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from synpref_dagster.curation.filtering.decision import decide
-from synpref_dagster.curation.filtering.flip_guard import GuardConfig
+from synpref_dagster.curation.filtering.flip_guard import FlipGuard, GuardConfig
 from synpref_dagster.curation.filtering.witnesses import Witnesses
+from synpref_dagster.pairs.accuracy import accuracy_of
 from synpref_dagster.pairs.record import PreferencePair
 from synpref_dagster.tools.on_pairs.deciding import decide_pairs
 
@@ -58,10 +59,12 @@ def test_every_pair_is_decided_as_the_rule_says_and_counted(tables, tmp_path):
     found = decide_pairs(pairs, tmp_path / "out.parquet", **tables(pairs, gold, best, labels))
     table = pq.read_table(tmp_path / "out.parquet").to_pydict()
     assert (table["decision"], table["reason"]) == (list(decisions), list(reasons))
-    assert found.counts == {"kept": 3, "flipped": 0, "discarded": 4}
-    assert sum(found.counts.values()) == sum(found.reasons.values()) == found.num_pairs
+    told = found.report
+    assert told.totals == {"kept": 3, "flipped": 0, "discarded": 4}
+    assert sum(told.totals.values()) == sum(told.reasons.values()) == told.num_rows
     assert list(found.curated) == pairs[:3]
-    assert found.guard.max_confidence == 0.0
+    assert told.max_confidence == 0.0
+    assert told.guard is None
     witnesses = Witnesses(
         gold_margin=np.array(gold, np.float32),
         best_margin=np.array(best, np.float32),
@@ -69,7 +72,9 @@ def test_every_pair_is_decided_as_the_rule_says_and_counted(tables, tmp_path):
         human_label=np.zeros(len(gold), np.int8),
         human_seen=np.zeros(len(gold), bool),
     )
-    assert [list(each) for each in decide(witnesses, guard=found.guard)] == [
+    nothing = accuracy_of(np.zeros(0, dtype=bool))
+    shut = FlipGuard(max_confidence=0.0, precision=nothing, floor=0.6)
+    assert [list(each) for each in decide(witnesses, guard=shut)] == [
         table["decision"], table["reason"],
     ]  # fmt: skip
 
@@ -78,7 +83,7 @@ def test_without_judges_nothing_is_flipped_by_machines(tables, tmp_path):
     pairs = [pair(0)]
     told = tables(pairs, [-3.0], [-3.0], [-1])
     found = decide_pairs(pairs, tmp_path / "out.parquet", margins=told["margins"])
-    assert found.reasons == {"judges_undecided": 1}
+    assert found.report.reasons == {"judges_undecided": 1}
 
 
 def test_gold_decides_what_it_knows_and_opens_the_guard(tables, tmp_path):
@@ -88,8 +93,8 @@ def test_gold_decides_what_it_knows_and_opens_the_guard(tables, tmp_path):
     found = decide_pairs(
         pairs, tmp_path / "out.parquet", **told, gold=gold, guard=GuardConfig(min_flips=5)
     )
-    assert found.reasons == {"all_disagree": 1, "human_agrees": 1, "human_disagrees": 19}
-    assert (found.guard.precision.n, found.guard.precision.value) == (20, 0.95)
+    assert found.report.reasons == {"all_disagree": 1, "human_agrees": 1, "human_disagrees": 19}
+    assert (found.report.guard.precision.n, found.report.guard.precision.value) == (20, 0.95)
     assert found.curated[0] == pairs[0].flipped()
     assert found.curated[19] == pairs[19]
     assert found.curated[20] == pairs[20].flipped()
@@ -101,7 +106,7 @@ def test_gold_under_both_labels_knows_nothing(tables, tmp_path):
     found = decide_pairs(
         pairs, tmp_path / "out.parquet", **told, gold=[pairs[0], pairs[0].flipped()]
     )
-    assert found.reasons == {"all_agree": 1}
+    assert found.report.reasons == {"all_agree": 1}
 
 
 def test_tables_about_other_pairs_are_refused_in_a_line(tables, tmp_path):
