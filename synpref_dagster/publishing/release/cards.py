@@ -52,6 +52,12 @@ def render_model_card(facts: Facts) -> str:
     return _render("model_card.md.jinja", {**facts, "usage": usage})
 
 
+def render_trained_card(facts: Facts) -> str:
+    """README.md of a model that was trained by itself."""
+    usage = OWN_USAGE if facts["needs_this_package"] else MODEL_USAGE
+    return _render("trained_card.md.jinja", {**facts, "usage": usage})
+
+
 def render_data_card(facts: Facts) -> str:
     """README.md of the curated data."""
     return _render("data_card.md.jinja", facts)

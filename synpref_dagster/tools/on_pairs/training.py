@@ -33,12 +33,14 @@ from synpref_dagster.storage.atomic import beside, put_in_place, remove
 from synpref_dagster.storage.processes import alone_with
 from synpref_dagster.tools.on_pairs.given import (
     Given,
+    GivenPairs,
     checked,
     given_pairs,
     given_table,
     refuse_lost,
     write_aside,
 )
+from synpref_dagster.tools.on_pairs.model_card import write_model_card
 from synpref_dagster.tools.outputs import QUARANTINE
 from synpref_dagster.tools.rows import AUTO, Input, Reading
 
@@ -134,24 +136,37 @@ def train(  # noqa: PLR0913 - what is trained on what, how it is read, and where
     pairs, validation = _split(
         given.pairs, truth.pairs if truth else None, held_out=held_out, seed=seed
     )
-    wanted = _Wanted(chosen, row, in_id_order(pairs), in_id_order(validation), seed)
+    about = _about(given, truth, num_trained_on=len(pairs), num_validation=len(validation))
+    wanted = _Wanted(chosen, row, in_id_order(pairs), in_id_order(validation), seed, about)
     with alone_with(str(target.resolve())):
         report = _trained(target, wanted, force=force, listener=listener or (lambda _: None))
         aside = write_aside(given, target.with_name(f"{target.name}.{QUARANTINE}"))
-    num_in_gold = len(given.pairs) - len(pairs) if truth else 0
     return TrainReport(
         output=target,
         quarantine=aside,
         reading=given.reading,
         validated_on=truth.reading if truth else None,
         num_validation=len(validation),
-        left_out=_left_out(report, num_in_gold),
+        left_out=_left_out(report, wanted),
         **{name: getattr(report, name) for name in AS_THE_ENGINE_SAYS},
     )
 
 
-def _left_out(report: "TrainingReport", num_in_gold: int) -> dict[str, int]:
-    counts = Counter({IN_GOLD: num_in_gold})
+def _about(
+    given: GivenPairs, truth: GivenPairs | None, *, num_trained_on: int, num_validation: int
+) -> dict[str, Any]:
+    """What a card says of the data."""
+    return {
+        "num_rows": given.reading.num_rows,
+        "quarantined": given.reading.quarantined,
+        "num_in_gold": len(given.pairs) - num_trained_on if truth else 0,
+        "num_validation": num_validation,
+        "measured_on": "gold" if truth else "a held-out share",
+    }
+
+
+def _left_out(report: "TrainingReport", wanted: "_Wanted") -> dict[str, int]:
+    counts = Counter({IN_GOLD: wanted.about["num_in_gold"]})
     for group in report.dropped:
         counts[group.reason] += group.count
     return {reason: number for reason, number in counts.items() if number}
@@ -166,6 +181,8 @@ class _Wanted:
     pairs: list[PreferencePair]
     validation: list[PreferencePair]
     seed: int
+    about: dict[str, Any]
+    """What the card says of the data; decides nothing."""
 
     @property
     def checkpoint(self) -> str:
@@ -306,6 +323,14 @@ def _trained(target: Path, wanted: _Wanted, *, force: bool, listener: Listener) 
     report, told = _fitted(wanted, work=work, place=place, listener=listener)
     part = _given_away(wanted, place, beside(target))
     about = {"trained_with": told, "validation_pairs": len(wanted.validation)}
+    left_out = _left_out(report, wanted)
+    write_model_card(
+        part,
+        title=target.name,
+        trained_with=told,
+        report=report,
+        data={**wanted.about, "left_out": left_out, "seed": wanted.seed},
+    )
     write_json(part / TRAINED_BY, {"key": wanted.key(), **about})
     put_in_place(part, target)
     remove(work)

@@ -117,6 +117,39 @@ def test_a_fine_tuning_is_the_engines_own(classifier, tmp_path):
     assert [(fact.done, fact.total) for fact in steps] == [(n, 6) for n in range(1, 7)]
 
 
+def test_a_model_says_on_a_card_what_it_was_made_of(classifier, write_lines, tmp_path):
+    file = write_lines("pairs.jsonl", [*rows(), {"prompt": "word1", "chosen": "", "rejected": "x"}])
+    gold = write_lines("gold.jsonl", rows(6, conversations=3))
+    report = train(
+        file, tmp_path / "tuned", backbone=classifier, gold=gold, changes=(*SMALL, "lora.rank=2")
+    )
+    card = (tmp_path / "tuned" / "README.md").read_text()
+    for row in (
+        "| read | 41 |",
+        "| no pair: `empty_response` | 1 |",
+        "| pairs trained on | 34 |",
+        "| pairs of gold, which trained nothing | 6 |",
+        "| not trained on: `conversation_in_gold` | 6 |",
+        "| learning_rate | 0.01 |",
+        "| lora.rank | 2 |",
+        "| loss.name | bradley_terry |",
+    ):
+        assert row in card.splitlines()
+    assert f"{report.evaluation.accuracy:.3f} [" in card
+    assert str(tmp_path) not in card  # where a backbone lies here is nobody else's business
+    assert f"Fine-tuned from `{classifier.name}`." in card
+    assert "AutoModelForSequenceClassification" in card
+
+
+def test_the_card_of_a_model_of_words_says_who_can_read_it(tmp_path):
+    train(as_pairs(rows()), tmp_path / "words", backend="linear", held_out=0)
+    card = (tmp_path / "words" / "README.md").read_text()
+    assert "Only this package loads it" in card
+    assert "library_name" not in card
+    assert "Not measured: no gold was given and nothing was held out." in card
+    assert "load_reward_model" in card
+
+
 def test_a_killed_training_goes_on_and_ends_with_the_same_bits(classifier, tmp_path):
     given, heard = as_pairs(rows()), []
     how = {"backbone": classifier, "changes": (*SMALL, "evaluate_every_steps=2")}
