@@ -9,7 +9,12 @@ from synpref_dagster.publishing.layouts import LAYOUTS
 from synpref_dagster.tools.on_pairs.converting import convert
 from synpref_dagster.tools.on_pairs.given import given_pairs
 
-SYSTEM = {"role": "system", "content": "Be brief."}
+
+def system_turn(text):
+    return {"role": "system", "content": text}
+
+
+SYSTEM = system_turn("Be brief.")
 
 
 def asked(*texts, system=False):
@@ -52,6 +57,73 @@ def test_a_round_trip_keeps_pairs(name, suffix, tmp_path):
     assert report.left_out == ({"not_single_turn": lost} if lost else {})
     assert sum(report.written.values()) + lost == report.reading.num_items
     assert [file for file in tmp_path.iterdir() if file.name.endswith(".part")] == []
+
+
+def by_openrlhf(row, _):
+    """Two whole conversations, which differ in the assistant's last message."""
+    assert row["chosen"][:-1] == row["rejected"][:-1]
+    return row["chosen"][:-1], row["chosen"][-1], row["rejected"][-1]
+
+
+def by_llama_factory(row, folder):
+    """As dataset_info.json says: speakers take turns and a human is last; `system` is a column."""
+    [about] = json.loads((folder / "dataset_info.json").read_text()).values()
+    assert (about["formatting"], about["ranking"]) == ("sharegpt", True)
+    assert (folder / about["file_name"]).is_file()
+    columns = about["columns"]
+    told = row[columns["messages"]]
+    assert [turn["from"] for turn in told] == [("human", "gpt")[n % 2] for n in range(len(told))]
+    assert len(told) % 2 == 1
+    system = [system_turn(row[columns["system"]])] if row[columns["system"]] else []
+    answers = [row[columns[name]] for name in ("chosen", "rejected")]
+    roles = {"human": "user", "gpt": "assistant"}
+    as_turn = [
+        {"role": roles[turn["from"]], "content": turn["value"]} for turn in (*told, *answers)
+    ]
+    return [*system, *as_turn[:-2]], *as_turn[-2:]
+
+
+def by_axolotl(row, _):
+    """Messages, and one message of each answer; roles are user, assistant and system."""
+    return row["messages"], row["chosen"], row["rejected"]
+
+
+def by_axolotl_rm(row, _):
+    """Four texts; `system` is always there, and empty where there is none."""
+    system = [system_turn(row["system"])] if row["system"] else []
+    answers = [{"role": "assistant", "content": row[name]} for name in ("chosen", "rejected")]
+    return [*system, {"role": "user", "content": row["input"]}], *answers
+
+
+def by_nemo_rl(row, _):
+    """Completions of one message each; the one of lower rank is preferred."""
+    better, worse = sorted(row["completions"], key=lambda each: each["rank"])
+    assert better["rank"] < worse["rank"]
+    [chosen], [rejected] = better["completion"], worse["completion"]
+    return row["context"], chosen, rejected
+
+
+TRAINERS = {
+    "openrlhf": by_openrlhf,
+    "llama_factory": by_llama_factory,
+    "axolotl": by_axolotl,
+    "axolotl_rm": by_axolotl_rm,
+    "nemo_rl": by_nemo_rl,
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_trainer_finds_every_pair_by_its_own_documentation(name, tmp_path):
+    """Each trainer reads rows as its documentation and its loader say."""
+    convert(PAIRS, tmp_path / "out", to=name)
+    lines = (tmp_path / "out" / "train.jsonl").read_text().splitlines()
+    held = [one for one in PAIRS if LAYOUTS[name].row(one)]
+    assert len(held) >= 5
+    for line, one in zip(lines, held, strict=True):
+        talk, chosen, rejected = TRAINERS[name](json.loads(line), tmp_path / "out")
+        assert tuple(talk) == tuple(one.conversation)
+        assert chosen == {"role": "assistant", "content": one.chosen}
+        assert rejected == {"role": "assistant", "content": one.rejected}
 
 
 def test_what_a_layout_cannot_hold_and_what_is_no_pair_lie_beside(tmp_path, write_lines):
