@@ -11,11 +11,14 @@ export DAGSTER_DISABLE_TELEMETRY ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
+# Compiled files stay: the tests alone start a hundred processes that read them.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two tests at a time, those of a file on one worker, so that what they share is made once.
 # Not by groups: pytest 9.2 passes over the ids by which pytest-xdist 3.8 tells them.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo real real-finetuned ui test test-slow test-servers check bench
+.PHONY: help demo real real-finetuned ui test test-slow test-servers check bench docs
 
 help:
 	@echo 'make demo          the whole campaign on the embedded world, offline, with a report'
@@ -26,6 +29,7 @@ help:
 	@echo 'make test-slow     the long tests: acceptance, kill -9, vLLM, Label Studio'
 	@echo 'make test-servers  the tests against real servers: S3, Postgres, Ray, Dagster, browser'
 	@echo 'make check         ruff, mypy, import directions, function length'
+	@echo 'make docs          the docs as a site, into build/site'
 	@echo 'make bench         all measurements of bench/, into bench/results/'
 
 real:
@@ -73,3 +77,7 @@ check:
 bench:
 	@scripts/install.sh dev,bench,retrieval
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+docs:
+	@scripts/install.sh docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
