@@ -40,11 +40,14 @@ def rewardbench_loop(
     for start in range(0, len(pairs), batch_size):
         for side in (0, 1):
             part = rewards[side][start : start + batch_size]
-            scored[side, start : start + batch_size] = _plain(model, part, tokenizer=tokenizer)
+            scored[side, start : start + batch_size] = plain_rewards(
+                model, part, tokenizer=tokenizer
+            )
     return scored
 
 
-def _plain(model: Any, texts: Sequence[str], *, tokenizer: Any) -> np.ndarray:
+def plain_rewards(model: Any, texts: Sequence[str], *, tokenizer: Any) -> np.ndarray:
+    """Rewards (n,) of one padded batch, as everybody computes them."""
     inputs = tokenizer(
         texts,
         padding=True,
@@ -66,7 +69,7 @@ def _sorted_buckets(model: Any, texts: Sequence[str], *, tokenizer: Any) -> np.n
     for i in [*order, -1]:
         if bucket and (i < 0 or (len(bucket) + 1) * len(encoded[i]) > 4_096):
             part = [unique[j] for j in bucket]
-            rewards = _plain(model, part, tokenizer=tokenizer)
+            rewards = plain_rewards(model, part, tokenizer=tokenizer)
             reward_of.update(zip(part, rewards.tolist(), strict=True))
             bucket = []
         bucket.append(i)
