@@ -152,7 +152,7 @@ class Nights:
 @pytest.mark.parametrize(
     ("seed", "num_nights", "share"),
     [
-        pytest.param(0, 1, 0.4, marks=pytest.mark.timeout(900)),
+        pytest.param(0, 1, 0.4, marks=[pytest.mark.servers, pytest.mark.timeout(900)]),
         pytest.param(1, 50, 0.75, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
 )

@@ -267,6 +267,7 @@ def test_work_on_the_pool_is_found_by_what_it_was_found_by_before(finished_campa
         ), name
 
 
+@pytest.mark.slow
 def test_curation_needs_no_sealed_truth(finished_campaign, new_campaign):
     blind = new_campaign("blind")
     shutil.copytree(finished_campaign.root / "world", blind.root / "world")
