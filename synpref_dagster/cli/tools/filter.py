@@ -59,6 +59,7 @@ def filter_file(
     evidence: EvidenceOption = None,
     max_confidence: ThresholdOption = None,
     floor: Annotated[float, typer.Option(help="Least precision of flips on gold.")] = 0.6,
+    min_flips: Annotated[int, typer.Option(min=1, help="Fewer on gold are no evidence.")] = 10,
     recycle: Annotated[str, typer.Option(help="strict, all or none.")] = "strict",
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
@@ -88,6 +89,7 @@ def filter_file(
                 evidence=evidence,
                 max_confidence=max_confidence,
                 floor=floor,
+                min_flips=min_flips,
                 recycle=recycle,  # type: ignore[arg-type]
                 layout=layout,
                 columns=named_columns(column),
