@@ -31,6 +31,7 @@ from synpref_dagster.definitions.failures import report_failures
 from synpref_dagster.definitions.jobs import campaign_jobs
 from synpref_dagster.definitions.loaded import LoadedProfile
 from synpref_dagster.definitions.nightly import nightly_schedule
+from synpref_dagster.definitions.pools import heed_free_slots
 from synpref_dagster.definitions.prefixed import with_prefix
 from synpref_dagster.definitions.push_to_hub import push_to_hub
 from synpref_dagster.definitions.releasing import release_sensor
@@ -90,6 +91,7 @@ def build_defs(
         loggers: Dagster loggers for runs started in this process.
     """
     no_secrets_in_logs()
+    heed_free_slots()
     name = None if isinstance(profile, Profile) else profile or wanted_profile()
     chosen = profile if isinstance(profile, Profile) else load_profile(name)
     loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)

@@ -10,7 +10,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -20,6 +22,33 @@ POOLS = ("gpu", "judge_api")
 LIMIT = 1  # steps of a pool at once, where nobody chose
 SETTINGS_FILES = ("dagster.yaml", "dagster.yml")
 INSTANCE_ARGUMENT = "--instance-ref"  # how Dagster tells a code server whose it is
+
+
+def heed_free_slots() -> None:
+    """Let a step that waits in line for a pool look by itself whether a slot is free.
+
+    Dagster promises a slot to the next in line at the moment when one is given back. A step that
+    looks, finds none, and gets in line just after that moment is promised none, and waits for ever
+    beside a free slot: looking and getting in line are two transactions. Here every further look
+    promises what is free. Repeats change nothing.
+    """
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    plain = SqlEventLogStorage.claim_concurrency_slot
+    if hasattr(plain, "__wrapped__"):
+        return
+
+    @wraps(plain)
+    def claim(storage: Any, concurrency_key: str, *step: Any, **more: Any) -> Any:
+        found = plain(storage, concurrency_key, *step, **more)
+        if found.is_claimed or found.is_assigned:
+            return found
+        if not storage.has_unassigned_slots(concurrency_key):
+            return found
+        storage.assign_pending_steps([concurrency_key])
+        return plain(storage, concurrency_key, *step, **more)
+
+    SqlEventLogStorage.claim_concurrency_slot = claim  # type: ignore[method-assign,assignment]
 
 
 def limit_pools_here() -> None:

@@ -8,7 +8,12 @@ import pytest
 from dagster._serdes import serialize_value
 
 from synpref_dagster.definitions.build import build_defs
-from synpref_dagster.definitions.pools import POOLS, limit_pools, limit_pools_here
+from synpref_dagster.definitions.pools import (
+    POOLS,
+    heed_free_slots,
+    limit_pools,
+    limit_pools_here,
+)
 
 
 @pytest.fixture
@@ -113,3 +118,37 @@ def test_two_trainings_of_two_runs_never_overlap(home):
         storage.free_concurrency_slots_for_run("one more run")
         assert one.execute_in_process(instance=instance).success
         assert storage.get_concurrency_info("gpu").active_slot_count == 0
+
+
+def test_a_step_that_got_in_line_too_late_is_given_the_free_slot(home):
+    """Its slot was given back after it had looked and before it stood in line: nobody calls it."""
+    heed_free_slots()
+    heed_free_slots()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        limit_pools(instance)
+        storage = instance.event_log_storage
+        late = [("gpu", run, "train") for run in ("one run", "another run")]
+        for step in late:
+            storage.add_pending_step(*step, should_assign=False)
+
+        def who_works():  # every run looks twice, as a waiting one does again and again
+            for _ in range(2):
+                found = [step for step in late if storage.claim_concurrency_slot(*step).is_claimed]
+            return found
+
+        [first] = who_works()
+        storage.free_concurrency_slots_for_run(first[1])
+        late.remove(first)
+        assert who_works() == late
+        assert storage.get_concurrency_info("gpu").active_slot_count == 1
+
+
+def test_every_start_heeds_free_slots(home, monkeypatch):
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    plain = SqlEventLogStorage.claim_concurrency_slot
+    monkeypatch.setattr(
+        SqlEventLogStorage, "claim_concurrency_slot", getattr(plain, "__wrapped__", plain)
+    )
+    build_defs("smoke")
+    assert hasattr(SqlEventLogStorage.claim_concurrency_slot, "__wrapped__")
