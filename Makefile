@@ -53,7 +53,7 @@ test:
 	$(BIN)/python -m pytest $(TWO) -m 'not slow and not servers'
 
 test-slow:
-	@scripts/install.sh dev,postgres,retrieval,crowd,gguf
+	@scripts/install.sh dev,postgres,retrieval,crowd,gguf,bench
 	@scripts/services/swift_s3.sh install
 	@scripts/services/chromium.sh install
 	@scripts/services/smollm2.sh install
