@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
 PYTHON = Path(sys.executable)
-KEPT = ("PATH", "HOME", "TMPDIR")
+SETTINGS = ("SYNPREF_", "DAGSTER_", "MLFLOW_", "PYTHON", "VIRTUAL_ENV")
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -25,10 +25,9 @@ pytestmark = pytest.mark.timeout(1200)
 
 def command(line, folder):
     """Runs it with no setting of this checkout within reach; gives what it printed."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    where_from = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "UV_"))}
+    kept = {name: each for name, each in os.environ.items() if not name.startswith(SETTINGS)}
     done = subprocess.run(
-        shlex.split(line), cwd=folder, env={**kept, **where_from, **QUIET},
+        shlex.split(line), cwd=folder, env={**kept, **QUIET},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -69,13 +68,14 @@ def test_tools_work_from_the_wheel_in_an_empty_folder(installed, empty):
         }
         for n in range(120)
     ]
-    (empty / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("pairs.jsonl", "again.jsonl"):
+        (empty / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     synpref = installed / "synpref"
     told = command(f"{synpref} train pairs.jsonl --backend linear -o model", empty)
     assert "accuracy 1.000" in told
     told = command(f"{synpref} score model pairs.jsonl -o rewards.jsonl", empty)
     assert "margin above 0: 100.0% of 120 pairs" in told
-    told = command(f"{synpref} clean pairs.jsonl pairs.jsonl -o clean.parquet", empty)
+    told = command(f"{synpref} clean pairs.jsonl again.jsonl -o clean.parquet", empty)
     assert "120 duplicate" in told
     python = "import synpref_dagster as sp; print(len(sp.read_pairs('clean.parquet')))"
     assert command(f'{installed}/python -c "{python}"', empty) == "120\n"
