@@ -91,7 +91,7 @@ def build_defs(
         loggers: Dagster loggers for runs started in this process.
     """
     no_secrets_in_logs()
-    heed_free_slots()
+    heed_free_slots()  # a run's process has opened its instance before it loads this
     name = None if isinstance(profile, Profile) else profile or wanted_profile()
     chosen = profile if isinstance(profile, Profile) else load_profile(name)
     loaded = LoadedProfile(profile=chosen, name=name, build=build_defs)

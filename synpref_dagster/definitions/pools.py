@@ -30,11 +30,13 @@ def heed_free_slots() -> None:
     Dagster promises a slot to the next in line at the moment when one is given back. A step that
     looks, finds none, and gets in line just after that moment is promised none, and waits for ever
     beside a free slot: looking and getting in line are two transactions. Here every further look
-    promises what is free. Repeats change nothing.
+    promises what is free. Repeats change nothing, and without an open instance there is nothing to
+    change: its storage is not loaded for this.
     """
-    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-
-    plain = SqlEventLogStorage.claim_concurrency_slot
+    storages: Any = sys.modules.get("dagster._core.storage.event_log.sql_event_log")
+    if storages is None:
+        return
+    plain = storages.SqlEventLogStorage.claim_concurrency_slot
     if hasattr(plain, "__wrapped__"):
         return
 
@@ -48,7 +50,7 @@ def heed_free_slots() -> None:
         storage.assign_pending_steps([concurrency_key])
         return plain(storage, concurrency_key, *step, **more)
 
-    SqlEventLogStorage.claim_concurrency_slot = claim  # type: ignore[method-assign,assignment]
+    storages.SqlEventLogStorage.claim_concurrency_slot = claim
 
 
 def limit_pools_here() -> None:
@@ -81,6 +83,7 @@ def limit_pools(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         The pools that had no limit.
     """
+    heed_free_slots()
     storage = instance.event_log_storage
     if instance.global_op_concurrency_default_limit is not None:
         return []

@@ -143,12 +143,17 @@ def test_a_step_that_got_in_line_too_late_is_given_the_free_slot(home):
         assert storage.get_concurrency_info("gpu").active_slot_count == 1
 
 
-def test_every_start_heeds_free_slots(home, monkeypatch):
+@pytest.mark.parametrize("start", ["run", "instance"])
+def test_every_start_heeds_free_slots(home, monkeypatch, start):
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
     plain = SqlEventLogStorage.claim_concurrency_slot
     monkeypatch.setattr(
         SqlEventLogStorage, "claim_concurrency_slot", getattr(plain, "__wrapped__", plain)
     )
-    build_defs("smoke")
+    if start == "run":
+        build_defs("smoke")
+    else:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            limit_pools(instance)
     assert hasattr(SqlEventLogStorage.claim_concurrency_slot, "__wrapped__")
